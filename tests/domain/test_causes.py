@@ -52,7 +52,7 @@ from ticketbottle_payctl.domain.causes import (
         (seen(READY), ANSWERED, ["no_publisher"]),
         (seen(READY), None, ["no_publisher"]),
         (seen(READY, publishers=[GONE]), ANSWERED, ["no_publisher"]),
-        (seen(READY, publishers=[GONE]), AWAY, ["no_publisher", "brokers"]),
+        (seen(READY, publishers=[GONE]), AWAY, ["brokers", "no_publisher"]),
         (seen(READY, publishers=[GONE]), NO_TOPIC, ["no_publisher", "topic"]),
         (seen(FAILING, publishers=[GONE]), ANSWERED, ["no_publisher"]),
         (seen(READY, publishers=[GONE], slot_active=True), ANSWERED, ["debezium"]),
@@ -264,6 +264,27 @@ def test_a_cause_says_what_it_means_and_which_command_helps(evidence, brokers, s
     given = cause.command and (typed(cause.command), cause.command.changes, cause.command.rows)
     assert [cause.fact, cause.meaning, cause.advice, *([cause.sql] if cause.sql else [])] == sentences
     assert given == command
+
+
+def test_the_advice_about_a_missing_publisher_depends_on_the_brokers():
+    """If nobody has queried the brokers, the advice says what exit code 4 means.
+
+    If the brokers are unavailable, the advice does not suggest to publish by hand, because that would fail too.
+    """
+    evidence = seen(READY, publishers=[GONE])
+    (unknown,), (brokers, gone) = causes(evidence, None), causes(evidence, AWAY)
+    assert unknown.advice == (
+        "start the publisher again; until then, publish by hand (if that exits with 4, run payctl doctor)"
+    )
+    assert typed(unknown.command) == "payctl publish-outbox"
+    assert (gone.advice, gone.command) == ("start the publisher again after the brokers are available", None)
+    assert brokers.meaning == "3 events have waited for up to 3 min. This uses up no retries"
+
+
+def test_the_finding_about_a_missing_topic_says_that_no_retries_are_used_up():
+    """The finding about a missing topic names the type of the waiting events, for one event too."""
+    (cause,) = causes(seen(READY._replace(events=1), publishers=[IDLES]), NO_TOPIC)
+    assert cause.meaning == "1 event has waited for 3 min, of type PAYMENT_COMPLETED. This uses up no retries"
 
 
 def test_an_event_is_overdue_after_two_minutes_and_not_before():

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ticketbottle_payctl.jobs.doctor import CHECKS
+from ticketbottle_payctl.cli.commands.doctor.result import ShownFinding, result_of
+from ticketbottle_payctl.domain.causes import Cause, CauseKind, Command
+from ticketbottle_payctl.jobs.doctor import CHECKS, DoctorReport
+from ticketbottle_payctl.jobs.doctor.model import fail, warn
+from ticketbottle_payctl.jobs.doctor.why_events_wait import finding_of
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 
@@ -42,6 +46,36 @@ def test_a_warning_of_the_doctor_exits_with_0(database_url, engine, invoke):
     assert result.stdout.startswith("!  5 events with")
     assert "\n!  old-service  5 events with" in result.stdout
     assert "fix:  payctl doctor --fix-published-flags" in result.stdout
+
+
+LOOK = Command(("show",), ("TB-1",))
+HARMLESS = finding_of(Cause(CauseKind.SUPERSEDED, 1, "harmless", "m"))
+WAITING = finding_of(Cause(CauseKind.BACKLOG, 1, "waiting", "m"))
+MONEY, OVERDUE = (warn(check, check, "m", "look", LOOK) for check in ("callbacks", "payments"))
+UNREADABLE = warn("callbacks", "unreadable", "m", "see grants")
+TOPIC = warn("kafka", "topic", "m", "f")
+
+
+@pytest.mark.parametrize(
+    ("findings", "first"),
+    [
+        ([TOPIC, OVERDUE, MONEY, HARMLESS], "callbacks"),
+        ([TOPIC, OVERDUE, HARMLESS], "payments"),
+        ([TOPIC, MONEY, WAITING], "waiting"),
+        ([UNREADABLE, TOPIC, HARMLESS], "unreadable"),
+        ([TOPIC, UNREADABLE, HARMLESS], "topic"),
+        ([HARMLESS], "harmless"),
+        ([MONEY, HARMLESS, fail("grants", "grants", "m")], "grants"),
+    ],
+)
+def test_the_doctor_leads_with_the_customers_and_never_with_what_is_harmless(findings, first):
+    """Of equally severe findings, the doctor leads with waiting events, then with money, then with overdue payments.
+
+    A harmless dead event leads only if nothing else is wrong.
+    """
+    shown = [ShownFinding(each, None, None) for each in findings]
+    headline = result_of(DoctorReport(tuple(findings)), shown, None).human[0]
+    assert headline.parts[1].text == first
 
 
 def test_the_doctor_counts_a_gateway_without_keys_as_off(invoke, keys):

@@ -287,6 +287,23 @@ def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
     assert invoke(*typed, *(["--yes"] if typed[0] == "replay" else [])).exit_code == code
 
 
+def test_the_advice_after_a_run_without_brokers_leads_to_the_brokers(world, given, invoke):
+    """After a run that reached no broker, `stats` and `show` say what exit code 4 means.
+
+    The doctor names the brokers first, and does not suggest the run that failed.
+    """
+    given({"age": MINUTES})
+    away = {**world, "KAFKA_BROKERS": "127.0.0.1:1"}
+    assert invoke("publish-outbox", "--deadline", "1s", **away).exit_code == 4
+    shown = invoke("stats", **away).stdout
+    event = re.search(r"oldest pending id\t(\S+)", shown)[1]
+    for text in (shown, invoke("show", event, **away).stdout):
+        assert "publish by hand (if that exits with 4, run payctl doctor)" in text
+    said = invoke("doctor", "--only", "backlog", **away).stdout
+    assert said.startswith("✘  Kafka at 127.0.0.1:1 is not available")
+    assert "payctl publish-outbox" not in said
+
+
 def test_a_publisher_that_waits_for_its_brokers_counts_as_running(world, given, started, engine, answer):
     """A publisher that waits for its brokers counts as running, because its database session has a publisher's name."""
     given({"age": MINUTES})

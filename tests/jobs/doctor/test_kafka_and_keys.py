@@ -143,6 +143,7 @@ def test_unavailable_brokers_are_a_failure():
     """If the brokers are unavailable, the doctor reports a failure with their address and says what to check."""
     (finding,) = diagnose(subject("127.0.0.1:1"), ["kafka"]).findings
     assert (finding.status, "127.0.0.1:1" in finding.fact, bool(finding.remedy)) == (Status.FAIL, True, True)
+    assert finding.meaning == "no event can be published until this is fixed"
 
 
 def test_the_doctor_says_what_it_looks_at():

@@ -41,7 +41,7 @@ def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, .
     If ``brokers`` is None, the brokers were not checked. In this case, the advice can name the command that checks
     them.
     """
-    found = [*of_publishers(evidence)]
+    found = [*of_publishers(evidence, brokers)]
     found += of_brokers(evidence, brokers)
     found += of_table_locks(evidence)
     stopped = brokers.stopped if brokers else {}

@@ -24,8 +24,8 @@ class CauseKind(StrEnum):
     """The kinds of causes, most urgent first."""
 
     DEBEZIUM = "debezium"
-    NO_PUBLISHER = "no_publisher"
     BROKERS = "brokers"
+    NO_PUBLISHER = "no_publisher"
     TOPIC = "topic"
     TABLE_LOCK = "table_lock"
     ROW_LOCK = "row_lock"

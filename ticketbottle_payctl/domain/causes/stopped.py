@@ -14,13 +14,16 @@ from ticketbottle_payctl.domain.causes.model import (
     Reason,
     Waiting,
 )
-from ticketbottle_payctl.domain.causes.words import LOOK_AT_KAFKA, PUBLISH, overdue, total, waited
+from ticketbottle_payctl.domain.causes.words import LOOK_AT_KAFKA, PUBLISH, START_OR_PUBLISH, overdue, total, waited
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count, duration
 
 
-def of_publishers(evidence: Evidence) -> Iterator[Cause]:
-    """Yield a cause if no publisher runs, if publishers have different shard counts, or if Debezium publishes."""
+def of_publishers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
+    """Yield a cause if no publisher runs, if publishers have different shard counts, or if Debezium publishes.
+
+    If ``brokers`` is None, the brokers were not checked. The advice to publish by hand depends on the brokers.
+    """
     if evidence.slot_active is not None:
         yield from _of_debezium(evidence, overdue(evidence, Reason.READY, Reason.FAILING, Reason.BLOCKED))
         return
@@ -30,8 +33,8 @@ def of_publishers(evidence: Evidence) -> Iterator[Cause]:
     running = evidence.running
     if not running:
         meaning = f"{waited(evidence, waiting)}. Nothing is lost: a publisher sends all waiting events when it runs"
-        advice = "start the publisher again; until then, publish by hand"
-        yield Cause(CauseKind.NO_PUBLISHER, total(waiting), _not_seen(evidence), meaning, advice, PUBLISH)
+        advice, command = _without_publisher(brokers)
+        yield Cause(CauseKind.NO_PUBLISHER, total(waiting), _not_seen(evidence), meaning, advice, command)
     counts = {one.shards: one.name for one in running if one.shards is not None}
     if len(counts) > 1:
         said = " and ".join(f"{shards} ({name})" for shards, name in sorted(counts.items()))
@@ -43,6 +46,14 @@ def of_publishers(evidence: Evidence) -> Iterator[Cause]:
             meaning,
             "give every publisher the same PAYCTL_SHARDS and restart it",
         )
+
+
+def _without_publisher(brokers: Brokers | None) -> tuple[str, Command | None]:
+    if brokers is None:
+        return START_OR_PUBLISH, PUBLISH
+    if brokers.unavailable:
+        return "start the publisher again after the brokers are available", None
+    return "start the publisher again; until then, publish by hand", PUBLISH
 
 
 def _not_seen(evidence: Evidence) -> str:
@@ -81,8 +92,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
     if brokers is None or not waiting or evidence.slot_active is not None:
         return
     if brokers.unavailable:
-        unseen = "A publisher that waits for the brokers is not shown as running"
-        meaning = f"{waited(evidence, waiting)}. Their retries are not used up. {unseen}"
+        meaning = f"{waited(evidence, waiting)}. This uses up no retries"
         advice = "check that the brokers run and can be reached, then run this again"
         yield Cause(CauseKind.BROKERS, total(waiting), brokers.unavailable, meaning, advice, LOOK_AT_KAFKA)
     for event_type, why in brokers.stopped.items():
@@ -93,7 +103,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
                 CauseKind.TOPIC,
                 total(stopped),
                 f"topic {topic} does not accept messages: {why}",
-                f"{waited(evidence, stopped)}, of type {event_type}. Their retries are not used up",
+                f"{waited(evidence, stopped)}, of type {event_type}. This uses up no retries",
                 f"create {topic}, or grant Write and Describe on it, then run this again",
                 LOOK_AT_KAFKA,
             )

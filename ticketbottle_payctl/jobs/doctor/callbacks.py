@@ -56,7 +56,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
         findings.append(fail(_NAME, fact, meaning, "settle the payment of the oldest callback", ready[0][1]))
     if others:
         meaning = "a customer may have paid money that must be settled or refunded by hand"
-        look = Command(("show",), (others[0].receipt_id,))
+        look = Command(("show",), (_name(others[0]),))
         findings.append(warn(_NAME, _fact(others), meaning, "look at the oldest callback", look))
     told = {each.order_code or each.receipt_id for each in found}
     looked = _money(connection, subject)
@@ -102,6 +102,11 @@ def _settling(callback: UnsettledCallback) -> Command | None:
             return Command(("process-webhook",), options=("--receipt", callback.receipt_id), changes=True)
         case _:
             return None
+
+
+def _name(callback: UnsettledCallback) -> str:
+    """Return the order code of the callback's payment, or the callback's id if the database has no payment for it."""
+    return callback.order_code if callback.status and callback.order_code else callback.receipt_id
 
 
 def _reason(callback: UnsettledCallback) -> str:

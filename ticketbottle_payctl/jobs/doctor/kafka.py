@@ -5,8 +5,9 @@ from __future__ import annotations
 from ticketbottle_payctl.broker import topics
 from ticketbottle_payctl.broker.producer import DeliveryFailure
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, PayctlError
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
+from ticketbottle_payctl.settings import KafkaSettings
 
 _PATIENCE = 5.0
 
@@ -41,10 +42,14 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
 
     Raises:
         ConfigError: Kafka is not configured.
-        BrokerRefusedError: a broker refused the credentials or the TLS connection.
-        BrokerUnavailableError: no broker answered.
     """
-    settings = subject.kafka()
+    try:
+        return _look(subject.kafka(), probe)
+    except (BrokerRefusedError, BrokerUnavailableError) as error:
+        return [fail("kafka", error.message, "no event can be published until this is fixed", error.hint)]
+
+
+def _look(settings: KafkaSettings, probe: Probe) -> list[Finding]:
     refused = probe.stopped_types()
     if len(refused) == len(TOPICS) and all(one.code == "UNKNOWN_TOPIC_OR_PART" for one in refused.values()):
         absent = ", ".join(dict.fromkeys(TOPICS.values()))

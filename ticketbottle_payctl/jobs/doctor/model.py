@@ -38,7 +38,7 @@ class Finding:
 
     ``remedy`` is a fix in words, ``command`` a payctl command that fixes the fault, and ``sql`` a statement that fixes
     it. These and ``meaning`` are None if there is nothing to fix. ``off`` is True if the subject of the check is not in
-    use.
+    use. ``harmless`` is True if nobody is waiting because of the finding.
     """
 
     check: str
@@ -49,6 +49,7 @@ class Finding:
     command: Command | None = None
     off: bool = False
     sql: str | None = None
+    harmless: bool = False
 
 
 class FindingCounts(TypedDict, total=False):

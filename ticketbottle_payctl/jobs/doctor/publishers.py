@@ -11,7 +11,7 @@ from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.outbox import cdc
 
 _START = (
-    "start the publisher again; until then, publish by hand",
+    "start the publisher again; until then, publish by hand (if that exits with 4, see the check kafka)",
     Command(("publish-outbox",), changes=True),
 )
 _GONE_AFTER = 600.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, Brokers, Cause, Evidence, Reason, causes
@@ -28,7 +29,7 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
     late = OVERDUE_AFTER.total_seconds()
     overdue = any(one.reason in {Reason.READY, Reason.FAILING} and one.oldest_s > late for one in found.waiting)
     because = causes(found, _brokers(probe) if overdue else Brokers())
-    return [_finding(cause) for cause in because] or [ok("backlog", _all_well(found))]
+    return [finding_of(cause) for cause in because] or [ok("backlog", _all_well(found))]
 
 
 def _evidence(subject: Subject) -> Evidence:
@@ -57,10 +58,12 @@ def _brokers(probe: Probe) -> Brokers:
     return Brokers(stopped={event_type: failure.reason for event_type, failure in refused.items()})
 
 
-def _finding(cause: Cause) -> Finding:
-    return (warn if cause.ends_by_itself or cause.is_harmless else fail)(
+def finding_of(cause: Cause) -> Finding:
+    """Return the finding about a cause."""
+    finding = (warn if cause.ends_by_itself or cause.is_harmless else fail)(
         "backlog", cause.fact, cause.meaning, cause.advice, cause.command, sql=cause.sql
     )
+    return replace(finding, harmless=cause.is_harmless)
 
 
 def _all_well(found: Evidence) -> str:

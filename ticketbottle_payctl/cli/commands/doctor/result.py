@@ -28,6 +28,8 @@ from ticketbottle_payctl.jobs.doctor.model import FindingCounts
 SCHEMA = "payctl.doctor/1"
 _MARKS = {Status.OK: good("✔"), Status.WARN: warn("!"), Status.FAIL: bad("✘")}
 _OFF = dim("-")
+_CUSTOMERS = ("backlog", "callbacks", "payments")
+"""The checks that are about waiting customers, most urgent first."""
 _SAID = {Status.OK: good, Status.WARN: warn, Status.FAIL: bad}
 
 
@@ -138,17 +140,25 @@ def _blocks(shown: ShownFinding, width: int) -> Iterator[Block]:
 def _headline(report: DoctorReport) -> Line:
     """Return the headline for the worst finding.
 
-    A backlog comes first, because customers are waiting for its events.
+    Of equally severe findings, the one about customers who wait or have paid comes first.
     """
     for status in (Status.FAIL, Status.WARN):
         found = [finding for finding in report.findings if finding.status is status]
         if found:
-            first = next((finding for finding in found if finding.check == "backlog"), found[0])
+            first = min(found, key=_rank)
             more = dim(f"+{len(found) - 1} more") if len(found) > 1 else None
             return headline(_MARKS[status], bold(first.fact), more)
     if report.findings and report.off == len(report.findings):
         return headline(_OFF, "nothing was checked: everything is off")
     return headline(_MARKS[Status.OK], _SAID[Status.OK]("all checks passed"))
+
+
+def _rank(finding: Finding) -> int:
+    """Return the place of a finding among equally severe ones. A finding without a command says less about orders."""
+    if finding.harmless:
+        return len(_CUSTOMERS) + 1
+    known = finding.check in _CUSTOMERS and (finding.check == "backlog" or finding.command is not None)
+    return _CUSTOMERS.index(finding.check) if known else len(_CUSTOMERS)
 
 
 def _counts(report: DoctorReport) -> Line:

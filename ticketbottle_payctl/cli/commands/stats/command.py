@@ -35,7 +35,7 @@ GroupBy = Annotated[
     By | None,
     typer.Option("--by", help="Group the counts by this property. With --watch, this works only on a terminal."),
 ]
-Watch = Annotated[bool, typer.Option("-w", "--watch", help="Repeat until Ctrl-C.")]
+Watch = Annotated[bool, typer.Option("-w", "--watch", help="Repeat until you press q or Ctrl-C.")]
 Interval = Annotated[
     timedelta | None,
     typer.Option(parser=duration, metavar="2s", help="Pause between two readings of --watch or --wait."),
