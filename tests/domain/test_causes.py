@@ -39,6 +39,7 @@ from ticketbottle_payctl.domain.causes import (
     Holder,
     causes,
     idle,
+    without_error,
 )
 
 
@@ -166,6 +167,22 @@ def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evid
 def test_no_publisher_counts_as_missing_without_an_event_to_send(evidence):
     """`idle` returns None if a publisher is working, if it has just sent an event, or if no event is pending."""
     assert idle(evidence) is None
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (seen(), (0, False, False)),
+        (seen(YOUNG, publishers=[GONE]), (3, True, False)),
+        (seen(YOUNG, publishers=[IDLES]), (3, False, False)),
+        (seen(READY, LOCKED, publishers=[IDLES], sampled=True), (4, True, True)),
+        (seen(LOCKED, publishers=[IDLES]), (1, True, False)),
+        (seen(BLOCKED, NOT_DUE, FAILING, publishers=[GONE]), (0, False, False)),
+    ],
+)
+def test_events_that_wait_without_an_error_are_counted(evidence, expected):
+    """Failed and blocked events are not counted. The count is late if `stats` would warn about the events."""
+    assert without_error(evidence) == expected
 
 
 def test_a_young_event_has_no_cause_yet():

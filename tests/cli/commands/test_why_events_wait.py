@@ -114,6 +114,34 @@ def test_stats_say_at_once_that_no_publisher_is_working(world, given, invoke, an
     assert answer("stats", **world)["result"]["idle"] is None
 
 
+@pytest.mark.parametrize(
+    ("age", "seen", "advice"),
+    [
+        (SECONDS, "1 h", None),
+        (HALF_A_MINUTE, "1 h", "start the publisher again; until then, publish by hand"),
+        (HALF_A_MINUTE, "40 s", "wait for the next run of the publisher"),
+    ],
+)
+def test_the_report_names_stats_only_if_stats_shows_a_next_step(world, given, invoke, terminal, age, seen, advice):
+    """If an event has waited for more than ten seconds, `report` suggests `stats`, and `stats` shows a next step."""
+    given({"age": age}, SEEN.format(seen))
+    document, stats = invoke("report", **world).stdout, invoke("stats", **world).stdout
+    with terminal("report", **world) as it:
+        it.finish()
+        screen = it.sent.decode()
+    named = ["Why events wait" in document, "why events wait" in screen, "next:" in stats]
+    assert named == [advice is not None] * 3
+    assert advice is None or advice in stats
+
+
+def test_stats_show_a_next_step_while_a_publisher_sends_young_events(world, given, invoke):
+    """If a publisher has just sent an event, `stats` advises to watch the backlog, with a command."""
+    given({"age": HALF_A_MINUTE}, {"state": "published", "age": SECONDS}, SEEN.format("40 s"))
+    shown = invoke("stats", **world).stdout
+    assert "an event is overdue after 2 min; until then, watch that the backlog shrinks" in shown
+    assert "payctl stats --watch" in shown
+
+
 def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke):
     """If its condition is true, `stats --wait` exits with 0, and its second output line counts the dead events."""
     given(DEAD)
@@ -122,6 +150,33 @@ def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke)
         0,
         ["!  pending=0  was reached; remaining problems:", "1 dead"],
     )
+
+
+@pytest.mark.parametrize(
+    ("age", "seen", "mark", "waits"),
+    [
+        (SECONDS, "1 h", "✔", False),
+        (HALF_A_MINUTE, "1 h", "!", True),
+        (HALF_A_MINUTE, "40 s", "✔", True),
+        (MINUTES, "40 s", "!", True),
+    ],
+)
+@pytest.mark.parametrize("failed", [False, True])
+def test_errors_counts_the_events_that_wait_without_an_error(
+    world, given, invoke, answer, age, seen, mark, waits, failed
+):
+    """`payctl errors` counts the events that wait without an error, and has the mark of `stats`.
+
+    With a selector, it counts only the selected events that failed.
+    """
+    given({"age": age}, SEEN.format(seen), *[{"age": SECONDS, "retry_count": 1, "last_error": "no"}][:failed])
+    shown = invoke("errors", **world).stdout
+    assert shown[0] == ("!" if failed else mark), shown
+    assert ("\n   1 event waits without an error:  payctl doctor\n" in shown) is waits
+    assert answer("errors", **world)["counts"]["waiting"] == int(waits)
+    assert "without an error" not in invoke("errors", "--failed", **world).stdout
+    assert "waiting" not in answer("errors", "--failed", **world)["counts"]
+    assert failed or invoke("stats", **world).stdout[0] == mark
 
 
 @pytest.mark.parametrize("steps", [[{"age": MINUTES}], [DEAD], [{"age": MINUTES / 4, "retry_count": 8}]])

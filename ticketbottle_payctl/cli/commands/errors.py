@@ -19,6 +19,7 @@ from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, headline, line, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.cli.safety.cause_advice import next_lines
 from ticketbottle_payctl.domain.causes import replay_options
 from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import count, rfc3339, span, span_and_age
@@ -37,6 +38,8 @@ class ErrorCounts(TypedDict):
     """The number of groups in items."""
     events: Count
     """The number of events in these groups."""
+    waiting: NotRequired[Count]
+    """The number of events that have waited for more than ten seconds without an error; left out with selectors."""
 
 
 class ErrorGroupItem(TypedDict):
@@ -87,7 +90,8 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     """Show the last errors of unpublished events, grouped.
 
     Errors that differ only in ids, numbers or addresses form one group. The command counts unpublished events that
-    failed at least once; with --failed, only dead events.
+    failed at least once; with --failed, only dead events. Without selectors, it also counts the events that wait
+    without an error, such as while the brokers are unavailable.
     """
     session = Session.of(ctx)
     selector = selector_of(
@@ -99,6 +103,8 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     )
     adviser = Adviser(session, "errors")
     counts: ErrorCounts = {"groups": len(report.groups), "events": report.events}
+    if report.waiting is not None:
+        counts["waiting"] = report.waiting.events
     session.finish(
         Result(
             "payctl.errors/1",
@@ -182,15 +188,17 @@ def _created(group: ErrorGroup, now: datetime | None) -> str:
 
 
 def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: datetime | None) -> list[Block]:
+    late = report.waiting is not None and report.waiting.late
     if not report.groups:
-        return [headline(good("✔"), "no unpublished event has failed")]
+        mark = warn("!") if late else good("✔")
+        return [headline(mark, "no unpublished event has failed"), *_waiting(report, adviser)]
     kinds = count(len(report.groups), "kind of error", "kinds of error")
     closed = report.closed
     blocked = any(group.blocking for group in report.groups)
     nothing_left = closed == report.events and not blocked and not report.truncated
-    mark = good("✔") if nothing_left else warn("!")
+    mark = good("✔") if nothing_left and not late else warn("!")
     told = f"{closed:,} closed by a person" if closed else None
-    blocks: list[Block] = [headline(mark, bold(count(report.events, "event")), kinds, told)]
+    blocks = [headline(mark, bold(count(report.events, "event")), kinds, told), *_waiting(report, adviser)]
     for group in report.groups:
         all_superseded = group.superseded == group.count
         useless = all_superseded or _remedy(group) is DeliveryRemedy.SHRINK_PAYLOAD
@@ -218,3 +226,13 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
             ),
         ]
     return blocks
+
+
+def _waiting(report: ErrorsReport, adviser: Adviser) -> list[Block]:
+    """Return a line about the events that wait without an error, with the command that says why."""
+    waiting = report.waiting
+    if waiting is None or not waiting.events:
+        return []
+    wait = "waits" if waiting.events == 1 else "wait"
+    words = f"{'at least ' if waiting.more else ''}{count(waiting.events, 'event')} {wait} without an error:"
+    return [*next_lines(" ", bold(words), None, adviser.reading(["doctor"]))]

@@ -21,6 +21,7 @@ from ticketbottle_payctl.store.outbox import shard_lock
 from ticketbottle_payctl.store.outbox.held import Barrier, BlockingEvent, Held
 from ticketbottle_payctl.store.outbox.oldest_pending import oldest_pending
 from ticketbottle_payctl.store.outbox.shard_lock import Holder
+from ticketbottle_payctl.store.outbox.unsent_successes import NONE_UNSENT, UnsentSuccesses, unsent_successes
 
 _VARIES = re.compile(r"\([^()]*\)|[0-9]+")
 _MOST_BARRIERS = 100_000
@@ -83,7 +84,8 @@ class Obstacles:
 
     ``held`` counts the pending events that cannot be sent now. ``failed`` counts events that failed in this run and
     will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead events that no
-    paying customer is waiting for, and ``dead_closed`` counts how many of these a person has closed.
+    paying customer is waiting for, and ``dead_closed`` counts how many of these a person has closed. ``unsent`` are the
+    other dead events, except those among the blockers.
 
     ``known`` is False if the database could not be read. In this case only ``away`` and ``stopped`` are set.
     """
@@ -97,6 +99,7 @@ class Obstacles:
     dead: int = 0
     dead_failures: int = 0
     dead_closed: int = 0
+    unsent: UnsentSuccesses = NONE_UNSENT
     causes: int = 0
     """The number of reasons, including those that ``blockers`` does not list."""
     oldest_pending_age_s: float | None = None
@@ -181,7 +184,9 @@ def look(
     found += [_of_block(blocks[number], 0, now) for number in failed if number not in with_events]
     named = heapq.nlargest(_MOST_NAMED, found, key=lambda each: (each.events, each.event_id or ""))
     dead = dead_events.count(connection, options.max_retries)
-    known = held_events.blocking_events(connection, [each.event_id for each in named if each.event_id])
+    may_wait = dead.events > dead.failures
+    blocking = [each.event_id for each in named if each.event_id]
+    known = held_events.blocking_events(connection, blocking)
     return Obstacles(
         locked=[_locked(connection, shard, options.shards) for shard in locked],
         stopped=dict(stopped),
@@ -192,6 +197,7 @@ def look(
         dead=dead.events,
         dead_failures=dead.failures,
         dead_closed=dead.closed,
+        unsent=unsent_successes(connection, options.max_retries, blocking) if may_wait else NONE_UNSENT,
         oldest_pending_age_s=oldest_pending(connection, options.max_retries),
     )
 

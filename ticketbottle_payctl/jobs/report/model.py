@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from ticketbottle_payctl.domain.causes import WAITS_AFTER
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import Flow, Parts
 from ticketbottle_payctl.store.payctl.received_in_window import Received
@@ -165,6 +166,11 @@ class Report:
         missing = any(gap.is_failure for gap in self.gaps) or (self.money is not None and self.money.more)
         waiting = self.waiting.pending or self.waiting.dead > self.closed
         return not (self.without_ticket or self.for_a_person or self.overdue or waiting or missing)
+
+    @property
+    def has_waiting_events(self) -> bool:
+        """Whether an event has waited for so long that ``stats`` shows a next step."""
+        return (self.waiting.oldest_age_s or 0) > WAITS_AFTER.total_seconds()
 
     @property
     def for_a_person(self) -> int:

@@ -204,6 +204,24 @@ def test_publish_outbox_tells_a_customer_s_dead_event_from_a_dead_failure(invoke
     assert "2 other dead events report failed payments; no paying customer is waiting for them" in text
 
 
+def test_publish_outbox_names_the_dead_events_of_paying_customers(invoke, places, add):
+    """`publish-outbox` names each paying customer's dead event once, also if another dead event blocks an event.
+
+    It names at most three of them, and counts the others.
+    """
+    add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", order_code="TB-BLOCKER")
+    add("k", age=50)
+    dead = add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", age=90, order_code="TB-DEAD")
+    text = invoke("publish-outbox", **places).stdout
+    assert f"  TB-DEAD ({dead[:8]}) is dead, and a paying customer waits for it\n" in text
+    assert (text.count("TB-DEAD"), text.count("TB-BLOCKER")) == (1, 1)
+    assert [command.split()[0] for command in re.findall(r"next:\s+payctl (.*)", text)] == ["show", "errors"]
+    unnamed = [add(f"p{age}", retry_count=5, last_error="x", age=age) for age in (80, 70, 60)]
+    text = invoke("publish-outbox", **places).stdout
+    named = f"TB-DEAD ({dead[:8]}), {unnamed[0]}, {unnamed[1]} and 1 more are dead, and paying customers wait for them"
+    assert named in text
+
+
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])
 def test_a_dry_run_of_publish_outbox_names_the_command_that_applies_it(invoke, places, add, option):
     """After a dry run, `publish-outbox` suggests the same command without -n."""

@@ -10,6 +10,7 @@ from ticketbottle_payctl.domain.causes.words import named
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.publish_outbox import Blocker, BlockReason, Obstacles
+from ticketbottle_payctl.store.outbox.unsent_successes import UnsentSuccesses
 
 _MOST_TOLD = 10
 
@@ -56,6 +57,15 @@ def sentence(blocker: Blocker) -> str:
             return f"{waiting} for the row of event {event}, which {holder} has locked"
         case BlockReason.OTHER_TYPE:
             return f"{waiting} behind event {event} of type {blocker.event_type}, which --type leaves out"
+
+
+def unsent_words(unsent: UnsentSuccesses) -> str:
+    """Return a sentence that names the oldest dead events of paying customers, and counts the others."""
+    names = ", ".join(named(each.id, each.order_code) for each in unsent.oldest)
+    more = unsent.events - len(unsent.oldest)
+    if unsent.events == 1:
+        return f"{names} is dead, and a paying customer waits for it"
+    return f"{names}{f' and {more:,} more' if more else ''} are dead, and paying customers wait for them"
 
 
 def reasons(obstacles: Obstacles) -> list[str]:

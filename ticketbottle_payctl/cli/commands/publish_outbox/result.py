@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import Reading, causes, locked_words
+from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import Reading, causes, locked_words, unsent_words
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import (
     Block,
     Failure,
     Fields,
+    Line,
     Result,
     Table,
     accent,
@@ -24,6 +25,7 @@ from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import command_line, count, duration, rate
 from ticketbottle_payctl.jobs.publish_outbox import BlockReason, DeadEvent, Preview, PublishReport, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
+from ticketbottle_payctl.store.outbox.unsent_successes import NONE_UNSENT
 
 SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
@@ -203,14 +205,16 @@ def _lag(report: PublishReport) -> str | None:
 
 
 def _dead(report: PublishReport, reading: Reading) -> list[Block]:
-    """Return a line about the dead events that no other line mentions, and the commands that show more."""
+    """Return the lines about the dead events that no other line mentions, and the commands that show more."""
     obstacles, died = report.obstacles, report.counts.dead
-    if any(each.reason in {BlockReason.DEAD, BlockReason.FAILED} for each in obstacles.blockers):
-        return []  # the lines above name the dead events
-    blocks: list[Block] = []
-    told = bool(died or obstacles.dead_successes)
+    unsent = NONE_UNSENT if died else obstacles.unsent  # the table shows the events that died in this run
+    named_above = any(each.reason in {BlockReason.DEAD, BlockReason.FAILED} for each in obstacles.blockers)
+    blocks: list[Block] = [Line((f"  {unsent_words(unsent)}",))] if unsent.events else []
+    told = bool(unsent.events or (died and not named_above))
     if told:
         blocks.append(line(dim("  next:"), accent(reading(["errors"]))))
+    if named_above:
+        return blocks
     left = 0 if died else obstacles.dead_failures - obstacles.dead_closed
     if not left:
         return blocks

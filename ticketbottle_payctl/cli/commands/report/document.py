@@ -126,7 +126,7 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
     if report.money and report.money.number:
         lines += ["Payments that need manual review; record what you did with payctl close:", ""]
         lines += [*_orders(report.money.oldest, commands, zone), ""]
-    if report.waiting.pending:
+    if report.has_waiting_events:
         lines += [f"Why events wait, and the next command: {pasted(commands.stats())}", ""]
     for group in report.open_dead_groups:
         said = f"* {dead_words(group)}, group {code(group.group)}: {code(group.pattern)}"

@@ -83,7 +83,7 @@ def _page(commands: Commands, window: Sequence[str]) -> Iterator[Block]:
 
 
 def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
-    waiting = report.without_ticket or report.for_a_person or report.waiting.pending or report.open_dead_groups
+    waiting = report.without_ticket or report.for_a_person or report.has_waiting_events or report.open_dead_groups
     if not waiting:
         return
     yield from _heading("Open now")
@@ -97,7 +97,7 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
     for group in report.open_dead_groups:
         yield Line((f"  {dead_words(group)}", plain(group.pattern)), hang=1)
         yield _command(commands.errors(), 4)
-    if report.waiting.pending:
+    if report.has_waiting_events:
         yield line("  why events wait, and what to do")
         yield _command(commands.stats(), 4)
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, command_of, facts_of, item_of
+from ticketbottle_payctl.cli.commands.stats.next_step import next_step
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import (
     Block,
@@ -111,6 +112,7 @@ def _human(report: StatsReport, session: Session, *, mark: bool = True) -> Itera
     yield _headline(report, mark=mark)
     for cause in report.causes:
         yield from _cause(cause, session)
+    yield from next_step(report, session)
     yield from _details(report)
 
 

@@ -1,0 +1,34 @@
+"""Show the next step if an event waits, but is not yet old enough to have a cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.output.result import Block, bold
+from ticketbottle_payctl.cli.safety.cause_advice import advice_text, command_text, next_lines
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, WAITS_AFTER, Command
+from ticketbottle_payctl.domain.causes.words import PUBLISH, START_OR_PUBLISH
+from ticketbottle_payctl.formats import duration
+from ticketbottle_payctl.jobs.stats import StatsReport
+
+_WATCH = Command(("stats",), options=("--watch",))
+_LIMIT = f"an event is overdue after {duration(OVERDUE_AFTER.total_seconds())}"
+
+
+def next_step(report: StatsReport, session: Session) -> Iterator[Block]:
+    """Yield the next command if an event has waited for more than ten seconds and the report has no cause.
+
+    Raises:
+        ConfigError: the profile or its file is missing or cannot be read.
+        DatabaseUnavailableError: a profile contains a server identifier, and the server cannot be reached.
+    """
+    if report.causes or (report.oldest_pending_age_s or 0) <= WAITS_AFTER.total_seconds():
+        return
+    words, command = f"{_LIMIT}; until then, watch that the backlog shrinks", _WATCH
+    if report.idle is not None:
+        words = f"wait for the next run of the publisher; {_LIMIT}"
+        if not report.idle.expected:
+            words, command = START_OR_PUBLISH, PUBLISH
+    advice, pasted = advice_text(session, words, command), command_text(session, command, "stats")
+    yield from next_lines(" ", bold("next:"), advice, pasted)

@@ -1,0 +1,30 @@
+"""Count the pending events that wait although they have no error, such as while the brokers are unavailable."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ticketbottle_payctl.domain.causes.idle import idle
+from ticketbottle_payctl.domain.causes.model import Evidence, Reason
+from ticketbottle_payctl.domain.causes.words import overdue, total
+
+_REASONS = (Reason.READY, Reason.LOCKED)
+
+
+class WithoutError(NamedTuple):
+    """The number of events that have waited for more than ten seconds without an error.
+
+    ``late`` is True if ``stats`` would warn about them. ``more`` is True if only the oldest events were counted.
+    """
+
+    events: int
+    late: bool
+    more: bool = False
+
+
+def without_error(evidence: Evidence) -> WithoutError:
+    """Return how many events wait without an error. Events behind a dead or failing event are not counted."""
+    events = total([one for one in evidence.waiting if one.reason in _REASONS])
+    missing = idle(evidence)
+    late = bool(overdue(evidence, *_REASONS)) or (missing is not None and not missing.expected)
+    return WithoutError(events, bool(events) and late, evidence.sampled)
