@@ -169,8 +169,10 @@ class Report:
 
     @property
     def has_waiting_events(self) -> bool:
-        """Whether an event has waited for so long that ``stats`` shows a next step."""
-        return (self.waiting.oldest_age_s or 0) > WAITS_AFTER.total_seconds()
+        """Whether an event is pending and ``stats`` shows a next step: it is over ten seconds old, or one is dead."""
+        if not self.waiting.pending:
+            return False
+        return self.waiting.dead > self.closed or (self.waiting.oldest_age_s or 0) > WAITS_AFTER.total_seconds()
 
     @property
     def for_a_person(self) -> int:
