@@ -62,8 +62,8 @@ from ticketbottle_payctl.jobs.publish_outbox import facts as publish
 from ticketbottle_payctl.jobs.reconcile import payments_report
 from ticketbottle_payctl.jobs.verify_signature import VerifyReport
 from ticketbottle_payctl.store.outbox.list_events import ListedEvent
-from ticketbottle_payctl.store.payctl.list_receipts import ListedReceipt
 from ticketbottle_payctl.store.payments.list_payments import ListedPayment
+from ticketbottle_payctl.store.payments.list_receipts import ListedReceipt
 
 HERE = Path(schemas.__file__).parent
 Schema = dict[str, Any]

@@ -11,8 +11,8 @@ from ticketbottle_payctl.jobs.list_rows import list_rows
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 from ticketbottle_payctl.store.outbox.list_events import list_events
 from ticketbottle_payctl.store.outbox.selector import Selector
-from ticketbottle_payctl.store.payctl.list_receipts import ReceiptSelector, list_receipts
 from ticketbottle_payctl.store.payments.list_payments import PAYMENTS_PAGE, PaymentSelector, list_payments
+from ticketbottle_payctl.store.payments.list_receipts import ReceiptSelector, list_receipts
 
 pytestmark = pytest.mark.postgres
 OUTBOX = partial(list_events, selector=Selector(), max_retries=5)

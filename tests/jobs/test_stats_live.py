@@ -55,11 +55,11 @@ def test_a_live_screen_counts_the_events_that_were_created_since_its_last_pictur
 
 
 def test_a_live_screen_shows_the_newest_refused_callbacks(engine, execute):
-    """A live screen looks at the newest 1,000 callbacks, and shows at most twelve of the refused ones."""
+    """A live screen looks at the newest 1,000 callbacks, and returns the refused ones, newest first."""
     execute(REFUSED.format(1001))
     refused = collect_live(engine, max_retries=5).refused
-    assert (refused.looked_at, refused.refused) == (1000, 1000)
-    assert [each.order_ref for each in refused.newest] == [f"TB-{number}" for number in range(1, 13)]
+    assert (refused.looked_at, refused.closed) == (1000, 0)
+    assert [each.order_ref for each in refused.refused] == [f"TB-{number}" for number in range(1, 1001)]
 
 
 @pytest.mark.usefixtures("events")

@@ -11,8 +11,8 @@ from ticketbottle_payctl.store.outbox import error_groups
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl import runs
-from ticketbottle_payctl.store.payctl.list_receipts import ReceiptSelector, list_receipts
 from ticketbottle_payctl.store.payctl.runs import Run
+from ticketbottle_payctl.store.payments.list_receipts import ReceiptSelector, list_receipts
 
 _LIMITS = Limits(statement=timedelta(milliseconds=800), lock=timedelta(milliseconds=200))
 _MOST = 50

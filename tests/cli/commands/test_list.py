@@ -185,9 +185,10 @@ def test_show_masks_personal_data(ask, engine):
 
 
 def test_show_of_an_unknown_order_exits_with_8(ask):
-    """If an order is unknown, `payctl show` exits with 8, and the hint suggests `payctl list`."""
+    """If an order is unknown, `payctl show` exits with 8, and the hint names the three lists."""
     document = ask("show", "nope")
-    assert (document["exit_code"], "payctl list" in document["error"]["hint"]) == (8, True)
+    lists = ("payctl list payments", "payctl list outbox", "payctl list receipts")
+    assert (document["exit_code"], [each in document["error"]["hint"] for each in lists]) == (8, [True] * 3)
 
 
 def test_an_archive_is_listed_without_a_database(answer, tmp_path):

@@ -16,6 +16,7 @@ from tests.jobs.order.rows import (
     TICK,
     UNPAID,
     UNREADABLE,
+    amounts_of,
 )
 from ticketbottle_payctl.jobs.order.judge_money import (
     can_be_asked,
@@ -23,7 +24,6 @@ from ticketbottle_payctl.jobs.order.judge_money import (
     judge_given_up,
     judge_stray,
     judge_unsettled,
-    paid_and_by,
     reports_money,
 )
 from ticketbottle_payctl.jobs.order.model import Remedy, SettledBy
@@ -152,12 +152,15 @@ def test_a_callback_reports_money_if_the_customer_may_have_paid(outcome, reason,
     assert reports_money(replace(RECEIPT, outcome=outcome, reason=reason)) is expected
 
 
-def test_the_amount_and_the_source_are_those_of_the_latest_success():
-    """The amount paid is that of the latest success. The source is that of the receipt that settled the payment."""
+def test_the_amount_paid_is_that_of_an_accepted_success():
+    """The amount paid is that of the latest accepted success. The amounts of refused transfers are separate."""
     first = replace(RECEIPT, amount=1, method=STATUS_QUERY)
     copy = replace(RECEIPT, id="d", result="already_settled", amount=2)
     refused = replace(RECEIPT, id="x", outcome="FAILED", result="refused", amount=3)
-    unknown = replace(RECEIPT, id="u", result="refused", amount=None)
-    assert paid_and_by((first, copy, refused, unknown)) == (2, SettledBy.RECONCILE)
-    assert paid_and_by((RECEIPT, replace(copy, result="refused"))) == (2, SettledBy.CALLBACK)
-    assert paid_and_by((refused,)) == (None, None)
+    other = {"id": "u", "result": "refused", "payment_number": "other", "transfer": "other"}
+    unknown, second = replace(RECEIPT, amount=None, **other), replace(RECEIPT, amount=4, **other)
+    assert amounts_of((first, copy, refused, unknown)) == (2, (), SettledBy.RECONCILE)
+    assert amounts_of((RECEIPT, second, second)) == (RECEIPT.amount, (4,), SettledBy.CALLBACK)
+    assert amounts_of((RECEIPT, replace(copy, result="refused"))) == (RECEIPT.amount, (), SettledBy.CALLBACK)
+    assert amounts_of((second,)) == (None, (4,), None)
+    assert amounts_of((refused,)) == (None, (), None)

@@ -40,6 +40,8 @@ class Column:
     """A function that returns a shorter text, used if a column with a low rank would not fit otherwise."""
     rest: bool = False
     """Whether the column takes the remaining width. The column's text is then cut off at the end of the line."""
+    least: int = 0
+    """The least width of a column that takes the remaining width, if its title is shorter than that."""
 
 
 def narrow(columns: Sequence[Column], rows: Sequence[Row], zone: tzinfo, now: datetime) -> list[Block]:
@@ -71,7 +73,7 @@ def _fitting(columns: Sequence[Column], needs: Mapping[Column, int], width: int)
     """Choose the columns that fit into one line, lowest ranks first. Return the chosen columns in their usual order."""
     kept: list[Column] = []
     for column in sorted(columns, key=lambda each: each.rank):
-        need = len(column.title) if column.rest else needs[column]
+        need = max(len(column.title), column.least) if column.rest else needs[column]
         if not kept or _together(kept, needs) + _BETWEEN + need <= width:
             kept.append(column)
     return [column for column in columns if column in kept]

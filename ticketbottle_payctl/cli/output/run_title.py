@@ -7,6 +7,10 @@ from uuid import UUID
 from ticketbottle_payctl.formats import short_id
 from ticketbottle_payctl.store.payctl.runs import Run
 
+_LONGEST = 20
+_ENDING = 8
+"""The number of characters at the end of an order code that ``payctl show`` finds the order by."""
+
 
 def run_title(run: Run) -> str:
     """Return the run's command. For ``close``, also name what was closed: the order's code or a short id."""
@@ -14,6 +18,14 @@ def run_title(run: Run) -> str:
     if not subject:
         return run.command
     return f"{run.command} {run.selector.get('order_code') or _short(str(subject))}"
+
+
+def short_run_title(run: Run) -> str:
+    """Return the run's title for a narrow table: only the last part of a long order code, and no option."""
+    title = run_title(run)
+    if len(title) <= _LONGEST:
+        return title
+    return f"close {title[-_ENDING:]}" if run.command == "close" else run.command.partition(" --")[0]
 
 
 def _short(subject: str) -> str:

@@ -5,6 +5,7 @@ from ticketbottle_payctl.jobs.order.judge_money import MAY_NEED_A_PERSON
 from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed, is_too_early_to_close
 from ticketbottle_payctl.jobs.order.model import (
     Advice,
+    Amounts,
     Mark,
     Remedy,
     SettledBy,
@@ -19,6 +20,7 @@ from ticketbottle_payctl.jobs.order.show import show
 __all__ = [
     "MAY_NEED_A_PERSON",
     "Advice",
+    "Amounts",
     "Mark",
     "OpenFindings",
     "Remedy",

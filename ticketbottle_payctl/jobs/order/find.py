@@ -10,7 +10,7 @@ from ticketbottle_payctl.store.payments import history
 from ticketbottle_payctl.store.payments.history import History
 from ticketbottle_payctl.store.payments.similar_codes import similar_codes
 
-_LISTS = "`payctl list payments` and `payctl list outbox` show ids and order codes"
+_LISTS = "`payctl list payments`, `payctl list outbox` and `payctl list receipts` show ids and order codes"
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History:

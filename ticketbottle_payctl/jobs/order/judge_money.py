@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ticketbottle_payctl.domain.payment import OVERDUE_AFTER, gateway_of
 from ticketbottle_payctl.domain.settlement import reason_now
-from ticketbottle_payctl.jobs.order.model import Mark, Remedy, SettledBy, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.order.model import Amounts, Mark, Remedy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.order.steps import source_of
 from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.payments.history import PaymentRow
@@ -171,14 +171,26 @@ def reports_money(receipt: ReceiptRow) -> bool:
     return receipt.outcome in {"COMPLETED", "UNCLEAR"} or receipt.reason in {"held", "undocumented_code"}
 
 
-def paid_and_by(receipts: Sequence[ReceiptRow]) -> tuple[int | None, SettledBy | None]:
-    """Return the amount of the latest success, and the source of the result that settled the payment.
+def amounts_of(receipts: Sequence[ReceiptRow]) -> Amounts:
+    """Return the amount that was accepted, the amounts that were refused, and what settled the payment.
 
-    The amount is None if there is no success. The source is None if the payment is not settled.
+    A gateway may repeat a callback, so each refused transfer counts once. A refused transfer that was accepted in
+    another callback does not count.
     """
-    paid = [each.amount for each in receipts if each.outcome == "COMPLETED" and each.amount is not None]
+    accepted = successes_of(receipts)
     settled = [each for each in receipts if each.result == "settled"]
-    return (paid[-1] if paid else None), (source_of(settled[-1]) if settled else None)
+    paid = [each.amount for each in (*accepted, *settled) if each.outcome == "COMPLETED" and each.amount is not None]
+    known = {transfer_of(each) for each in accepted} - {None}
+    refused = {
+        each.transfer: each.amount
+        for each in receipts
+        if each.outcome == "COMPLETED" and each.result == "refused" and transfer_of(each) not in known
+    }
+    return Amounts(
+        paid=paid[-1] if paid else None,
+        refused=tuple(amount for amount in refused.values() if amount is not None),
+        settled_by=source_of(settled[-1]) if settled else None,
+    )
 
 
 def can_be_asked(payment: PaymentRow, now: datetime) -> bool:

@@ -152,12 +152,24 @@ class Verdict:
         return event.state != "pending" or bool(event.retry_count or self.replays)
 
 
+class Amounts(NamedTuple):
+    """The amounts that the callbacks of an order report as paid, in whole units.
+
+    ``paid`` is the amount that was accepted. It is None if no success was accepted. ``refused`` are the amounts of
+    refused successes, earliest first. ``settled_by`` is None if the payment is not settled.
+    """
+
+    paid: int | None = None
+    refused: tuple[int, ...] = ()
+    settled_by: SettledBy | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """The history of a payment, oldest step first, with the findings about the payment.
 
-    ``verdict`` is the most urgent finding, and ``also`` has the other findings. ``paid`` is the amount of the latest
-    success, in whole units. ``warnings`` say which data payctl could not read.
+    ``verdict`` is the most urgent finding, and ``also`` has the other findings. ``warnings`` say which data payctl
+    could not read.
     """
 
     payment: PaymentRow | None
@@ -165,8 +177,7 @@ class Timeline:
     steps: tuple[Step, ...]
     advice: tuple[Advice, ...]
     also: tuple[Verdict, ...] = ()
-    paid: int | None = None
-    settled_by: SettledBy | None = None
+    amounts: Amounts = Amounts()  # noqa: RUF009 - a constant
     warnings: tuple[str, ...] = field(default=())
     debezium_sends: bool = False
     """Whether a connector reads Debezium's slot. The connector sends an inserted event at once, but marks no row."""

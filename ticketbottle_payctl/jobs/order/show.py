@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from ticketbottle_payctl.jobs.order.advice import advise
 from ticketbottle_payctl.jobs.order.find import find
-from ticketbottle_payctl.jobs.order.judge_money import paid_and_by
+from ticketbottle_payctl.jobs.order.judge_money import amounts_of
 from ticketbottle_payctl.jobs.order.model import Timeline, VerdictKind
 from ticketbottle_payctl.jobs.order.records import Records, find_all
 from ticketbottle_payctl.jobs.order.steps import in_order, steps_of
@@ -53,15 +53,13 @@ def show(  # noqa: PLR0913 - one argument per source
     first, *also = judge(found, records, now, retention)
     if first.kind is VerdictKind.OVERDUE:
         first = replace(first, cause=what_stops_every_event(engine, max_retries))
-    paid, settled_by = paid_and_by(found.receipts)
     return Timeline(
         payment=found.payment,
         verdict=first,
         steps=tuple(in_order(found, [*steps_of(found), *records.steps])),
         advice=advise(found, [first, *also], now, debezium_publishes=slot is not None),
         also=tuple(also),
-        paid=paid,
-        settled_by=settled_by,
+        amounts=amounts_of(found.receipts),
         warnings=tuple(records.warnings),
         debezium_sends=slot is not None and slot.active,
     )

@@ -89,7 +89,9 @@ def publish_outbox(  # noqa: PLR0913 - the job needs each of them
     with optional_run(engine, recorded_as, LIMITS, check=cdc.refuse_while_debezium_publishes) as record:
         report = PublisherRun(engine, producer, options, stop or Event(), observer or Observer()).run()
         complete = report.stopped_because is StoppedBecause.EMPTY
-        record.end(RunStatus.DONE if complete else RunStatus.INCOMPLETE, report.counts.by_name)
+        ended_by = report.failure.code if report.failure else report.stopped_because.value
+        status = RunStatus.DONE if complete else RunStatus.INCOMPLETE
+        record.end(status, report.counts.by_name, ended_by=None if complete else ended_by)
     return replace(report, run_id=record.id, unrecorded=record.unrecorded)
 
 

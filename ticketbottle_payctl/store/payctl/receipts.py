@@ -50,12 +50,9 @@ _REFUSED = """
     WITH newest AS MATERIALIZED (
         SELECT received_at, provider, reason, order_ref, id::text AS id, result FROM payctl.webhook_receipts
         ORDER BY received_at DESC LIMIT %(newest)s
-    ), refused AS (
-        SELECT * FROM newest WHERE result = 'refused' ORDER BY received_at DESC LIMIT %(most)s
     )
-    SELECT (SELECT count(*) FROM newest), (SELECT count(*) FROM newest WHERE result = 'refused'),
-        r.received_at, r.provider, r.reason, r.order_ref, r.id
-    FROM (SELECT) AS one LEFT JOIN refused AS r ON true ORDER BY r.received_at DESC
+    SELECT (SELECT count(*) FROM newest), r.received_at, r.provider, r.reason, r.order_ref, r.id
+    FROM (SELECT) AS one LEFT JOIN newest AS r ON r.result = 'refused' ORDER BY r.received_at DESC
 """
 
 
@@ -94,11 +91,14 @@ class Refused(NamedTuple):
 
 
 class RefusedLately(NamedTuple):
-    """The number of callbacks that were read, the number of refused ones, and the newest refused ones."""
+    """The number of callbacks that were read, and the refused ones among them, newest first.
+
+    ``closed`` is the number of refused callbacks that are left out, because a person has closed what they report.
+    """
 
     looked_at: int
-    refused: int
-    newest: tuple[Refused, ...]
+    refused: tuple[Refused, ...]
+    closed: int = 0
 
 
 def store(connection: Connection, receipt: Receipt) -> bool:
@@ -134,16 +134,15 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
     return StoredRequest(str(wanted), provider, Request(method, path, query, bytes(body)))
 
 
-def refused_lately(connection: Connection, newest: int, most: int) -> RefusedLately | None:
-    """Return the refused callbacks among the ``newest`` callbacks, at most ``most``.
+def refused_lately(connection: Connection, newest: int) -> RefusedLately | None:
+    """Return the refused callbacks among the ``newest`` callbacks, whether a person has closed them or not.
 
     Return None if the table is missing or the role is not allowed to read it.
     """
     if not connection.exec_driver_sql(_MAY_READ).scalar_one():
         return None
-    rows = connection.exec_driver_sql(_REFUSED, {"newest": newest, "most": most}).all()
-    looked_at, refused = (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
-    return RefusedLately(looked_at, refused, tuple(Refused._make(row[2:]) for row in rows if row[2] is not None))
+    rows = connection.exec_driver_sql(_REFUSED, {"newest": newest}).all()
+    return RefusedLately(int(rows[0][0]), tuple(Refused._make(row[1:]) for row in rows if row[1] is not None))
 
 
 def parameters(receipt: Receipt) -> dict[str, Any]:

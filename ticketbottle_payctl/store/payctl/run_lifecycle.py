@@ -31,17 +31,19 @@ class OpenRun:
         status: RunStatus,
         counts: Mapping[str, object] | None = None,
         *,
+        ended_by: str | None = None,
         also: Callable[[Connection, str], None] = lambda _connection, _run_id: None,
     ) -> None:
         """Record how the run ended. A run that an operator cancelled stays cancelled.
 
-        ``also`` writes more rows in the same transaction, and gets the run's id.
+        ``ended_by`` is the error's code, or the reason why the run ended before its work was done. ``also`` writes more
+        rows in the same transaction, and gets the run's id.
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached. The run is then shown as interrupted.
         """
         with transaction(self.engine, self.limits) as connection:
-            runs.update(connection, self.id, status, self.counts if counts is None else counts)
+            runs.update(connection, self.id, status, self.counts if counts is None else counts, ended_by)
             also(connection, self.id)
 
 
@@ -76,13 +78,14 @@ class OptionalRun:
         status: RunStatus,
         counts: Mapping[str, object],
         *,
+        ended_by: str | None = None,
         also: Callable[[Connection, str], None] = lambda _connection, _run_id: None,
     ) -> None:
         """Record how the run ended, as :meth:`OpenRun.end` does. A failed write is only logged."""
         if self.opened is None:
             return
         try:
-            self.opened.end(status, counts, also=also)
+            self.opened.end(status, counts, ended_by=ended_by, also=also)
         except PayctlError as error:
             self.unrecorded = _logged(self.command, self.opened.id, error)
 
@@ -160,9 +163,9 @@ def _held(engine: Engine, run_id: str, limits: Limits, begin: Callable[[Connecti
         opened = OpenRun(engine, run_id, limits)
         try:
             yield opened
-        except BaseException:
+        except BaseException as error:
             with suppress(PayctlError):  # report the error that ended the work
-                opened.end(RunStatus.INTERRUPTED)
+                opened.end(RunStatus.INTERRUPTED, ended_by=error.code if isinstance(error, PayctlError) else None)
             raise
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -22,6 +22,9 @@ IS_CLOSING = f"i.outcome = '{CLOSED}' AND (i.after->>'until')::timestamptz"
 
 The comparison of its ``until`` must follow.
 """
+
+_ENDED_BY = "ended_by"
+"""The name under which the options of a run contain what ended it. The table has no column for it."""
 
 # If the process of a run was killed, the run is not running, even if its record still says so.
 _STATUS = f"CASE WHEN r.status = 'running' AND NOT {AT_WORK} THEN 'interrupted' ELSE r.status END"
@@ -93,7 +96,8 @@ class Run:
     """A recorded run. All times are in UTC. ``finished_at`` is None while the run is running or can be resumed.
 
     If a run is recorded as running but no process holds its lock, its status is shown as ``interrupted``. ``acts``
-    lists the operators' actions on the run, in order.
+    lists the operators' actions on the run, in order. ``ended_by`` is the code of the error that ended the run, or the
+    reason why the run ended before its work was done. It is None if the run has no such reason.
     """
 
     id: str
@@ -109,6 +113,7 @@ class Run:
     started_at: datetime
     finished_at: datetime | None
     acts: Sequence[RunAct]
+    ended_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +191,24 @@ def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason
     return row is not None
 
 
-def update(connection: Connection, run_id: str, status: RunStatus, counts: Mapping[str, object]) -> None:
-    """Record a run's status and counts. A cancelled run stays cancelled."""
+def update(
+    connection: Connection,
+    run_id: str,
+    status: RunStatus,
+    counts: Mapping[str, object],
+    ended_by: str | None = None,
+) -> None:
+    """Record a run's status and counts, and what ended the run. A cancelled run stays cancelled."""
     connection.exec_driver_sql(
-        """
+        f"""
         UPDATE payctl.runs SET status = %(status)s, counts = counts || %(counts)s::jsonb,
+            options = (options - '{_ENDED_BY}')
+                || jsonb_strip_nulls(jsonb_build_object('{_ENDED_BY}', %(ended_by)s::text)),
             finished_at = CASE WHEN %(status)s IN ('done', 'cancelled', 'incomplete')
                 THEN COALESCE(finished_at, clock_timestamp()) END
         WHERE id = %(id)s::uuid AND status <> 'cancelled'
-        """,
-        {"id": run_id, "status": status.value, "counts": json.dumps(dict(counts))},
+        """,  # noqa: S608 - only a constant is put in
+        {"id": run_id, "status": status.value, "counts": json.dumps(dict(counts)), "ended_by": ended_by},
     )
 
 
@@ -282,7 +295,12 @@ def closings(connection: Connection, subjects: Sequence[str]) -> list[tuple[str,
 
 def _run(row: Sequence[Any]) -> Run:
     run_id, command, status, os_user, host, actor, *rest, acts = row
-    return Run(run_id, command, status, Actor(os_user, host, actor), *[*rest, tuple(map(_act, acts))])
+    run = Run(run_id, command, status, Actor(os_user, host, actor), *[*rest, tuple(map(_act, acts))])
+    if _ENDED_BY not in run.options:
+        return run
+    options = dict(run.options)
+    ended_by = str(options.pop(_ENDED_BY))
+    return replace(run, options=options, ended_by=ended_by)
 
 
 def _act(stored: Mapping[str, Any]) -> RunAct:

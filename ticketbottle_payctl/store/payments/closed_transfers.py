@@ -7,6 +7,10 @@ because a gateway may repeat an old callback.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
 from ticketbottle_payctl.store.payctl.runs import IS_CLOSING
 from ticketbottle_payctl.store.payctl.transfers import transfer
 
@@ -64,3 +68,29 @@ known AS MATERIALIZED (
 They need ``read_later`` and ``told``. ``told`` has one row for each transfer, with a receipt's columns and
 ``transfer``.
 """
+
+_CLOSED = f"""
+    WITH told AS MATERIALIZED (
+        SELECT r.id, r.provider, r.payment_id, r.order_ref, r.reference, r.received_at, r.body_sha256,
+            {transfer("r.")} AS transfer
+        FROM payctl.webhook_receipts AS r WHERE r.id = ANY(%(ids)s::uuid[])
+    ), {READ_LATER}, {WITH_PAYMENTS}
+    SELECT id::text FROM told WHERE id NOT IN (SELECT id FROM still_open)
+"""  # noqa: S608 - only constants are put in
+_MAY_READ = """
+    SELECT COALESCE(bool_and(has_column_privilege(to_regclass(needed.of), needed.name, 'SELECT')), false)
+    FROM (VALUES ('payctl.run_items', 'item_id'), ('payctl.run_items', 'outcome'), ('payctl.run_items', 'after'),
+        ('payments', 'id'), ('payments', 'orderCode'), ('payments', 'status'), ('payments', 'provider')
+    ) AS needed (of, name)
+"""
+
+
+def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
+    """Return the ids of the given receipts that report a transfer which a person has closed.
+
+    The role must be allowed to read the receipts. If it may not read the payments or what a person has closed, no
+    transfer counts as closed.
+    """
+    if not ids or not connection.exec_driver_sql(_MAY_READ).scalar_one():
+        return frozenset()
+    return frozenset(connection.exec_driver_sql(_CLOSED, {"ids": [*ids]}).scalars())

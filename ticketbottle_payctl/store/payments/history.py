@@ -19,7 +19,8 @@ from ticketbottle_payctl.store.payctl.runs import Closing, Run
 from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow, receipts_of, receipts_of_payments
 
 # "providerTransactionId" has no index in production, so this column is searched last. If payctl could not read a
-# callback, the callback's receipt has an empty reference, which the index finds.
+# callback, the callback's receipt has an empty reference, which the index finds. The gateway's name for an order has no
+# index, so the last search reads only the receipts without a payment, which the index on the payment's id finds.
 _BY_NAME = (
     'SELECT id, NULL, NULL, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
     'SELECT "aggregateId", NULL, NULL, NULL FROM outbox WHERE id = %(name)s',
@@ -37,6 +38,12 @@ _BY_NAME = (
         ORDER BY payment NULLS LAST, received_at LIMIT 1""",
     """SELECT payment_id, NULL, order_ref, NULL FROM payctl.webhook_receipts
         WHERE reference = '' AND order_ref = %(name)s LIMIT 1""",
+    """SELECT COALESCE(
+            (SELECT o.payment_id FROM payctl.webhook_receipts AS o WHERE o.reference = r.reference
+                AND o.provider = r.provider AND o.payment_id IS NOT NULL LIMIT 1),
+            (SELECT p.id FROM payments AS p WHERE p."orderCode" = r.order_ref)),
+        reference, NULL, id::text FROM payctl.webhook_receipts AS r
+        WHERE payment_id IS NULL AND order_ref = %(name)s AND reference <> '' ORDER BY received_at DESC LIMIT 1""",
 )
 PAYMENT = """id, "orderCode", status::text, "amountCents", currency::text, provider, "providerTransactionId",
     "createdAt", "completedAt", "failedAt", "cancelledAt" """

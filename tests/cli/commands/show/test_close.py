@@ -13,6 +13,7 @@ from ticketbottle_payctl.jobs.order import open_money
 from ticketbottle_payctl.jobs.order.judge_money import judge_stray
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.report.model import GapReason, OpenOrders
+from ticketbottle_payctl.jobs.stats.live import collect_live
 from ticketbottle_payctl.store.payments.money import stray
 from ticketbottle_payctl.store.payments.open_money import perhaps_open
 
@@ -354,6 +355,41 @@ def test_close_names_what_it_cannot_close(orders, invoke, database_url):
         " ".join(text.split())
         == f"! not everything can be closed here; see what is still open: payctl show {orders.name}"
     )
+
+
+@pytest.mark.parametrize("how", [
+    lambda o: wrong(o.pay()),
+    lambda o: o.callback("COMPLETED", "refused", "unknown_order", amount=5),
+    lambda o: o.pay().callback("COMPLETED", "refused", "unknown_order", order_ref="20", payment=None, amount=5),
+    lambda o: o.pay().unclear("unreadable"),
+    lambda o: o.unclear("unreadable", order_ref=""),
+    lambda o: o.pay().callback("IGNORED", "ignored", "held"),
+])  # fmt: skip
+def test_the_list_of_callbacks_says_which_a_person_has_closed(how, orders, close, ask, terminal, database_url, engine):
+    """After `payctl close`, `list receipts` and `stats --watch` show the callback as closed; a later one is open."""
+    how(orders)
+    assert [each["closed"] for each in ask("list", "receipts")["items"]] == [False]
+    refused = ask("list", "receipts", "--failed")["counts"]["listed"]
+    close()
+    assert [each["closed"] for each in ask("list", "receipts")["items"]] == [True]
+    with terminal("list", "receipts", DATABASE_URL=database_url) as it:
+        assert it.wait_for("full values").startswith("1 callback, closed by a person\n")
+    live = collect_live(engine, max_retries=5).refused
+    assert (len(live.refused), live.closed) == (0, refused)
+    wrong(orders, "9", 999, age=NOW)
+    assert [each["closed"] for each in ask("list", "receipts")["items"]] == [False, True]
+    live = collect_live(engine, max_retries=5).refused
+    assert ([each.id for each in live.refused], live.closed) == ([orders.receipts[-1]], refused)
+
+
+def test_the_live_screen_counts_closed_callbacks(orders, close, terminal, database_url):
+    """`stats --watch` counts the refused callbacks that a person has closed, and does not list them."""
+    wrong(orders.pay())
+    close()
+    with terminal("stats", "--watch", "--interval", "200ms", DATABASE_URL=database_url) as it:
+        picture = it.wait_for("1 closed by a person")
+        assert "none open of the last 1 callback" in picture
+        assert it.end() == 130
 
 
 def test_close_says_no_more_than_it_looked_at(orders, invoke, database_url):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
+from ticketbottle_payctl.store.payments import history
 from ticketbottle_payctl.store.payments.similar_codes import similar_codes
 
 pytestmark = pytest.mark.postgres
@@ -44,6 +47,36 @@ def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, da
     assert all(code in error["message"] for code in CODES[:2])
     assert error["hint"] == f"give the whole code: `payctl show {CODES[1]}`"
     assert CODES[0] in invoke("show", "641d25", DATABASE_URL=database_url).stderr
+
+
+@pytest.mark.parametrize("reference", ["link-of-nobody", "2026112351382274"])
+def test_the_code_of_an_unknown_order_is_found(ask, orders, reference):
+    """`show` and `close` find a callback without a payment by the code that `list receipts` prints for it."""
+    code = "2026112351382274"
+    orders.callback("COMPLETED", "refused", "unknown_order", order_ref=code, reference=reference, amount=5)
+    assert ask("list", "receipts")["items"][0]["order_ref"] == code
+    shown = ask("show", code)
+    assert (shown["exit_code"], shown["result"]["verdict"]["receipt_id"]) == (5, orders.receipts[0])
+    closed = ask("close", code, "-y", "--reason", "refunded")
+    assert (closed["exit_code"], closed["counts"]) == (0, {"closed": 1})
+    assert ask("show", code)["exit_code"] == 0
+
+
+def test_the_code_of_an_early_callback_finds_its_payment(ask, orders):
+    """The gateway's number for an order finds the payment if another callback with the same reference names it."""
+    orders.pay().callback("COMPLETED", "refused", "unknown_order", order_ref="2026", payment=None, number="1")
+    orders.callback("COMPLETED", "refused", "wrong_amount", amount=5)
+    assert ask("show", "2026")["result"]["order_code"] == orders.payment.order_code
+
+
+def test_the_search_for_the_code_of_an_unknown_order_reads_no_other_receipt(engine, orders):
+    """The search for the code of an unknown order reads only the receipts without a payment, through an index."""
+    orders.callback(order_ref="nobody").pay().callback()
+    sql = history._BY_NAME[-1].replace("%(name)s", "'nobody'")  # noqa: SLF001 - the statement itself
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {sql}").scalars())
+    assert re.search(r"webhook_receipts_payment_id.*\n +Index Cond: \(payment_id IS NULL\)", plan), plan
 
 
 @pytest.mark.parametrize(

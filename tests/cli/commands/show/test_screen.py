@@ -22,12 +22,13 @@ def screen(invoke, database_url, orders):
 
 
 def test_show_begins_with_the_verdict_and_shows_both_amounts(orders, screen):
-    """After a wrong amount, `payctl show` prints the order's amount and the paid amount, and ends with a task."""
+    """After a wrong amount, `payctl show` prints the order's amount and the refused one, and ends with a task."""
     orders.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000)
     lines = screen()
     answer = "✘  NO TICKET: paid 321,000 VND, but the order is for 320,000 VND; callback refused 3 min ago"
     assert lines[0].startswith(answer)
-    assert {"asked\t320,000 VND", "paid\t321,000 VND"} < set(lines)
+    assert {"asked\t320,000 VND", "refused\t321,000 VND"} < set(lines)
+    assert not any(line.startswith("paid\t") for line in lines)
     assert lines[-3].startswith("to do:  compare with the gateway's portal, and refund the money there")
 
 
@@ -50,6 +51,22 @@ def test_show_says_that_a_callback_settled_the_payment(orders, screen):
     """If a callback settled a payment, `payctl show` prints "settled by a callback"."""
     orders.pay("COMPLETED").event(state="published").callback()
     assert "settled by\ta callback" in screen()
+
+
+def test_a_refused_callback_does_not_change_the_amount_that_was_paid(orders, screen, ask):
+    """If a second callback was refused, `payctl show` prints the settled amount as paid, and the refused one below."""
+    orders.pay("COMPLETED").event(state="published").callback(age=timedelta(hours=1))
+    orders.callback("COMPLETED", "refused", "wrong_amount", amount=321_000, number="4712")
+    assert {"asked\t320,000 VND", "paid\t320,000 VND", "refused\t321,000 VND"} < set(screen())
+    result = ask("show", orders.name)["result"]
+    assert (result["paid"], result["refused_amounts"]) == (320_000, [321_000])
+
+
+@pytest.mark.parametrize("status", ["FAILED", "CANCELLED"])
+def test_show_says_that_nothing_was_paid_for_a_failed_order(status, orders, screen):
+    """If a callback settled a payment as FAILED or CANCELLED, `payctl show` says that nothing was paid."""
+    orders.pay(status).event(status, "published").callback(status)
+    assert {"paid\tnothing", "settled by\ta callback"} < set(screen())
 
 
 def test_the_instants_of_the_history_never_go_back(orders, screen, engine):

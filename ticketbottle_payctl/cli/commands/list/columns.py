@@ -14,8 +14,8 @@ from ticketbottle_payctl.cli.output.narrow_table import Column, Row, ago, plain,
 from ticketbottle_payctl.formats import gateway_name, money
 from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.outbox.list_events import OUTBOX_FIELDS
-from ticketbottle_payctl.store.payctl.list_receipts import RECEIPT_FIELDS
 from ticketbottle_payctl.store.payments.list_payments import PAYMENT_FIELDS
+from ticketbottle_payctl.store.payments.list_receipts import RECEIPT_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,11 @@ def _order(row: Row, _zone: tzinfo, _now: datetime) -> str:
     return str(row.get("order_code") or row.get("order_ref") or "")
 
 
+def _result(row: Row) -> str:
+    """Return payctl's decision about a callback. A person can close what a refused callback reports."""
+    return "closed" if row.get("closed") else str(row.get("result") or "")
+
+
 def _gateway(row: Row, _zone: tzinfo, _now: datetime) -> str:
     return gateway_name(str(row.get("provider") or ""))
 
@@ -80,7 +85,7 @@ _PAYMENTS = (
 )
 _RECEIPTS = (
     Column("order", _order, 1),
-    Column("result", plain("result"), 0, styled=True),
+    Column("result", lambda row, _zone, _now: _result(row), 0, styled=True),
     Column("received", when("received_at"), 3, brief=ago("received_at")),
     Column("id", short("id"), 2),
     Column("gateway", _gateway, 5),
@@ -107,8 +112,8 @@ PAYMENTS = Kind(
 RECEIPTS = Kind(
     "payctl.list-receipts/1",
     RECEIPT_FIELDS,
-    ("id", "received_at", "provider", "outcome", "result", "reason", "order_code", "order_ref", "amount"),
+    ("id", "received_at", "provider", "outcome", "result", "reason", "order_code", "order_ref", "amount", "closed"),
     _RECEIPTS,
     "callback",
-    lambda row: str(row.get("result") or ""),
+    _result,
 )

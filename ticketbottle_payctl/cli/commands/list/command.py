@@ -30,8 +30,8 @@ from ticketbottle_payctl.cli.output.list_summary import Place
 from ticketbottle_payctl.jobs.list_rows import list_rows
 from ticketbottle_payctl.store.outbox.list_events import list_events
 from ticketbottle_payctl.store.outbox.selector import WindowBy
-from ticketbottle_payctl.store.payctl.list_receipts import ReceiptSelector, list_receipts
 from ticketbottle_payctl.store.payments.list_payments import PAYMENTS_PAGE, PaymentSelector, list_payments
+from ticketbottle_payctl.store.payments.list_receipts import ReceiptSelector, list_receipts
 
 After = Annotated[
     str | None,

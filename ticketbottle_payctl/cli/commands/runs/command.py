@@ -146,7 +146,9 @@ def cancel_command(
     permit(session, "cancel a run", Approval(yes=yes, reason=reason, confirm=confirm))
     remaining = cancel_run(session.services.engine, found, who_runs(session.services.environ), reason)
     over = found.status in {RunStatus.DONE, RunStatus.INCOMPLETE}
-    said = "the run had already finished" if over else f"cancelled; {count(remaining, 'event')} not changed"
+    incomplete = found.status == RunStatus.INCOMPLETE
+    ended = "the run had already ended before its work was done" if incomplete else "the run had already finished"
+    said = ended if over else f"cancelled; {count(remaining, 'event')} not changed"
     counts: RemainingCounts = {"remaining": remaining}
     facts: CancelFacts = {"status": found.status if over else RunStatus.CANCELLED}
     session.finish(

@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.list_summary import Place, summary
 from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, plain, short, when
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, dim, good, line, warn
-from ticketbottle_payctl.cli.output.run_title import run_title
+from ticketbottle_payctl.cli.output.run_title import run_title, short_run_title
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import clock_and_age, short_id
 from ticketbottle_payctl.redaction import redact
@@ -41,6 +41,8 @@ def listed(
     human: list[Block] = [Table(("run", "started", "command", "status", "who", "changed", "reason"), rows, whole=True)]
     if brief is not None and found:
         human = narrow(_COLUMNS, [_row(run) for run in found], *brief)
+        one = Adviser(session, "").reading(["runs", "show"], [short_id(found[0].id)])
+        session.note_last(dim(f"full values: --wide; one of them: {one}"))
     if after is not None:
         session.note_last(dim(f"more rows: --limit, or --after {shlex.quote(after)}"))
     if found:
@@ -57,16 +59,17 @@ def listed(
 _COLUMNS = (
     Column("run", short("id"), 0),
     Column("started", when("started_at"), 2, brief=ago("started_at")),
-    Column("command", plain("command"), 1),
+    Column("command", plain("command"), 1, brief=plain("short_command")),
     Column("status", plain("status"), 1, styled=True),
-    Column("changed", plain("changed"), 3, right=True),
-    Column("who", plain("who"), 4),
-    Column("reason", plain("reason"), 5, rest=True),
+    Column("changed", plain("changed"), 4, right=True),
+    Column("who", plain("who"), 5),
+    Column("reason", plain("reason"), 3, rest=True, least=20),
 )
 
 
 def _row(run: Run) -> dict[str, object]:
-    return {**facts(run), "command": run_title(run), "who": run.who.actor or run.who.os_user, "changed": _changed(run)}
+    titles = {"command": run_title(run), "short_command": short_run_title(run)}
+    return {**facts(run), **titles, "who": run.who.actor or run.who.os_user, "changed": _changed(run)}
 
 
 _ONLY_COUNTS = {"publish-outbox", "cleanup", "cdc cut-over", "cdc cut-back"}
@@ -98,7 +101,8 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
                 ("selected", _pairs(run.selector)),
                 ("options", _pairs({name: value for name, value in run.options.items() if value and name != unused})),
                 *((name.replace("_", " "), f"{number:,}") for name, number in run.counts.items() if number),
-                ("next", adviser.changing(["runs", "resume"], [run.id]) if resumable else None),
+                ("ended by", run.ended_by),
+                ("next", adviser.changing(["runs", "resume"], [run.id]) if resumable else _rest(run)),
             )
         ),
     ]
@@ -119,6 +123,15 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
         human=human,
         run_id=run.id,
     )
+
+
+def _rest(run: Run) -> str | None:
+    """Return what to do after a run that ended before its work was done, or None."""
+    if run.status != RunStatus.INCOMPLETE:
+        return None
+    if run.command == "publish-outbox" and not any(run.counts.get(name) for name in ("published", "retried", "dead")):
+        return "nothing was changed; run the command again"
+    return "run the command again; it does the rest"
 
 
 def _item_row(item: RunItem, brief: tuple[tzinfo, datetime] | None) -> tuple[object, ...]:
@@ -143,6 +156,7 @@ def facts(run: Run) -> RunFacts:
         "counts": dict(run.counts),
         "started_at": run.started_at,
         "finished_at": run.finished_at,
+        "ended_by": run.ended_by,
         "acts": [
             {
                 "deed": act.deed,

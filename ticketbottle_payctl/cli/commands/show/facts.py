@@ -79,7 +79,9 @@ class ShowFacts(TypedDict):
     also: NotRequired[Sequence[VerdictFacts]]
     """Other findings, most urgent first."""
     paid: NotRequired[int | None]
-    """The amount in the latest report of success, in whole units. The amount field is the order's amount."""
+    """The amount that was paid and accepted, in whole units; null if none was."""
+    refused_amounts: NotRequired[Sequence[int]]
+    """The amounts of payments that payctl refused, in whole units, earliest first."""
     settled_by: NotRequired[Annotated[str, Keywords(enum=[*SettledBy])] | None]
     """Where the result that settled the payment came from, if payctl settled the payment."""
 

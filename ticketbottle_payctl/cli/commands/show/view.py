@@ -30,6 +30,7 @@ from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import PLACEHOLDER, count, gateway_name, local, money, short_id
 from ticketbottle_payctl.jobs.order import (
     Advice,
+    Amounts,
     Mark,
     SettledBy,
     Step,
@@ -39,6 +40,7 @@ from ticketbottle_payctl.jobs.order import (
     is_too_early_to_close,
 )
 from ticketbottle_payctl.redaction import redact
+from ticketbottle_payctl.store.payments.history import PaymentRow
 
 _MASK = "***"
 _SAID = 2
@@ -124,8 +126,9 @@ def _facts(timeline: Timeline, advice: Sequence[AdviceFacts], now: datetime) -> 
         "next": advice,
         "verdict": _verdict(timeline.verdict, timeline, now),
         "also": [_verdict(each, timeline, now) for each in timeline.also],
-        "paid": timeline.paid,
-        "settled_by": timeline.settled_by,
+        "paid": timeline.amounts.paid,
+        "refused_amounts": timeline.amounts.refused,
+        "settled_by": timeline.amounts.settled_by,
     }
 
 
@@ -159,7 +162,8 @@ def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
         yield line()
         return
     status = good(payment.status) if payment.status == "COMPLETED" else warn(payment.status)
-    paid = None if timeline.paid is None else money(timeline.paid, payment.currency)
+    amounts = timeline.amounts
+    refused = ", ".join(money(each, payment.currency) for each in amounts.refused)
     yield Fields(
         (
             ("order", payment.order_code),
@@ -167,11 +171,22 @@ def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
             ("gateway", gateway_name(payment.provider)),
             ("status", status),
             ("asked", money(payment.amount, payment.currency)),
-            ("paid", warn(paid) if paid and timeline.paid != payment.amount else paid or "no callback reported this"),
-            ("settled by", _SETTLED_BY[timeline.settled_by] if timeline.settled_by else None),
+            ("paid", _paid(amounts, payment)),
+            ("refused", warn(refused) if refused else None),
+            ("settled by", _SETTLED_BY[amounts.settled_by] if amounts.settled_by else None),
         )
     )
     yield line()
+
+
+def _paid(amounts: Amounts, payment: PaymentRow) -> Styled | str | None:
+    """Return the accepted amount, or why there is none. Without it, refused amounts have a row of their own."""
+    if amounts.paid is not None:
+        paid = money(amounts.paid, payment.currency)
+        return paid if amounts.paid == payment.amount else warn(paid)
+    if amounts.refused:
+        return None
+    return "nothing" if payment.status in {"FAILED", "CANCELLED"} else "no callback reported this"
 
 
 def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:

@@ -184,16 +184,18 @@ def _refused(refused: RefusedLately | None, zone: tzinfo, now: datetime) -> list
         return [[head], [dim("the role is not allowed to read the callbacks")]]
     if not refused.looked_at:
         return [[head], [dim("no callback is stored yet")]]
-    about = f"{refused.refused:,} of the last {count(refused.looked_at, 'callback')}"
-    rows: list[Row] = [[head, "  ", dim(about)]]
+    closed: list[Row] = [[dim(f"{refused.closed:,} closed by a person")]] if refused.closed else []
+    looked_at = count(refused.looked_at, "callback")
     if not refused.refused:
-        return [[head], [dim(f"none of the last {count(refused.looked_at, 'callback')}")]]
-    return rows + [
+        none = f"none open of the last {looked_at}" if closed else f"none of the last {looked_at}"
+        return [[head], [dim(none)], *closed]
+    about = f"{len(refused.refused):,} of the last {looked_at}"
+    return [[head, "  ", dim(about)], *closed] + [
         [
             dim(short_id(one.id)), "  ", gateway_name(one.provider), "  ", (one.reason or "refused").replace("_", " "),
             "  ", dim(clock_and_age(one.received_at, zone, now)),
         ]
-        for one in refused.newest
+        for one in refused.refused
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.gateway_names import SAME_GATEWAY
 from ticketbottle_payctl.store.db.pages import Listed, PagePosition
+from ticketbottle_payctl.store.payments.closed_transfers import closed_among
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,12 @@ class ListedReceipt(TypedDict, total=False):
     """The payment's order code. The value is null if the callback's payment is not in this database."""
     source: Literal["callback", "reconcile"]
     """Whether the gateway sent a callback, or answered a status query of `payctl reconcile payments`."""
+    closed: bool
+    """Whether a person has closed what the callback reports, with `payctl close`."""
 
 
 RECEIPT_FIELDS = tuple(ListedReceipt.__annotations__)
-"""The column names, in the order of the SELECT statement below."""
+"""The column names, in the order of the SELECT statement below. ``closed`` comes from another statement."""
 
 _OF_ORDER = """(o.order_ref = ANY(%(order_codes)s)
     OR o.payment_id IN (SELECT p.id FROM payments AS p WHERE p."orderCode" = ANY(%(order_codes)s)))"""
@@ -97,4 +100,5 @@ def list_receipts(
         "before_id": before.id if before else None,
     }
     rows = connection.exec_driver_sql(sql, parameters).all()
-    return [Listed(RECEIPT_FIELDS, row, "received_at") for row in rows]
+    closed = closed_among(connection, [row[0] for row in rows if row[5] not in {None, "pending"}])
+    return [Listed(RECEIPT_FIELDS, (*row, row[0] in closed), "received_at") for row in rows]
