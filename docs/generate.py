@@ -6,6 +6,7 @@ A test generates the pages in memory, and fails if a committed page differs.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,15 @@ def _tree(kind: type[PayctlError]) -> Iterator[type[PayctlError]]:
 
 
 def _paragraphs(text: str | None) -> str:
-    return "\n".join(line.strip() for line in (text or "").replace("\b", "").replace("\f", "").splitlines()).strip()
+    return "\n\n".join(map(_paragraph, re.split(r"\n\s*\n", (text or "").replace("\f", "").strip())))
+
+
+def _paragraph(text: str) -> str:
+    r"""Return a paragraph. After a ``\b``, help keeps each line as it is, and the lines below the first are code."""
+    first, *rest = (line.strip() for line in text.replace("\b", "").strip().splitlines() or [""])
+    if "\b" not in text:
+        return "\n".join([first, *rest])
+    return "\n".join([first, "", "```", *rest, "```"])
 
 
 def _cell(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Suggest ids for the operator's command line. Each query is limited to less than a second."""
+"""Suggest ids and order codes for the operator's command line. Each query is limited to less than a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Run
+from ticketbottle_payctl.store.payments import order_codes
 from ticketbottle_payctl.store.payments.list_receipts import ReceiptSelector, list_receipts
+from ticketbottle_payctl.store.payments.order_codes import NamedOrder
 
 _LIMITS = Limits(statement=timedelta(milliseconds=800), lock=timedelta(milliseconds=200))
 _MOST = 50
@@ -36,6 +38,16 @@ def largest_error_groups(engine: Engine, max_retries: int) -> list[ErrorGroup]:
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         return error_groups.groups(connection, Selector(), max_retries, _MOST)
+
+
+def orders_beginning_with(engine: Engine, prefix: str) -> list[NamedOrder]:
+    """Return orders whose code begins with ``prefix``, in the order of their codes.
+
+    Raises:
+        PayctlError: the database did not answer in time.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        return order_codes.beginning_with(connection, prefix, _MOST)
 
 
 def latest_receipts(engine: Engine) -> list[dict[str, object]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 CONFIG = "[profiles.prod]\n[profiles.staging]\n"
@@ -47,3 +49,17 @@ def test_completion_ignores_an_unreadable_configuration_file(name, offered, tmp_
     """If the configuration file is missing or broken, completion offers no profile and prints no error."""
     (tmp_path / "broken.toml").write_text("[", "utf-8")
     assert offered("payctl -p ", PAYCTL_CONFIG=str(tmp_path / name)) == []
+
+
+@pytest.mark.parametrize("columns", ["80", "60"])
+@pytest.mark.parametrize(("shell", "file"), [
+    ("bash", ".local/share/bash-completion/completions/payctl"),
+    ("fish", ".config/fish/completions/payctl.fish"),
+])  # fmt: skip
+def test_the_commands_in_the_help_of_completion_can_be_pasted(shell, file, columns, process, payctl_path, tmp_path):
+    """The help of `completion` shows each command on one line, and the commands create the missing folder."""
+    text = process("completion", "--help", COLUMNS=columns).stdout
+    lines = text.partition(f"For {shell}:\n")[2].partition("\n\n")[0]
+    environment = {"HOME": str(tmp_path), "PATH": payctl_path}
+    subprocess.run(["/bin/bash", "-euc", lines], env=environment, check=True)
+    assert "payctl" in (tmp_path / file).read_text("utf-8")

@@ -17,9 +17,10 @@ import pytest
 from tests.conftest import IN_CI
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.input.stored_ids import PATIENCE
-from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
+from ticketbottle_payctl.store.payments import order_codes
 
 ERROR = 'KafkaJSConnectionError: [broker] said: it\'s `$HOME` "closed"'
 RUN = "5d0c7a12-0f6b-4c86-8d0a-1e2f3a4b5c6d"
@@ -167,10 +168,12 @@ def test_a_description_with_colons_is_shown_whole(offered, shell):
         ("payctl -p sta", "staging"),
         ("payctl stats --profile=sta", "staging"),
         ("payctl help exit", "exit-codes"),
+        ("payctl list payments --status COMP", "COMPLETED"),
+        ("payctl list receipts --result ref", "refused"),
     ],
 )
 def test_a_shell_completes_values(line, word, offered, tmp_path):
-    """The shell completes fields after a comma, event types, profiles and help topics."""
+    """The shell completes fields after a comma, event types, profiles, help topics, statuses and results."""
     config = tmp_path / "config.toml"
     config.write_text("[profiles.staging]\n[profiles.prod]\n", "utf-8")
     (found,) = offered(line, PAYCTL_CONFIG=str(config))
@@ -211,6 +214,30 @@ def test_a_description_of_the_database_is_shown_unchanged(offered, stored, engin
     assert f"{group}{about}" in offered("payctl -p night replay --error-group ", **environment)
 
 
+@pytest.mark.postgres
+def test_a_shell_offers_the_codes_of_orders(offered, stored, engine, shell):
+    """The shell completes the order code for `show`, `close` and `--order-code`, and describes the payment."""
+    with engine.begin() as connection:
+        for amount, code in enumerate(("TB-X-1", "TB-SUMMER-1", "TB-SUMMER-2", "ZZ-1")):
+            insert_payment(connection, order_code=code, amount=amount)
+    environment, _ = stored
+    codes = [f"TB-SUMMER-{number}" + ("" if shell == "bash" else f"\tPENDING, {number} VND") for number in (1, 2)]
+    for line in ("show -p night TB-S", "close -p night TB-S", "list receipts -p night --order-code TB-S"):
+        assert offered(f"payctl {line}", **environment) == codes
+
+
+@pytest.mark.postgres
+def test_the_codes_for_a_shell_are_read_from_the_index(engine):
+    """The completion of an order code reads a bounded part of the unique index, and sorts no table."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        values = {"prefix": "TB-", "most": 50}
+        sql = f"EXPLAIN {order_codes._BEGIN_WITH}"  # noqa: SLF001 - the statement itself
+        rows = connection.exec_driver_sql(sql, values)
+        plan = "\n".join(rows.scalars())
+    assert "Index Cond" in plan.partition("Index Scan using")[2], plan
+
+
 @pytest.fixture
 def silent_server():
     """Yield the port of a server that accepts connections and never answers."""
@@ -220,7 +247,9 @@ def silent_server():
         yield server.getsockname()[1]
 
 
-@pytest.mark.parametrize("line", ["payctl runs show ", "payctl replay --error-group ", "payctl list receipts "])
+@pytest.mark.parametrize(
+    "line", ["payctl runs show ", "payctl replay --error-group ", "payctl list receipts ", "payctl show T"]
+)
 def test_a_dead_database_does_not_hang_the_shell(line, process, silent_server):
     """If the database server does not answer, completion gives up after about a second and prints nothing."""
     asked = {"_PAYCTL_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": line}

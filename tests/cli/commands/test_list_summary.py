@@ -60,7 +60,7 @@ LISTS = {
     ("list", "outbox", "--fields", "id"): "6 events: 3 published, 2 dead, 1 pending",
     ("list", "outbox", "--limit", "3"): "the newest 3 events: 2 published, 1 pending; more match",
     ("list", "payments", "--order-code", "TB-OPEN"): "1 payment, PENDING",
-    ("list", "receipts"): "no callback matches",
+    ("list", "receipts"): "no receipt matches",
     ("runs", "list"): "3 runs, all interrupted",
     ("runs", "list", "--wide"): "3 runs, all interrupted",
     ("runs", "list", "--limit", "2"): "the newest 2 runs, both interrupted; more match",

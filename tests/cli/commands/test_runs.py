@@ -48,7 +48,7 @@ def test_a_run_says_which_error_ended_it(failed, ask, invoke, database_url):
 def test_an_interrupted_run_says_which_error_ended_it(engine, ask):
     """If an error interrupts a run, `runs show` has the error's code, and a later end of the run removes it."""
     with pytest.raises(LockedError), open_run(engine, NewRun(RUN, "replay", Actor("an", "here")), LIMITS):
-        raise LockedError
+        raise LockedError("held")  # noqa: EM101 - any message
     assert ask("runs", "show", RUN)["result"]["ended_by"] == "LOCKED"
     with engine.begin() as connection:
         runs.update(connection, RUN, RunStatus.DONE, {})

@@ -91,12 +91,22 @@ def completion_command(
 ) -> None:
     """Print a shell's completion script.
 
-    For bash: payctl completion bash > ~/.local/share/bash-completion/completions/payctl
+    To turn on completion in every new shell, write the script to a file once.
 
-    For zsh: payctl completion zsh > "${fpath[1]}/_payctl"
+    \b
+    For bash:
+      mkdir -p ~/.local/share/bash-completion/completions
+      payctl completion bash > ~/.local/share/bash-completion/completions/payctl
 
-    For fish: payctl completion fish > ~/.config/fish/completions/payctl.fish
-    """
+    \b
+    For zsh:
+      payctl completion zsh > "${fpath[1]}/_payctl"
+
+    \b
+    For fish:
+      mkdir -p ~/.config/fish/completions
+      payctl completion fish > ~/.config/fish/completions/payctl.fish
+    """  # noqa: D301 - the help keeps the lines below this character as they are
     script = _SCRIPTS[shell].strip()
     facts: CompletionFacts = {"shell": shell.value, "script": script}
     Session.of(ctx).finish(Result("payctl.completion/1", result=facts, human=[Raw(script)]))

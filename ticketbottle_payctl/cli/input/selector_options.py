@@ -9,7 +9,7 @@ import typer
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.input.event_types import event_types
-from ticketbottle_payctl.cli.input.stored_ids import error_groups
+from ticketbottle_payctl.cli.input.stored_ids import error_groups, order_codes
 from ticketbottle_payctl.cli.input.times import age
 from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.store.outbox.selector import WindowBy
@@ -30,7 +30,9 @@ def text(value: str) -> str:
 def order_name(ids: str) -> typer.models.ArgumentInfo:
     """Return the argument that names an order. ``ids`` says which ids the command accepts besides an order code."""
     about = f"The id of a {ids}, or an order code or its last characters."
-    argument: typer.models.ArgumentInfo = typer.Argument(metavar="ID|ORDER-CODE", parser=text, help=about)
+    argument: typer.models.ArgumentInfo = typer.Argument(
+        metavar="ID|ORDER-CODE", parser=text, autocompletion=order_codes, help=about
+    )
     return argument
 
 
@@ -77,7 +79,9 @@ Aggregates = Annotated[
 ]
 OrderCodes = Annotated[
     list[str] | None,
-    typer.Option("--order-code", metavar="CODE", parser=text, help="Rows of this order; repeatable."),
+    typer.Option(
+        "--order-code", metavar="CODE", parser=text, autocompletion=order_codes, help="Rows of this order; repeatable."
+    ),
 ]
 Provider = Annotated[
     str | None,

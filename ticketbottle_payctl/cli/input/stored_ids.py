@@ -1,4 +1,4 @@
-"""Complete the ids of runs, error groups and stored callbacks for a shell. The ids are read from the database.
+"""Complete order codes, and the ids of runs, error groups and callbacks, for a shell. They come from the database.
 
 The user's shell is blocked until the answer arrives. Therefore payctl answers within about a second. If anything fails,
 the answer is empty.
@@ -15,7 +15,7 @@ from threading import Thread
 import typer
 
 from ticketbottle_payctl.cli.profile.profiles import load
-from ticketbottle_payctl.formats import count, local
+from ticketbottle_payctl.formats import count, local, money
 from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.wiring import Services, hide_secrets
 
@@ -47,6 +47,18 @@ def error_groups(ctx: typer.Context, incomplete: str) -> list[Described]:
 
         found = largest_error_groups(services.engine, services.settings.max_retries)
         return [(each.group, f"{count(each.count, 'event')}: {redact(each.pattern)}") for each in found]
+
+    return _begin(ctx, incomplete, read)
+
+
+def order_codes(ctx: typer.Context, incomplete: str) -> list[Described]:
+    """Return the order codes that begin with ``incomplete``, each with the payment's status and amount."""
+
+    def read(services: Services) -> list[Described]:
+        from ticketbottle_payctl.jobs.complete_ids import orders_beginning_with  # noqa: PLC0415 - loads the driver
+
+        found = orders_beginning_with(services.engine, incomplete)
+        return [(each.code, f"{each.status}, {money(each.amount, each.currency)}") for each in found]
 
     return _begin(ctx, incomplete, read)
 

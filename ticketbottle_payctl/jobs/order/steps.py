@@ -89,9 +89,10 @@ def steps_of(found: History) -> Iterator[Step]:
         })  # fmt: skip
         if event.published_at:
             yield Step(event.published_at, "event_published", event.id, {"event_type": event.event_type})
+    types = {event.id: event.event_type for event in found.events}
     for event_id, run, _ in found.replays:
         kind = "closed" if run.command == CLOSE else "event_replayed"
-        yield Step(run.started_at, kind, event_id, _of_run(run))
+        yield Step(run.started_at, kind, event_id, {**_of_run(run), "event_type": types.get(event_id)})
     for _, run in found.closings:
         yield Step(run.started_at, "closed", found.subject, _of_run(run))
 

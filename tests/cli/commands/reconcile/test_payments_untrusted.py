@@ -123,3 +123,14 @@ def test_a_wrong_or_missing_key_settles_nothing(variable, overdue, reconcile):
     absent = reconcile("-n", **{variable: ""})
     assert absent["items"][0]["says"] == "off"
     assert variable in absent["items"][0]["detail"]
+
+
+@pytest.mark.parametrize(("option", "head", "said"), [("-y", "outcome", "refused"), ("-n", "would do", "refuse")])
+def test_a_refusal_is_not_called_a_plan(option, head, said, gateways, overdue, invoke, database_url):
+    """After a refusal, `reconcile payments -y` says "refused" under "outcome", and names the next command."""
+    payment = overdue("zalopay", state="paid", paid=1000)
+    environment = {"DATABASE_URL": database_url, **gateways.environment}
+    lines = invoke("reconcile", "payments", option, **environment).stdout.splitlines()
+    assert lines[1].split("\t")[-1] == head
+    assert lines[2].split("\t")[-1] == f"{said}: wrong amount"
+    assert f"next\tpayctl show {payment.order_code}" in lines

@@ -327,3 +327,10 @@ def test_the_sentence_about_a_pause_agrees_in_number(number, waiting):
     at = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
     moment = Moment(at, MomentKind.PAUSE, until=at, number=number)
     assert moment_sentence(moment, UTC, str).endswith(f"although {waiting}")
+
+
+def test_the_profile_is_named_even_if_the_database_is_unavailable(invoke):
+    """If the database is unavailable, `payctl report` names the profile and the database below the error."""
+    shown = invoke("report", DATABASE_URL="postgresql://an@127.0.0.1:1/shop")
+    assert shown.exit_code == 4
+    assert "profile none" in shown.stderr

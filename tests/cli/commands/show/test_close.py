@@ -373,7 +373,7 @@ def test_the_list_of_callbacks_says_which_a_person_has_closed(how, orders, close
     close()
     assert [each["closed"] for each in ask("list", "receipts")["items"]] == [True]
     with terminal("list", "receipts", DATABASE_URL=database_url) as it:
-        assert it.wait_for("full values").startswith("1 callback, closed by a person\n")
+        assert it.wait_for("full values").startswith("1 receipt, closed by a person\n")
     live = collect_live(engine, max_retries=5).refused
     assert (len(live.refused), live.closed) == (0, refused)
     wrong(orders, "9", 999, age=NOW)

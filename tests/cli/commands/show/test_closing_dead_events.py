@@ -60,6 +60,17 @@ def test_a_closed_dead_event_ends_the_warning_and_stays_in_the_outbox(dead, orde
     assert [each["facts"]["reason"] for each in ask("show", orders.name)["items"] if each["kind"] == "closed"] == [WHY]
 
 
+def test_the_history_says_what_each_closing_closed(dead, orders, close, invoke, database_url):
+    """The history of `payctl show` says for each closing whether it closed a dead event or findings about the money."""
+    orders.callback("COMPLETED", "refused", "wrong_amount", amount=5, number="9")
+    close(dead)
+    close(orders.name)
+    lines = invoke("show", orders.name, DATABASE_URL=database_url).stdout.splitlines()
+    said = [line for line in lines if "  closed  " in line]
+    assert f"dead event {dead[:8]} (PAYMENT_FAILED), by Lan, reason: {WHY}" in said[0]
+    assert f"the findings about the money, by Lan, reason: {WHY}" in said[1]
+
+
 def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invoke, ask, database_url):
     """After `payctl close EVENT`, the first lines of `errors` and `stats` have a tick and count the closed event."""
 

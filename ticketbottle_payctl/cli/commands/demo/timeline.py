@@ -38,18 +38,19 @@ def story(report: DemoReport) -> Iterator[Block]:
     yield from _verdict(report)
 
 
+_TRY = (
+    ("verify-signature --example zalopay", "genuine"),
+    ("verify-signature --example zalopay --tamper amount", "refused"),
+    ("demo --keep", "repair four orders"),
+)
+
+
 def way_on(kept: Kept | None) -> Iterator[Block]:
     """Return the lines that show the commands to run next."""
     yield _BLANK
     if kept is None:
         yield line(bold("Try next"))
-        yield Fields(
-            (
-                (_payctl("verify-signature --example zalopay"), dim("genuine")),
-                (_payctl("verify-signature --example zalopay --tamper amount"), dim("refused")),
-                (_payctl("demo --keep"), dim("repair four orders")),
-            )
-        )
+        yield from try_next(_program(), shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None)
         return
     yield line(bold("In another terminal"), dim("in bash, zsh or fish; the gateway keys are public test keys"))
     yield line(f"  source {shlex.quote(str(kept.file))}")
@@ -158,8 +159,19 @@ def _at(seconds: float) -> Styled:
     return dim(f"{duration(seconds):>8}")
 
 
-def _payctl(arguments: str) -> str:
-    """Return the command as the user can type it, with its path if payctl is not on PATH."""
+def try_next(program: str, width: int | None) -> Iterator[Block]:
+    """Return the commands to try, each with a note. The notes have a common column if the terminal is wide enough.
+
+    ``width`` is the terminal's width, or None without a terminal.
+    """
+    rows = [(f"{program} {arguments}", dim(note)) for arguments, note in _TRY]
+    if width is None or max(len(command) for command, _ in rows) + max(len(note) for _, note in _TRY) + 4 <= width:
+        yield Fields(tuple(rows))
+        return
+    yield from (line(f"  {command}", note) for command, note in rows)
+
+
+def _program() -> str:
+    """Return payctl's name as the user can type it, with its path if payctl is not on PATH."""
     program = sys.argv[0]
-    found = Path(program).name == "payctl" and shutil.which("payctl") is None
-    return f"{program if found else 'payctl'} {arguments}"
+    return program if Path(program).name == "payctl" and shutil.which("payctl") is None else "payctl"

@@ -114,6 +114,6 @@ RECEIPTS = Kind(
     RECEIPT_FIELDS,
     ("id", "received_at", "provider", "outcome", "result", "reason", "order_code", "order_ref", "amount", "closed"),
     _RECEIPTS,
-    "callback",
+    "receipt",
     _result,
 )

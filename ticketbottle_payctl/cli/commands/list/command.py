@@ -63,16 +63,27 @@ def _one_of(known: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
+def _offered(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return a function that completes these words for a shell, in upper or lower case."""
+    return lambda incomplete: [word for word in known if word.lower().startswith(incomplete.lower())]
+
+
 _STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
 _RESULTS = tuple(exit_codes.OUTCOMES["WebhookOutcome"])
 PaymentStatuses = Annotated[
     list[str] | None,
-    typer.Option("--status", metavar="STATUS", parser=_one_of(_STATUSES), help=f"{', '.join(_STATUSES)}; repeatable."),
-]
+    typer.Option(
+        "--status", metavar="STATUS", parser=_one_of(_STATUSES), autocompletion=_offered(_STATUSES),
+        help=f"{', '.join(_STATUSES)}; repeatable.",
+    ),
+]  # fmt: skip
 CallbackResults = Annotated[
     list[str] | None,
-    typer.Option("--result", metavar="RESULT", parser=_one_of(_RESULTS), help=f"{', '.join(_RESULTS)}; repeatable."),
-]
+    typer.Option(
+        "--result", metavar="RESULT", parser=_one_of(_RESULTS), autocompletion=_offered(_RESULTS),
+        help=f"{', '.join(_RESULTS)}; repeatable.",
+    ),
+]  # fmt: skip
 
 
 def outbox_command(  # noqa: PLR0913 - one argument per option

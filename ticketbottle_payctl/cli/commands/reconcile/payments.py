@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from ticketbottle_payctl.cli.app.argv import ARGUMENTS
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.commands.reconcile.payments_result import Reconciled, plan_blocks, result_of
+from ticketbottle_payctl.cli.commands.reconcile.payments_result import Reconciled, needs_a_look, plan_blocks, result_of
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.times import age
@@ -98,6 +99,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
             again = Adviser(session, reason or "reconcile payments").again
             apply = again(ctx.meta[ARGUMENTS], without=DRY_RUN, rows=to_settle) if dry_run and to_settle else None
             it = Reconciled(found, chosen.more, chosen.too_old, dry_run=dry_run, stopped=stop.exit_code, apply=apply)
+            it = replace(it, look=_look(session, found))
             session.finish(result_of(it))
     plan = [line(bold("Plan"), f"settle {count(to_settle, 'payment')}"), *plan_blocks(found)]
     act = Act("settle", to_settle, "payment", plan)
@@ -128,4 +130,10 @@ def _settle(session: Session, found: list[StatusFinding], reason: str | None, ch
     settled = {each.payment_id: each for each in done}
     publish = Adviser(session, "reconcile payments").changing(["publish-outbox"])
     it = Reconciled(found, chosen.more, chosen.too_old, settled, run_id=run.id, stopped=stop.exit_code, publish=publish)
-    session.finish(result_of(it))
+    session.finish(result_of(replace(it, look=_look(session, found))))
+
+
+def _look(session: Session, found: list[StatusFinding]) -> str | None:
+    """Return the command that shows the first payment that a person must look at, or None if there is no such one."""
+    code = next((each.payment.order_code for each in found if needs_a_look(each)), None)
+    return None if code is None else Adviser(session, "reconcile payments").reading(["show"], [code])

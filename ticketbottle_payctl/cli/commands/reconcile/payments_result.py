@@ -88,6 +88,8 @@ class Reconciled:
     """The command that publishes the settled payments' events."""
     apply: str | None = None
     """The command that settles the payments that the dry run found, or None if there are none."""
+    look: str | None = None
+    """The command that shows a payment that payctl did not settle and a person must look at, or None."""
 
 
 def result_of(it: Reconciled) -> Result:
@@ -108,8 +110,16 @@ def result_of(it: Reconciled) -> Result:
     )
 
 
-def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
-    """Return a table with the response and the planned action for each payment."""
+def needs_a_look(finding: StatusFinding) -> bool:
+    """Return whether payctl refuses to settle the payment, or the gateway's answer needs a person."""
+    return isinstance(finding.verdict, Refusal) or finding.says in FOR_A_PERSON
+
+
+def plan_blocks(findings: Sequence[StatusFinding], *, is_plan: bool = True) -> list[Block]:
+    """Return a table with the response and the planned action for each payment.
+
+    If ``is_plan`` is false, the command has ended, and the table says what it did instead.
+    """
     rows = tuple(
         (
             finding.payment.order_code,
@@ -118,11 +128,11 @@ def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
             finding.payment.created_at,
             finding.payment.status,
             _says(finding),
-            _action(finding),
+            _action(finding, is_plan=is_plan),
         )
         for finding in findings
     )
-    columns = ("order", "gateway", "amount", "created", "status", "gateway says", "would do")
+    columns = ("order", "gateway", "amount", "created", "status", "gateway says", "would do" if is_plan else "outcome")
     return [Table(columns, rows, spare=("created", "status", "gateway"))]
 
 
@@ -143,10 +153,12 @@ def _human(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Block
     words += [f"{number:,} {name.replace('_', ' ')}" for name in names if (number := named[name])]
     open_still = it.dry_run and counts["to_settle"]
     blocks: list[Block] = [headline(good("✔") if code is ExitCode.DONE and not open_still else warn("!"), *words)]
-    blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings)
+    blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings, is_plan=it.dry_run)
     blocks += _older(it)
     if it.publish and counts["settled"]:
         blocks.append(Fields((("if no publisher runs", it.publish),)))
+    if it.look:
+        blocks.append(Fields((("next", it.look),)))
     if it.dry_run:
         to_apply = ". To apply it:" if it.apply else ""
         blocks.append(line(warn("dry run:"), f"the gateways were asked; nothing was changed{to_apply}"))
@@ -184,12 +196,12 @@ def _says(finding: StatusFinding) -> Part:
     return bad(text) if finding.says in NO_ANSWER else text
 
 
-def _action(finding: StatusFinding) -> Part:
+def _action(finding: StatusFinding, *, is_plan: bool) -> Part:
     if finding.settles:
         return good(f"settle: {finding.says.upper()}")
     if isinstance(finding.verdict, Refusal):
-        return bad(f"refuse: {finding.verdict.reason.value.replace('_', ' ')}")
-    return warn("needs manual review") if finding.says in FOR_A_PERSON else dim("nothing")
+        return bad(f"{'refuse' if is_plan else 'refused'}: {finding.verdict.reason.value.replace('_', ' ')}")
+    return warn("needs manual review") if finding.says in FOR_A_PERSON else dim("nothing" if is_plan else "unchanged")
 
 
 def _item(finding: StatusFinding, settled: Settled | None) -> PaymentItem:

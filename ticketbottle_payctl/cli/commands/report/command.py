@@ -66,11 +66,11 @@ def report_command(
     if target is not None:
         page.require_libraries()
         check_free(target, force=force)
+    session.note_target()  # reading the database's clock can fail
     first, last = _window(session, since, until)
     on_screen = session.shared.output is OutputFormat.TABLE and is_terminal(sys.stdout)
     if not on_screen:
         note_window(session, first, last)
-    session.note_target()
     with status(quiet=session.shared.quiet) as say:
         report = collect_report(
             session.services.engine,

@@ -243,11 +243,19 @@ def _said(step: Step) -> list[Part]:
             parts += _state(facts)
         case "event_replayed" | "closed":
             reason = f"reason: {facts['reason']}" if facts["reason"] else "no reason given"
-            parts = [f"by {facts['who']}, {reason}", dim(f"run {short_id(str(facts['run_id']))}")]
+            said = f"by {facts['who']}, {reason}"
+            if step.kind == "closed":
+                said = f"{_what_was_closed(step)}, {said}"
+            parts = [said, dim(f"run {short_id(str(facts['run_id']))}")]
         case "record":
             parts = [f"{facts['topic']}, partition {facts['partition']}, offset {facts['offset']}"]
             parts += [warn("from a replay")] if facts["replay_run_id"] else []
     return parts
+
+
+def _what_was_closed(step: Step) -> str:
+    event_type = step.facts.get("event_type")
+    return f"dead event {short_id(step.id)} ({event_type})" if event_type else "the findings about the money"
 
 
 def _of_callback(step: Step) -> Iterator[Part]:

@@ -190,7 +190,8 @@ def _refused(refused: RefusedLately | None, zone: tzinfo, now: datetime) -> list
         none = f"none open of the last {looked_at}" if closed else f"none of the last {looked_at}"
         return [[head], [dim(none)], *closed]
     about = f"{len(refused.refused):,} of the last {looked_at}"
-    return [[head, "  ", dim(about)], *closed] + [
+    rows: list[Row] = [[head, "  ", dim(about)], *closed]
+    return rows + [
         [
             dim(short_id(one.id)), "  ", gateway_name(one.provider), "  ", (one.reason or "refused").replace("_", " "),
             "  ", dim(clock_and_age(one.received_at, zone, now)),

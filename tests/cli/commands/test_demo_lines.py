@@ -1,0 +1,23 @@
+"""Test the last lines of ``payctl demo``, which name the commands to try next."""
+
+from __future__ import annotations
+
+import pytest
+
+from ticketbottle_payctl.cli.commands.demo.timeline import try_next
+from ticketbottle_payctl.cli.output.result import Result
+from ticketbottle_payctl.cli.output.surface import Surface
+from ticketbottle_payctl.cli.output.text import as_text
+
+
+@pytest.mark.parametrize("program", ["payctl", ".venv/bin/payctl"])
+def test_the_commands_to_try_next_fit_80_columns(program, monkeypatch):
+    """Each command to try next is on one line of 80 columns, with its note, even if payctl's path is long."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = as_text(Result("x/1", human=[*try_next(program, 80)]), Surface(terminal=True, colour=False))
+    lines = text.splitlines()
+    notes = [line.split("  ")[-1].strip() for line in lines]
+    assert notes == ["genuine", "refused", "repair four orders"]
+    assert max(map(len, lines)) <= 80
+    assert all(line.startswith(f"  {program} ") for line in lines)
+    assert (len({line.index(note) for line, note in zip(lines, notes, strict=True)}) == 1) == (program == "payctl")
