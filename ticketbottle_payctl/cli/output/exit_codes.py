@@ -51,7 +51,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.UNAVAILABLE: "database, Kafka or gateway unavailable, or the disk is full: try again later",
     ExitCode.NO: "the answer is no: invalid signature, refused callback, failed check",
     ExitCode.PARTIAL: "partly done: the failed items are listed",
-    ExitCode.GUARD: "stopped by a guard: not confirmed, protected, read-only, over the limit, or everything was left out",
+    ExitCode.GUARD: "stopped by a guard: not confirmed, protected, read-only, over the limit, or every row left out",
     ExitCode.NOT_FOUND: "what you named does not exist",
     ExitCode.LOCKED: "another process holds the lock",
     ExitCode.DEADLINE: "the time limit was reached; finished work is saved",
