@@ -268,7 +268,7 @@ def test_each_command_that_the_demo_advises_exists(demo, tmp_path):
     both = offered(text) | offered(demo().stdout)
     played = text[text.index("TB-AMOUNT  ") :]
     labels = [words.strip() for words in re.findall(r"^  (\S.*?)(?=:$|  |$| payctl)", played, re.MULTILINE)]
-    assert labels == ["find", "play the customer paying again", "close"]
+    assert labels == ["find", "simulate the customer paying again", "close"]
     assert {("verify-signature",), ("publish-outbox",), ("errors",), ("reconcile", "payments")} < both
     assert [words for words in both if registry.find(words) is None] == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,10 @@ HINTS = {
     "a whole command": (["runs", "show", "0000"], "payctl runs list -p 'my shop'"),
     "between backticks": (
         ["show", "nothing"],
-        "`payctl list payments -p 'my shop'` and `payctl list outbox -p 'my shop'` show ids and order codes",
+        (
+            "`payctl list payments -p 'my shop'`, `payctl list outbox -p 'my shop'`"
+            " and `payctl list receipts -p 'my shop'` show ids and order codes"
+        ),
     ),
     "a similar order code": (["show", "TB-ONE-2"], "a similar order code exists: `payctl show TB-ONE-1 -p 'my shop'`"),
     "similar order codes": (
@@ -114,8 +118,8 @@ HINTS = {
 def test_the_commands_in_a_hint_name_the_profile(name, how, database_url, engine, tmp_path, invoke):
     """A command in a hint contains -p if the user typed it, so that it works when it is pasted."""
     with engine.begin() as connection:
-        for code in ("TB-ONE-1", "TB-2-1", "TB-2-2", "TB-A-SAME", "TB-B-SAME"):
-            insert_payment(connection, order_code=code)
+        for minutes, code in enumerate(("TB-ONE-1", "TB-2-1", "TB-2-2", "TB-B-SAME", "TB-A-SAME")):
+            insert_payment(connection, order_code=code, age=timedelta(minutes=minutes))
     arguments, hint = HINTS[name]
     config = tmp_path / "config.toml"
     config.write_text(f'[profiles."my shop"]\nDATABASE_URL = {json.dumps(database_url)}\n', "utf-8")

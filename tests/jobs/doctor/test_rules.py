@@ -10,7 +10,7 @@ from ticketbottle_payctl.broker.topics import Topic
 from ticketbottle_payctl.domain.causes import Evidence
 from ticketbottle_payctl.jobs.doctor import Status
 from ticketbottle_payctl.jobs.doctor.callbacks import _fact, _kinds, _settling
-from ticketbottle_payctl.jobs.doctor.database import _grant, _is_meant, _lacks
+from ticketbottle_payctl.jobs.doctor.grants import _grant, _is_meant, _lacks_from
 from ticketbottle_payctl.jobs.doctor.housekeeping import _advice, _release
 from ticketbottle_payctl.jobs.doctor.kafka import _topic
 from ticketbottle_payctl.jobs.doctor.keys import _combinations, _merged, _spoiled, _worst_first
@@ -20,7 +20,7 @@ from ticketbottle_payctl.jobs.doctor.why_events_wait import _all_well
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.store.inspect.sessions import SnapshotHolder
-from ticketbottle_payctl.store.inspect.tables import Housekeeping, Privilege
+from ticketbottle_payctl.store.inspect.tables import PAYCTL, Housekeeping, Privilege
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder
 from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCallback
 
@@ -192,20 +192,23 @@ def test_a_failure_about_a_key_comes_before_a_warning():
 
 
 READ, RUNS = Privilege("outbox", "SELECT"), Privilege("payctl.runs", "INSERT")
+USAGE = Privilege(PAYCTL, "USAGE")
 WRITE, WRITE_MORE = (Privilege("outbox", "UPDATE", name) for name in ("published", "lastError"))
 
 
 def test_a_missing_privilege_is_named_with_its_table_and_column():
     """The finding names the first missing privilege, counts the others, and grants each table's privileges at once."""
-    finding = _lacks("replay", "ops", [WRITE, WRITE_MORE, READ, RUNS], "shop")
-    assert finding.fact == ('role ops can do only part of replay; it lacks UPDATE on outbox ("published") and 3 more')
+    finding = _lacks_from("shop_owner", "replay", "ops", [WRITE, WRITE_MORE, READ, RUNS, USAGE], "shop")
+    assert finding.fact == ('role ops can do only part of replay; it lacks UPDATE on outbox ("published") and 4 more')
     assert finding.sql == (
         'GRANT UPDATE ("published", "lastError"), SELECT ON "shop".outbox TO "ops"; '
         'GRANT INSERT ON payctl.runs TO "ops"; GRANT USAGE ON SCHEMA payctl TO "ops"'
     )
-    assert _lacks("stats", "ops", [READ], "shop").fact.endswith("it lacks SELECT on outbox")
-    assert _lacks("stats", "ops", [READ], "shop").sql == _grant("ops", "outbox", [READ], "shop")
-    assert _lacks("stats", "ops", [READ, RUNS], "shop").fact.endswith("SELECT on outbox and 1 more")
+    assert finding.remedy == "as the user shop_owner, run"
+    one = _lacks_from("shop_owner", "stats", "ops", [READ], "shop")
+    assert one.fact.endswith("it lacks SELECT on outbox")
+    assert one.sql == _grant("ops", "outbox", [READ], "shop")
+    assert _lacks_from("shop_owner", "stats", "ops", [READ, RUNS], "shop").fact.endswith("SELECT on outbox and 1 more")
 
 
 @pytest.mark.parametrize(

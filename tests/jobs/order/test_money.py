@@ -16,9 +16,9 @@ from tests.jobs.order.rows import (
     TICK,
     UNPAID,
     UNREADABLE,
-    amounts_of,
 )
 from ticketbottle_payctl.jobs.order.judge_money import (
+    amounts_of,
     can_be_asked,
     judge_completed,
     judge_given_up,

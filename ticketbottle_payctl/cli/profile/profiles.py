@@ -28,7 +28,6 @@ from typing import TypeGuard
 import typer
 
 from ticketbottle_payctl.cli.profile import same_address
-from ticketbottle_payctl.cli.profile.unusable_file import unreadable, unusable
 from ticketbottle_payctl.errors import ConfigError, PayctlError
 from ticketbottle_payctl.settings.place import leads_to
 
@@ -118,6 +117,8 @@ def refuse_writable(path: Path, name: str) -> None:
         real = path.resolve()
         file, folder = real.stat(), real.parent.stat()
     except (OSError, RuntimeError) as error:
+        from ticketbottle_payctl.cli.profile.unusable_file import unreadable  # noqa: PLC0415 - not for --help
+
         raise unreadable(path, error) from error
     trusted = {0, os.geteuid()}
     if file.st_uid not in trusted:
@@ -225,6 +226,8 @@ def _guard(table: Mapping[str, object], name: str, path: Path) -> Guard:
 def _parse(path: Path) -> Mapping[str, object]:
     import tomllib  # noqa: PLC0415 - only if there is a file
 
+    from ticketbottle_payctl.cli.profile.unusable_file import unreadable, unusable  # noqa: PLC0415 - not for --help
+
     try:
         if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
             message = f"the configuration file {path} is not a regular file"
@@ -250,6 +253,8 @@ def _place(error: ValueError) -> str:
 
 def _table(value: object, name: str, path: Path) -> Mapping[str, object]:
     if not isinstance(value, dict):
+        from ticketbottle_payctl.cli.profile.unusable_file import unusable  # noqa: PLC0415 - not for --help
+
         heading = "profiles.NAME" if name == "profiles" else name
         message = f"{name} in {path} is not a table"
         raise unusable(message, f"write it as a table with the heading [{heading}]")

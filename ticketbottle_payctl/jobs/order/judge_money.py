@@ -179,10 +179,10 @@ def amounts_of(receipts: Sequence[ReceiptRow]) -> Amounts:
     """
     accepted = successes_of(receipts)
     settled = [each for each in receipts if each.result == "settled"]
-    paid = [each.amount for each in (*accepted, *settled) if each.outcome == "COMPLETED" and each.amount is not None]
+    paid = [each.amount for each in (*settled, *accepted) if each.outcome == "COMPLETED" and each.amount is not None]
     known = {transfer_of(each) for each in accepted} - {None}
     refused = {
-        each.transfer: each.amount
+        (each.provider, each.transfer): each.amount
         for each in receipts
         if each.outcome == "COMPLETED" and each.result == "refused" and transfer_of(each) not in known
     }
