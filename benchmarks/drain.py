@@ -1,6 +1,7 @@
 """Drain a backlog.
 
-Compare payctl with the limits from the same run, and then measure payctl under difficult conditions.
+Compare payctl's throughput with the maximum throughput of the database and of the broker, measured in the same run.
+Then measure payctl under difficult conditions.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m deploy.release dev                                    with the SAM CLI
     python -m deploy.release dev --bucket BUCKET                    with the AWS CLI and plain CloudFormation
     python -m deploy.release dev --bucket BUCKET --release RELEASE  an earlier release that is in the bucket
-    python -m deploy.release dev --print                            print the commands and run none of them
+    python -m deploy.release dev --print                            print the commands without running them
 
 The ``live`` alias keeps its version of the webhook until another version is published. A new value of the ``Release``
 parameter publishes a new version. This value is a hash of the code, the template and every parameter, so every change
@@ -58,7 +58,7 @@ def main() -> int:
     parser.add_argument("environment", help="a section of deploy/samconfig.toml: dev, staging or prod")
     parser.add_argument("--bucket", help="deploy with plain CloudFormation, and upload the build to this S3 bucket")
     parser.add_argument("--release", help="deploy this earlier release from the bucket instead of the build")
-    parser.add_argument("--print", action="store_true", help="print the commands and run none of them")
+    parser.add_argument("--print", action="store_true", help="print the commands without running them")
     parser.add_argument(
         "--no-confirm-changeset", action="store_true", help="do not ask, even if samconfig.toml has confirm_changeset"
     )

@@ -164,7 +164,7 @@ def _copied(file: Path) -> str:
 
 
 def listed(entries: Sequence[Entry], folder: str = "") -> Iterator[str]:
-    """Yield the paths of all pages that the navigation names, even if a page does not exist."""
+    """Yield the paths of all pages that are listed in the navigation, even if a page does not exist."""
     for entry in entries:
         if isinstance(entry, str):
             yield _path(entry, folder)

@@ -18,10 +18,10 @@ from ticketbottle_payctl.metrics import Function
 
 
 def handler(event: dict[str, str], context: object) -> dict[str, str]:
-    """Send every forgery to the version in PAYCTL_NEW_VERSION, and tell CodeDeploy whether the version can get traffic.
+    """Send a forged callback of each gateway to the version in PAYCTL_NEW_VERSION, and report the result to CodeDeploy.
 
-    The version can get traffic if at least one gateway is configured, and if the version refused the forgery for every
-    configured gateway.
+    The result is success if at least one gateway is configured, and the version refused the forged callback of every
+    configured gateway. Only then does CodeDeploy send traffic to the version.
 
     Raises:
         ConfigError: the result could not be reported, or the AWS client cannot be made.

@@ -162,7 +162,7 @@ def test_every_decision_is_in_the_list():
 @pytest.mark.xdist_group("generated")
 @pytest.mark.parametrize("name", GENERATED)
 def test_generated_pages_are_current(name):
-    """The reference pages in docs equal the output of `make docs`."""
+    """The reference pages in docs match the output of `make docs`."""
     assert read(ROOT / "docs" / "reference" / name) == generated_pages()[name], "run `make docs`"
 
 
@@ -222,7 +222,7 @@ def test_each_equal_mutant_is_a_change_of_the_code_as_it_is():
 
 
 def test_generated_schemas_are_current():
-    """The JSON Schemas in the package equal the output of `make docs`."""
+    """The JSON Schemas in the package match the output of `make docs`."""
     command = [sys.executable, "docs/schemas.py", "--check"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (result.stdout, result.returncode) == ("", 0), f"run `make docs` {result.stderr}"

@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
     ],
 )
 def test_show_advises_cdc_commands_while_debezium_publishes(scene, state, error, commands):
-    """While Debezium publishes, `show` recommends cdc commands but no replay.
+    """While Debezium publishes, `show` recommends cdc commands rather than a replay.
 
-    Debezium does not send requeued events.
+    A replay would not help, because Debezium does not send requeued events.
     """
     scene.cut_over()
     with scene.engine.begin() as connection:

@@ -84,7 +84,7 @@ def statements(of_type):
 
 @pytest.fixture(scope="session")
 def tools():
-    """Return the Python interpreter from the environment that contains AWS's SAM transformation."""
+    """Return the Python interpreter from the environment that contains AWS's SAM transform."""
     python = ROOT / ".venv-aws" / "bin" / "python"
     if not python.exists():
         missing("the template's tools are not installed: make template")

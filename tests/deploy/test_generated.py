@@ -7,7 +7,7 @@ import re
 
 
 def test_the_generated_template_is_current(generate):
-    """The generated files equal the output of `make template`."""
+    """The generated files match the output of `make template`."""
     result = generate("--check", AWS_DEFAULT_REGION="eu-central-1")
     assert result.returncode == 0, result.stderr
 

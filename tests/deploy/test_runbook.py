@@ -97,7 +97,7 @@ def test_the_pager_s_filter_names_the_alarm_that_pages(root):
 
 
 def test_the_log_groups_of_the_stack_are_in_the_runbook(root, of_type):
-    """The runbook names the log of every function."""
+    """The runbook names every log group in the template."""
     names = {group["LogGroupName"]["Fn::Sub"].rpartition("/")[2] for group in of_type("Logs::LogGroup").values()}
     text = (root / "docs" / "runbook.md").read_text("utf-8")
     sentence = re.search(r"Each function has its own log: .*?access`", text, re.DOTALL)[0]

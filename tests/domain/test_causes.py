@@ -135,14 +135,14 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
 @pytest.mark.parametrize(
     ("evidence", "words", "expected"),
     [
-        (seen(YOUNG), "no publisher is working now; none has run on this database yet", False),
-        (seen(YOUNG, publishers=[IDLES]), "no publisher is working now; last activity 20 s ago", True),
-        (seen(YOUNG, publishers=[GONE]), "no publisher is working now; last activity 12 min ago", False),
-        (seen(YOUNG, publishers=[GONE], last_sent_s=15.0), "no publisher is working now; last activity 15 s ago",
+        (seen(YOUNG), "no publisher is active; none has run on this database yet", False),
+        (seen(YOUNG, publishers=[IDLES]), "no publisher is active; last activity 20 s ago", True),
+        (seen(YOUNG, publishers=[GONE]), "no publisher is active; last activity 12 min ago", False),
+        (seen(YOUNG, publishers=[GONE], last_sent_s=15.0), "no publisher is active; last activity 15 s ago",
          False),
-        (seen(YOUNG, publishers=[ENDED]), "no publisher is working now; the last one ended 20 s ago", True),
-        (seen(YOUNG, publishers_known=False), "no publisher is working now", False),
-        (seen(READY), "no publisher is working now; none has run on this database yet", False),
+        (seen(YOUNG, publishers=[ENDED]), "no publisher is active; the last one ended 20 s ago", True),
+        (seen(YOUNG, publishers_known=False), "no publisher is active", False),
+        (seen(READY), "no publisher is active; none has run on this database yet", False),
     ],
 )  # fmt: skip
 def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evidence, words, expected):

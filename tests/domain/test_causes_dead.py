@@ -86,7 +86,10 @@ def test_a_blocking_dead_event_is_reported_once_with_its_command(blocked, groups
 
 
 def test_a_dead_event_is_said_to_block_others_only_if_it_does():
-    """A dead event's cause says that it blocks other events, even if these are not among the oldest pending events."""
+    """The cause for dead events mentions blocked events only if there are any.
+
+    These need not be among the oldest pending events.
+    """
     dead = {"dead": 3, "dead_groups": [TOO_LARGE], "pending": 30_000, "sampled": True}
     found = causes(seen(blocked=1, **dead), ANSWERED)
     assert ["later events of its payment" in cause.meaning for cause in found] == [True, True]

@@ -45,9 +45,9 @@ def events(data: bytes) -> None:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """Give the function its own environment variables.
+    """Replace this process's environment variables with those of the Lambda function, until the ``with`` block ends.
 
-    Replacing the whole mapping is faster than setting each variable.
+    Replacing ``os.environ`` as a whole is faster than setting each variable.
     """
     kept, os.environ = os.environ, ENVIRONMENT  # type: ignore[assignment]
     try:

@@ -53,7 +53,7 @@ def connection(engine):
 
 
 def ids(claimed):
-    """Return the ids of the claimed events, in the order of the claim."""
+    """Return the ids of the claimed events, in the order in which they were claimed."""
     return [event.id for event in claimed.events]
 
 

@@ -43,7 +43,7 @@ def is_of_gateway(payment: Payment, gateway: str) -> bool:
 
 
 def status_of(name: str) -> PaymentStatus | str:
-    """Return the status with this name, or the name itself if payctl does not know the status."""
+    """Return the status with this name. If payctl has no such status, return the name itself."""
     return next((status for status in PaymentStatus if status.value == name), name)
 
 

@@ -25,7 +25,7 @@ class Fault(StrEnum):
 
     @property
     def is_the_events_own(self) -> bool:
-        """Whether the event itself is the cause. If so, the failure increments its retry count."""
+        """Whether the event itself caused the failure. If so, the event's retry count is incremented."""
         return self in {Fault.EVENT, Fault.PERMANENT}
 
 

@@ -88,8 +88,8 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
 def reason_now(reason: str | None, provider: str, gateway: str) -> str | None:
     """Return why a stored callback settled nothing, now that its payment exists.
 
-    ``reason`` was recorded when the callback arrived. A callback that came before its payment would be accepted now,
-    but never if ``gateway`` sent it and the payment's ``provider`` is another one.
+    ``reason`` was recorded when the callback arrived. A callback that arrived before its payment existed would be
+    accepted now. The exception is a callback from a ``gateway`` that is not the payment's ``provider``.
     """
     if reason == RefusalReason.UNKNOWN_ORDER and gateway_of(provider) != gateway:
         return RefusalReason.OTHER_PROVIDER

@@ -54,7 +54,7 @@ def close_event(engine: Engine, event: NamedEvent, run: NewRun, max_retries: int
 
 
 def refuse(event: NamedEvent, look: str) -> None:
-    """Raise an error if the event cannot be closed. ``look`` is the command that shows its order.
+    """Raise an error if the event cannot be closed. ``look`` is the command that shows the event's order.
 
     Raises:
         GuardError: the event is not dead and superseded, is closed, or blocks another event.

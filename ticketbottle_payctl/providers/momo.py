@@ -91,7 +91,7 @@ def _prove(
         problem = problem or error
         texts = [f"accessKey={key}&{_guessed_text(body)}".encode("utf-8", "replace") for key in access_keys]
     if not mac.matches("sha256", secrets, mac.presented(body.get("signature")), *texts):
-        detail = "the signature does not match the signed fields with our keys"
+        detail = "our keys produce a different signature for the signed fields"
         raise problem or NotGenuineError(RejectReason.SIGNATURE, detail)
     if body.get("partnerCode") not in partners:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "partnerCode does not match the configured merchant")

@@ -44,7 +44,7 @@ class TriedKey:
 def tried_keys(gateway: Gateway, request: Request, credentials: Credentials) -> tuple[TriedKey, ...]:
     """Return descriptions of the gateway's keys for callbacks. The current value of each key comes first.
 
-    If payctl cannot read the content, it checks no signature, and the result is empty.
+    If the callback's content cannot be parsed, no signature is checked and the result is empty.
     """
     verdict = gateway.verify(request, credentials)
     if isinstance(verdict, Rejected) and verdict.reason is RejectReason.MALFORMED:

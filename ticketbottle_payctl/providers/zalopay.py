@@ -151,8 +151,8 @@ GATEWAY = Gateway(
         "return_code",
         frozenset({1, 2}),
         {
-            0: "the service could not process it now, so ZaloPay calls again",
-            -1: "the service refused it, and ZaloPay does not call again",
+            0: "the service could not process the callback yet, so ZaloPay will call again",
+            -1: "the service refused the callback, and ZaloPay will not call again",
         },
         "ZaloPay accepts only 1 and 2 as an acknowledgement",
     ),

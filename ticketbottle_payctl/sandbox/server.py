@@ -122,7 +122,7 @@ class Server:
 
         wait_until(ready_or_dead, what=what, timeout=timeout)
         if not self.running:
-            message = f"the server exited while payctl was waiting for: {what}\n{self._last_lines()}"
+            message = f"the server exited before it was ready ({what}); the end of its log:\n{self._last_lines()}"
             raise UnavailableError(message)
 
     def send(self, number: signal.Signals) -> None:

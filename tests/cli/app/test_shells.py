@@ -182,7 +182,10 @@ def test_a_shell_completes_values(line, word, offered, tmp_path):
 
 @pytest.fixture
 def stored(engine, database_url, tmp_path):
-    """Insert an error group and a run. Return an environment with a profile, and the error group's id."""
+    """Insert dead events with the same error, and a run.
+
+    Return environment variables that select a configuration file, and the id of the error group.
+    """
     with engine.begin() as connection:
         insert_events(connection, 3, state="dead", last_error=ERROR)
         runs.start(connection, NewRun(RUN, "replay", Actor("an", "here"), reason=REASON))

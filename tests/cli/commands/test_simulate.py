@@ -237,7 +237,7 @@ def service():
             "zalopay",
             200,
             '{"return_code":-1,"return_message":"mac not equal"}',
-            "return_code -1: the service refused it, and ZaloPay does not call again",
+            "return_code -1: the service refused the callback, and ZaloPay will not call again",
         ),
     ],
 )

@@ -58,9 +58,9 @@ Events from the same millisecond have no fixed order.
         ([{"state": "sent_unmarked"}], "✔  nothing is pending", [], 0),
         ([{"age": SECONDS}], r"✔  oldest pending event: \d.\d+ s", [], 0),
         ([{"age": SECONDS}, SEEN.format("1 h")], r"✔  oldest pending event: \d.\d+ s", [], 0),
-        ([{"age": HALF_A_MINUTE}], r"!  oldest pending event: 3\S+ s  no publisher is working now", [], 0),
-        ([{"age": HALF_A_MINUTE}, SEEN.format("1 h")], r"!  oldest pending .*  no publisher is working now", [], 0),
-        ([{"age": HALF_A_MINUTE}, SEEN.format("40 s")], r"✔  oldest pending .*  no publisher is working now", [], 0),
+        ([{"age": HALF_A_MINUTE}], r"!  oldest pending event: 3\S+ s  no publisher is active", [], 0),
+        ([{"age": HALF_A_MINUTE}, SEEN.format("1 h")], r"!  oldest pending .*  no publisher is active", [], 0),
+        ([{"age": HALF_A_MINUTE}, SEEN.format("40 s")], r"✔  oldest pending .*  no publisher is active", [], 0),
         ([DEAD], "!  1 dead", ["dead"], 5),
         ([DEAD, {"state": "published"}], "!  1 dead", ["dead"], 5),
         ([DEAD, {"age": SECONDS}], r"!  oldest pending event: \d.\d+ s  1 dead", ["dead"], 5),
@@ -108,8 +108,8 @@ def test_stats_check_within_its_limits_still_counts_dead_events(world, given, in
 def test_stats_say_at_once_that_no_publisher_is_working(world, given, invoke, answer):
     """If no publisher is working, `payctl stats` shows when the last one was active, instead of a forecast."""
     given({"age": HALF_A_MINUTE}, SEEN.format("40 s"))
-    assert re.search(r"drain\tno publisher is working now; last activity 4\S+ s ago\n", invoke("stats", **world).stdout)
-    assert answer("stats", **world)["result"]["idle"].startswith("no publisher is working now; last activity")
+    assert re.search(r"drain\tno publisher is active; last activity 4\S+ s ago\n", invoke("stats", **world).stdout)
+    assert answer("stats", **world)["result"]["idle"].startswith("no publisher is active; last activity")
     given("DELETE FROM outbox")
     assert answer("stats", **world)["result"]["idle"] is None
 

@@ -98,7 +98,7 @@ def test_an_invalid_age_is_refused(text):
 
 def test_zero_is_named_as_the_fault_of_a_duration():
     """If a duration is zero, the error says so."""
-    with pytest.raises(typer.BadParameter, match="'0s' is zero; write a value such as"):
+    with pytest.raises(typer.BadParameter, match="'0s' is zero; use a value such as"):
         duration("0s")
 
 

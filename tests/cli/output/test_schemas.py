@@ -1,4 +1,4 @@
-"""Test that every command's document is valid against its JSON Schema and has no undocumented field."""
+"""Test that every command's JSON output is valid against its JSON Schema and has no undocumented field."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def subject(bootstrap="", credentials=lambda _: {}):
 
 @NAMES
 def test_a_gateway_accepts_the_doctor_s_test_callback(gateway):
-    """Each gateway's verification in payctl accepts the doctor's test callback."""
+    """For every gateway, payctl's verifier accepts the doctor's test callback."""
     credentials = {name: (Secret(value),) for name, value in VALUES[gateway].items()}
     verdict = GATEWAYS[gateway].verify(signed_callback(gateway, VALUES[gateway]), credentials)
     assert isinstance(verdict, Callback)

@@ -37,7 +37,7 @@ def test_the_doctor_warns_about_payments_whose_gateway_never_called(engine, foun
     finding = found()
     assert (finding.status, finding.command) == (Status.WARN, ASK)
     assert finding.fact == "2 payments from the last 7 days are PENDING for over 20 min"
-    assert finding.meaning == "customers may have paid and have no ticket"
+    assert finding.meaning == "some customers may have paid but have no ticket"
 
 
 @pytest.mark.parametrize(

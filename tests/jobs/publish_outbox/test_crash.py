@@ -109,7 +109,7 @@ def test_a_run_without_a_fault_sends_nothing_twice(outbox, start):
 
 
 def is_frozen(process):
-    """Return whether a signal has stopped the process."""
+    """Return whether the process is suspended, for example by SIGSTOP."""
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 

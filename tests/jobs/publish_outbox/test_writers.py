@@ -39,7 +39,7 @@ PACKAGE = Path(ticketbottle_payctl.__file__).parent
 TOO_LONG = (WRITE_WITHIN + IDLE_WITHIN) / 2
 """A delay above the writer's limit but below the idle limit.
 
-After a longer delay, the server would end the session before the writer's own check.
+If the delay exceeded the idle limit, the server would end the session before the writer checks its own limit.
 """
 
 

@@ -89,7 +89,7 @@ class KafkaConnect(OneServer):
             self._server.stop(signal.SIGTERM)
 
     def status(self) -> dict[str, str]:
-        """Return the states of the connector and its tasks, such as RUNNING, by name.
+        """Map the connector and each of its tasks to its state, for example RUNNING.
 
         If the states are unknown, the result is empty.
         """

@@ -78,7 +78,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "show": (
         Example("payctl show TB-2041", "Show the history of an order."),
-        Example("payctl show 3f2a9c1e", "Show the payment whose id begins with these characters."),
+        Example("payctl show 3f2a9c1e", "Show a payment, found by the first characters of its id."),
         Example("payctl show TB-2041 -o json | head -c 200", "Print the history as JSON for another program."),
     ),
     "errors": (

@@ -1,6 +1,6 @@
 """Add this run's profile to the commands in an error's hint, so that they work when a user pastes them.
 
-Jobs and the store do not know the profile. They write a command as the whole hint, or between backticks.
+Jobs and the store have no access to the profile. They write a command as the whole hint, or between backticks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """List all commands, with their words, functions and help. A command is imported when a user chooses it.
 
-A new command needs a file with a function, and a line here that says whether the command writes. A new command also
-needs a line in ``docs/schemas.py`` that names its output types. A test compares the help in each line with the
-function's docstring.
+A new command needs a file with a function, and a line in this module that says whether the command writes. A new
+command also needs a line in ``docs/schemas.py`` that names its output types. A test compares the help in each line with
+the function's docstring.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ GROUPS: dict[tuple[str, ...], str] = {
     ("list",): "List events, payments or stored callbacks.",
     ("runs",): "Show, resume and cancel recorded runs.",
     ("reconcile",): "Compare the database with the gateways and with Kafka.",
-    ("gateways",): "Show which keys are set, and register the webhook.",
+    ("gateways",): "Show which gateway keys are set, or register payctl's webhook with a gateway.",
     ("config",): "Show and check payctl's configuration.",
     ("cdc",): "Let Debezium publish the outbox, or take it back.",
     ("db",): "Manage payctl's own tables in the payment database.",

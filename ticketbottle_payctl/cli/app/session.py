@@ -136,8 +136,8 @@ class Session:
 
         On a terminal, log lines are JSON only if the user asked for the log with -v or LOG_LEVEL. Otherwise the log
         leaves out events that repeat the command's result. The log contains tracebacks only with -vv. The profile is
-        loaded now, so that an unknown name is never ignored. If an environment variable overrides the profile, payctl
-        prints a warning.
+        loaded at this point, so that an unknown name is never ignored. If an environment variable overrides the
+        profile, payctl prints a warning.
 
         Raises:
             ConfigError: the profile or its file is missing or cannot be read.

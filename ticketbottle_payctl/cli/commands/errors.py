@@ -60,7 +60,7 @@ class ErrorGroupItem(TypedDict):
     sample: str | None
     """The error of the newest event that is not superseded, or of the newest event if all are superseded."""
     sample_id: str
-    """The id of this event."""
+    """The id of the event whose error is in `sample`."""
     replay: str
     """The command that replays these events, except the superseded events; empty if all of them are superseded."""
     superseded: NotRequired[Count]

@@ -85,7 +85,10 @@ def _page(ctx: typer.Context, session: Session, topic: str) -> tuple[str, str, l
 
 
 def _times(session: Session) -> tuple[str, list[tuple[str, str]]]:
-    """Return an introduction, and what each example means now in this run's zone."""
+    """Return the help text about times: an introduction, and the examples with the time that each stands for now.
+
+    The times are in this run's time zone.
+    """
     zone, now = zone_of(session), session.services.now()
     about = (
         f"payctl reads days and clock times in one time zone, currently {zone}. This is the zone from --tz, or else the"

@@ -25,7 +25,7 @@ def duration(text: str) -> timedelta:
     seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
     if not _DURATION.fullmatch(text) or seconds <= 0:
         what = "zero" if _DURATION.fullmatch(text) else "not a duration"
-        message = f"{text!r} is {what}; write a value such as 50s, 90m, 1h30m or 7d"
+        message = f"{text!r} is {what}; use a value such as 50s, 90m, 1h30m or 7d"
         raise typer.BadParameter(message)
     if seconds > _LONGEST_S:
         message = f"{text!r} is longer than a hundred years"
@@ -41,6 +41,6 @@ def per_second(text: str) -> float:
     """
     found = _RATE.fullmatch(text)
     if found is None or int(found[1]) == 0:
-        message = f"{text!r} is not a rate; write a value such as 500/s or 100/m"
+        message = f"{text!r} is not a rate; use a value such as 500/s or 100/m"
         raise typer.BadParameter(message)
     return int(found[1]) / _SECONDS[found[2]]

@@ -23,7 +23,7 @@ _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzin
 Near the ends of the range of ``datetime``, converting to another zone can overflow.
 """
 
-_EXAMPLES = "write a value such as 2h, yesterday, 09:00, 2026-11-22, 2026-11-22T10:00 or 2026-11-22T03:00:00Z"
+_EXAMPLES = "use a value such as 2h, yesterday, 09:00, 2026-11-22, 2026-11-22T10:00 or 2026-11-22T03:00:00Z"
 _CLOCK = re.compile(r"\d{2}:\d{2}(:\d{2})?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LOCAL = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?")

@@ -128,7 +128,7 @@ def refuse_writable(path: Path, name: str) -> None:
     elif folder.st_uid not in trusted:
         why, fix = (
             "its directory belongs to another user",
-            "move it to a directory of your own, and name it with --config",
+            "move it to a directory of your own, and pass its path with --config",
         )
     elif folder.st_mode & _OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX:
         why, fix = (

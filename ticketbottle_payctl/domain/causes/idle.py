@@ -1,4 +1,4 @@
-"""Detect early that no publisher is working, long before an event is overdue."""
+"""Detect early that no publisher is active, long before an event is overdue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.formats import duration
 
 
 class Idle(NamedTuple):
-    """The finding that no publisher is working although an event could be sent.
+    """The finding that no publisher is active although an event could be sent.
 
     ``words`` describes the finding and the last activity. ``expected`` is True if a publisher was seen recently,
     because a scheduled publisher might be between two runs.
@@ -20,14 +20,17 @@ class Idle(NamedTuple):
 
 
 def idle(evidence: Evidence) -> Idle | None:
-    """Return the finding, or None if a publisher is working, no event could be sent, or Debezium is the publisher."""
+    """Return the finding that no publisher is active.
+
+    Return None if a publisher is active, no event could be sent, or Debezium publishes the outbox.
+    """
     waits = any(one.reason in {Reason.READY, Reason.FAILING} for one in evidence.waiting)
     if not waits or evidence.slot_active is not None or any(one.working for one in evidence.publishers):
         return None
     sent = evidence.last_sent_s
     if sent is not None and sent < WAITS_AFTER.total_seconds():
         return None
-    return Idle("; ".join(part for part in ("no publisher is working now", _last_sign(evidence)) if part),
+    return Idle("; ".join(part for part in ("no publisher is active", _last_sign(evidence)) if part),
                 bool(evidence.running))  # fmt: skip
 
 

@@ -14,7 +14,7 @@ OVERDUE_AFTER = timedelta(minutes=2)
 """The age at which a pending event becomes overdue. A running publisher sends an event within seconds."""
 
 WAITS_AFTER = timedelta(seconds=10)
-"""The age at which a pending event that could be sent suggests that no publisher is working."""
+"""The age at which a pending event that could be sent suggests that no publisher is active."""
 
 SEEN_WITHIN = timedelta(seconds=90)
 """How long a publisher counts as running after its last report. A running publisher reports every 30 s."""
@@ -205,7 +205,7 @@ class Evidence:
 
     @property
     def running(self) -> Sequence[SeenPublisher]:
-        """The publishers that are working now or were seen recently.
+        """The publishers that are active or were seen recently.
 
         A scheduled publisher might be between two runs.
         """
@@ -219,7 +219,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """The result of checking the brokers. ``stopped`` maps each event type that cannot be sent to the reason.
+    """The result of checking the brokers. ``stopped`` gives the reason for each event type that cannot be sent.
 
     ``unavailable`` is the reason why the brokers did not answer. ``not_asked`` is the reason why payctl could not check
     the brokers.

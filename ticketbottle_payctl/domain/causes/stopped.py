@@ -62,7 +62,7 @@ def _not_seen(evidence: Evidence) -> str:
         return f"no publisher has been seen for {duration(last.seconds)}; the last one was {last.name}"
     if evidence.publishers_known:
         return "no publisher has ever run on this database"
-    return "no publisher is working now, and this role cannot see when the last one ran"
+    return "no publisher is active, and this role cannot see when the last one ran"
 
 
 def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cause]:

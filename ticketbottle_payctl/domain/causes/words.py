@@ -22,7 +22,7 @@ def total(waiting: Sequence[Waiting]) -> int:
 def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
     """Describe the number of waiting events and their age in words. Add "at least" if only a sample was read.
 
-    If the oldest event was replayed, also say when, because the event may not have waited before that.
+    If the oldest event was replayed, also say when, because the event might not have been waiting before the replay.
     """
     events, oldest = total(waiting), max(waiting, key=lambda one: one.oldest_s)
     least = "at least " if evidence.sampled else ""

@@ -33,11 +33,14 @@ from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded, optional_
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle=timedelta(minutes=3))
-"""The transaction's limits. The idle limit is long, because the shards stay locked until the last event is sent."""
+"""The limits of the cut-over's transaction.
+
+The idle limit is long, because the shards stay locked until the last event is sent.
+"""
 
 PATIENCE = timedelta(seconds=30)
 SEND_WITHIN = 35.0
-"""The time limit for one wave, in seconds. It is longer than the limit of 30 seconds for one message."""
+"""The time limit for sending one wave of events, in seconds. It is longer than the limit of 30 seconds for one message."""
 
 MOST_PENDING = 10_000
 _OWNER = "payctl cdc cut-over"
@@ -146,7 +149,7 @@ def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) 
 
     PostgreSQL creates a slot only after every open transaction with writes has ended. Therefore this transaction must
     not write before the slot exists, or it would wait for itself. A dry run creates no slot and has not called
-    ``_enter``, so it can write here. Its writes are rolled back.
+    ``_enter``, so it can write in this transaction. These writes are rolled back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):

@@ -78,9 +78,9 @@ def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: b
 
 
 def mark_all(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool) -> MarkReport:
-    """Read the topics to the end, and mark events in batches.
+    """Read the topics to the end, and mark the events in batches.
 
-    A batch's offsets are committed only after its marks.
+    The offsets of a batch are committed to Kafka only after its events are marked in the database.
     """
     read = marked = dead = 0
     follower.open()

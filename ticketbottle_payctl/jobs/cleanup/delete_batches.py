@@ -75,7 +75,10 @@ class Rest:
 
 @dataclass(slots=True)
 class Sweep:
-    """One cleanup. ``deadline`` is a time as returned by ``clock``. ``done`` is called after each committed batch."""
+    """A cleanup in progress. ``deadline`` is a time as returned by ``clock``.
+
+    ``done`` is called after each committed batch.
+    """
 
     engine: Engine
     horizon: datetime

@@ -51,7 +51,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
     others = [each for each in found if _settling(each) is None]
     findings: list[Finding] = []
     if ready:
-        meaning = "their payments are PENDING: customers may have paid and have no ticket"
+        meaning = "their payments are PENDING: some customers may have paid but have no ticket"
         fact = _fact([each for each, _ in ready])
         findings.append(fail(_NAME, fact, meaning, "settle the payment of the oldest callback", ready[0][1]))
     if others:
@@ -75,7 +75,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
 
 
 def may_read(connection: Connection) -> bool:
-    """Return whether the role may read the payments, the stored callbacks and what a person has closed."""
+    """Return whether the role is allowed to read the payments, the stored callbacks and the records of closed findings."""
     held = tables.privileges(connection, _NEEDED)
     return all(held.get(one, False) for one in _NEEDED)
 

@@ -34,7 +34,7 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
     if not half.events:
         return [ok("old-service", "the replaced service left no half-marked rows")]
     newest = f"the newest from {half.newest:%Y-%m-%d}"
-    fact = f'{count(half.events, "event")} with "publishedAt" and published = false, {newest}'
+    fact = f'{count(half.events, "event")} with "publishedAt" set although published = false, {newest}'
     meaning = "these events were sent and are not sent again, but every claim has to read them"
     repair = Command(("doctor",), options=("--fix-published-flags",), changes=True, rows=half.events)
     return [warn("old-service", fact, meaning, None, repair)]

@@ -13,7 +13,7 @@ _COLUMNS = ("published", "createdAt")
 
 
 def outbox_index(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that the outbox has the index on (published, "createdAt") that claims need."""
+    """Check that the outbox has the index on (published, "createdAt"), which is needed to claim events."""
     found = tables.indexes(connection, "outbox")
     serving = tables.serving(found, *_COLUMNS)
     if serving:

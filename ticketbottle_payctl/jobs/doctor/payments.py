@@ -21,7 +21,7 @@ MOST = 10_000
 """The maximum number of overdue payments that the doctor counts."""
 
 _NAME = "payments"
-_MEANING = "customers may have paid and have no ticket"
+_MEANING = "some customers may have paid but have no ticket"
 _HOW = "ask the gateways; this changes nothing"
 _ASK = Command(("reconcile", "payments"), options=("-n",))
 

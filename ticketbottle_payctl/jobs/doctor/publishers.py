@@ -52,7 +52,7 @@ def _not_working(connection: Connection, subject: Subject) -> Finding:
         unseen = (
             "no publisher has run yet"
             if known
-            else "no publisher is working now; the role cannot see when the last one ran"
+            else "no publisher is active; the role cannot see when the last one ran"
         )
         return _absent(unseen, connection, subject)
     last = seen[0]

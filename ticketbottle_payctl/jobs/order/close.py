@@ -25,7 +25,7 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class OpenFindings:
-    """The findings about an order that a person may close. ``until`` is the latest instant that they cover.
+    """An order's open findings that a person can close. ``until`` is the latest time that they cover.
 
     ``subject`` is the order's name, and ``subjects`` contains the name under which each finding is closed. ``sending``
     is the first command that helps to send the success event, or None if no unsent success event exists. ``timeline``
@@ -43,11 +43,13 @@ class OpenFindings:
 def find_open(
     engine: Engine, name: str, *, max_retries: int, retention: timedelta | None = None, now: datetime
 ) -> OpenFindings:
-    """Return the findings about an order that a person may close, as ``show`` judges them. Do not query the brokers.
+    """Return an order's open findings that a person can close.
+
+    They are the findings of ``show``, without a search in Kafka.
 
     Raises:
-        NotFoundError: nothing has this name.
-        InputError: several order codes end in these characters. The message lists them.
+        NotFoundError: no order, payment, event or receipt matches ``name``.
+        InputError: several order codes end with ``name``. The message lists them.
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:

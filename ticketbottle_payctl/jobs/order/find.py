@@ -17,8 +17,8 @@ def find(connection: Connection, name: str, max_retries: int) -> History:
     """Return the history of the order with this id, order code, or last characters of a code. Ignore the code's case.
 
     Raises:
-        NotFoundError: nothing has this name. The hint names order codes that differ from it by one typing error.
-        InputError: several order codes end with these characters. The message lists them.
+        NotFoundError: no order matches ``name``. The hint suggests order codes that differ from it by one typing error.
+        InputError: several order codes end with ``name``. The message lists them.
     """
     return history.find(connection, name, max_retries) or _ending_in(connection, name, max_retries)
 

@@ -47,8 +47,8 @@ _REMEDIES = {
 def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Iterator[Verdict]:
     """Return why a PENDING payment is not settled: because of its callbacks, or because no callback arrived.
 
-    Each transfer of money has its own finding. Of the callbacks without money, only the last one counts. Callbacks from
-    another gateway do not say whether the customer has paid at the payment's own gateway.
+    Each transfer of money has its own finding. Of the callbacks that report no money, only the last one has a finding.
+    Callbacks from another gateway do not say whether the customer has paid at the payment's own gateway.
     """
     told = list(_told(payment, in_order_of_news(receipts)))
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
@@ -145,9 +145,9 @@ def in_order_of_news(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
 
 
 def judge_stray(receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return a finding about the order's last callback, and one about each of its other transfers.
+    """Return one finding for the order's last callback and one for each earlier transfer.
 
-    The order has no payment here.
+    Call this function for an order without a payment in the database.
     """
     findings = [_stray(receipt) for receipt in in_order_of_news(receipts)]
     if not findings:
@@ -225,10 +225,10 @@ def _of(kind: VerdictKind, mark: Mark, receipt: ReceiptRow) -> Verdict:
 def transfer_of(receipt: ReceiptRow) -> tuple[str, str] | None:
     """Return the gateway and its number for the transfer of money, or None if the callback has no number.
 
-    Two gateways may use the same number.
+    The result contains the gateway because two gateways can use the same number.
 
-    PayOS's other number is the same for every transfer of an order. Receipts from older versions contain only that
-    number.
+    If the receipt has no payment number, use the gateway's transaction id. For PayOS, this id is the same for every
+    transfer of an order. Receipts from older versions of payctl contain only this id.
     """
     number = receipt.payment_number or receipt.gateway_transaction_id
     return (receipt.provider, number) if number else None

@@ -42,8 +42,8 @@ def show(  # noqa: PLR0913 - one argument per source
     are kept.
 
     Raises:
-        NotFoundError: nothing has this name.
-        InputError: several order codes end with these characters. The message lists them.
+        NotFoundError: no order, payment, event or receipt matches ``name``.
+        InputError: several order codes end with ``name``. The message lists them.
         DatabaseUnavailableError: the server cannot be reached. An unavailable broker causes only a warning.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:

@@ -45,7 +45,10 @@ from ticketbottle_payctl.store.payments import settle as payments
 __all__ = ["Alert", "Trace", "WebhookFacts", "WebhookOutcome", "WebhookReport", "process_webhook"]
 
 LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN, jit=False)
-"""The transaction's limits. Gateways wait ten seconds, so the limits leave time for the reply "try again"."""
+"""The limits of a callback's transaction.
+
+Gateways wait ten seconds, so the limits leave time for the reply "try again".
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class Observer:
 
 
 class PublisherRun:
-    """One run, from the first probe of the broker to the report. All lasting state is in the database."""
+    """A publisher's run, from the first probe of the broker to the report. All lasting state is in the database."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument per dependency
         self,

@@ -165,7 +165,7 @@ def _out_of_order(
 
 
 def _begins(event: SentEvent, copies: Mapping[str, Sequence[Copy]], coverage: Coverage) -> bool:
-    """Return whether the event's first record was read. A replay's record might not be the first one."""
+    """Return whether the event's first record was read. A record that a replay wrote might not be the first one."""
     has_original = any(not copy.replayed for copy in copies[event.id])
     return has_original or coverage.why_unjudged(event, event.created_at) is None
 

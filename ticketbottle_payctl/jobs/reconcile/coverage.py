@@ -40,7 +40,7 @@ class Unjudged(StrEnum):
 class Coverage:
     """The state of the topics after payctl has read them.
 
-    It says, for each partition, from which time payctl knows every record.
+    For each partition, it contains the time since which payctl has read every record.
     """
 
     def __init__(self, window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> None:

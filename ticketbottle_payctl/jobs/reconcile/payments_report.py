@@ -30,7 +30,7 @@ class PaymentsCounts(TypedDict):
     skipped: Count
     """Payments that another session had already changed or locked."""
     pending: Count
-    """Payments that are also pending at the gateway, or that the gateway does not know."""
+    """Payments that are also pending at the gateway, or that the gateway has no record of."""
     refused: Count
     """Payments whose gateway reported a wrong amount, or a result that contradicts the payment's state."""
     for_a_person: Count
@@ -43,7 +43,7 @@ class PaymentsCounts(TypedDict):
     not_asked: Count
     """Payments that payctl did not query, because the time limit was reached or the run was stopped."""
     too_old: Count
-    """Payments that were not selected, because they are so old that the gateway no longer knows them."""
+    """Payments that were not selected, because they are so old that the gateway has no record of them any more."""
 
 
 def count_payments(

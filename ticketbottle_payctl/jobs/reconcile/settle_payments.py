@@ -76,7 +76,7 @@ class _Change(NamedTuple):
 
 
 def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
-    """Return the overdue payments that their gateways still know, newest first.
+    """Return the overdue payments that their gateways still have a record of, newest first.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

@@ -94,7 +94,7 @@ def changes_nothing(plan: ReplayPlan) -> bool:
 
 
 def refreshed(engine: Engine, plan: ReplayPlan, *, allow_superseded: bool) -> ReplayPlan:
-    """Return the plan with what its file does not say: how many pending events have failed, and which are superseded.
+    """Add facts that a plan file does not contain: how many pending events have failed, and which events are superseded.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -134,7 +134,8 @@ def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_supers
 def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut]:
     """Yield the requested ids that the selector did not find.
 
-    Without other conditions, the events do not exist. With other conditions, the events might exist but not match.
+    If the selector has no other conditions, these events do not exist. Otherwise, they might exist but not match the
+    other conditions.
     """
     if selector.ids is None:
         return

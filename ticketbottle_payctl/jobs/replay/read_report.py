@@ -20,7 +20,10 @@ def read_report(  # noqa: PLR0913 - what the record does not contain
     seconds: float = 0.0,
     publisher: bool | None = None,
 ) -> ReplayReport:
-    """Return the report of a run. The caller knows how the run ended, how long it took, and if a publisher ran."""
+    """Return the report of a run.
+
+    The caller passes how the run ended, how long it took, and whether a publisher was running.
+    """
     return ReplayReport(
         run_id=run_id,
         outcome=outcome,

@@ -44,7 +44,10 @@ class PlannedEvent(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """A selected event that is not requeued. If the event does not exist, its type and aggregate id are None."""
+    """An event id that was selected but is not requeued.
+
+    If no event has this id, the type and the aggregate id are None.
+    """
 
     id: str
     reason: LeftOutReason
@@ -158,7 +161,7 @@ class CanaryWait(NamedTuple):
 
     ``published`` is how many of the canary's ``events`` are published. The wait ends after at most ``left_s`` more
     seconds. ``publisher`` is True if a publisher is running. ``unseen_s`` is the number of seconds since a publisher
-    was seen. ``publisher`` and ``unseen_s`` are None if payctl does not know them.
+    was seen. ``publisher`` and ``unseen_s`` are None if they are unknown.
     """
 
     published: int
@@ -175,7 +178,7 @@ class ReplayReport:
     ``outcomes`` counts the processed events by outcome and reason. ``remaining`` counts the planned events that the run
     did not reach. ``progress`` contains the current states of the requeued events. ``left_alone`` contains the first
     rows that were not requeued. ``publisher`` is True if a publisher was running when the wait for the canary ended.
-    ``publisher`` is None if payctl does not know this, or if the run did not wait.
+    ``publisher`` is None if this is unknown, or if the run did not wait.
     """
 
     run_id: str

@@ -91,7 +91,7 @@ class StatsReport:
     behind a dead event of their payment. ``superseded`` counts harmless dead events, whose payment is COMPLETED now.
     ``superseded`` is 0 if an event is blocked or the role is not allowed to read payments. ``closed`` counts the
     superseded events that a person has closed. ``causes`` are the reasons why events are waiting, most urgent first.
-    ``idle`` says that no publisher is working although an event could be sent. ``by_debezium`` is True if Debezium
+    ``idle`` says that no publisher is active although an event could be sent. ``by_debezium`` is True if Debezium
     publishes the outbox.
     """
 

@@ -1,4 +1,7 @@
-"""Explain PayOS signatures. Senders differ in how they sign null and numbers, and in the order of names."""
+"""Explain PayOS signatures.
+
+Senders differ in how they sign null values and numbers, and in the order in which they sign the fields.
+"""
 
 from __future__ import annotations
 

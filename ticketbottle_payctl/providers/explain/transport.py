@@ -33,7 +33,7 @@ def texts_before(text: str) -> Iterator[tuple[Hint, str]]:
     for code, condition, near in (
         ("trailing_newline", "the signed text ended with a line break", f"{text}\n"),
         ("trailing_newline", "the signed text ended with a line break (CR LF)", f"{text}\r\n"),
-        ("white_space", "the signed text had no white space at its ends", text.strip()),
+        ("white_space", "the signed text had no leading or trailing whitespace", text.strip()),
         ("line_ends", "the line breaks were CR LF", text.replace("\r\n", "\n").replace("\n", "\r\n")),
         ("line_ends", "the line breaks were LF", text.replace("\r\n", "\n")),
         ("byte_order_mark", "the signed text began with a byte order mark", f"{BOM}{text}"),
@@ -88,5 +88,5 @@ _QUERY: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     ),
     ("html_escaped", "the query had & where it has &amp;", unescape),
     ("encoded_twice", "the query was percent-decoded once", _decoded_once),
-    ("white_space", "the query had no white space at its ends", str.strip),
+    ("white_space", "the query had no leading or trailing whitespace", str.strip),
 )

@@ -1,6 +1,6 @@
 """Define the types for an HTTP request and its response.
 
-With these types, tests can check a protocol without a network.
+These types let the tests check a gateway's protocol without a network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Process the callbacks from ``story`` with the production job, run the publisher once, and read the topics."""
+"""Process the callbacks from ``story`` with the same job as in production.
+
+Then run the publisher once, and read the topics.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from ticketbottle_payctl.store.outbox.stats import Recent, Unpublished
 _MOST_LOOKED_AT = 20_000
 _MOST_DEAD_GROUPS = 3
 _MOST_RETRIES = 20
-"""After this many retries, the wait before the next retry no longer grows."""
+"""The number of retries after which the wait before the next retry stays the same."""
 
 _OLDEST = '(array_agg(judged.id ORDER BY judged.made, judged.id COLLATE "C"))[1]'
 _HOLDER = "h.pid, h.application, h.usename, h.state, h.seconds"

@@ -1,7 +1,7 @@
-"""Find the working and the idle publishers, and find out when each of them was last seen.
+"""Find the busy and the idle publishers, and find out when each of them was last seen.
 
-A working publisher holds the lock of its shard. An idle publisher holds the lock for only a millisecond per second, so
-the lock does not reliably show that the publisher is running. However, an idle publisher updates its time in
+A busy publisher holds the lock of its shard. An idle publisher holds the lock for only a millisecond per second, so the
+lock does not reliably show that the publisher is running. However, an idle publisher updates its time in
 ``payctl.publishers`` every 30 seconds. Without a pooler, the publisher's sessions also show its application name.
 
 A publisher process has two sessions, and can hold several shards. This module counts the process as one publisher.
@@ -25,7 +25,11 @@ APPLICATION = "payctl publish-outbox"
 
 
 class Publisher(NamedTuple):
-    """A shard that a publisher holds, the publisher's number of shards, and one of its sessions (``pid``)."""
+    """A running publisher as the database shows it.
+
+    ``shard`` is a shard that the publisher holds, and ``shards`` is the publisher's total number of shards. ``pid`` is
+    the process id of one of its database sessions.
+    """
 
     shard: int
     shards: int

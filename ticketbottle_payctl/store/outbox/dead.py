@@ -97,7 +97,7 @@ class SupersededDead(NamedTuple):
 def count(connection: Connection, max_retries: int) -> DeadCount:
     """Count the dead events in the whole outbox.
 
-    If the role may not read the payments or what a person has closed, no event counts as closed.
+    If the role is not allowed to read the payments or the records of closings, no event counts as closed.
     """
     sql = f"""
         SELECT count(*), count(*) FILTER (WHERE "eventType" = ANY(%(failures)s)) FROM outbox WHERE {states.dead()}
@@ -113,7 +113,7 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
 def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -> frozenset[str]:
     """Return the ids of the given events that count as closed.
 
-    If the role may not read what a person has closed, no event counts as closed.
+    If the role is not allowed to read the records of closings, no event counts as closed.
     """
     if not ids or not rights(connection).closings:
         return frozenset()
@@ -148,7 +148,8 @@ class NamedEvent(NamedTuple):
 def superseded(connection: Connection, max_retries: int, *, with_closings: bool) -> SupersededDead:
     """Find the superseded dead events. The role must be allowed to read the payments' ids and statuses.
 
-    If the role may not read what a person has closed, ``with_closings`` must be false. Then no event counts as closed.
+    If the role is not allowed to read the records of closings, ``with_closings`` must be false. Then no event counts as
+    closed.
     """
     closed = CLOSED_DEAD if with_closings else "false"
     sql = f"""

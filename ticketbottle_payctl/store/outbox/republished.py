@@ -1,7 +1,8 @@
 """Identify the events that a replay sends again although they had already been published.
 
-An outbox row stores only the last time its event was sent. The record of a replay has the row as it was before, so it
-shows that an event had been sent. The customer of such an event did not wait until the second publication.
+An outbox row stores only the last time its event was sent. The record of a replay contains the row as it was before the
+replay, so it shows whether the event had already been sent. The customer of such an event did not have to wait for the
+second publication.
 """
 
 from __future__ import annotations

@@ -40,7 +40,10 @@ PATTERN = r"""regexp_replace(regexp_replace(left(coalesce(o."lastError", ''), 50
 
 
 def group_of(pattern: str) -> str:
-    """Return the SQL expression for the id of an error group. ``pattern`` is an expression like :data:`PATTERN`."""
+    """Return the SQL expression for the id of an error group.
+
+    ``pattern`` is the SQL expression for a normalised error, such as :data:`PATTERN`.
+    """
     return f"left(md5({pattern}), 8)"
 
 

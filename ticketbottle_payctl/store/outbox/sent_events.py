@@ -14,7 +14,9 @@ _AT_ONCE = 5000
 
 
 class SentEvent(NamedTuple):
-    """A published event. ``digest`` is the SHA-256 hash of the value that its record must have. All times are in UTC.
+    """A published event. ``digest`` is the SHA-256 hash of the value that the event's record in Kafka must have.
+
+    All times are in UTC.
 
     ``version`` is the id of the transaction that wrote the row, so every change of the row changes the version.
     """

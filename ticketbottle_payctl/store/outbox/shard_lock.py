@@ -2,9 +2,9 @@
 
 A shard has two locks, numbered 0 and 1. A publisher alternates between two transactions, and each of them takes one of
 the locks. The publisher claims the next batch before it commits the previous one, so it always holds at least one lock.
-A new publisher must get one lock and must see that the other lock is free. The new publisher never waits for a lock. If
-it is refused, it ends its transaction at once. Therefore the working publisher waits only a few microseconds for its
-lock.
+A new publisher must get one lock and must see that the other lock is free. The new publisher never waits for a lock. A
+new publisher that is refused can still hold one of the locks, but it ends its transaction at once. Therefore the
+shard's publisher waits only a few microseconds for this lock.
 
 A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since. This is
 true under two conditions. The returning publisher's name must still be on the shard, and no publisher with a different
@@ -191,7 +191,10 @@ def shard_of(number: int) -> tuple[int, int]:
 
 
 def sign_off(connection: Connection, owner: str) -> None:
-    """Record that this publisher has ended. No lock is needed, because no other publisher ever uses this name."""
+    """Record that this publisher has ended.
+
+    This needs no lock, because no other publisher ever uses this publisher's name.
+    """
     connection.exec_driver_sql(
         """
         UPDATE payctl.publishers SET owner = owner || %(mark)s, since = GREATEST(since, clock_timestamp())

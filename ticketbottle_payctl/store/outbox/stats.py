@@ -179,7 +179,7 @@ def unpublished(
 ) -> Unpublished:
     """Count the events that are not marked as published.
 
-    Also count how many of these events were created in ``seen``'s window.
+    Also count how many of these events were created in the time window that ``seen`` covers.
     """
     sql = f"""
         WITH each AS (

@@ -122,7 +122,7 @@ def optional_run(
 ) -> Iterator[OptionalRun]:
     """Record a run as :func:`open_run` does, but do the work even if the record cannot be written.
 
-    payctl's tables may be missing or read-only, and no payment may be lost because of a record. The failed write is
+    payctl's tables might be missing or read-only, and a payment must not be lost because of that. The failed write is
     logged, and :attr:`OptionalRun.unrecorded` contains the reason. Without ``run``, nothing is written and ``check`` is
     not called.
 

@@ -23,7 +23,7 @@ def transfer(row: str = "") -> str:
 def reports_money(row: str = "") -> str:
     """Return the SQL condition that a receipt's callback reports that the customer has paid, or may have paid.
 
-    An undocumented code may mean that the customer has paid. Only the gateway knows this.
+    A callback with an undocumented code counts too, because the code might mean that the customer has paid.
     """
     may_be_paid = "'held', 'undocumented_code'"
     return f"({row}outcome IN ('COMPLETED', 'UNCLEAR') OR COALESCE({row}reason, '') IN ({may_be_paid}))"

@@ -1,4 +1,4 @@
-"""Find out which reported transfers of money a person has closed, for every command in the same way.
+"""Find out which reported transfers of money a person has closed. Every command uses this code, so all commands agree.
 
 A closing names a payment, the gateway's name for an order, or a receipt. It covers each transfer of the order that was
 first reported at or before its ``until``. All receipts count, including those from before a command's time window,

@@ -20,7 +20,8 @@ class CreatedPayments(NamedTuple):
     """The number of a window's payments by current status.
 
     ``overdue`` counts the payments that have been PENDING for too long. ``silent`` counts the overdue payments that no
-    callback in the window explains and no person has closed. Only their gateways know whether they are paid.
+    callback in the window explains and no person has closed. Only the gateways can tell whether these payments are
+    paid.
     """
 
     by_status: Mapping[str, int]

@@ -112,6 +112,6 @@ def count_roughly(connection: Connection) -> int:
 
 
 def has_any_of(connection: Connection, gateway: str) -> bool:
-    """Return whether this gateway has any payments. If the gateway has no payments, the query reads the whole table."""
+    """Return whether any payment was made at this gateway. If there is none, the query reads the whole table."""
     sql = "SELECT EXISTS (SELECT FROM payments WHERE translate(lower(provider), '-_ ', '') = %(gateway)s)"
     return bool(connection.exec_driver_sql(sql, {"gateway": gateway}).scalar_one())

@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.payments.receipt_rows import receipts_of, receipt
 
 
 def money_of(connection: Connection, asked: Mapping[str, Sequence[str]]) -> dict[str, History]:
-    """Return these payments with their receipts and closings. Leave out payments that are gone.
+    """Return these payments with their receipts and closings. Leave out payments that no longer exist.
 
     ``asked`` maps each payment's id to the ids of receipts that belong to it.
     """
@@ -39,7 +39,7 @@ def money_of(connection: Connection, asked: Mapping[str, Sequence[str]]) -> dict
 
 
 def stray(connection: Connection, receipt_id: str) -> History | None:
-    """Return the receipts and closings of an order without a payment here, or None if a cleanup has deleted them."""
+    """Return the receipts and closings of an order that has no payment in the database, or None if a cleanup has deleted them."""
     named = connection.exec_driver_sql(
         "SELECT reference, order_ref FROM payctl.webhook_receipts WHERE id = %(id)s::uuid", {"id": receipt_id}
     ).one_or_none()

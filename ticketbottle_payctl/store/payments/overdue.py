@@ -41,9 +41,9 @@ _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
 class Overdue:
     """The condition for overdue payments, which are PENDING and were created before ``before``.
 
-    If ``gateway`` is None, payments of all gateways are included. Some gateways no longer know old payments.
-    ``known_since`` has an instant for each such gateway. The gateway no longer knows payments that were created before
-    this instant.
+    If ``gateway`` is None, payments of all gateways are included. Some gateways delete old payments from their records.
+    ``known_since`` has a time for each such gateway. The gateway has no record of payments that were created before
+    this time.
     """
 
     before: datetime
@@ -52,7 +52,7 @@ class Overdue:
 
 
 def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettled]:
-    """Return overdue payments that their gateways still know, latest first."""
+    """Return overdue payments that their gateways still have a record of, latest first."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT {_COLUMNS} FROM payments WHERE {_OVERDUE} AND NOT {_FORGOTTEN}
@@ -64,7 +64,7 @@ def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettl
 
 
 def count_forgotten(connection: Connection, wanted: Overdue) -> int:
-    """Count overdue payments that are so old that their gateways no longer know them."""
+    """Count overdue payments that are so old that their gateways no longer have a record of them."""
     sql = f"SELECT count(*) FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}"  # noqa: S608 - built from constants only
     return int(connection.exec_driver_sql(sql, _parameters(wanted)).scalar_one())
 

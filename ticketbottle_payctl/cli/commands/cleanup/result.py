@@ -138,10 +138,10 @@ def _warnings(report: CleanupReport) -> Iterator[str]:
 
 
 def _unrecorded(report: CleanupReport, reason: str | None) -> list[str]:
-    """Return the warning that the run was not recorded.
+    """Return the warning, if any, that the run was not recorded.
 
-    A scheduled cleanup gives no reason, and its role may not write records. In that case, payctl does not print this
-    warning.
+    Return no warning for a scheduled cleanup, which passes no ``--reason`` and whose role is not allowed to write
+    records.
     """
     scheduled = reason is None and report.unrecorded is not None and report.unrecorded.run_id is None
     return [] if scheduled else unrecorded_warnings(report.unrecorded, reason)

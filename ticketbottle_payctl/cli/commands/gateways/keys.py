@@ -21,7 +21,7 @@ class KeyItem(TypedDict):
     gateway: ProviderName
     """The gateway that the value belongs to."""
     state: State
-    """Whether this payctl can check the gateway's callbacks: on, off (no key is set) or incomplete."""
+    """Whether payctl can check the gateway's callbacks with these settings: on, off (no key is set) or incomplete."""
     variable: str
     """The variable that holds the value, without _PREVIOUS."""
     rotation: Literal["current", "previous"]
@@ -47,7 +47,7 @@ def state_of(gateway: Gateway, environ: Mapping[str, str]) -> State:
 
 
 def only_for_functions(gateway: Gateway, environ: Mapping[str, str]) -> list[str]:
-    """Return the variables that name a secret in Secrets Manager. Only the functions read such a secret."""
+    """Return the variables that name a secret in Secrets Manager. Only the Lambda functions read these secrets."""
     names = (f"{field.env}_SECRET_ARN" for field in gateway.fields if not _is_set(field, environ))
     return [name for name in names if environ.get(name)]
 

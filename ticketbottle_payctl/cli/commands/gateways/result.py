@@ -18,7 +18,7 @@ class GatewayCounts(TypedDict):
     """The number of gateways in each state."""
 
     on: Count
-    """The number of gateways whose callbacks this payctl can check."""
+    """The number of gateways whose callbacks payctl can check with these settings."""
     off: Count
     """The number of gateways without any of the keys that check callbacks."""
     incomplete: Count

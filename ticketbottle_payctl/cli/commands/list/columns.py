@@ -1,7 +1,7 @@
 """Define each list's fields, the fields that its table shows in a pipe, and the columns that it shows on a terminal.
 
 To add a field, add it to the SQL and the field names in the list's file in ``store/``, such as
-``store/outbox/list_events.py``. Then add it to the columns here.
+``store/outbox/list_events.py``. Then add it to the columns in this module.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def _human(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Block
 def _older(it: Reconciled) -> list[Block]:
     if not it.too_old:
         return []
-    return [line(dim(f"{count(it.too_old, 'older payment')} still PENDING: the gateway no longer knows them"))]
+    return [line(dim(f"{count(it.too_old, 'older payment')} still PENDING: the gateway no longer has a record of them"))]
 
 
 def _outcomes(it: Reconciled) -> Table:
@@ -263,6 +263,6 @@ def _failure(it: Reconciled) -> Failure:
         "UNAVAILABLE",
         f"no gateway answered: {it.findings[0].detail}",
         ExitCode.UNAVAILABLE,
-        hint="try again later; PAYCTL_ZALOPAY_URL and similar settings set the gateways' addresses",
+        hint="try again later, or check the gateway's address (PAYCTL_ZALOPAY_URL and similar settings)",
         retryable=True,
     )

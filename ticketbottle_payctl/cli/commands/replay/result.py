@@ -334,6 +334,6 @@ def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded], advis
     release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
     what = (
         f"{count(superseded, 'superseded event')} left out: {whose} COMPLETED now, and a paying customer would lose "
-        f"their tickets if payctl sent {them}. If a dead one blocks the payment's success: `{release}`"
+        f"their tickets if payctl sent {them}. If a dead event blocks the payment's success event, run `{release}`"
     )
     return [*harm, what]

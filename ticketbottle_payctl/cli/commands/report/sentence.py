@@ -47,7 +47,7 @@ _SAID: Mapping[MomentKind, str] = {
     MomentKind.LONGEST_LAG: "longest lag: {what} was sent {lag} after it was created",
     MomentKind.MOST_WAITING: "most events waiting at once, at about this time: {number}",
     MomentKind.PAUSE: "no event was sent until {until}, although {waiting}",
-    MomentKind.FIRST_DEAD: "{first} dead now was created: {what}",
+    MomentKind.FIRST_DEAD: "{first} now dead was created: {what}",
     MomentKind.OLDEST_PENDING: "the oldest event that is still waiting was created",
 }
 

@@ -66,7 +66,7 @@ class StatsFacts(TypedDict):
     causes: NotRequired[Sequence[CauseFacts]]
     """The causes of dead, blocked or overdue events, most pressing first; empty if no event is in such a state."""
     idle: NotRequired[str | None]
-    """A sentence that says that no publisher is working; null if a publisher is working or no event waits."""
+    """A sentence that says that no publisher is active; null if a publisher is active or no event waits."""
     by_debezium: NotRequired[bool]
     """Whether Debezium is publishing this outbox."""
     published: Count
@@ -90,9 +90,9 @@ class StatsFacts(TypedDict):
     rate: RateFacts
     """Within the window, the number of events created and published per second."""
     drain: NotRequired[Drain]
-    """Whether the backlog grows or shrinks; blocked if every pending event is blocked."""
+    """Whether the backlog is growing or shrinking; `blocked` if every pending event is blocked."""
     drain_eta_s: Seconds | None
-    """Seconds until only blocked events are pending, at the last minute's rate; null if the backlog does not shrink."""
+    """Seconds until only blocked events are pending, at the last minute's rate; null if the backlog is not shrinking."""
     window_s: NotRequired[Seconds | None]
     """The window's length in seconds; shorter than requested if over 10,000 events were published in that time."""
     history: NotRequired[HistoryFacts]

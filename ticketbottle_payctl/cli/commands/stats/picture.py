@@ -99,7 +99,7 @@ class LiveView:
         yield _bars("in", _per_second(watched.in_per_s), watched.inward, width)
         yield _bars("out", _per_second(watched.out_per_s), watched.outward, width)
         yield _bars("lag", "none" if oldest is None else duration(oldest), watched.lag, width)
-        window = "" if stats.lag.p50 is None else f" in the last {duration(stats.window_s)}"
+        window = "" if stats.lag.p50 is None else f" (window: {duration(stats.window_s)})"
         yield [dim(_label("sent")), lag_words(stats), dim(window)]
         yield [dim(_label("drain")), forecast(stats)]
         yield []

@@ -143,7 +143,7 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
     if age is not None:
         parts.append(f"oldest pending event: {duration(age)}")
         if report.idle is not None and not report.causes:  # a cause gives more detail
-            parts.append(warn("no publisher is working now"))
+            parts.append(warn("no publisher is active"))
     elif not report.dead:
         parts.append("nothing is pending")
     if report.dead:
@@ -170,7 +170,7 @@ def _headline(report: StatsReport, *, mark: bool) -> Line:
 
 
 def _mark(report: StatsReport) -> Part:
-    """Return the mark. It is never ``✘``, because only a failed ``--check`` or ``--wait`` shows ``✘``."""
+    """Return the mark in front of the first line: ``!`` or ``✔``. Only a failed ``--check`` or ``--wait`` shows ``✘``."""
     return warn("!") if needs_attention(report) else good("✔")
 
 
@@ -197,7 +197,7 @@ def lag_words(report: StatsReport) -> str:
 
 
 def forecast(report: StatsReport) -> Part:
-    """Return a phrase that says when the backlog will be empty, or that no publisher is working.
+    """Return a phrase that says when the backlog will be empty, or that no publisher is active.
 
     Events that are not overdue show no trend, because a few new events are no backlog.
     """
