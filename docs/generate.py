@@ -165,10 +165,10 @@ _PARTS = {
 def _metrics() -> Iterator[str]:
     yield from ("# Metrics", "", NOTICE, "")
     yield "The functions write these metrics in CloudWatch's embedded metric format, in the namespace"
-    yield f"`{metrics.NAMESPACE}`. This table, the alarms and the dashboard are generated from one list in the code. Each"
-    yield "data point has the dimension `env`, and exactly one of the dimensions in the column *by*. The column *statistic*"
-    yield "names the statistic to use when you aggregate the metric over a period. Every run of a function writes the"
-    yield "metrics marked ●, even if the value is 0."
+    yield f"`{metrics.NAMESPACE}`. This table, the alarms and the dashboard are generated from one list in the code."
+    yield "Each data point has the dimension `env`, and exactly one of the dimensions in the column *by*. The column"
+    yield "*statistic* names the statistic to use when you aggregate the metric over a period. Every run of a function"
+    yield "writes the metrics marked ●, even if the value is 0."
     yield ""
     yield "Without CloudWatch, use `payctl stats` and `payctl stats --prometheus`, which show the outbox's numbers."
     yield from ("", "| metric | meaning | unit | statistic | by | functions |", "|---|---|---|---|---|---|")

@@ -18,7 +18,7 @@ from ticketbottle_payctl.aws.alerts import (
 
 
 def pointers(count):
-    """Return ``count`` different pointers."""
+    """Return ``count`` different pointers to dead events."""
     return [Pointer(f"event-{n}", f"payment-{n}", "PAYMENT_COMPLETED", 5, "MSG_SIZE_TOO_LARGE") for n in range(count)]
 
 

@@ -20,8 +20,9 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events
 def test_a_cut_over_that_is_killed_at_any_point_loses_no_event(scene, own_url, payctl_command):
     """After a killed cut-over, cut-back marks the sent events and drops the slot.
 
-    The publisher then sends the remaining events once. Before, `payctl doctor` names the slot and the command that
-    drops it, even if the cut-over was killed before its run was recorded. Otherwise the slot would retain the log.
+    The publisher then sends the remaining events once. Before the cut-back, `payctl doctor` names the slot and the
+    command that drops it, even if the cut-over was killed before its run was recorded. Otherwise the slot would retain
+    the log.
     """
     environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
     shop = Shop(scene.engine, payctl_command, environment)

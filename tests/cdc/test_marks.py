@@ -1,4 +1,4 @@
-"""Test how seen events are marked, and that a cut-over needs each topic. No test needs Apache Kafka."""
+"""Test how payctl marks the events that it finds in Debezium's topics, and that a cut-over needs every topic."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Insert a receipt about money. payctl refused the callback, and an operator must deal with the money."""
+"""Insert a receipt of a refused callback that reports money, which an operator must deal with."""
 
 from __future__ import annotations
 
 
 def refused_money(connection, payment):
-    """Insert a receipt of a refused callback about money. An operator must deal with this money."""
+    """Insert a receipt of a refused callback that reports money. An operator must deal with this money."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.webhook_receipts (id, provider, order_ref, reference, amount, currency, outcome, result,

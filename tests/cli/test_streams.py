@@ -33,7 +33,7 @@ READ = {
 """Arguments with which a command only reads or fails early. A command that is not listed needs no arguments."""
 
 LASTING = {"listen", "demo", "db upgrade"}
-"""Commands that are not tested here, because they run until a signal or have tests elsewhere."""
+"""Commands that this file does not test, because they run until a signal or have tests in another file."""
 
 STREAMS = {
     "closed stdout": ">&-",

@@ -1,4 +1,4 @@
-"""Test the place of the line that names the profile, the database and the brokers on the screen of every command."""
+"""Test where each command prints the target line, which names the profile, the database and the brokers."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ BELOW_FIRST_LINE = [
     "db status", "db upgrade -n", "publish-outbox -n", "cleanup -n", f"close {ORDER} -n --reason x", "cdc mark -n",
     "cdc cut-over", "cdc cut-back", "replay --failed -n",
 ]  # fmt: skip
-"""Commands that change nothing: the line is the second one, or the first one below a folded answer."""
+"""Commands that change nothing. They print the target line below the first line of the answer, which can be folded."""
 BELOW_PLAN = [
     "replay --failed --no-input", "replay --failed -y", "cleanup --older-than 1d --no-input",
     f"close {ORDER} --no-input --reason x", "doctor --fix-published-flags --no-input",
 ]  # fmt: skip
-"""Commands that show a plan before a change: the line is the first one below the plan's first line."""
+"""Commands that show a plan before a change. They print the target line below the plan's first line."""
 BEFORE_CHANGE = [
     "db upgrade", "cleanup", "publish-outbox", f"close {ORDER} -y --reason x", f"runs cancel {RUN}",
     f"{CALLBACK} --to process-webhook", "process-webhook - --provider momo",
 ]  # fmt: skip
-"""Commands that change data without a plan: the line is the first one, because payctl has no answer yet."""
+"""Commands that change data without a plan. They print the target line first, because payctl has no answer yet."""
 ABOVE_DOCUMENT = [CALLBACK, "stats --prometheus"]
-"""Commands that print a document for another program: the line is above the document."""
+"""Commands that print a document for another program. They print the target line above the document."""
 WITHOUT = {
     "verify-signature", "gateways list", "gateways register-webhook", "config show", "config path", "config validate",
     "cdc config", "schema", "completion", "version", "help", "demo",
 }  # fmt: skip
-"""Commands that use no configured database."""
+"""Commands that use no configured database. They print no target line."""
 A_SERVER = {"listen"}
 
 
@@ -63,7 +63,10 @@ def world(engine, database_url, mock_kafka):
 
 @pytest.fixture
 def place(world, terminal):
-    """Return a function that returns how many rows of text are above the line. A folded row counts once."""
+    """Return a function that runs a command and returns how many rows of text are above the target line.
+
+    A folded row counts once.
+    """
 
     def find(command):
         with terminal(*command.split(), columns=100, lines=100, **world) as it:
@@ -89,24 +92,24 @@ def test_every_command_is_in_a_table():
 
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_the_line_is_below_the_first_line_of_an_answer(place, part):
-    """A command that changes nothing prints the line directly below the first line of its answer or its error."""
+    """A command that changes nothing prints the target line below the first line of its answer or its error."""
     commands = BELOW_FIRST_LINE[part::3]
     assert {command: place(command) for command in commands} == dict.fromkeys(commands, 1)
 
 
 def test_the_line_is_below_the_first_line_of_a_plan(place):
-    """A command that shows a plan prints the line directly below the first line of the plan."""
+    """A command that shows a plan prints the target line directly below the first line of the plan."""
     assert {command: place(command) for command in BELOW_PLAN} == dict.fromkeys(BELOW_PLAN, 1)
 
 
 @pytest.mark.parametrize("commands", [BEFORE_CHANGE, ABOVE_DOCUMENT], ids=["change", "document"])
 def test_the_line_is_above_a_change_without_a_plan_and_above_a_document(place, commands):
-    """The line comes first if a command changes data without a plan, or if it prints a document."""
+    """The target line comes first if a command changes data without a plan, or if it prints a document."""
     assert {command: place(command) for command in commands} == dict.fromkeys(commands, 0)
 
 
 def test_a_server_prints_the_line_below_its_address(world, terminal):
-    """`payctl listen` prints the line below the addresses that it listens on."""
+    """`payctl listen` prints the target line below the addresses that it listens on."""
     with terminal("listen", "--port", "0", columns=150, **world) as it:
         it.wait_for("stop with Ctrl-C")
         rows = it.picture().splitlines()
@@ -116,7 +119,7 @@ def test_a_server_prints_the_line_below_its_address(world, terminal):
 
 
 def test_without_a_configured_database_nothing_is_changed(process, world):
-    """Before a change, a setting that is missing is an error, and the line says that it is not set."""
+    """Without DATABASE_URL, `publish-outbox` exits with 3, and the target line says that the database is not set."""
     del world["DATABASE_URL"]
     shown = process("publish-outbox", **world)
     assert shown.returncode == 3

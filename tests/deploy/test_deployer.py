@@ -16,7 +16,7 @@ def policy(root):
 
 
 def test_the_deployer_s_policy_is_current(root, tools):
-    """The deployer's policy file equals the output of `make template`."""
+    """The deployer's policy file matches the output of `make template`."""
     command = [str(tools), "-m", "deploy.deployer", "--check"]
     done = subprocess.run(command, cwd=root, env={}, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 0, done.stderr

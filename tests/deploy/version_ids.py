@@ -1,4 +1,4 @@
-"""Print the logical ids of the webhook's version and layer after each change, as AWS's transformation computes them.
+"""Print the logical ids of the webhook's version and layer after each change, as AWS's SAM transform computes them.
 
 Run ``python -m tests.deploy.version_ids`` with the Python interpreter that has AWS's library, and with the argument
 ``sam`` or ``cloudformation``. The result is a JSON object with "versions" and "layers". Each of them contains "before"
@@ -35,7 +35,7 @@ class _NoPolicies:
 
 
 def with_sam(template, parameters, release, build):
-    """Return a template that `sam deploy` has packaged, after applying AWS's transformation with these parameters."""
+    """Return a template that `sam deploy` has packaged, after applying AWS's SAM transform with these parameters."""
     source = parsed(template)
     source["Globals"]["Function"]["CodeUri"] = f"s3://bucket/{build.code}"
     source["Resources"]["DependenciesLayer"]["Properties"]["ContentUri"] = f"s3://bucket/{build.layer}"

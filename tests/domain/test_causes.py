@@ -165,7 +165,7 @@ def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evid
     ],
 )
 def test_no_publisher_counts_as_missing_without_an_event_to_send(evidence):
-    """`idle` returns None if a publisher is working, if it has just sent an event, or if no event is pending."""
+    """`idle` returns None if a publisher is active, if it has just sent an event, or if no event is pending."""
     assert idle(evidence) is None
 
 

@@ -1,4 +1,4 @@
-"""Test which callbacks ``jobs/forward_callback`` passes on, and which reply the gateway gets."""
+"""Test which callbacks ``jobs/forward_callback`` forwards to the service, and which reply the gateway gets."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ def test_a_genuine_callback_is_passed_on_unchanged(name):
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_a_callback_that_is_not_genuine_is_not_passed_on(name):
-    """A forged callback, or one without keys, is not passed on. The reply tells the gateway which of the two it is."""
+    """A forged callback is not forwarded, and neither is a callback from a gateway without keys.
+
+    The two cases get different replies.
+    """
     forged = {field.name: (Secret("wrong"),) for field in GATEWAYS[name].fields}
     for keys, answer in (({}, Answer.NOT_CONFIGURED), (forged, Answer.BAD_SIGNATURE)):
         report, service, gateway = forward(name, HttpResponse(200), keys=keys)
@@ -76,7 +79,7 @@ def test_a_callback_that_is_not_genuine_is_not_passed_on(name):
     ],
 )
 def test_without_a_complete_reply_the_gateway_is_asked_to_call_again(response, reason):
-    """If the service does not answer, or answers with too much, the gateway is asked to send the callback again."""
+    """If the service does not answer, or its reply is too large, the gateway is asked to send the callback again."""
     report, service, gateway = forward("vnpay", response)
     assert (report.outcome, report.reason, report.url) == ("failed", reason, URL)
     assert (report.reply, len(service.requests)) == (gateway.reply(Answer.TRY_AGAIN), 1)
@@ -84,7 +87,7 @@ def test_without_a_complete_reply_the_gateway_is_asked_to_call_again(response, r
 
 
 def test_the_largest_reply_is_passed_back():
-    """A reply of 64 KiB is passed back to the gateway."""
+    """The service's reply is passed to the gateway if it has at most 64 KiB."""
     report, _, _ = forward("momo", HttpResponse(200, b"x" * MAX_BODY_BYTES))
     assert (report.outcome, len(report.reply.body)) == ("forwarded", MAX_BODY_BYTES)
 
@@ -93,13 +96,13 @@ def test_the_largest_reply_is_passed_back():
     ("", {}), ("text/html", {"content-type": "text/html"}), ("text/\u00e9", {}), ("text/a\r\nx: y", {}),
 ])  # fmt: skip
 def test_only_a_plain_content_type_is_passed_back(kind, headers):
-    """The reply has the service's content type, unless it has characters that a header cannot contain."""
+    """The gateway gets the service's content type, unless it contains characters that a header cannot contain."""
     report, _, _ = forward("momo", HttpResponse(200, b"", kind))
     assert report.reply.headers == headers
 
 
 def test_headers_of_the_connection_are_not_passed_on():
-    """The service gets the gateway's headers as bytes, without those of the connection to payctl."""
+    """The service gets the gateway's headers as bytes, without those that apply only to the connection to payctl."""
     given = {"Host": "payctl", "X-Signature": "\u00e9", "Content-Length": "3", "content-type": "application/json"}
     _, service, _ = forward("momo", HttpResponse(200), headers=given)
     assert service.requests[0][0].headers == {"X-Signature": b"\xe9", "content-type": b"application/json"}

@@ -88,7 +88,7 @@ def test_a_publisher_waits_up_to_two_seconds_for_a_lock(engine, limits, mock_kaf
 
 
 def test_a_cut_over_keeps_its_locks_for_three_minutes(engine, limits):
-    """A cut-over may be idle for three minutes, because the shards stay locked until the last event is sent."""
+    """A cut-over's transaction can be idle for three minutes, because it locks the shards until all events are sent."""
     with pytest.raises(ConfigError, match="no publication"):
         cdc_cut_over(engine, None, None, max_retries=5, shards=1, dry_run=True)
     assert limits == {(30, 5, 180)}

@@ -40,7 +40,7 @@ def test_a_pending_payment_is_overdue_after_twenty_minutes(engine, report, minut
 
 
 def test_a_report_without_a_judge_of_money_has_no_order_for_a_person(report):
-    """If the caller gives no function that finds open orders, the report has none, and nothing is missing."""
+    """Without a function that judges money, the report lists no orders for manual review, and reports no gap."""
     found = report()
     assert (found.money, found.is_quiet, found.gaps) == (OpenOrders(0, 0, ()), True, ())
     assert (found.points, found.pause, found.dead_groups, found.closed) != ((), None, (), 0)

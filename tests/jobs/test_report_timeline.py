@@ -25,12 +25,12 @@ NOTHING = Waiting(0, 0, None, None, None)
 
 
 def at(seconds):
-    """Return an instant of the window."""
+    """Return the time that is this many seconds after the window's start."""
     return START + seconds * SECOND
 
 
 def sent(number, first, last):
-    """Return the events that were sent in a part of the window, between two seconds of the window."""
+    """Return the record of the events that were sent in one part of the window, between two given seconds."""
     return SentPart(number, 1.0, 2.0, 3.0, at(first), at(last))
 
 
@@ -44,12 +44,12 @@ def sent(number, first, last):
     ],
 )  # fmt: skip
 def test_a_window_has_at_most_96_parts_of_a_round_length(window_s, step_s):
-    """The parts of a window are the shortest of the round lengths that make at most 96 parts of it."""
+    """A window is divided into at most 96 parts. All parts have the shortest round length that allows this."""
     assert parts_of(START, START + timedelta(seconds=window_s)).step_s == step_s
 
 
 def test_the_backlog_of_each_part_follows_from_the_events_that_came_and_went():
-    """The backlog at the end of a part is the one before, plus the events that joined it, minus the events sent."""
+    """A part's final backlog is the previous part's, plus the events that were added, minus those that were sent."""
     flow = FLOW._replace(
         waiting=2, created={0: 5, 2: 1}, joined={0: 4, 2: 1}, sent={1: sent(9, 10, 19), 2: sent(0, 20, 29)}
     )
@@ -62,7 +62,7 @@ def test_the_backlog_of_each_part_follows_from_the_events_that_came_and_went():
 
 
 def pause(flow):
-    """Return the longest pause in seconds of the window, and its backlog."""
+    """Return the longest pause: its start and end, in seconds after the window's start, and its backlog."""
     found = pause_of(flow, points_of(flow, PARTS), PARTS)
     return found and ((found.since - START).seconds, (found.until - START).seconds, found.waiting)
 
@@ -94,7 +94,7 @@ def test_a_pause_can_last_for_the_whole_window():
 
 
 def test_the_first_of_two_equal_pauses_is_shown():
-    """Of two pauses, the longer one is shown. Of two equal ones, the first one is shown."""
+    """The report shows the longest pause. If two pauses are equally long, it shows the first one."""
     flow = FLOW._replace(
         joined={0: 9}, sent={0: sent(1, 0, 0), 2: sent(1, 20, 20), 4: sent(1, 40, 40), 5: sent(1, 50, 50)}
     )
@@ -104,7 +104,7 @@ def test_the_first_of_two_equal_pauses_is_shown():
 
 
 def timeline(**facts):
-    """Return the kinds, times and facts of a timeline's moments."""
+    """Return the kind, the time and the facts of each entry in a timeline."""
     known = {
         "flow": None,
         "points": (),
@@ -121,7 +121,7 @@ def timeline(**facts):
 
 
 def test_a_timeline_has_the_start_and_the_end_of_each_run():
-    """A run has a moment for its start and, if it has finished, a moment for its end."""
+    """The timeline has an entry for the start of each run and, if the run has finished, an entry for its end."""
     done = replace(RUN, started_at=at(3), finished_at=at(9))
     running = replace(RUN, id="s", started_at=at(5), finished_at=None)
     assert timeline(runs=[done, running]) == [
@@ -132,7 +132,10 @@ def test_a_timeline_has_the_start_and_the_end_of_each_run():
 
 
 def test_a_timeline_names_a_single_refused_callback_once():
-    """The first and the last refused callback have a moment each. If they are the same one, it has one moment."""
+    """The timeline has one entry for the first and one for the last refused callback.
+
+    If only one callback was refused, it has one entry.
+    """
     first, last = (RefusedCallback(name, at(second), "momo", "wrong_amount") for name, second in (("c", 1), ("d", 2)))
     only = Received({}, {}, first, first)
     assert [moment[:3] for moment in timeline(callbacks=only)] == [(MomentKind.FIRST_REFUSED, 1, "c")]
@@ -144,14 +147,17 @@ def test_a_timeline_names_a_single_refused_callback_once():
 
 @pytest.mark.parametrize(("lag_s", "shown"), [(0.999, False), (1.0, True)])
 def test_a_timeline_names_a_lag_of_a_second_or_more(lag_s, shown):
-    """The event with the longest lag has a moment if it waited for a second or longer."""
+    """The timeline has an entry for the event with the longest lag, if the lag was at least a second."""
     flow = FLOW._replace(slowest=Slowest("e", "PAYMENT_FAILED", at(1), at(2), lag_s))
     found = timeline(flow=flow, points=points_of(flow, PARTS))
     assert found == ([(MomentKind.LONGEST_LAG, 2, "e", "PAYMENT_FAILED", lag_s)] if shown else [])
 
 
 def test_a_timeline_has_the_largest_backlog_at_the_end_of_its_part():
-    """The largest backlog has the time at which its part ends. Of equal backlogs, the first one is shown."""
+    """The timeline shows the largest backlog at the end of its part of the window.
+
+    Of equal backlogs, it shows the first one.
+    """
     flow = FLOW._replace(joined={1: 3}, sent={3: sent(3, 31, 31)})
     assert timeline(flow=flow, points=points_of(flow, PARTS)) == [(MomentKind.MOST_WAITING, 20, None, None, 3)]
     found = timeline(flow=flow, points=points_of(flow, PARTS), pause=Pause(at(5), at(9), 3))
@@ -159,7 +165,7 @@ def test_a_timeline_has_the_largest_backlog_at_the_end_of_its_part():
 
 
 def test_a_timeline_has_the_oldest_pending_event_and_the_first_dead_one():
-    """The oldest pending event has the time of its creation, and a group of dead events that of its first one."""
+    """At its creation time, the timeline shows the oldest pending event, and each error group's first dead event."""
     group = SimpleNamespace(first=at(7), pattern="MSG_SIZE_TOO_LARGE", dead=4)
     waiting = NOTHING._replace(oldest_age_s=40.0, oldest_id="e")
     assert timeline(dead_groups=[group], waiting=waiting) == [
@@ -169,7 +175,7 @@ def test_a_timeline_has_the_oldest_pending_event_and_the_first_dead_one():
 
 @pytest.mark.parametrize(("second", "shown"), [(-0.001, False), (0, True), (60, True), (60.001, False)])
 def test_a_timeline_has_only_moments_of_its_window(second, shown):
-    """A moment before the window's start or after its end is left out."""
+    """The timeline leaves out an entry from before the window's start or after its end."""
     assert bool(timeline(runs=[replace(RUN, started_at=at(second), finished_at=None)])) is shown
 
 
@@ -222,7 +228,7 @@ def test_a_report_is_quiet_if_nothing_waits_and_nothing_is_missing(facts, quiet)
 
 
 def test_a_report_adds_up_the_orders_without_a_ticket():
-    """The orders without a ticket are those of three sections. A section that is missing counts as zero."""
+    """The report adds up the orders without a ticket from three sections. A missing section counts as zero."""
     report = replace(QUIET, unpublished=OpenOrders(2, 5, ("a",)), no_event=OpenOrders(3, 7, ("b",)))
     assert (report.without_ticket, report.amount, report.open_orders) == (5, 12, ("a", "b"))
     assert (QUIET.without_ticket, QUIET.amount, QUIET.for_a_person, QUIET.overdue) == (0, 0, 0, 0)
@@ -242,7 +248,10 @@ def test_a_report_adds_up_the_orders_without_a_ticket():
     ],
 )
 def test_dead_events_do_no_harm_if_all_are_superseded_and_block_nothing(dead, facts, harmless, still_open):
-    """A group of dead events stays open until a person has closed each event and no event waits behind one."""
+    """Dead events do no harm if all are superseded and none blocks another event.
+
+    Their group stays open until a person has closed all of them.
+    """
     group = SimpleNamespace(**{**vars(GROUP), **facts})
     report = replace(QUIET, waiting=NOTHING._replace(dead=dead), dead_groups=(group,))
     assert (report.dead_do_no_harm, len(report.open_dead_groups)) == (harmless, still_open)

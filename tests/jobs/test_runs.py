@@ -21,7 +21,7 @@ IDS = [str(UUID(int=number, version=4)) for number in (0xABCD << 112, (0xABCD <<
 
 @pytest.fixture
 def recorded(engine):
-    """Record three runs, a transaction each. The first one has three rows."""
+    """Record three runs, each in its own transaction. The first run has three rows."""
     for name in IDS:
         with engine.begin() as connection:
             runs.start(connection, NewRun(name, "close", Actor("linh", "bastion")))
@@ -43,7 +43,7 @@ def test_a_page_of_runs_says_if_older_runs_exist(engine, limit, shown, more):
 
 @pytest.mark.usefixtures("recorded")
 def test_a_run_is_found_by_four_characters_of_its_id(engine):
-    """The first four characters of a run's id are enough if no other run has them, in capitals too."""
+    """A run is found by its id's first four characters, in lower or upper case, if no other id begins with them."""
     assert find_run(engine, "abce").id == find_run(engine, "ABCE").id == IDS[2]
     assert find_run(engine, IDS[1]).id == IDS[1]
     every_digit = "01234567-89ab-cdef-8123-456789abcdef"
@@ -78,7 +78,7 @@ def test_at_most_fifty_runs_are_suggested(engine):
 
 
 def test_an_unknown_order_is_answered_with_the_codes_that_end_in_it(engine):
-    """If no payment has an order code, the error lists the codes that end in it, or the command that lists codes."""
+    """If no payment has the given code, the hint lists the codes that end with it, or suggests `list payments`."""
     with engine.begin() as connection:
         payment = insert_payment(connection, order_code="TB-1234")
     assert find_order(engine, "TB-1234").id == payment.id
@@ -91,7 +91,7 @@ def test_an_unknown_order_is_answered_with_the_codes_that_end_in_it(engine):
 
 
 def test_an_unknown_receipt_is_an_error(engine):
-    """If no receipt has an id, the error names the command that lists the ids."""
+    """If no receipt has the given id, the error names the command that lists the ids of receipts."""
     with pytest.raises(NotFoundError, match="no receipt has this id") as raised:
         find_receipt(engine, IDS[0])
     assert "payctl list receipts" in raised.value.hint

@@ -34,7 +34,10 @@ def report(recent=RECENT, found=PENDING, total=None):
     ],
 )
 def test_a_backlog_drains_if_more_events_were_sent_than_created(created, still_pending, sent, expected):
-    """The forecast compares the events that were created and sent in the last minute, wherever they are now."""
+    """The forecast compares how many events were created and sent in the last minute.
+
+    Their current state is irrelevant.
+    """
     recent = RECENT._replace(recent_created=created, recent_sent=sent)
     found = report(recent, PENDING._replace(recent_created=still_pending))
     assert (found.drain, found.drain_eta_s) == expected
@@ -54,7 +57,10 @@ def test_a_backlog_drains_if_more_events_were_sent_than_created(created, still_p
 def test_rates_are_those_of_the_window_and_a_forecast_those_of_a_minute(
     since, window_s, created_per_s, sent_per_s, eta
 ):
-    """The rates cover the window, and a forecast covers at most a minute of it. A window is at least a second long."""
+    """The rates are computed over the whole window, and the forecast over at most its last minute.
+
+    A window lasts at least a second.
+    """
     recent = RECENT._replace(created_since=NOW - since, sent_since=NOW - since, created=70, sent=240, recent_sent=240)
     found = report(recent, PENDING._replace(created=50, recent_created=120))
     assert (found.window_s, found.in_per_s, found.out_per_s) == (window_s, created_per_s, sent_per_s)
@@ -62,14 +68,20 @@ def test_rates_are_those_of_the_window_and_a_forecast_those_of_a_minute(
 
 
 def test_each_rate_covers_the_time_for_which_its_count_is_complete():
-    """The events created and the events sent may be complete for different times, and each rate uses its own time."""
+    """The counts of created and of sent events can be complete for different periods.
+
+    Each rate is computed over the period of its own count.
+    """
     recent = RECENT._replace(created_since=NOW - 10 * SECOND, sent_since=NOW - 40 * SECOND, created=10, sent=80)
     found = report(recent._replace(recent_created=10, recent_sent=80))
     assert (found.window_s, found.in_per_s, found.out_per_s, found.drain_eta_s) == (10, 1.0, 2.0, 60.0)
 
 
 def test_the_published_events_are_the_rest_of_the_table():
-    """The published events are all rows but the pending and the dead ones. An estimate is never below what is known."""
+    """The number of published events is the total minus the pending and dead events.
+
+    An estimated total is at least the number of known rows.
+    """
     some = PENDING._replace(pending=4, dead=3, sent_unmarked=2, late=1, oldest_dead_age_s=9.0)
     found = report(RECENT, some, Total(10, exact=False))
     assert (found.pending, found.dead, found.published, found.total, found.exact) == (4, 3, 3, 10, False)
@@ -81,7 +93,7 @@ def test_the_published_events_are_the_rest_of_the_table():
 
 
 def test_each_part_of_the_window_has_its_own_count():
-    """The events created are those that are published and those that are not. Each part of the window has one count."""
+    """For each part of the window, the number of created events includes published and unpublished events."""
     recent = RECENT._replace(created_in={"1": 5, "3": 1}, sent_in={str(PARTS): 4, "2": 2})
     found = report(recent, PENDING._replace(created_in={"1": 2, str(PARTS): 7}))
     assert found.created == (7, 0, 1, *[0] * (PARTS - 4), 7)
@@ -100,7 +112,10 @@ def test_each_part_of_the_window_has_its_own_count():
     ],
 )
 def test_an_explained_forecast_leaves_out_blocked_events(pending, blocked, drain, expected):
-    """With evidence, the forecast covers the events that are not blocked. If all are blocked, it says so."""
+    """If the caller asks for an explanation, the forecast covers only events that are not blocked.
+
+    If all events are blocked, it says so.
+    """
     eta = {Drain.DRAINING: 30.0, Drain.EMPTY: 0.0}.get(drain)
     found = explained(replace(report(), pending=pending, drain=drain, drain_eta_s=eta), Evidence(blocked=blocked))
     assert (found.drain, found.drain_eta_s, found.blocked) == (*expected, blocked)
@@ -108,12 +123,15 @@ def test_an_explained_forecast_leaves_out_blocked_events(pending, blocked, drain
 
 @pytest.mark.parametrize(("active", "expected"), [(None, False), (False, True), (True, True)])
 def test_an_outbox_with_a_slot_is_published_by_debezium(active, expected):
-    """Debezium publishes the outbox if its slot exists, whether the slot is active or idle."""
+    """If Debezium's slot exists, active or idle, the report says that Debezium publishes the outbox."""
     assert explained(report(), Evidence(slot_active=active)).by_debezium is expected
 
 
 def followed(*samples):
-    """Return the forecast for the last sample: a time in seconds, the pending events, and the blocked ones."""
+    """Return the forecast after the last sample.
+
+    Each sample has a time in seconds and the numbers of pending and blocked events.
+    """
     follow, start = follower(), report()
     reports = [
         follow(replace(start, at=start.at + timedelta(seconds=at), pending=pending, blocked=blocked))
@@ -123,7 +141,7 @@ def followed(*samples):
 
 
 def test_the_first_sample_keeps_its_own_forecast():
-    """The first sample has no earlier one, so its forecast is not changed."""
+    """The first sample's forecast is not changed, because there is no earlier sample to compare it with."""
     assert followed((0, 60, 0)) == (Drain.STALLED, None)
     assert follower()(report(RECENT._replace(recent_sent=60))).drain is Drain.DRAINING
 
@@ -144,7 +162,7 @@ def test_the_first_sample_keeps_its_own_forecast():
     ],
 )
 def test_a_forecast_uses_the_newest_sample_that_is_a_minute_old(samples, expected):
-    """A forecast from samples compares the last sample with the newest one that is at least a minute older."""
+    """A forecast compares the last sample with the newest earlier sample that is at least a minute old."""
     assert followed(*samples) == expected
 
 
@@ -155,7 +173,7 @@ def group(events, *, dead=False, name="PAYMENT_COMPLETED", age=1.0, **facts):
 
 
 def test_a_breakdown_adds_up_the_groups_of_each_label():
-    """A breakdown has one row for each label, those with dead events first, and then those with pending ones."""
+    """A breakdown has one row for each label. Rows with dead events come first, then rows with pending events."""
     groups = [
         group(2, name="a"),
         group(3, name="b"),
@@ -171,7 +189,10 @@ def test_a_breakdown_adds_up_the_groups_of_each_label():
 
 
 def test_a_breakdown_by_error_and_by_provider_have_their_own_labels():
-    """A breakdown by error names the group of each error. Only a breakdown of all events counts published ones."""
+    """A breakdown by error contains each error group's id, but does not count published events.
+
+    A breakdown by provider counts them.
+    """
     groups = [group(2, name=None, error="no", error_group="abc", dead=True), group(1, name=None)]
     found = tallied(report(), By.ERROR, groups, {})
     assert [(row.label, row.dead, row.published, row.error_group) for row in found.items] == [
@@ -182,7 +203,7 @@ def test_a_breakdown_by_error_and_by_provider_have_their_own_labels():
 
 
 def test_a_breakdown_by_status_repeats_the_counts_and_ages():
-    """A breakdown by status has the counts of the report. A published event has no age."""
+    """A breakdown by status repeats the report's counts and ages. Its row for published events has no age."""
     whole = replace(report(), pending=4, dead=3, published=2, oldest_pending_age_s=5.0, oldest_dead_age_s=9.0)
     rows = tallied(whole, By.STATUS, [], {}).items
     assert [(row.label, row.pending, row.dead, row.published, row.oldest_age_s) for row in rows] == [

@@ -53,7 +53,7 @@ def matches(pattern, line):
 
 
 def test_the_pages_have_five_kinds_of_log_filters():
-    """The pages have log filters for errors, for Lambda's failures, for the probe, for ticks and for callbacks."""
+    """The docs have log filters for errors, for Lambda's failures, for the probe, for ticks and for callbacks."""
     assert {ERRORS, FAILURES, PROBES, TICKS, SETTLED} == FILTERS
 
 

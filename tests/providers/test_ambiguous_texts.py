@@ -108,7 +108,7 @@ def test_accepted_readings_of_one_signed_text_agree(merchant, description, name)
 
 
 def momo_readings(text, signature):
-    """Yield each notification that could have produced this signed string. The field names and their order are fixed."""
+    """Yield each notification that can have this signed string. The field names and their order are fixed."""
     starts = [[found.end() for found in re.finditer(f"(?:^|&){name}=", text)] for name in momo.SIGNED]
 
     def values(number, begin):

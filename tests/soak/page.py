@@ -43,7 +43,7 @@ def add(run: Mapping[str, Any]) -> None:
 
 
 def rewritten(page: str, runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page with the part between the marks regenerated from the runs."""
+    """Return the page with the part between its two markers regenerated from the runs."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n\n{part(runs)}\n\n{END}{after}"

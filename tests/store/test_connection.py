@@ -25,7 +25,7 @@ OVER_TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
 
 def answer(url, statement=WHO, **environ):
-    """Connect as payctl does, run a statement, and return its only row."""
+    """Connect to PostgreSQL as payctl does, run a statement, and return its only row."""
     engine = make_engine(DatabaseSettings(Secret(url), environ, pooled=False))
     with transaction(engine, Limits(), commit=False) as connection:
         return tuple(connection.exec_driver_sql(statement).one())

@@ -38,7 +38,7 @@ def make(engine):
 
 @pytest.fixture
 def say(engine):
-    """Return a function that sets the table's estimated row count in the statistics."""
+    """Return a function that sets the estimated number of payments in the table's statistics."""
 
     def run(rows, *statements):
         with engine.begin() as connection:

@@ -18,7 +18,7 @@ def session(engine):
 def test_a_shard_has_one_publisher_at_a_time(session):
     """A second publisher of a shard is refused until the first one commits.
 
-    Then it takes the shard and learns that the shard was held.
+    It then takes the shard over and learns that another publisher has held it.
     """
     first, second = session(), session()
     assert enter(first, 0, 1, 0, "a") is Entry.TAKEN_OVER
@@ -73,7 +73,7 @@ def test_a_second_publisher_is_refused_while_the_first_one_changes_locks(session
 
 
 def test_the_first_publisher_waits_while_a_second_one_is_refused(session, engine):
-    """If a refused publisher briefly holds lock 0, the working publisher gets the lock after that one rolls back."""
+    """A new publisher can briefly hold lock 0 until it is refused. The shard's publisher gets the lock after that."""
     worker, second, newcomer = session(), session(), session()
     enter(worker, 0, 1, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(0, 1, 1)}")

@@ -34,7 +34,7 @@ RUN = "5d0c7a12-0f6b-4c86-8d0a-1e2f3a4b5c6{}"
     ],
 )  # fmt: skip
 def test_the_summary_counts_only_the_shown_rows(states, more, said):
-    """The sentence names a total only if the list shows every row that matches."""
+    """The summary of a list names a total only if the list shows every matching row."""
     assert summary("payment", states, **more) == said
 
 
@@ -94,7 +94,10 @@ def test_in_a_pipe_the_summary_is_on_stderr(process, database_url):
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize("words", [("list", "outbox", "--limit", "3"), ("runs", "list", "--limit", "2")], ids=" ".join)
 def test_the_cursor_that_a_list_prints_shows_the_next_page(process, ask, words, database_url):
-    """The line at the end of a list contains the --after option for the next page, and the summary says so there."""
+    """The last line of a list contains the --after option for the next page.
+
+    On the last page, the summary says that these are the last rows.
+    """
     noted = process(*words, DATABASE_URL=database_url).stderr
     cursor = noted.partition("--after ")[2].splitlines()[0].strip("'")
     assert cursor == ask(*words)["next"]

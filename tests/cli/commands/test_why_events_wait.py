@@ -106,7 +106,7 @@ def test_stats_check_within_its_limits_still_counts_dead_events(world, given, in
 
 
 def test_stats_say_at_once_that_no_publisher_is_working(world, given, invoke, answer):
-    """If no publisher is working, `payctl stats` shows when the last one was active, instead of a forecast."""
+    """If no publisher is active, `payctl stats` shows when the last one was active, instead of a forecast."""
     given({"age": HALF_A_MINUTE}, SEEN.format("40 s"))
     assert re.search(r"drain\tno publisher is active; last activity 4\S+ s ago\n", invoke("stats", **world).stdout)
     assert answer("stats", **world)["result"]["idle"].startswith("no publisher is active; last activity")

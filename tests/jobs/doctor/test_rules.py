@@ -1,4 +1,4 @@
-"""Test the limits and the words of the doctor's checks, from facts that need no service."""
+"""Test the limits and the wording of the doctor's checks, with made-up facts instead of services."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ TIDY = Housekeeping(50_000, 0, 1, NOW, (), autovacuum=True)
     ],
 )
 def test_a_topic_is_judged_by_its_leaders_and_its_replicas(topic, brokers, status, words):
-    """A topic without a leader is a failure. Lagging replicas, one replica and one partition are warnings."""
+    """For a topic without a leader, the doctor reports a failure.
+
+    For lagging replicas, a single replica or a single partition, it warns.
+    """
     finding = _topic(topic, brokers)
     assert (finding.status, finding.fact.endswith(words)) == (status, True)
     assert (finding.meaning is None) == (status == "ok")
@@ -71,7 +74,7 @@ def test_a_topic_is_judged_by_its_leaders_and_its_replicas(topic, brokers, statu
     ],
 )
 def test_a_small_or_tidy_outbox_needs_no_vacuum(facts, advice):
-    """The outbox needs care if vacuum is off or falls behind, or if a large table's statistics are old."""
+    """The doctor warns about the outbox if vacuum is off or falls behind, or if a large table's statistics are old."""
     found = _advice(TIDY._replace(**facts), SUBJECT)
     assert (found is None) if advice is None else found.startswith(advice)
 
@@ -85,14 +88,17 @@ def test_a_small_or_tidy_outbox_needs_no_vacuum(facts, advice):
     ],
 )
 def test_each_kind_of_old_snapshot_is_released_by_its_own_statement(kind, sql):
-    """A session is ended, a prepared transaction is rolled back, and a replication slot is dropped."""
+    """The doctor's SQL releases an old snapshot.
+
+    It ends the session, rolls back the prepared transaction, or drops the slot.
+    """
     remedy, statement = _release(SnapshotHolder(kind, "x", 7, 1.0, None))
     assert (statement, remedy is None) == (sql, False)
 
 
 @pytest.mark.parametrize(("shards", "status"), [(None, Status.OK), (2, Status.OK), (1, Status.WARN), (3, Status.WARN)])
 def test_a_publisher_with_another_number_of_shards_is_a_warning(shards, status):
-    """The doctor warns about a publisher whose number of shards is known and is not this machine's."""
+    """The doctor warns about a publisher whose number of shards is known and differs from this machine's setting."""
     subject = Subject(engine=None, kafka=None, producer=None, credentials=None, now=None, shards=2)
     finding = _running("it", shards, subject)
     assert (finding.check, finding.status, finding.fact) == ("publishers", status, "it")
@@ -101,7 +107,7 @@ def test_a_publisher_with_another_number_of_shards_is_a_warning(shards, status):
 
 
 def test_a_report_is_healthy_if_nothing_fails():
-    """A report counts its findings by status. A warning leaves the report healthy, and a failure does not."""
+    """The doctor's report counts its findings by status. Warnings leave it healthy, but a failure does not."""
     findings = (ok("a", "b"), off("a", "b"), warn("a", "b", "c"))
     report = DoctorReport(findings)
     assert (report.counts, report.off, report.healthy) == ({"ok": 2, "warn": 1, "fail": 0}, 1, True)
@@ -123,20 +129,23 @@ def test_a_report_is_healthy_if_nothing_fails():
     ],
 )
 def test_a_command_settles_a_callback_only_if_its_payment_is_pending(status, order, reason, expected):
-    """A command is advised for a callback if it can settle a PENDING payment. It asks for confirmation."""
+    """The doctor suggests a command for a callback only if the callback's payment is PENDING.
+
+    The command asks for confirmation.
+    """
     command = _settling(callback(status=status, order_code=order, reason=reason))
     assert (command and command.verb) == expected
     assert command is None or command.changes
 
 
 def callback(**facts):
-    """Return a callback of MoMo that settled nothing, for a MoMo payment."""
+    """Return a MoMo callback that settled nothing. Its payment was made with MoMo."""
     known = UnsettledCallback("r", "unreadable", 60.0, "TB-1", "PENDING", gateway="momo", made_for="MOMO")
     return known._replace(**facts)
 
 
 def test_the_facts_about_callbacks_begin_with_the_most_frequent_reason():
-    """The reasons of callbacks and of orders are listed with their numbers, the most frequent first."""
+    """The doctor's finding lists each reason with its number of callbacks or orders, most frequent reason first."""
     reasons = ("held", "unreadable", "unreadable")
     facts = _fact([callback(reason=reason, age_s=60.0 * number) for number, reason in enumerate(reasons, 1)])
     assert facts == ("3 genuine callbacks settled nothing; the oldest arrived 1 min ago: 2 unreadable, 1 held")
@@ -181,7 +190,10 @@ def test_a_key_with_a_space_or_a_quotation_mark_at_its_end_is_a_warning(value):
 
 
 def test_a_failure_about_a_key_comes_before_a_warning():
-    """Findings about keys are sorted: failures first. If a key is wrong, no key is reported as right."""
+    """The doctor lists failures about keys before warnings.
+
+    If any of a gateway's keys is wrong, it does not report the other keys as ok.
+    """
     good, bad, odd = ok("keys", "g"), fail("keys", "f", "m"), warn("keys", "w", "m")
     assert _worst_first([odd, bad, good]) == [bad, odd, good]
     assert _merged(GATEWAYS["momo"], [good, bad, odd]) == [bad, odd]
@@ -197,7 +209,10 @@ WRITE, WRITE_MORE = (Privilege("outbox", "UPDATE", name) for name in ("published
 
 
 def test_a_missing_privilege_is_named_with_its_table_and_column():
-    """The finding names the first missing privilege, counts the others, and grants each table's privileges at once."""
+    """The doctor's finding names the first missing privilege and counts the others.
+
+    One GRANT statement grants all missing privileges on a table.
+    """
     finding = _lacks_from("shop_owner", "replay", "ops", [WRITE, WRITE_MORE, READ, RUNS, USAGE], "shop")
     assert finding.fact == ('role ops can do only part of replay; it lacks UPDATE on outbox ("published") and 4 more')
     assert finding.sql == (
@@ -221,5 +236,8 @@ def test_a_missing_privilege_is_named_with_its_table_and_column():
     ],
 )
 def test_a_role_is_meant_for_a_task_if_it_may_write_what_only_this_task_writes(held, explained, expected):
-    """Only a write permission on the service's tables shows what a role is for. Every task reads."""
+    """A role's write permissions on the payment service's tables show what the role is for.
+
+    Every task reads these tables.
+    """
     assert _is_meant(held, explained) is expected

@@ -21,7 +21,10 @@ AGAIN, ASK = "payctl replay e --allow-published", "payctl reconcile payments TB-
 
 
 def commands(found, *kinds, debezium=False, **facts):
-    """Return the commands for findings of these kinds about the history's last event and its receipt."""
+    """Return the commands that payctl suggests for findings of these kinds.
+
+    The findings are about the history's last event and a receipt.
+    """
     event = found.events[-1] if found.events else None
     verdicts = [Verdict(kind, Mark.BAD, START, event=event, receipt=RECEIPT) for kind in kinds]
     verdicts[0] = replace(verdicts[0], **facts)
@@ -47,7 +50,10 @@ def commands(found, *kinds, debezium=False, **facts):
     ],
 )
 def test_a_replay_is_advised_only_for_events_that_it_can_send(events, kind, expected):
-    """Dead events that a replay can send are replayed. Later events go past the dead events that it cannot send."""
+    """A replay is suggested only for dead events that the replay can send.
+
+    To send events behind other dead events, payctl suggests a release.
+    """
     assert commands(history(PAID, *events), kind) == expected
 
 
@@ -60,13 +66,13 @@ def test_a_replay_is_advised_only_for_events_that_it_can_send(events, kind, expe
     ],
 )  # fmt: skip
 def test_no_publisher_and_no_replay_is_advised_while_debezium_publishes(kind, expected):
-    """While Debezium publishes, its sent events are marked. To send other events again, the outbox is taken back."""
+    """While Debezium publishes, payctl suggests `cdc mark` or, if an event must be sent again, `cdc cut-back`."""
     assert commands(history(PAID, EVENT), kind, debezium=True) == expected
     assert commands(history(UNPAID), VerdictKind.NO_CALLBACK, debezium=True) == [ASK]
 
 
 def test_a_published_event_is_sent_again_only_if_nothing_else_is_open():
-    """Sending a published event again is advised only for the most urgent finding, and not after another one."""
+    """A replay of a published event is suggested only if that event has the most urgent open finding."""
     found = history(PAID, SENT)
     assert commands(found, VerdictKind.PUBLISHED, VerdictKind.LATE_MONEY) == [AGAIN]
     assert commands(found, VerdictKind.LATE_MONEY, VerdictKind.PUBLISHED) == []
@@ -76,7 +82,7 @@ def test_a_published_event_is_sent_again_only_if_nothing_else_is_open():
 
 
 def test_each_command_is_advised_once_and_the_most_urgent_first():
-    """If two findings lead to one command, the command is listed once, at the place of the more urgent finding."""
+    """If two findings lead to the same command, payctl suggests it once, in the position of the more urgent finding."""
     found = history(UNPAID)
     kinds = (VerdictKind.UNREADABLE, VerdictKind.NOT_APPLIED, VerdictKind.AMBIGUOUS)
     assert commands(found, *kinds) == [ASK, "payctl process-webhook --receipt c"]
@@ -85,7 +91,10 @@ def test_each_command_is_advised_once_and_the_most_urgent_first():
 
 
 def test_the_cause_of_an_overdue_event_says_what_to_do():
-    """The advice about an overdue event is that of its cause, or the cause's meaning. A cause may need no command."""
+    """For an overdue event, payctl gives the advice of the cause or, if it has none, the cause's meaning.
+
+    If the cause has no command, payctl suggests none.
+    """
     publish = Command(("publish-outbox",), changes=True)
     cause = Cause(CauseKind.NO_PUBLISHER, 1, "fact", "meaning", "start it", publish)
     found = history(PAID, EVENT)
@@ -99,7 +108,7 @@ def test_the_cause_of_an_overdue_event_says_what_to_do():
 
 @pytest.mark.parametrize(("dead", "why"), [(SUPERSEDED, "lose their tickets"), (TOO_LARGE, "would fail again")])
 def test_the_advice_says_why_a_dead_event_is_not_replayed(dead, why):
-    """A superseded event would take the tickets back. Another event that no replay can send would fail again."""
+    """The advice says that the superseded event would take away tickets, or that the dead event would fail again."""
     found = history(PAID, dead, EVENT)
     blocked = Verdict(VerdictKind.BLOCKED, Mark.BAD, START, event=EVENT)
     (advice,) = advise(found, [blocked], START, debezium_publishes=False)
@@ -107,7 +116,10 @@ def test_the_advice_says_why_a_dead_event_is_not_replayed(dead, why):
 
 
 def test_only_commands_that_change_something_need_confirmation():
-    """`payctl doctor` only reads, so it runs without the confirmation that a command with a change needs."""
+    """A suggested `payctl replay` counts as a change and needs confirmation.
+
+    `payctl doctor` does not, because it only reads.
+    """
     overdue = Verdict(VerdictKind.OVERDUE, Mark.BAD, START, event=EVENT)
     dead = replace(overdue, kind=VerdictKind.DEAD, event=FAILURE)
     found = history(PAID, replace(FAILURE, state="dead"), EVENT)

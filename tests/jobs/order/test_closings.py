@@ -27,7 +27,7 @@ from ticketbottle_payctl.store.payments.history import History
 
 
 def test_a_closing_covers_the_money_that_was_reported_until_then():
-    """A closing covers a finding whose money was reported until the closing's instant, and no later finding."""
+    """A closing covers a finding if its money was first reported at or before the closing's `until` time."""
     finding = Verdict(VerdictKind.WRONG_AMOUNT, Mark.BAD, START + MINUTE, receipt=RECEIPT)
     again = replace(RECEIPT, id="again", received_at=START + MINUTE)
     for until, kept in ((START, False), (START - TICK, True)):
@@ -50,14 +50,17 @@ def test_a_later_closing_does_not_change_the_reason_of_an_earlier_one():
 
 @pytest.mark.parametrize(("until", "kept"), [(START, False), (START - TICK, True)])
 def test_late_money_is_closed_from_the_instant_of_its_success(until, kept):
-    """Late money has no callback of its own, so a closing covers it if the payment was COMPLETED until then."""
+    """A closing covers late money if the payment became COMPLETED at or before the closing's `until` time."""
     late = Verdict(VerdictKind.LATE_MONEY, Mark.OPEN, START)
     (each,) = closed([late], history(PAID, closings=[Closing(until, RUN)]))
     assert (each.closing is None) is kept
 
 
 def test_a_second_payment_is_closed_with_its_latest_transfer():
-    """A closing covers a second payment if each of its transfers was reported until then. Repeats do not matter."""
+    """A closing covers a second payment if all transfers for the order were reported at or before its `until` time.
+
+    Repeated callbacks do not matter.
+    """
     other = replace(RECEIPT, id="o", received_at=START + SECOND, payment_number="8", transfer="8")
     foreign = replace(other, id="x", received_at=START + MINUTE, payment_number="9", payment_id="another")
     numberless = replace(other, id="n", received_at=START + MINUTE, payment_number=None)
@@ -70,7 +73,7 @@ def test_a_second_payment_is_closed_with_its_latest_transfer():
 
 
 def test_a_finding_is_closed_under_the_name_that_leads_to_it():
-    """A finding of a callback that names another order, and has no payment, is closed under this order's name."""
+    """If a callback without a payment has its own name for the order, its finding is closed under this name."""
     early = replace(RECEIPT, payment_id=None, order_ref="261129_TB-1")
 
     def subject(receipt, payment=PAID):
@@ -99,7 +102,10 @@ def test_a_finding_is_closed_under_the_name_that_leads_to_it():
     ],
 )
 def test_a_success_is_sent_if_it_is_published_or_debezium_sends_it(event, facts, debezium, unsent):
-    """A success is unsent until its event is published. Debezium sends a new event, but no dead or requeued event."""
+    """A success counts as unsent until its event is published.
+
+    While Debezium publishes, a new event counts as sent, but a failed, dead or requeued event does not.
+    """
     verdict = replace(Verdict(VerdictKind.WAITING, Mark.OPEN, event=event), **facts)
     other = Verdict(VerdictKind.LATE_MONEY, Mark.OPEN)
     for first, also in ((verdict, (other,)), (other, (verdict,))):

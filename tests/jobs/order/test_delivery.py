@@ -28,7 +28,7 @@ from ticketbottle_payctl.store.payments.history import Replayed
 
 
 def delivery(found, after, *, records=None, retention=None):
-    """Return the kind of the verdict on a history's event, the given time after the start."""
+    """Return the kind of the verdict on a history's event at the given time after START."""
     return judge_delivery(found, records or Records(), START + after, retention).kind
 
 
@@ -50,7 +50,10 @@ def test_a_pending_event_is_overdue_after_its_time_to_be_sent(event, age, expect
 
 
 def test_the_wait_of_a_requeued_event_begins_with_its_last_replay():
-    """An event that was requeued is overdue two minutes after its last replay. Other runs and events do not count."""
+    """A requeued event is overdue two minutes after its last replay.
+
+    Other kinds of runs, and replays of other events, do not count.
+    """
     replays = [Replayed("e", replace(RUN, started_at=START + minutes * MINUTE), None) for minutes in (3, 5)]
     others = [Replayed("f", replace(RUN, started_at=START + 9 * MINUTE), None)]
     others.append(Replayed("e", replace(RUN, command="close", started_at=START + 9 * MINUTE), None))
@@ -61,7 +64,7 @@ def test_the_wait_of_a_requeued_event_begins_with_its_last_replay():
 
 
 def test_an_event_behind_a_failing_event_waits_for_its_retry():
-    """An event is behind the first earlier event that failed. It waits for the retry of this earlier event."""
+    """If an earlier event of the payment has failed, a pending event waits for the retry of the first such event."""
     failing = replace(FAILURE, retry_count=1, created_at=START)
     later = replace(failing, id="g", retry_count=3)
     event = replace(EVENT, created_at=START + SECOND)
@@ -74,7 +77,7 @@ def test_an_event_behind_a_failing_event_waits_for_its_retry():
 
 
 def test_only_a_dead_event_before_it_blocks_a_pending_event():
-    """A pending event is blocked by the first dead event before it, and not by a later one."""
+    """The first dead event before a pending event blocks it. A dead event after it does not."""
     dead = replace(FAILURE, state="dead", retry_count=5, last_error="INVALID_REQUEST: no")
     after = replace(dead, id="after")
     assert dead_before(EVENT, (dead, replace(dead, id="second"), EVENT, after)) == dead
@@ -98,7 +101,10 @@ def test_only_a_dead_event_before_it_blocks_a_pending_event():
     ],
 )
 def test_a_payment_without_an_event_is_open_until_the_retention_has_passed(payment, after, expected):
-    """An event that is missing within the retention was never written. Later, the cleanup may have deleted it."""
+    """If an event is missing within the retention period, payctl reports it as never written.
+
+    After that period, a cleanup might have deleted it.
+    """
     verdict = judge_delivery(history(payment), Records(), START + after, 7 * MINUTE)
     assert (verdict.kind, verdict.mark, verdict.ticket_is_due, verdict.at) == (*expected, START)
     others = [replace(RECEIPT, outcome="IGNORED"), replace(RECEIPT, outcome=payment.status, event_id=None)]
@@ -109,7 +115,7 @@ def test_a_payment_without_an_event_is_open_until_the_retention_has_passed(payme
 
 @pytest.mark.parametrize(("after", "expected"), [(timedelta(0), "published"), (TICK, "released_after_success")])
 def test_a_failure_that_was_sent_after_the_success_takes_the_tickets_back(after, expected):
-    """A superseded failure is a finding only if it was published after the success."""
+    """A published failure event of a paid order is a finding only if it was published after the success event."""
     sent = replace(EVENT, state="published", published_at=START + MINUTE)
     failure = replace(FAILURE, state="published", superseded=True, published_at=START + MINUTE + after)
     verdict = judge_delivery(history(PAID, failure, sent), Records(), START + MINUTE, None)
@@ -133,7 +139,10 @@ def test_a_failure_that_was_sent_after_the_success_takes_the_tickets_back(after,
     ],
 )
 def test_a_published_event_is_unread_if_no_consumer_group_has_read_it(event, readers, expected):
-    """A success that no consumer group has read is a finding. Without the brokers' answer, it counts as published."""
+    """If no consumer group has read a success event, payctl reports a finding.
+
+    If the brokers gave no answer, the event counts as published.
+    """
     sent = replace(event, state="published", published_at=START)
     records = Records(readers={} if readers is None else {event.id: readers})
     verdict = judge_delivery(history(None, sent), records, START, None)
@@ -144,7 +153,10 @@ def test_a_published_event_is_unread_if_no_consumer_group_has_read_it(event, rea
 
 
 def test_the_event_of_the_payment_s_status_decides_and_otherwise_the_last_one():
-    """The event of the payment's status decides. A PENDING payment or none has no such event, so the last one does."""
+    """The verdict is about the event that reports the payment's status.
+
+    If the payment is PENDING or does not exist, the verdict is about the last event.
+    """
     older = replace(FAILURE, state="dead", retry_count=5)
     for payment in (UNPAID, None):
         verdict = judge_delivery(history(payment, older, replace(EVENT, event_type="?")), Records(), START, None)

@@ -35,7 +35,10 @@ from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY
     [(20 * MINUTE, ("not_paid", "open", False)), (20 * MINUTE + TICK, ("no_callback", "bad", True))],
 )
 def test_a_payment_without_a_callback_is_overdue_after_twenty_minutes(age, expected):
-    """A PENDING payment without a callback counts as not paid for 20 minutes, and then as a lost callback."""
+    """For 20 minutes, a PENDING payment without a callback counts as not paid yet.
+
+    After that, payctl reports that no callback arrived.
+    """
     (verdict,) = judge_unsettled(UNPAID, (), START + age)
     assert (verdict.kind, verdict.mark, verdict.ticket_is_due) == expected
     assert (verdict.tries, verdict.replays, verdict.transfers, verdict.remedy) == (0, 0, 1, None)
@@ -52,7 +55,7 @@ def test_a_payment_without_a_callback_is_overdue_after_twenty_minutes(age, expec
     ],
 )
 def test_a_gateway_can_be_asked_while_it_answers_queries(provider, age, expected):
-    """A gateway is asked about a payment only while its status query answers for this payment."""
+    """A status query is suggested only if the gateway has one and the payment is not too old for it."""
     payment = replace(UNPAID, provider=provider)
     assert can_be_asked(payment, START + age) is expected
     (verdict,) = judge_unsettled(payment, (), START + age)
@@ -62,7 +65,7 @@ def test_a_gateway_can_be_asked_while_it_answers_queries(provider, age, expected
 @pytest.mark.parametrize("ended", ["failed_at", "cancelled_at"])
 @pytest.mark.parametrize(("before", "expected"), [(TICK, ["late_money"]), (timedelta(0), []), (-TICK, [])])
 def test_money_is_late_if_the_payment_had_ended_before(ended, before, expected):
-    """The money of a COMPLETED payment is late only if the payment failed or was cancelled before it."""
+    """A COMPLETED payment has late money only if it had failed or was cancelled before the money arrived."""
     payment = replace(PAID, **{ended: START - before})
     assert [each.kind for each in judge_completed(payment, ())] == expected
 
@@ -76,7 +79,7 @@ def test_an_unclear_callback_is_open_if_it_came_after_the_success(after, expecte
 
 
 def test_each_number_of_a_transfer_counts_once():
-    """A payment is paid twice if its callbacks name two transfers, however often each callback is repeated."""
+    """A payment was paid twice if its callbacks contain two transfer numbers. Repeated callbacks do not matter."""
     again = replace(RECEIPT, id="d", result="already_settled")
     other = replace(again, id="o", payment_number="8", gateway_transaction_id="8", transfer="8")
     assert list(judge_completed(PAID, (RECEIPT, again))) == []
@@ -87,7 +90,7 @@ def test_each_number_of_a_transfer_counts_once():
 
 
 def test_a_callback_that_says_nothing_does_not_hide_a_later_one():
-    """A callback that says nothing about a PENDING payment is skipped, and the callbacks after it still count."""
+    """A callback that says nothing about a PENDING payment's money is skipped. Later callbacks are still judged."""
     says_nothing = replace(RECEIPT, outcome="IGNORED", result="ignored", reason="ping", transfer="x")
     refused = replace(RECEIPT, result="refused", reason="wrong_amount", amount=5, received_at=START + SECOND)
     (verdict,) = judge_unsettled(UNPAID, (says_nothing, refused), START + SECOND)
@@ -104,7 +107,10 @@ def test_a_callback_that_says_nothing_does_not_hide_a_later_one():
     ],
 )
 def test_money_at_another_gateway_cannot_settle_the_payment(reason, outcome, expected):
-    """A callback of another gateway that came before its payment does not settle it. Others keep their kind."""
+    """A callback from another gateway cannot settle the payment.
+
+    This also holds if the callback arrived before the payment existed.
+    """
     other = replace(RECEIPT, provider="vnpay", result="refused", reason=reason, outcome=outcome, amount=5)
     assert [each.kind for each in judge_unsettled(UNPAID, (other,), START + SECOND)] == [expected]
     own = replace(other, provider="momo")
@@ -113,7 +119,10 @@ def test_money_at_another_gateway_cannot_settle_the_payment(reason, outcome, exp
 
 
 def test_money_for_an_ended_payment_is_listed_by_transfer():
-    """Each transfer of money for a FAILED payment is a finding, latest first. A repeated callback adds none."""
+    """For a FAILED payment, each transfer of money is a separate finding, latest first.
+
+    A repeated callback adds no finding.
+    """
     payment = replace(UNPAID, status="FAILED", failed_at=START)
     refused = replace(RECEIPT, result="refused", reason="wrong_amount", amount=5, event_id=None)
     other = replace(refused, id="o", received_at=START + SECOND, payment_number="8", transfer="8", amount=6)
@@ -134,7 +143,7 @@ def test_money_for_an_ended_payment_is_listed_by_transfer():
     ],
 )
 def test_a_callback_without_a_payment_asks_for_a_refund_if_it_reports_money(facts, expected):
-    """A callback that has no payment here asks for a refund if the customer has paid, or may have paid."""
+    """If a callback has no payment in the database, and the customer might have paid, payctl asks for a refund."""
     (verdict,) = judge_stray((replace(RECEIPT, **{"result": "refused", "reason": "unknown_order", **facts}),))
     assert (verdict.kind, verdict.mark, verdict.remedy) == expected
     assert list(judge_stray(())) == []
@@ -148,7 +157,7 @@ def test_a_callback_without_a_payment_asks_for_a_refund_if_it_reports_money(fact
     ],
 )  # fmt: skip
 def test_a_callback_reports_money_if_the_customer_may_have_paid(outcome, reason, expected):
-    """A success, an unclear callback, held money and an undocumented code report money."""
+    """`reports_money` is true for a success, an unclear callback, held money and an undocumented code."""
     assert reports_money(replace(RECEIPT, outcome=outcome, reason=reason)) is expected
 
 

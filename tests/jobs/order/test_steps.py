@@ -26,7 +26,7 @@ from ticketbottle_payctl.store.payments.history import Replayed
 
 
 def test_the_search_in_kafka_covers_each_publication_of_an_event():
-    """The topics are searched from a minute before to ten minutes after each time that the event may have been sent."""
+    """For each time when an event might have been sent, payctl searches from a minute before to ten minutes later."""
     sent = replace(EVENT, state="published", published_at=START)
     early, late = timedelta(minutes=1), timedelta(minutes=10)
     assert _stretches(sent, ()) == [(START - early, START + late)]
@@ -86,7 +86,7 @@ def test_at_one_instant_each_cause_comes_before_its_effect(order):
     ],
 )
 def test_the_callback_of_a_settlement_comes_before_it(after, first):
-    """A callback caused the settlement if its receipt is from the settlement's transaction."""
+    """The history lists a callback before the settlement if its receipt was written in the settlement's transaction."""
     found = history(PAID, EVENT, receipts=[replace(RECEIPT, received_at=START + after)])
     steps = [step for step in steps_of(found) if step.kind in {"callback", "payment_settled"}]
     assert in_order(found, steps)[0].kind == first
@@ -94,7 +94,7 @@ def test_the_callback_of_a_settlement_comes_before_it(after, first):
 
 @pytest.mark.parametrize(("before", "last"), [(MINUTE, "record"), (MINUTE + TICK, "event_published")])
 def test_a_record_follows_its_publication_if_the_clocks_differ_by_a_minute(before, last):
-    """A record of an event's last publication comes after it, if a producer's clock is at most a minute behind."""
+    """The history lists an event's record after its publication, even if the producer's clock is a minute behind."""
     sent = replace(EVENT, state="published", published_at=START)
     steps = [Step(START, "event_published", "e", {}), Step(START - before, "record", "e", {})]
     assert in_order(history(PAID, sent), steps)[-1].kind == last

@@ -145,7 +145,7 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
 def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
     """A batch is committed only after the publisher's other connection gets its lock.
 
-    A publisher that is about to be refused can briefly hold this lock.
+    Another publisher can briefly hold this lock until it is refused.
     """
     outbox.insert(30, age=OLD)
     lock = shard_lock.keeping(0, 1, 1)

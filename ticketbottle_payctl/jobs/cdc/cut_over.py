@@ -40,7 +40,7 @@ The idle limit is long, because the shards stay locked until the last event is s
 
 PATIENCE = timedelta(seconds=30)
 SEND_WITHIN = 35.0
-"""The time limit for sending one wave of events, in seconds. It is longer than the limit of 30 seconds for one message."""
+"""The time limit, in seconds, for sending a wave of events. It is longer than the limit for one message, 30 seconds."""
 
 MOST_PENDING = 10_000
 _OWNER = "payctl cdc cut-over"

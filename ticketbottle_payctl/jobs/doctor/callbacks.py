@@ -75,7 +75,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
 
 
 def may_read(connection: Connection) -> bool:
-    """Return whether the role is allowed to read the payments, the stored callbacks and the records of closed findings."""
+    """Return whether the role can read the payments, the stored callbacks and the records of closed findings."""
     held = tables.privileges(connection, _NEEDED)
     return all(held.get(one, False) for one in _NEEDED)
 

@@ -50,9 +50,7 @@ def _not_working(connection: Connection, subject: Subject) -> Finding:
     seen, known = publishers.seen(connection)
     if not seen:
         unseen = (
-            "no publisher has run yet"
-            if known
-            else "no publisher is active; the role cannot see when the last one ran"
+            "no publisher has run yet" if known else "no publisher is active; the role cannot see when the last one ran"
         )
         return _absent(unseen, connection, subject)
     last = seen[0]

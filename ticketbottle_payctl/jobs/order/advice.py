@@ -79,7 +79,8 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
             yield _again(event, "send it again if the order has no tickets: a second completed event is harmless")
         case VerdictKind.PUBLISHED if event is not None and not event.superseded:
             yield _again(
-                event, "only if the order service did not act on the event, because it will receive the event a second time"
+                event,
+                "only if the order service did not act on the event, because it will receive the event a second time",
             )
 
 

@@ -94,7 +94,7 @@ def changes_nothing(plan: ReplayPlan) -> bool:
 
 
 def refreshed(engine: Engine, plan: ReplayPlan, *, allow_superseded: bool) -> ReplayPlan:
-    """Add facts that a plan file does not contain: how many pending events have failed, and which events are superseded.
+    """Add two facts that a plan file lacks: how many pending events have failed, and which events are superseded.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

@@ -39,7 +39,10 @@ def money_of(connection: Connection, asked: Mapping[str, Sequence[str]]) -> dict
 
 
 def stray(connection: Connection, receipt_id: str) -> History | None:
-    """Return the receipts and closings of an order that has no payment in the database, or None if a cleanup has deleted them."""
+    """Return the receipts and closings of an order without a payment in the database.
+
+    If a cleanup has deleted them, return None.
+    """
     named = connection.exec_driver_sql(
         "SELECT reference, order_ref FROM payctl.webhook_receipts WHERE id = %(id)s::uuid", {"id": receipt_id}
     ).one_or_none()

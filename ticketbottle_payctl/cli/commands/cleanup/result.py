@@ -38,7 +38,9 @@ def plan_of(preview: CleanupPreview, zone: tzinfo) -> list[Block]:
 
 
 def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo, reason: str | None) -> Result:
-    """Return the result of a cleanup. Exit 10 if the time limit was reached before all expired events were deleted.
+    """Return the result of a cleanup.
+
+    The exit code is 10 if the time limit was reached before all expired events were deleted.
 
     A warning says if the run or the given ``reason`` could not be recorded.
     """

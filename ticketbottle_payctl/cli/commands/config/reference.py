@@ -122,7 +122,12 @@ _DATABASE = (
                 "Whether the login is bound to the TLS connection.",
             ),
             ("PGGSSENCMODE", "disable, prefer or require", "disable", "Encryption by GSSAPI."),
-            ("PGREQUIREAUTH", "libpq's require_auth", "scram-sha-256", "The authentication methods that the server may request."),
+            (
+                "PGREQUIREAUTH",
+                "libpq's require_auth",
+                "scram-sha-256",
+                "The authentication methods that the server may request.",
+            ),
             (
                 "PGREQUIREPEER",
                 TEXT,

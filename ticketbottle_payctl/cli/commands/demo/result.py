@@ -141,7 +141,7 @@ DemoItem = StartedItem | CallbackItem | PublishedItem | MessageItem
 
 
 def result_of(report: DemoReport) -> Result:
-    """Return the result of a finished demo. Exit 6 if a result differs from the expected result."""
+    """Return the result of a finished demo. The exit code is 6 if a result differs from the expected one."""
     return _result(report, None)
 
 

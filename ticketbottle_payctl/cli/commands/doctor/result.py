@@ -96,7 +96,7 @@ def shown(report: DoctorReport, session: Session) -> list[ShownFinding]:
 
 
 def result_of(report: DoctorReport, findings: Sequence[ShownFinding], bundle: str | None) -> Result:
-    """Return the findings. Exit 5 if a check fails."""
+    """Return the findings as a result. The exit code is 5 if a check fails."""
     facts: DoctorFacts = {"healthy": report.healthy, "bundle": bundle}
     width = max((len(each.finding.check) for each in findings), default=0)
     return Result(

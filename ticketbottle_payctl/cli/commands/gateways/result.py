@@ -77,7 +77,7 @@ def planned(url: str, plan: Fields) -> Result:
 
 
 def registered(url: str, registration: Registration) -> Result:
-    """Return the result of a registration. Exit 5 if PayOS refused the URL."""
+    """Return the result of a registration. The exit code is 5 if PayOS refused the URL."""
     facts: RegistrationFacts = {
         "gateway": "payos",
         "url": url,

@@ -51,9 +51,9 @@ def result_of(
 ) -> Result:
     """Return the result of a run, with the exit code of the error, the signal or the outcome.
 
-    Exit 6 if some events failed, became dead or were held back, or if a customer waits for a dead event. A dead event
-    about a failed payment does not change the exit code, because no paying customer is waiting for it. Exit 9 if
-    another process holds a shard. The mark is a tick only if the exit code is 0.
+    The exit code is 6 if some events failed, became dead or were held back, or if a customer is waiting for a dead
+    event. A dead event about a failed payment does not change the exit code, because no paying customer is waiting for
+    it. The exit code is 9 if another process holds a shard. The mark is a tick only if the exit code is 0.
     """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]

@@ -132,8 +132,8 @@ def refuse_existing(path: Path) -> None:
 def result_of(report: OutboxComparison, repair: Repair, *, everything: bool) -> Result:
     """Return the result of the comparison.
 
-    Exit 5 if events are lost, wrong or out of order. Otherwise exit 10 if the time limit was reached, or 6 if events
-    were not judged. Duplicates do not change the exit code.
+    The exit code is 5 if events are lost, wrong or out of order. Otherwise it is 10 if the time limit was reached, or 6
+    if events were not judged. Duplicates do not change the exit code.
     """
     found = Counter(each.difference for each in report.disagreements)
     why = Counter(each.reason for each in report.not_judged)

@@ -169,7 +169,9 @@ def _human(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Block
 def _older(it: Reconciled) -> list[Block]:
     if not it.too_old:
         return []
-    return [line(dim(f"{count(it.too_old, 'older payment')} still PENDING: the gateway no longer has a record of them"))]
+    return [
+        line(dim(f"{count(it.too_old, 'older payment')} still PENDING: the gateway no longer has a record of them"))
+    ]
 
 
 def _outcomes(it: Reconciled) -> Table:

@@ -92,7 +92,7 @@ class StatsFacts(TypedDict):
     drain: NotRequired[Drain]
     """Whether the backlog is growing or shrinking; `blocked` if every pending event is blocked."""
     drain_eta_s: Seconds | None
-    """Seconds until only blocked events are pending, at the last minute's rate; null if the backlog is not shrinking."""
+    """Seconds until only blocked events are pending, at the last minute's rate; null unless the backlog shrinks."""
     window_s: NotRequired[Seconds | None]
     """The window's length in seconds; shorter than requested if over 10,000 events were published in that time."""
     history: NotRequired[HistoryFacts]

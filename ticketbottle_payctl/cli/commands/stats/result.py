@@ -55,7 +55,7 @@ def result_of(report: StatsReport, session: Session) -> Result:
 
 
 def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Result:
-    """Return the report with a verdict. Exit 5 if a limit is exceeded."""
+    """Return the report with a verdict. The exit code is 5 if a limit is exceeded."""
     age = report.oldest_pending_age_s or 0.0
     failed = []
     if age > limits.age.total_seconds():
@@ -170,7 +170,7 @@ def _headline(report: StatsReport, *, mark: bool) -> Line:
 
 
 def _mark(report: StatsReport) -> Part:
-    """Return the mark in front of the first line: ``!`` or ``✔``. Only a failed ``--check`` or ``--wait`` shows ``✘``."""
+    """Return the first line's mark: ``!`` or ``✔``. Only a failed ``--check`` or ``--wait`` shows ``✘``."""
     return warn("!") if needs_attention(report) else good("✔")
 
 
@@ -199,7 +199,7 @@ def lag_words(report: StatsReport) -> str:
 def forecast(report: StatsReport) -> Part:
     """Return a phrase that says when the backlog will be empty, or that no publisher is active.
 
-    Events that are not overdue show no trend, because a few new events are no backlog.
+    If no event is overdue, a growing backlog is not reported, because a few new events are not a backlog.
     """
     if report.idle is not None:
         return warn(report.idle.words)

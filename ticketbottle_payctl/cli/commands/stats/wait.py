@@ -58,7 +58,7 @@ def wait_for(
 ) -> Result:
     """Read the state repeatedly until the condition is true, and return the last state.
 
-    Exit 10 if the time limit is reached first.
+    The exit code is 10 if the time limit is reached first.
     """
     began = time.monotonic()
     session.note(dim("waiting for"), condition.text, dim(f"· at most {formats.duration(timeout.total_seconds())}"))
