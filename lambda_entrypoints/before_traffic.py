@@ -55,7 +55,7 @@ def _verdict(client: Any, version: str, name: str, forgery: Request) -> str:  # 
 
 
 def _event(name: str, forgery: Request) -> dict[str, object]:
-    """Return the event that the HTTP API would pass to the function for a forgery."""
+    """Return the event that the HTTP API would pass to the function for a forged callback."""
     return {
         "version": "2.0",
         "rawPath": forgery.path,

@@ -1,6 +1,6 @@
 """Define a forged callback for each gateway.
 
-The forgery has the right format, so only the gateway's key can expose it.
+It has the right format, so payctl can recognise it as forged only with the gateway's key.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ticketbottle_payctl.providers import GATEWAYS
 REFUSED, OFF, FAILED = "refused", "not_configured", "failed"
 
 USER_AGENT = "payctl-probe"
-"""The probe's user agent. The webhook counts the probe's refused forgeries separately from other forgeries."""
+"""The probe's user agent. The webhook counts the probe's forged callbacks separately from those of other senders."""
 
 FORGERIES = {
     "zalopay": Request("POST", "/webhook/zalopay", body=b'{"data":"{}","mac":"00","type":1}'),
@@ -26,16 +26,16 @@ FORGERIES = {
         ),
     ),
 }
-"""The forgery for each gateway. No forgery has a valid signature under any key."""
+"""The forged callback for each gateway. None of them has a signature that is valid with any key."""
 
 
 def headers(name: str) -> dict[str, str]:
-    """Return the headers of a forgery: the probe's user agent, and the content type of the gateway's callbacks."""
+    """Return a forged callback's headers: the probe's user agent, and the content type of the gateway's callbacks."""
     return {"user-agent": USER_AGENT, "content-type": GATEWAYS[name].content_type}
 
 
 def judged(name: str, status: object, body: object) -> str:
-    """Return the verdict on the reply to a forgery. Any reply except the two expected ones is a failure."""
+    """Return the verdict on the reply to a forged callback. Any reply except the two expected ones is a failure."""
     for answer, verdict in ((Answer.BAD_SIGNATURE, REFUSED), (Answer.NOT_CONFIGURED, OFF)):
         expected = GATEWAYS[name].reply(answer)
         if (status, body) == (expected.status, expected.body):

@@ -1,4 +1,4 @@
-"""Send a forgery to each gateway's route every five minutes. The webhook must answer and refuse each forgery.
+"""Send a forged callback to each gateway's route every five minutes. The webhook must answer and refuse each of them.
 
 The function runs outside the VPC and calls the webhook over the internet, as the gateways do. The function reads no
 secrets and uses no database.
@@ -24,7 +24,7 @@ TIMEOUT_S = 12.0
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
-    """Send every forgery once, and check the replies. A gateway without keys is off, which is not a failure.
+    """Send each forged callback once, and check the replies. A gateway without keys is off, which is not a failure.
 
     Raises:
         ConfigError: PAYCTL_PROBE_URL is not set.
@@ -62,7 +62,7 @@ def _verdicts(place: SplitResult) -> Iterator[tuple[str, str]]:
 
 
 def _sent(place: SplitResult, forgery: Request, sent: dict[str, str]) -> tuple[int, str]:
-    """Send a forgery, and return the status and body of the reply. This needs only the standard library."""
+    """Send a forged callback, and return the status and body of the reply. This needs only the standard library."""
     kind = HTTPSConnection if place.scheme == "https" else HTTPConnection
     connection = kind(place.hostname or "", place.port, timeout=TIMEOUT_S)
     path = place.path.rstrip("/") + forgery.path + (f"?{forgery.query}" if forgery.query else "")

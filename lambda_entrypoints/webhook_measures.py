@@ -43,9 +43,9 @@ COUNTED_AS_REFUSED = {
 
 
 def note_probe(report: WebhookReport, seconds: float) -> None:
-    """Log a forgery from payctl's own probe.
+    """Log a forged callback from payctl's own probe.
 
-    Such a forgery is not counted as a callback, so it cannot trigger an alarm.
+    It is not counted as a callback, so it cannot trigger an alarm.
     """
     log_event("webhook_probed", duration_ms=round(seconds * 1000, 3), provider=report.provider, reason=report.reason)
 

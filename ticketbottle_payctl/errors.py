@@ -116,7 +116,10 @@ class BrokerUnavailableError(UnavailableError):
 
 
 class OutputError(PayctlError):
-    """payctl cannot write to stdout, for example because the disk is full. The output is lost, but no work is lost."""
+    """payctl cannot write to stdout, for example because the disk is full.
+
+    The output is lost, but the command's work is not.
+    """
 
     code = "OUTPUT"
     advice = "free some space or name another file, then run the command again"

@@ -88,7 +88,7 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
 
     Raises:
         InputError: the payment's gateway never reports this scenario.
-        NotFoundError: payctl does not know the payment's gateway.
+        NotFoundError: payctl supports no gateway with this name.
     """
     name = by_name(payment.provider).name
     if scenario not in _SENT[name]:

@@ -27,7 +27,7 @@ _PAYOS = "/v2/payment-requests/"
 
 @dataclass(frozen=True, slots=True)
 class GatewayOrder:
-    """An order as its gateway knows it. ``paid`` is the paid amount in VND.
+    """An order in its gateway's records. ``paid`` is the paid amount in VND.
 
     If ``paid`` is 0, the customer can still pay.
     """

@@ -1,4 +1,4 @@
-"""Serve the webhook over HTTP on this machine only. The production code processes the callbacks.
+"""Serve the webhook over HTTP on this machine only. The callbacks are processed by the same code as in production.
 
 A request that cannot be a callback gets the same status as in production, where API Gateway or the webhook's function
 responds. The status is 404 for a path without a gateway, 405 for a wrong method, and 413 for a body that is too large.

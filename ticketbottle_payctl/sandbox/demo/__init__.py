@@ -1,8 +1,8 @@
 """Show payctl's whole path in a local environment, from signed callbacks to Kafka messages, and check every step.
 
-``world`` starts the servers, ``story`` contains the gateways' callbacks, ``play`` runs the production jobs, and
-``check`` compares the results. ``cases`` creates orders to repair, and ``kept`` keeps the demo ready for other
-commands. The demo has its own servers and gateways, but runs the production jobs.
+``world`` starts the servers, ``story`` contains the gateways' callbacks, ``play`` runs the same jobs as in production,
+and ``check`` compares the results. ``cases`` creates orders to repair, and ``kept`` keeps the demo ready for other
+commands. The demo has its own servers and simulated gateways.
 """
 
 from __future__ import annotations

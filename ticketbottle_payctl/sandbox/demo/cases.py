@@ -75,7 +75,10 @@ class Left:
 
     @property
     def known(self) -> int:
-        """The number of orders that the database knows to be paid. Without a callback, only the gateway knows it."""
+        """The number of orders that the database shows as paid.
+
+        If no callback arrived, only the gateway has a record of the payment.
+        """
         return sum(case.fault is not Fault.MISSING_CALLBACK for case in self.cases)
 
 
