@@ -251,7 +251,7 @@ def test_a_young_event_has_no_cause_yet():
          ("payctl show e9", False, 1)),
         (seen(READY, publishers=[WORKS]), ANSWERED,
          ["3 events have waited for up to 3 min; a publisher is working through them",
-          "events are sent in order of creation; check that the backlog shrinks", None],
+          "events are sent in order of creation; check that the backlog is shrinking", None],
          ("payctl stats --watch", False, 1)),
         (seen(READY, publishers=[IDLES]), ANSWERED,
          ["3 events have waited for up to 3 min, and no known cause was found",

@@ -79,7 +79,7 @@ def test_the_spelling_of_the_gateway_does_not_matter(provider):
 @pytest.mark.parametrize("status", ["REFUNDED", "", "completed"])
 @pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.FAILED])
 def test_a_payment_with_an_unknown_status_is_not_changed(status, outcome):
-    """`settle` refuses a payment with a status that payctl does not know, with the reason UNKNOWN_STATUS."""
+    """`settle` refuses a payment with a status that payctl does not recognise, with the reason UNKNOWN_STATUS."""
     verdict = settle(replace(PAYMENT, status=status_of(status)), replace(CALLBACK, outcome=outcome), NOW)
     assert verdict == Refusal(RefusalReason.UNKNOWN_STATUS)
 

@@ -37,7 +37,7 @@ def test_payctl_s_own_replies_are_judged_as_they_are_meant(name, answer):
             "-1",
             "return_code -1: the service refused",
         ),
-        ("zalopay", 200, '{"return_code":0}', "0", "return_code 0: the service could not process it now"),
+        ("zalopay", 200, '{"return_code":0}', "0", "return_code 0: the service could not process the callback yet"),
         ("zalopay", 200, '{"return_code":7}', "7", "return_code 7: ZaloPay accepts only 1 and 2"),
         ("zalopay", 200, '{"return_code":true}', None, "not a JSON object with a return_code"),
         ("zalopay", 200, "OK", None, "not a JSON object with a return_code"),

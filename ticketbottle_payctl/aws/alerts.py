@@ -29,7 +29,7 @@ MEANINGS = {
     "wrong_amount": "A genuine callback and its payment have different amounts. payctl changed nothing.",
     "unknown_order": "A genuine callback is for an unknown payment. The customer's order may not exist.",
     "contradicts_completed": "The gateway reports that a completed payment failed. payctl changed nothing.",
-    "unknown_status": "The payment has a status that payctl does not know. payctl changed nothing.",
+    "unknown_status": "The payment has a status that payctl does not recognise. payctl changed nothing.",
     "money_held": "The gateway received the money and blocked it as suspicious. A person must decide in its portal.",
     "second_payment": "A customer paid twice for one order. A person must refund the second transfer.",
     "undocumented_code": "A gateway sent a code that its documentation does not list. payctl changed nothing.",

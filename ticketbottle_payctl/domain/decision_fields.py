@@ -44,9 +44,9 @@ class Decision(TypedDict):
     reason: str | None
     """A stable code that says why payctl refused or ignored the callback."""
     status_before: str | None
-    """The payment's status before the callback. A status that payctl does not know is copied unchanged."""
+    """The payment's status before the callback. A status that payctl does not recognise is copied unchanged."""
     status_after: str | None
-    """The payment's status after the callback. A status that payctl does not know is copied unchanged."""
+    """The payment's status after the callback. A status that payctl does not recognise is copied unchanged."""
     event_id: str | None
     """The id of the new outbox event. With dry_run, the id of the event that would be written."""
     receipt_id: str | None

@@ -23,7 +23,7 @@ class PaymentStatus(StrEnum):
 class Payment:
     """The columns of a payment that are needed for a decision. ``amount`` is in whole VND, and all times are in UTC.
 
-    ``status`` is a plain string if payctl does not know the payment's status.
+    ``status`` is a plain string if payctl does not recognise the payment's status.
     """
 
     id: str

@@ -55,7 +55,7 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
     working = bool(evidence.sent_lately) or any(one.working for one in evidence.publishers)
     if evidence.slot_active is None and evidence.running and working and not overtaken:
         fact = f"{waited(evidence, ready)}; a publisher is working through them"
-        meaning = "events are sent in order of creation; check that the backlog shrinks"
+        meaning = "events are sent in order of creation; check that the backlog is shrinking"
         return Cause(CauseKind.BACKLOG, events, fact, meaning, None, Command(("stats",), options=("--watch",)))
     if brokers is None:
         fact = f"{waited(evidence, ready)}, and the database does not show why"

@@ -71,7 +71,7 @@ CASES = {
         5, "refunded", "NO TICKET: MoMo reports a refund", []),
     "a status of a newer payment service": (
         lambda o: o.pay("EXPIRED"),
-        5, "unknown_status", "payctl does not know the payment's status EXPIRED", []),
+        5, "unknown_status", "payctl does not recognise the payment's status EXPIRED", []),
     "settled, and the event waits": (
         lambda o: o.pay("COMPLETED", age=MINUTES).callback().event(age=MINUTES),
         5, "waiting", "NO TICKET YET: the event has waited 1 min", ["payctl publish-outbox"]),

@@ -29,7 +29,7 @@ _SENTENCES = {
     VerdictKind.UNDOCUMENTED_CODE: "{gateway} sent an undocumented code; callback {ago}",
     VerdictKind.NOT_APPLIED: "paid {paid}; the callback was refused {ago}, but would be accepted now",
     VerdictKind.UNKNOWN_ORDER: "paid {paid}, but this database has no payment for this order; callback refused {ago}",
-    VerdictKind.UNKNOWN_STATUS: "payctl does not know the payment's status {status}",
+    VerdictKind.UNKNOWN_STATUS: "payctl does not recognise the payment's status {status}",
     VerdictKind.TEST_PING: "a test call from {gateway}, for no order; received {ago}",
     VerdictKind.NO_EVENT: "{status} {ago}, but no event tells the order service",
     VerdictKind.CLEANED_UP: "{status} {ago}; its event was published, and the cleanup has deleted it",
