@@ -14,7 +14,10 @@ _MACHINES = {62: "x86_64", 183: "arm64"}
 
 
 def disagreements(parameters: Mapping[str, str], section: str, region: str | None) -> list[str]:
-    """Return what does not agree. A check is left out if one of its parameters is missing in ``parameters``."""
+    """Return a sentence for each disagreement.
+
+    Leave out a check if one of its parameters is missing from ``parameters``.
+    """
     checks = {
         ("Environment",): _other_environment(parameters, section),
         ("SubnetIds",): _one_subnet(parameters),

@@ -185,7 +185,7 @@ def _log_events() -> Iterator[str]:
     yield "The functions and `payctl publish-outbox --loop` write one line of JSON for each log event. The `message`"
     yield "field contains the event's name. Each line also has `timestamp` (UTC) and `level`. A function's lines also"
     yield "have `service`, `env`, `function`, `function_request_id` and `cold_start`. Lines about a callback have"
-    yield "`correlation_id`. payctl leaves out a field without a value. No line contains a secret."
+    yield "`correlation_id`. Fields that have no value are omitted. No line contains a secret."
     yield from ("", "| log event | level | meaning | its own fields |", "|---|---|---|---|")
     for one in log_events.events():
         levels = ", ".join("WARN" if level == "warning" else level.upper() for level in one.levels)

@@ -84,7 +84,7 @@ UNSENT = {
 
 @pytest.mark.parametrize("name", UNSENT)
 def test_the_hint_of_close_names_debezium_only_if_debezium_sends_the_event(name, slot, engine, run):
-    """If Debezium does not send the success event, the hint says to take the outbox back, as `payctl show` does."""
+    """If Debezium does not send the success event, `payctl close` and `payctl show` say to take the outbox back."""
     active, event, wanted = UNSENT[name]
     slot(active=active)
     order = Orders(engine).pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).event(**event).callback(age=HOUR).name
@@ -95,7 +95,7 @@ def test_the_hint_of_close_names_debezium_only_if_debezium_sends_the_event(name,
 
 
 def test_the_hint_of_close_says_what_must_be_fixed_before_debezium_is_stopped(slot, engine, run):
-    """If the dead success event is too large for the topic, the hint says this before the command that takes back."""
+    """If the dead success event is too large for the topic, the hint says this before the cut-back command."""
     slot(active=True)
     order = Orders(engine).pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).callback(age=HOUR)
     order.event(state="dead", error="MSG_SIZE_TOO_LARGE: x")

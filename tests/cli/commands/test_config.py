@@ -339,7 +339,7 @@ def locked(path):
 
 
 def foreign(path):
-    """Write a configuration file of root that other users are not allowed to read."""
+    """Write a configuration file that belongs to root and that other users are not allowed to read."""
     path.write_text(FILE, "utf-8")
     path.chmod(0o600)
     os.chown(path, 0, -1)
@@ -397,7 +397,7 @@ def test_the_hint_about_an_unusable_file_says_what_helps(name, command, tmp_path
 
 @pytest.fixture
 def folder():
-    """Yield a directory that every user can reach. The directories of pytest belong to root alone."""
+    """Yield a directory that every user can enter. Only root can enter pytest's own directories."""
     with tempfile.TemporaryDirectory() as made:
         Path(made).chmod(0o755)
         folder = Path(made, "payctl")

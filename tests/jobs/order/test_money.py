@@ -162,7 +162,7 @@ def test_a_callback_reports_money_if_the_customer_may_have_paid(outcome, reason,
 
 
 def test_the_amount_paid_is_that_of_an_accepted_success():
-    """The amount paid is that of the latest accepted success. The amounts of refused transfers are separate."""
+    """`amounts_of` returns the latest accepted amount, and the amounts of refused transfers separately."""
     first = replace(RECEIPT, amount=1, method=STATUS_QUERY)
     copy = replace(RECEIPT, id="d", result="already_settled", amount=2)
     refused = replace(RECEIPT, id="x", outcome="FAILED", result="refused", amount=3)

@@ -126,7 +126,10 @@ def close_command(  # noqa: PLR0913 - one argument per option
 
 
 def _before_closing(session: Session, found: OpenFindings, look: str) -> str:
-    """Return what to do before late money is closed. No command writes a missing event."""
+    """Return what the operator must do before closing a finding about late money.
+
+    No payctl command can write a missing event.
+    """
     unsent, sending = found.timeline.unsent_success, found.sending
     if unsent is None or sending is None:
         days = count(session.settings.retention.days, "day")

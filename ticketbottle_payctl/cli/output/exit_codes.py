@@ -52,7 +52,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.NO: "the answer is no: invalid signature, refused callback, failed check",
     ExitCode.PARTIAL: "partly done: the failed items are listed",
     ExitCode.GUARD: "stopped by a guard: not confirmed, protected, read-only, over the limit, or every row left out",
-    ExitCode.NOT_FOUND: "what you named does not exist",
+    ExitCode.NOT_FOUND: "no order, event, run or other object has the given name or id",
     ExitCode.LOCKED: "another process holds the lock",
     ExitCode.DEADLINE: "the time limit was reached; finished work is saved",
     ExitCode.INTERRUPTED: "Ctrl-C; the current batch was finished or rolled back first",

@@ -30,7 +30,7 @@ def unreadable(path: Path, error: OSError | RuntimeError) -> ConfigError:
 
 
 def _permission(path: Path) -> str:
-    """Return who must give this user which permission."""
+    """Return a phrase that says who must give this user which permission."""
     try:
         own = path.stat().st_uid == os.geteuid()
     except OSError:

@@ -57,7 +57,10 @@ PUBLISH = Command(("publish-outbox",), changes=True)
 """The command with which the operator can publish the pending events."""
 
 START_OR_PUBLISH = "start the publisher again; until then, publish by hand (if that exits with 4, run payctl doctor)"
-"""The advice before :data:`PUBLISH` if the brokers were not checked. They may be the reason why no publisher runs."""
+"""The advice to give before :data:`PUBLISH` if the brokers were not checked.
+
+An unavailable broker might be why no publisher runs.
+"""
 
 LOOK_AT_KAFKA = Command(("doctor",), options=("--only", "kafka"))
 """The command that checks the brokers."""

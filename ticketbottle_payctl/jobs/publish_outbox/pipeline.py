@@ -141,7 +141,7 @@ class ClaimPipeline:
             return shard_lock.enter(self.connection(), shard, shards, 0, owner, self._nothing_new)
 
     def _nothing_new(self) -> bool:
-        """Return whether no event is pending, apart from the events that the backlog already knows as blocked.
+        """Return whether no event is pending, apart from the events that are blocked according to the backlog.
 
         Return False if a retry or a rescan is due. The backlog may be out of date, so its events must not be sent.
         """

@@ -71,7 +71,10 @@ def collect_live(
 
 
 def _refused_lately(connection: Connection) -> RefusedLately | None:
-    """Return the refused callbacks that a person has not closed, or None if the role may not read callbacks."""
+    """Return the refused callbacks that a person has not closed.
+
+    If the role is not allowed to read callbacks, return None.
+    """
     found = receipts.refused_lately(connection, _NEWEST_CALLBACKS)
     if found is None:
         return None

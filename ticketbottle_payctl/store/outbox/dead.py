@@ -21,9 +21,9 @@ _MOST_NAMED = 5
 def _closed(which: str = "true") -> str:
     """Return the SQL query for the ids of the dead events that count as closed, for every command.
 
-    A closing holds only while the event is superseded and no pending event of its payment waits behind it. Otherwise a
-    customer may be waiting. While Debezium publishes, no event waits for another one. The pending events are read once,
-    and only if an event is closed. ``which`` is an SQL condition that limits the events.
+    A closed event counts as closed only while it is superseded and no pending event of its payment waits behind it.
+    Otherwise a customer might be waiting. While Debezium publishes, no event waits for another one. The pending events
+    are read once, and only if an event is closed. ``which`` is an SQL condition that limits the events.
     ``store.payctl.runs`` defines the outcome in this query as ``CLOSED``.
     """
     return f"""
@@ -61,10 +61,10 @@ _MAY_READ_CLOSINGS = """
 
 
 class Rights(NamedTuple):
-    """What the role may read.
+    """What the database role is allowed to read.
 
-    ``payments``: the payments' ids and statuses, which say if an event is superseded. ``closings``: which events a
-    person has closed.
+    ``payments`` stands for the payments' ids and statuses, which show whether an event is superseded. ``closings``
+    stands for the records of closed events.
     """
 
     payments: bool
@@ -74,7 +74,7 @@ class Rights(NamedTuple):
 class DeadCount(NamedTuple):
     """The number of dead events. ``failures`` counts those of type PAYMENT_FAILED or PAYMENT_CANCELLED.
 
-    ``closed`` counts the failures that count as closed.
+    ``closed`` is the number of failures that count as closed.
     """
 
     events: int
@@ -85,7 +85,7 @@ class DeadCount(NamedTuple):
 class SupersededDead(NamedTuple):
     """The number of superseded dead events, with the ids and order codes of the five oldest ones that are not closed.
 
-    ``closed`` counts those that count as closed.
+    ``closed`` is the number of those that count as closed.
     """
 
     events: int = 0
@@ -122,7 +122,7 @@ def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -
 
 
 def rights(connection: Connection) -> Rights:
-    """Return what the role may read about dead events, with one statement."""
+    """Return what the database role is allowed to read about dead events. Use one statement."""
     sql = f"SELECT ({_MAY_READ_PAYMENTS}), ({_MAY_READ_CLOSINGS})"
     return Rights(*connection.exec_driver_sql(sql).one())
 

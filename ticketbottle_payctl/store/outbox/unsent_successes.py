@@ -1,4 +1,4 @@
-"""Find the dead events that do not report a failed payment. A paying customer may wait for such an event."""
+"""Find the dead events that do not report a failed payment. A paying customer might be waiting for such an event."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class UnsentSuccess(NamedTuple):
 
 
 class UnsentSuccesses(NamedTuple):
-    """The number of these dead events. ``oldest`` contains at most three of them."""
+    """The number of dead events that a customer might be waiting for. ``oldest`` contains at most three of them."""
 
     events: int = 0
     oldest: Sequence[UnsentSuccess] = ()
 
 
 NONE_UNSENT = UnsentSuccesses()
-"""The result if there is no such event."""
+"""The result if no dead success event exists."""
 
 
 def unsent_successes(connection: Connection, max_retries: int, without: Sequence[str]) -> UnsentSuccesses:
-    """Return the dead events that do not report a failed payment, except the ones with the ids in ``without``."""
+    """Return the dead events that do not report a failed payment, except those whose ids are in ``without``."""
     sql = f"""
         SELECT count(*) OVER (), o.id, {states.order_code("o.")} FROM outbox AS o
         WHERE {states.dead("o.")} AND o."eventType" <> ALL(%(failures)s) AND o.id <> ALL(%(without)s)

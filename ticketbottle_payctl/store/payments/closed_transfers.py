@@ -86,10 +86,10 @@ _MAY_READ = """
 
 
 def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
-    """Return the ids of the given receipts that report a transfer which a person has closed.
+    """Return the ids of those given receipts whose transfer a person has closed.
 
-    The role must be allowed to read the receipts. If it may not read the payments or what a person has closed, no
-    transfer counts as closed.
+    The role must be allowed to read the receipts. If it is not allowed to read the payments or the records of closings,
+    no transfer counts as closed.
     """
     if not ids or not connection.exec_driver_sql(_MAY_READ).scalar_one():
         return frozenset()
