@@ -129,7 +129,7 @@ GROUPS: dict[tuple[str, ...], str] = {
     ("list",): "List events, payments or stored callbacks.",
     ("runs",): "Show, resume and cancel recorded runs.",
     ("reconcile",): "Compare the database with the gateways and with Kafka.",
-    ("gateways",): "Show which gateway keys are set, or register a webhook with PayOS.",
+    ("gateways",): "Show which gateway keys are set, or register the webhook.",
     ("config",): "Show and check payctl's configuration.",
     ("cdc",): "Let Debezium publish the outbox, or take it back.",
     ("db",): "Manage payctl's own tables in the payment database.",
