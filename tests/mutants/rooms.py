@@ -131,7 +131,8 @@ ROOMS = (
         ),
         (
             *("tests/jobs/test_runs.py", "tests/jobs/test_list_rows.py", _LIMITS, "tests/cli/app/test_completion.py"),
-            *(f"{_COMMANDS}/{name}.py" for name in ("test_list", "replay/test_runs", "replay/test_error_groups")),
+            *(f"{_COMMANDS}/{name}.py" for name in ("test_list", "test_runs")),
+            *(f"{_COMMANDS}/replay/{name}.py" for name in ("test_runs", "test_error_groups")),
         ),
     ),
     Room("sql", ("store",), _SQL, sql=True),

@@ -155,7 +155,7 @@ def test_a_pipe_gets_full_values_with_and_without_wide(arguments, process, shop)
 def test_an_empty_list_is_a_sentence(what, shown):
     """On a terminal, an empty list says that no row matches, instead of printing only a header."""
     text = shown("list", what, "--order-code", "none")
-    assert re.fullmatch(r"no (event|payment|callback) matches\n", text)
+    assert re.fullmatch(r"no (event|payment|receipt) matches\n", text)
 
 
 def test_a_callback_is_listed_under_the_shop_s_order(shown, engine):

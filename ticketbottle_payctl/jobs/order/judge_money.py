@@ -179,10 +179,10 @@ def amounts_of(receipts: Sequence[ReceiptRow]) -> Amounts:
     """
     accepted = successes_of(receipts)
     settled = [each for each in receipts if each.result == "settled"]
-    paid = [each.amount for each in (*settled, *accepted) if each.outcome == "COMPLETED" and each.amount is not None]
+    paid = [each.amount for each in accepted if each.amount is not None]
     known = {transfer_of(each) for each in accepted} - {None}
     refused = {
-        (each.provider, each.transfer): each.amount
+        transfer_of(each) or each.transfer: each.amount  # the transfer's own name contains the reason
         for each in receipts
         if each.outcome == "COMPLETED" and each.result == "refused" and transfer_of(each) not in known
     }

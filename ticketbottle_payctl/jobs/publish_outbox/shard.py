@@ -58,6 +58,7 @@ class Shard:
     result: DrainResult = field(default=DrainResult.MORE, init=False)
     """The result of the last drain."""
     _skip_locked_rows_until: float = field(default=0.0, init=False)
+    _was_refused: bool = field(default=False, init=False)
 
     @property
     def number(self) -> int:
@@ -96,11 +97,15 @@ class Shard:
         clock, backlog = self.budget.clock, self.backlog
         with ClaimPipeline(self.engine, backlog, self.budget, skip_locked=skip_locked) as pipeline:
             entry = pipeline.enter(self.owner)
-            if entry is Entry.REFUSED or entry is Entry.STANDBY:
-                self.result = DrainResult.LOCKED if entry is Entry.REFUSED else DrainResult.DRAINED
+            if entry is Entry.REFUSED:
+                self._remember_refusal()
+                return
+            if entry is Entry.STANDBY:
+                self.result = DrainResult.DRAINED
                 return
             self.result = DrainResult.MORE
-            if entry is Entry.TAKEN_OVER or backlog.rescan_is_due(clock()):
+            stale, self._was_refused = entry is Entry.TAKEN_OVER or self._was_refused, False
+            if stale or backlog.rescan_is_due(clock()):
                 if entry is Entry.UNCHANGED:
                     pipeline.show_life(self.owner)
                 backlog.rescan(pipeline.connection(), clock())
@@ -121,6 +126,15 @@ class Shard:
         due = backlog.next_due()
         drained = pipeline.caught_up and (due is None or due > clock())
         self.result = DrainResult.DRAINED if drained else DrainResult.MORE
+
+    def _remember_refusal(self) -> None:
+        """Rescan at the next claim. Until then, keep the memory for looks, but not beyond the time of a rescan.
+
+        The publisher that holds the shard may send an event and die before it commits, so its name is not on the shard.
+        """
+        self._was_refused, self.result = True, DrainResult.LOCKED
+        if self.backlog.rescan_is_due(self.budget.clock()):
+            self.backlog.forget()
 
     def _send(self, batch: OpenBatch) -> BatchOutcome:
         self._block_passed_over(batch.passed_over)

@@ -151,7 +151,9 @@ def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) 
 
 def _nothing_to_resume(run: Run, why: str) -> GuardError:
     message = f"run {run.id} {why}: there is nothing to resume"
-    again = "payctl runs list, or run the command again to do the rest" if run.status == RunStatus.INCOMPLETE else None
+    again = (
+        "`payctl runs list`, or run the command again to do the rest" if run.status == RunStatus.INCOMPLETE else None
+    )
     return GuardError(message, hint=again or "payctl runs list")
 
 

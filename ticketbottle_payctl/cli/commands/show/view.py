@@ -186,7 +186,8 @@ def _paid(amounts: Amounts, payment: PaymentRow) -> Styled | str | None:
         return paid if amounts.paid == payment.amount else warn(paid)
     if amounts.refused:
         return None
-    return "nothing" if payment.status in {"FAILED", "CANCELLED"} else "no callback reported this"
+    ended = payment.status in {"FAILED", "CANCELLED"} and amounts.settled_by is not None
+    return "nothing" if ended else "no callback reported this"
 
 
 def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:
