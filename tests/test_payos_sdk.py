@@ -98,7 +98,7 @@ def test_each_answer_of_payos_is_returned_unchanged(gateways, ask, status, body)
 
 @pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
 def test_a_compressed_or_very_long_answer_of_payos_is_cut(gateways, ask):
-    """The PayOS client does not decompress a response, and stops reading one byte after its size limit."""
+    """The PayOS client does not decompress responses, and stops reading one byte past its size limit."""
     replying(gateways, body=b"\x1f\x8b" + b"x" * 2_000_000, headers=[("Content-Encoding", "gzip")])
     assert len(ask(account(gateways.base), HOOK, TIMEOUT).body) == MAX_BODY_BYTES + 1
 

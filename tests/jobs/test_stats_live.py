@@ -20,7 +20,7 @@ REFUSED = """
 
 @pytest.fixture
 def events(insert):
-    """Insert two pending events, three dead ones and four published ones, each an hour and a half old."""
+    """Insert two pending, three dead and four published events. All nine are 90 minutes old."""
     age = timedelta(minutes=90)
     insert(2, age=age)
     insert(3, state="dead", event_type="PAYMENT_FAILED", age=age)

@@ -48,7 +48,7 @@ def test_payctl_s_own_replies_are_judged_as_they_are_meant(name, answer):
         ("momo", 404, "", None, "HTTP 404 Not Found: the service has nothing at this path"),
         ("momo", 302, "", None, "HTTP 302 Found: the service redirects"),
         ("payos", 418, "", None, "HTTP 418 I'm a Teapot: the service did not accept the request"),
-        ("payos", 799, "", None, "HTTP 799: this is not a success status"),
+        ("payos", 799, "", None, "HTTP 799: not a success status"),
     ],
 )
 def test_a_reply_that_does_not_acknowledge_says_why(name, status, body, code, words):

@@ -7,7 +7,7 @@ import pytest
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings.tls import tls
 
-CHECKED_NOT = "DATABASE_URL turns off the check of the server's certificate"
+CHECKED_NOT = "DATABASE_URL turns off verification of the server's certificate"
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def judge_reply(expected: ReplyCode | None, status: int, body: str) -> Judgement
     code = _code(expected, body)
     shown = None if code is None else str(code)
     if status // 100 != _SUCCESS:
-        meaning = _STATUS.get(status) or _STATUSES.get(status // 100, "this is not a success status")
+        meaning = _STATUS.get(status) or _STATUSES.get(status // 100, "not a success status")
         return Judgement(acknowledged=False, code=shown, why=f"HTTP {status}{_phrase(status)}: {meaning}")
     if expected is None or code in expected.accepted:
         return Judgement(acknowledged=True, code=shown, why=None)

@@ -74,7 +74,7 @@ def tls(given: Mapping[str, str], environ: Mapping[str, str]) -> Tls:
         root = named
     elif not asked.checks and mode not in _CHECKED:
         root = None
-        remarks.append("DATABASE_URL turns off the check of the server's certificate")
+        remarks.append("DATABASE_URL turns off verification of the server's certificate")
     elif asked.system and not root:
         root = _system_authorities()
     if root == "system":

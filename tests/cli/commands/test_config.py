@@ -297,8 +297,8 @@ def test_validate_finds_faults_without_a_connection(settings, name, words, answe
     ("query", "words"),
     [
         ("supa=base-pooler.x", "parameter supa of DATABASE_URL is ignored"),
-        ("sslmode=no-verify", "turns off the check of the server's certificate"),
-        ("sslaccept=accept_invalid_certs", "turns off the check of the server's certificate"),
+        ("sslmode=no-verify", "turns off verification of the server's certificate"),
+        ("sslaccept=accept_invalid_certs", "turns off verification of the server's certificate"),
     ],
 )
 def test_validate_warns_of_harmless_faults(query, words, answer, invoke):

@@ -120,12 +120,12 @@ def good(text: str) -> Styled:
 
 
 def bad(text: str) -> Styled:
-    """Return a word in the style for a failure."""
+    """Return the given word styled as a failure."""
     return Styled(text, Style.BAD)
 
 
 def warn(text: str) -> Styled:
-    """Return a word in the style for a warning."""
+    """Return the given word styled as a warning."""
     return Styled(text, Style.WARN)
 
 

@@ -61,8 +61,9 @@ class GuardInForce:
     def on_server(self, system_identifier: str | None, database: str) -> GuardInForce:
         """Return the guards that apply to the server that a connection has reached.
 
-        ``system_identifier`` is None if the role is not allowed to read it. In this case, the guard of every
-        recognisable profile with this database name applies.
+        A profile's guard applies if its ``system_identifier`` is that of the server. If the connection's role is not
+        allowed to read this identifier, ``system_identifier`` is None. Then the guard of every profile in
+        ``recognisable`` with the name ``database`` applies.
         """
         found = tuple(
             each

@@ -281,7 +281,7 @@ def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run,
 
 
 def closings(connection: Connection, subjects: Sequence[str]) -> list[tuple[str, Closing]]:
-    """Return the closings of these payments, orders or receipts, each with its subject, earliest first."""
+    """Return the closings of these payments, orders or receipts, earliest first, each with the one that it closes."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT DISTINCT ON (r.started_at, r.id, i.item_id) i.item_id, (i.after->>'until')::timestamptz, {_COLUMNS}

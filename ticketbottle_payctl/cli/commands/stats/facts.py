@@ -116,7 +116,7 @@ class StatsItem(TypedDict, total=False):
     """An event type."""
     status: Annotated[str, Keywords(enum=["pending", "dead", "published"])]
     provider: str | None
-    """The gateway's name in the payment's row; null if the gateway is not known."""
+    """The gateway name stored in the payment's row; null if payctl does not know the gateway."""
     error: str | None
     """The kind of error, without ids or numbers; null for events that never failed."""
     error_group: str | None
