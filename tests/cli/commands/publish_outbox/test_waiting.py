@@ -222,6 +222,18 @@ def test_publish_outbox_names_the_dead_events_of_paying_customers(invoke, places
     assert named in text
 
 
+@pytest.mark.parametrize("event_type", ["PAYMENT_FAILED", "PAYMENT_COMPLETED"])
+def test_an_event_that_dies_hides_no_older_dead_event(invoke, places, add, event_type):
+    """`publish-outbox` names an older dead event of a paying customer, also if another event died in this run."""
+    new = add("new", event_type=event_type, payload_bytes=2_000_000)
+    assert f"{new[:8]}) is dead, and a paying customer" not in invoke("publish-outbox", **places).stdout
+    old = add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", age=90, order_code="TB-OLD")
+    add("newer", event_type=event_type, payload_bytes=2_000_000)
+    text = invoke("publish-outbox", **places).stdout
+    assert f"TB-OLD ({old[:8]})" in text
+    assert text.count("errors") == 1
+
+
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])
 def test_a_dry_run_of_publish_outbox_names_the_command_that_applies_it(invoke, places, add, option):
     """After a dry run, `publish-outbox` suggests the same command without -n."""

@@ -21,7 +21,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
-from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.event import FAILURES, TOPICS
 from ticketbottle_payctl.formats import command_line, count, duration, rate
 from ticketbottle_payctl.jobs.publish_outbox import BlockReason, DeadEvent, Preview, PublishReport, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
@@ -207,7 +207,9 @@ def _lag(report: PublishReport) -> str | None:
 def _dead(report: PublishReport, reading: Reading) -> list[Block]:
     """Return the lines about the dead events that no other line mentions, and the commands that show more."""
     obstacles, died = report.obstacles, report.counts.dead
-    unsent = NONE_UNSENT if died else obstacles.unsent  # the table shows the events that died in this run
+    # The table shows the events that died in this run. If no other event has a waiting customer, no line repeats them.
+    new = sum(each.event_type not in FAILURES for each in report.counts.dead_events)
+    unsent = obstacles.unsent if obstacles.unsent.events > new else NONE_UNSENT
     named_above = any(each.reason in {BlockReason.DEAD, BlockReason.FAILED} for each in obstacles.blockers)
     blocks: list[Block] = [Line((f"  {unsent_words(unsent)}",))] if unsent.events else []
     told = bool(unsent.events or (died and not named_above))
