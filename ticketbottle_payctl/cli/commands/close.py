@@ -86,6 +86,9 @@ def close_command(  # noqa: PLR0913 - one argument per option
     if is_too_early_to_close(found.timeline):
         message = "not closed: until the success event is sent, the seats may be sold to another customer"
         raise GuardError(message, hint=_before_closing(session, found, look))
+    if not number and found.timeline.verdict.mark is not Mark.GOOD:
+        message = "nothing was closed: something is still open, but a person cannot close it"
+        raise GuardError(message, hint=look)
     plan: list[Block] = [line(each["text"]) for each in items]
     run, payment = None, found.timeline.payment
     if number and not dry_run:
@@ -101,8 +104,6 @@ def close_command(  # noqa: PLR0913 - one argument per option
     order = f"order {payment.order_code}" if payment else None
     about = f" about {order}" if order else ""
     human: list[Block] = [line(good("✔"), f"no finding{about} can be closed; see its state: {look}")]
-    if found.timeline.verdict.mark is not Mark.GOOD:
-        human = [line(warn("!"), f"not everything can be closed here; see what is still open: {look}")]
     if number:
         word = "would be closed" if dry_run else "closed"
         human = [line(good("✔"), bold(count(number, "finding")), word, order), *plan]

@@ -350,11 +350,12 @@ def test_close_warns_if_the_success_event_is_unsent(orders, ask):
 def test_close_names_what_it_cannot_close(orders, invoke, database_url):
     """If only a command can repair the order, `payctl close` says so, and names `payctl show`."""
     orders.pay("COMPLETED").event(state="dead")
-    text = invoke("close", orders.name, "-n", DATABASE_URL=database_url).stdout
-    assert (
-        " ".join(text.split())
-        == f"! not everything can be closed here; see what is still open: payctl show {orders.name}"
+    result = invoke("close", orders.name, "-n", DATABASE_URL=database_url)
+    assert result.exit_code == 7
+    assert "nothing was closed: something is still open, but a person cannot close it" in " ".join(
+        result.stderr.split()
     )
+    assert f"try: payctl show {orders.name}" in result.stderr
 
 
 @pytest.mark.parametrize("how", [
@@ -400,20 +401,20 @@ def test_close_says_no_more_than_it_looked_at(orders, invoke, database_url):
 
 
 @pytest.mark.parametrize(
-    "write",
+    ("write", "expected"),
     [
-        lambda o: o.pay("COMPLETED").callback().event(state="published"),
-        lambda o: o.pay("COMPLETED").event(state="dead"),
-        lambda o: o.pay(age=2 * HOUR),
+        (lambda o: o.pay("COMPLETED").callback().event(state="published"), (0, {"closed": 0}, None)),
+        (lambda o: o.pay("COMPLETED").event(state="dead"), (7, {}, None)),
+        (lambda o: o.pay(age=2 * HOUR), (7, {}, None)),
     ],
     ids=["nothing is open", "a dead event", "no callback"],
 )
-def test_what_a_command_can_repair_cannot_be_closed(write, orders, ask, close, content):
-    """`payctl close` does not close a finding that a command can repair, and records nothing."""
+def test_what_a_command_can_repair_cannot_be_closed(write, expected, orders, ask, close, content):
+    """`payctl close` does not close a finding that a command can repair. It exits with 7 and records nothing."""
     write(orders)
     before, code = content(), ask("show", orders.name)["exit_code"]
     document = close()
-    assert (document["exit_code"], document["counts"], document["run_id"]) == (0, {"closed": 0}, None)
+    assert (document["exit_code"], document["counts"], document["run_id"]) == expected
     assert (content(), ask("show", orders.name)["exit_code"]) == (before, code)
 
 
