@@ -160,7 +160,7 @@ RUNS = {
     "list payments": [["list", "payments"]],
     "list receipts": [["list", "receipts"]],
     "show": [["show", ORDER], ["show", "EVENT"]],
-    "close": [["close", ORDER, "-n"], ["close", ORDER, "-y", "--reason", "done"]],
+    "close": [["close", f"{ORDER}C", "-n"], ["close", f"{ORDER}C", "-y", "--reason", "done"]],
     "errors": [["errors"]],
     "report": [["report"]],
     "runs list": [["runs", "list"]],
@@ -210,7 +210,7 @@ LISTS = {
 def busy(engine, database_url, mock_kafka, answer):
     """Yield an environment with data for every command, and the ids of the inserted rows."""
     with engine.begin() as connection:
-        for order in (ORDER, f"{ORDER}B"):
+        for order in (ORDER, f"{ORDER}B", f"{ORDER}C"):
             reference = {"order_code": order, "reference": order}
             insert_payment(connection, provider="MOMO", age=timedelta(hours=1), **reference)
         insert_events(connection, 3, state="dead", last_error="REFUSED: no")
@@ -220,7 +220,9 @@ def busy(engine, database_url, mock_kafka, answer):
         insert_events(connection, 2, state="published", age=timedelta(days=30))
     with serving(Gateways(states={f"{ORDER}B": "paid"})) as gateways:
         environment = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **gateways.environment}
-        answer(*CALLBACK, "--to", "process-webhook", **environment)
+        wrong = ["simulate", "momo", "wrong-amount", "--order-code", f"{ORDER}C", "--to", "process-webhook"]
+        for callback in (wrong, [*CALLBACK, "--to", "process-webhook"]):
+            answer(*callback, **environment)
         canary = answer("replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms", **environment)
         receipt = answer("list", "receipts", **environment)["items"][0]["id"]
         event = answer("list", "outbox", **environment)["items"][0]["id"]
