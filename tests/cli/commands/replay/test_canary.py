@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import time
 
@@ -20,8 +21,9 @@ WAITING = ["replay", "--failed", "-y", "--canary", "2", "--canary-timeout"]
 
 @pytest.fixture
 def publisher(started, database_url, mock_kafka):
-    """Start a publisher and wait until it is ready."""
-    process = started("publish-outbox", "--loop", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
+    """Start a publisher and wait until it is ready. A test can suspend the process."""
+    services = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+    process = started("publish-outbox", "--loop", **services, PYTHONHASHSEED="random")
     ready = b""
     wait_until(lambda: b"ready" in (ready + os.read(process.stderr.fileno(), 4096)), what="the publisher", timeout=20)
     return process
@@ -84,6 +86,7 @@ def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, 
 
 def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, engine, payctl_command):
     """A replay that waits for its canary recognises an idle publisher, even if the canary's events are locked."""
+    publisher.send_signal(signal.SIGSTOP)  # so that it cannot send the events before this test has locked them
     with engine.connect() as holder, holder.begin():
         replay = subprocess.Popen(
             [*payctl_command, *WAITING, "3s"],
@@ -95,6 +98,7 @@ def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, 
             rows = 'SELECT id FROM outbox WHERE "retryCount" = 0 FOR NO KEY UPDATE SKIP LOCKED'
             if holder.exec_driver_sql(rows).all():
                 break
+        publisher.send_signal(signal.SIGCONT)
         out, err = replay.communicate(timeout=30)
     assert publisher.poll() is None
     assert replay.returncode == 10
