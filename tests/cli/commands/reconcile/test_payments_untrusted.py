@@ -85,7 +85,7 @@ def test_a_hostile_answer_settles_nothing(hostile, gateways, overdue, reconcile,
     """`reconcile payments` survives a hostile response without a traceback and changes nothing."""
     payment = overdue("momo")
     gateways.hostile, says = hostile
-    document = reconcile("--yes", "--deadline", "3s")
+    document = reconcile("--yes", "--deadline", "15s")
     assert document["items"][0]["says"] == says
     assert document["exit_code"] == (4 if says in {"busy", "unreachable"} else 6)
     assert status_of(engine, payment) == ("PENDING", 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from datetime import timedelta
 
@@ -120,7 +121,7 @@ def overdue(world, engine):
     ("seen", "fact"),
     [
         (None, "no publisher has ever run on this database"),
-        ("12 min", "no publisher has been seen for 12 min; the last one was host:12"),
+        ("12 min", r"no publisher has been seen for 12 min( \d+ s)?; the last one was host:12"),
     ],
 )
 def test_no_publisher_is_running(overdue, engine, seen, fact):
@@ -131,7 +132,7 @@ def test_no_publisher_is_running(overdue, engine, seen, fact):
             connection.exec_driver_sql(f"INSERT INTO payctl.publishers VALUES (1000, 'host:12:x', {age})")  # noqa: S608
     code, verdict, commands = overdue.show()
     assert (code, verdict["kind"], commands) == (5, "overdue", ["payctl publish-outbox"])
-    assert verdict["text"].endswith(fact)
+    assert re.search(f"{fact}$", verdict["text"])
     assert overdue.run(*shlex.split(commands[0])[1:])["counts"]["published"] == 1
     assert overdue.show()[0] == 0
 
