@@ -73,14 +73,23 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
     is_superseded = SUPERSEDED if with_payments else "(NOT true)"  # ORDER BY does not accept a constant
     superseded = f"count(*) FILTER (WHERE {is_superseded})"
-    # The IN condition is in a count's FILTER. Therefore the server reads the pending events once, and only if an event
-    # is superseded.
-    waits = f'o."aggregateId" IN (SELECT w."aggregateId" FROM outbox AS w WHERE {states.pending("w.")})'  # noqa: S608
-    blocking = f"count(*) FILTER (WHERE {states.dead('o.')} AND {SUPERSEDED} AND {waits})" if with_payments else "0"
+    harmless = f"{states.dead('o.')} AND {SUPERSEDED}"
+    waits = 'o."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM waiting)))'
+    blocking = f"count(*) FILTER (WHERE {harmless} AND {waits})" if with_payments else "0"
+    # The server reads the pending events once, and only if an event is superseded. The planner expects few elements in
+    # an array, so it always uses a hash table. IS TRUE keeps it from using a join.
+    waiting = f"""
+        superseded AS MATERIALIZED (
+            SELECT DISTINCT o."aggregateId" AS key FROM outbox AS o WHERE {failed} AND {harmless}
+        ), waiting AS MATERIALIZED (
+            SELECT DISTINCT w."aggregateId" AS key FROM outbox AS w
+            WHERE EXISTS (SELECT FROM superseded) AND {states.pending("w.")}
+                AND (w."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM superseded)))) IS TRUE
+        ),"""  # noqa: S608 - built from constants only
     closed = f"count(*) FILTER (WHERE {CLOSED_DEAD})" if with_closings else "0"
     # Grouping keeps only counts and bounds, not the rows. The sample is then found by its creation time.
     sql = f"""
-        WITH part AS (
+        WITH {waiting if with_payments else ""} part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
                 count(*) FILTER (WHERE o."retryCount" >= %(max_retries)s) AS dead,
                 {superseded} AS superseded, {blocking} AS blocking, {closed} AS closed,
