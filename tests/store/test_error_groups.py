@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
 
+from tests.plans import plans_of
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.store.outbox import error_groups
 from ticketbottle_payctl.store.outbox.selector import Selector
@@ -19,39 +19,23 @@ BEHIND = """
 """
 
 
-def nodes_of(node):
-    """Yield a plan's node and each node below it."""
-    yield node
-    for part in node.get("Plans", []):
-        yield from nodes_of(part)
-
-
 @pytest.fixture
 def grouped(engine):
     """Group 300 superseded dead events, and return the group and its plan. 4,000 events are pending.
 
     The memory limit is too small for a hash table of the pending events.
     """
-    plans = []
-
-    def explain(_connection, cursor, statement, parameters, _context, _many):
-        if "WITH" in statement:
-            cursor.execute(f"EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) {statement}", parameters)
-            plans.append(cursor.fetchone()[0][0]["Plan"])
-
     with engine.begin() as connection:
         insert_events(connection, 300, event_type="PAYMENT_FAILED", state="dead", age=HOUR)
         insert_payments_of_events(connection)
         connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
         insert_events(connection, 4_000)
         connection.exec_driver_sql(BEHIND)
-    with engine.begin() as connection:
+    with engine.begin() as connection, plans_of(engine, "WITH") as plans:
         connection.exec_driver_sql("ANALYZE; SET LOCAL work_mem = '64kB'")
-        event.listen(engine, "before_cursor_execute", explain)
         (group,) = error_groups.groups(connection, Selector(), 5, 10)
-        event.remove(engine, "before_cursor_execute", explain)
-    (plan,) = plans
-    return group, list(nodes_of(plan))
+    (nodes,) = plans
+    return group, nodes
 
 
 def test_the_pending_events_behind_superseded_ones_are_found_in_hash_tables(grouped):

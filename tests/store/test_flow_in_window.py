@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import event
 
+from tests.plans import plans_of
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox.flow_in_window import Flow, Newcomers, Parts, flow
@@ -148,8 +148,23 @@ REQUEUED = """
         %(at)s
     FROM outbox
 """
+OTHERS = """
+    INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, after)
+    SELECT gen_random_uuid(), 0, n, 'gone-' || n, 'requeued', '{"published_at": "2026-11-01"}', '{}'
+    FROM generate_series(1, 50000) AS n
+"""
 
 
+@pytest.fixture(params=["small", "large"])
+def record(request, engine):
+    """Make the record of replays smaller or larger than the window's number of events."""
+    if request.param == "large":
+        with engine.begin() as connection:
+            connection.exec_driver_sql(OTHERS)
+            connection.exec_driver_sql("ANALYZE payctl.run_items")
+
+
+@pytest.mark.usefixtures("record")
 @pytest.mark.parametrize(
     ("outcome", "sent", "expected"),
     [
@@ -177,6 +192,7 @@ def test_an_event_that_a_replay_sends_again_has_no_lag(read, engine, outcome, se
     assert (found.slowest is None) is (expected.lag_p50 is None)
 
 
+@pytest.mark.usefixtures("record")
 def test_a_requeued_event_that_is_still_pending_waits_since_its_requeue(read, engine):
     """An event that was sent earlier and requeued in the window's second hour did not wait in the first hour."""
     read((-5, None, 0))
@@ -193,25 +209,37 @@ def test_the_flow_reads_only_the_runs_of_its_own_events(read, engine):
     """With a large record of replays, the flow of a few events uses the index to look up their rows."""
     read((0.5, 1.7, 0))
     with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, after)"
-            " SELECT gen_random_uuid(), 0, n, 'gone-' || n, 'requeued', '{\"published_at\": \"2026-11-01\"}', '{}'"
-            " FROM generate_series(1, 50000) AS n"
-        )
+        connection.exec_driver_sql(OTHERS)
         connection.exec_driver_sql("ANALYZE payctl.run_items")
         connection.exec_driver_sql("ANALYZE outbox")
-    plans = []
-
-    def plan(_connection, cursor, statement, parameters, _context, _many):
-        if "run_items" in statement:
-            limits, semicolon, select = statement.rpartition(";\n")
-            cursor.execute(f"{limits}{semicolon} EXPLAIN (ANALYZE, BUFFERS) {select}", parameters)
-            plans.append("\n".join(row[0] for row in cursor.fetchall()))
-
-    event.listen(engine, "before_cursor_execute", plan)
-    with transaction(engine, Limits(), commit=False) as connection:
+    with transaction(engine, Limits(), commit=False) as connection, plans_of(engine, "WITH") as plans:
         flow(connection, WINDOW, 5)
-    event.remove(engine, "before_cursor_execute", plan)
-    (found,) = plans
-    assert "run_items_item_id" in found
-    assert "Seq Scan on run_items" not in found
+    (nodes,) = plans
+    scans = [node for node in nodes if node.get("Relation Name") == "run_items"]
+    assert {node.get("Index Name") for node in scans} == {"run_items_item_id"}
+
+
+def test_the_flow_of_many_events_reads_a_small_record_of_replays_once(read, engine):
+    """If the record of replays is smaller than the number of events, the flow does not look up each event in it."""
+    read(*[(0.5, 1.7, 0)] * 20)
+    with engine.begin() as connection:
+        values = {"outcome": "requeued", "sent": SINCE.replace(tzinfo=None), "at": SINCE + timedelta(hours=1.2)}
+        connection.exec_driver_sql(f"{REQUEUED} LIMIT 3", values)
+        connection.exec_driver_sql("ANALYZE payctl.run_items")
+    with transaction(engine, Limits(), commit=False) as connection, plans_of(engine, "WITH") as plans:
+        found = flow(connection, WINDOW, 5)
+    assert (found.sent[1].sent, found.joined) == (20, {0: 17, 1: 3})
+    (nodes,) = plans
+    loops = [node["Actual Loops"] for node in nodes if node.get("Relation Name") == "run_items"]
+    assert (len(loops), max(loops)) == (2, 1)
+
+
+def test_the_flow_computes_the_lag_of_an_event_once(read, engine):
+    """Only the part of the statement that finds the events computes their lags and their parts of the window."""
+    read((0.5, 1.7, 0), (0.5, None, 0))
+    with transaction(engine, Limits(), commit=False) as connection, plans_of(engine, "WITH") as plans:
+        flow(connection, WINDOW, 5)
+    (nodes,) = plans
+    later = [node for node in nodes if node.get("CTE Name") == "touched"]
+    assert len(later) > 1
+    assert not [node for node in later if "date_part" in str({**node, "Plans": None})]

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.plans import nodes_of
 from ticketbottle_payctl.domain.callback import Callback, OrderHint, Outcome
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
 from ticketbottle_payctl.store.db.engine import Limits, transaction
@@ -63,11 +64,6 @@ def ways(engine, callback=CALLBACK):
     with transaction(engine, Limits(), commit=False) as connection:
         sql = f"EXPLAIN (ANALYZE, FORMAT json) {payments._LOCK_BY_WALK}"  # noqa: SLF001
         plan = connection.exec_driver_sql(sql, lookup.parameters(callback)).scalar_one()[0]["Plan"]
-
-    def nodes_of(node):
-        yield node
-        for part in node.get("Plans", []):
-            yield from nodes_of(part)
 
     (locking,) = (node for node in nodes_of(plan) if node["Node Type"] == "LockRows")
     tried = [node for node in locking["Plans"] if node.get("Parent Relationship") == "InitPlan"]

@@ -116,50 +116,63 @@ _CREATED = f"""
     WHERE published = ANY('{{t,f}}') AND "createdAt" >= %(since)s AND "createdAt" < %(until)s GROUP BY 1
 """  # noqa: S608 - only constants are put in
 
-# The record of replays grows without a limit. So its index is searched for each event of the window.
-_AGAIN = f"""(SELECT max(at) AT TIME ZONE 'UTC' AS requeued FROM payctl.run_items
-    WHERE item_id = o.id AND {republished.IS_REPUBLISHED})"""  # noqa: S608 - only constants are put in
+_REQUEUED = "max(at) AT TIME ZONE 'UTC' AS requeued FROM payctl.run_items"
 
-# This finds each event that waited or was sent in the window. The index skips the published events when the server
-# reads the unpublished ones. An event that a replay sends again joined when it was requeued, and has no lag. The
-# customer did not wait for it.
-_FLOW = f"""
-    WITH touched AS MATERIALIZED (
+# The record of replays grows without a limit. If it has more rows than the window has events, the server looks up each
+# event in the record's index. Otherwise the server reads the record once, which is cheaper than many lookups.
+_AGAIN_EACH = f"""CROSS JOIN LATERAL (
+    SELECT {_REQUEUED} WHERE item_id = o.id AND {republished.IS_REPUBLISHED}) AS again"""
+_AGAIN_ONCE = f"""LEFT JOIN (
+    SELECT item_id, {_REQUEUED} WHERE {republished.IS_REPUBLISHED} GROUP BY item_id) AS again ON again.item_id = o.id"""
+_RECORDED = "SELECT reltuples FROM pg_class WHERE oid = 'payctl.run_items'::regclass"
+
+
+def _flow_sql(again: str) -> str:
+    """Return the statement that finds each event that waited or was sent in the window. ``again`` finds the replays.
+
+    An event that a replay sends again joined when it was requeued, and has no lag. The customer did not wait for it.
+    """
+    # The index skips the published events when the server reads the unpublished ones. Each event's parts and lag are
+    # computed once, because the events are then read six times. They are NULL if they are not in the window.
+    return f"""
+    WITH found AS NOT MATERIALIZED (
         SELECT o.ctid AS place, COALESCE(requeued, o."createdAt") AS made, o."publishedAt" AS sent,
             requeued IS NULL AS first
-        FROM outbox AS o CROSS JOIN LATERAL {_AGAIN} AS again
+        FROM outbox AS o {again}
         WHERE o.published = true AND o."createdAt" > %(read_since)s AND o."createdAt" < %(until_created)s
           AND o."publishedAt" >= %(since)s
         UNION ALL
         SELECT o.ctid, COALESCE(requeued, o."createdAt"), o."publishedAt", requeued IS NULL
-        FROM outbox AS o CROSS JOIN LATERAL {_AGAIN} AS again
+        FROM outbox AS o {again}
         WHERE o.published = false AND o."createdAt" < %(until_created)s
           AND (o."publishedAt" >= %(since)s OR {states.pending("o.")})
-    ), sent AS NOT MATERIALIZED (
-        SELECT *, CASE WHEN first THEN GREATEST(0, date_part('epoch', sent - made)) END AS lag FROM touched
-        WHERE sent >= %(since)s AND sent < %(until)s
+    ), touched AS MATERIALIZED (
+        SELECT place, made, sent,
+            CASE WHEN made >= %(since)s AND made < %(until)s THEN {part_of("made")} END AS joined_in,
+            CASE WHEN sent >= %(since)s AND sent < %(until)s THEN {part_of("sent")} END AS sent_in,
+            CASE WHEN first AND sent >= %(since)s AND sent < %(until)s
+                THEN GREATEST(0, date_part('epoch', sent - made)) END AS lag
+        FROM found
     ), parts AS (
-        SELECT {part_of("sent")} AS part, count(*) AS n, max(lag) AS longest, min(sent) AS first, max(sent) AS last,
+        SELECT sent_in, count(*) AS n, max(lag) AS longest, min(sent) AS first, max(sent) AS last,
             percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY lag) AS l
-        FROM sent GROUP BY 1
+        FROM touched WHERE sent_in IS NOT NULL GROUP BY 1
     ), newcomers AS (
-        SELECT part, count(*) AS n, min(made) AS first
-        FROM (SELECT {part_of("made")} AS part, made FROM touched) AS joined
-        LEFT JOIN (SELECT part, last FROM parts) AS p USING (part)
-        WHERE made >= %(since)s AND made < %(until)s AND (last IS NULL OR made > last) GROUP BY 1
+        SELECT joined_in, count(*) AS n, min(made) AS first
+        FROM touched LEFT JOIN parts ON parts.sent_in = joined_in
+        WHERE joined_in IS NOT NULL AND (last IS NULL OR made > last) GROUP BY 1
     ), lags AS (
-        SELECT percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY lag) AS p FROM sent
+        SELECT percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY lag) AS p FROM touched
     )
     SELECT
-        (SELECT json_object_agg(part, n) FROM (
-            SELECT {part_of("made")} AS part, count(*) AS n FROM touched
-            WHERE made >= %(since)s AND made < %(until)s GROUP BY 1) AS p),
-        (SELECT json_object_agg(part, json_build_array(n, l[1], l[2], longest, first, last)) FROM parts),
-        (SELECT json_object_agg(part, json_build_array(n, first)) FROM newcomers),
+        (SELECT json_object_agg(joined_in, n) FROM (
+            SELECT joined_in, count(*) AS n FROM touched WHERE joined_in IS NOT NULL GROUP BY 1) AS p),
+        (SELECT json_object_agg(sent_in, json_build_array(n, l[1], l[2], longest, first, last)) FROM parts),
+        (SELECT json_object_agg(joined_in, json_build_array(n, first)) FROM newcomers),
         (SELECT count(*) FROM touched WHERE made < %(since)s), p[1], p[2], p[3],
         o.id, o."eventType", o."createdAt", o."publishedAt", slowest.lag
     FROM lags LEFT JOIN (
-        SELECT place, lag FROM sent WHERE lag IS NOT NULL ORDER BY lag DESC, sent, made LIMIT 1) AS slowest ON true
+        SELECT place, lag FROM touched WHERE lag IS NOT NULL ORDER BY lag DESC, sent, made LIMIT 1) AS slowest ON true
     LEFT JOIN outbox AS o ON o.ctid = slowest.place
 """  # noqa: S608 - only constants are put in
 
@@ -179,7 +192,9 @@ def flow(connection: Connection, parts: Parts, max_retries: int, most: int = MOS
     }
     beyond = connection.exec_driver_sql(_BEYOND, parameters).scalar_one_or_none()
     created = {int(part): int(n) for part, n in connection.exec_driver_sql(_CREATED, parameters)}
-    row = connection.exec_driver_sql(_FLOW, parameters | {"read_since": beyond or "-infinity"}).one()
+    recorded = connection.exec_driver_sql(_RECORDED).scalar_one()
+    sql = _flow_sql(_AGAIN_EACH if recorded > sum(created.values()) else _AGAIN_ONCE)
+    row = connection.exec_driver_sql(sql, parameters | {"read_since": beyond or "-infinity"}).one()
     joined, sent, newcomers, waiting, p50, p95, p99, slowest_id, slowest_type, made, published, lag = row
     slowest = None if slowest_id is None else Slowest(slowest_id, slowest_type, aware(made), aware(published), lag)
     return Flow(

@@ -1,0 +1,35 @@
+"""Read the plans of the statements that the code under test executes."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from sqlalchemy import event
+
+
+def nodes_of(node):
+    """Yield a plan's node and each node below it."""
+    yield node
+    for part in node.get("Plans", []):
+        yield from nodes_of(part)
+
+
+@contextmanager
+def plans_of(engine, words):
+    """Yield a list that gets the plan of each later statement with these words. A plan is a list of its nodes.
+
+    Each such statement is also executed once more, so that its plan has the numbers of rows and loops.
+    """
+    plans = []
+
+    def explain(_connection, cursor, statement, parameters, _context, _many):
+        if words in statement:
+            limits, semicolon, select = statement.rpartition(";\n")
+            cursor.execute(f"{limits}{semicolon} EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) {select}", parameters)
+            plans.append(list(nodes_of(cursor.fetchone()[0][0]["Plan"])))
+
+    event.listen(engine, "before_cursor_execute", explain)
+    try:
+        yield plans
+    finally:
+        event.remove(engine, "before_cursor_execute", explain)
