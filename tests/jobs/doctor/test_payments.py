@@ -40,6 +40,33 @@ def test_the_doctor_warns_about_payments_whose_gateway_never_called(engine, foun
     assert finding.meaning == "some customers may have paid but have no ticket"
 
 
+OLD = timedelta(hours=49)
+ASK_ONLY = "ask the gateways; this changes nothing"
+PORTAL = "look in the gateway's portal"
+
+
+@pytest.mark.parametrize(
+    ("made", "remedy", "command"),
+    [
+        ([("ZALOPAY", OLD)], f"{PORTAL}, because it is too old for its status query", None),
+        ([("zalo-pay", OLD), ("ZALOPAY", OLD)], f"{PORTAL}, because they are too old for its status query", None),
+        ([("ZALOPAY", OLD), ("ZALOPAY", timedelta(hours=47))],
+         f"{ASK_ONLY}; 1 payment is too old for a status query, so {PORTAL} too", ASK),
+        ([("PAYOS", OLD), ("VNPAY", OLD), ("MOMO", OLD)], ASK_ONLY, ASK),
+    ],
+    ids=["one too old", "all too old", "some too old", "gateways without a limit"],
+)  # fmt: skip
+def test_the_doctor_refers_to_the_portal_for_payments_that_the_gateway_no_longer_answers_about(
+    made, remedy, command, engine, found
+):
+    """ZaloPay answers queries for 48 hours. For older payments, the doctor names ZaloPay's portal and no command."""
+    with engine.begin() as connection:
+        for provider, age in made:
+            insert_payment(connection, provider=provider, age=age)
+    finding = found()
+    assert (finding.status, finding.remedy, finding.command) == (Status.WARN, remedy, command)
+
+
 @pytest.mark.parametrize(
     ("status", "age"),
     [("PENDING", timedelta(minutes=10)), ("PENDING", timedelta(days=8)), ("COMPLETED", timedelta(hours=1))],

@@ -12,9 +12,10 @@ from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.doctor.callbacks import WITHIN, may_read
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
+from ticketbottle_payctl.providers.queries import known_since
 from ticketbottle_payctl.store.db.engine import Limits, is_statement_timeout, transaction
 from ticketbottle_payctl.store.outbox import claim
-from ticketbottle_payctl.store.payments.created_in_window import silent
+from ticketbottle_payctl.store.payments.created_in_window import OverdueRules, SilentPayments, silent
 
 LIMITS = Limits(statement=timedelta(seconds=15), jit=False)
 MOST = 10_000
@@ -23,37 +24,48 @@ MOST = 10_000
 _NAME = "payments"
 _MEANING = "some customers may have paid but have no ticket"
 _HOW = "ask the gateways; this changes nothing"
+_PORTAL = "look in the gateway's portal"
 _ASK = Command(("reconcile", "payments"), options=("-n",))
 
 
 def check(subject: Subject) -> list[Finding]:
     """Count at most 10,000 overdue payments in the same way as ``payctl report``, for at most 15 seconds.
 
-    The finding is a warning, because only the gateways know whether the customers have paid.
+    The finding is a warning, because only the gateways know whether the customers have paid. It names the command that
+    asks the gateways only if a gateway still answers.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
     """
     try:
         with transaction(subject.engine(), LIMITS, commit=False) as connection:
-            number = _overdue(connection, subject)
+            found = _overdue(connection, subject)
     except DatabaseUnavailableError as error:
         if not is_statement_timeout(error):
             raise
         return [warn(_NAME, "the overdue payments were not counted within the time limit", _MEANING, _HOW, _ASK)]
-    if number is None:
+    if found is None:
         fact = "payctl cannot count the overdue payments: a table is missing, or the role is not allowed to read it"
         return [warn(_NAME, fact, _MEANING, "see the findings of the schema and grants checks")]
+    number = found.number
     if not number:
         return [ok(_NAME, f"no payment from the last {WITHIN.days} days is overdue")]
     are, age = "is" if number == 1 else "are", duration(OVERDUE_AFTER.total_seconds())
     told = count(number, "payment") if number <= MOST else f"more than {count(MOST, 'payment')}"
     fact = f"{told} from the last {WITHIN.days} days {are} PENDING for over {age}"
-    return [warn(_NAME, fact, _MEANING, _HOW, _ASK)]
+    if not found.forgotten:
+        return [warn(_NAME, fact, _MEANING, _HOW, _ASK)]
+    if found.forgotten == number <= MOST:
+        they = "it is" if number == 1 else "they are"
+        return [warn(_NAME, fact, _MEANING, f"{_PORTAL}, because {they} too old for its status query")]
+    old = count(found.forgotten, "payment")
+    be = "is" if found.forgotten == 1 else "are"
+    return [warn(_NAME, fact, _MEANING, f"{_HOW}; {old} {be} too old for a status query, so {_PORTAL} too", _ASK)]
 
 
-def _overdue(connection: Connection, subject: Subject) -> int | None:
+def _overdue(connection: Connection, subject: Subject) -> SilentPayments | None:
     if not may_read(connection):
         return None
     until = claim.now(connection).replace(tzinfo=UTC)
-    return silent(connection, until - WITHIN, until, OVERDUE_AFTER, subject.explained_by, most=MOST + 1)
+    rules = OverdueRules(OVERDUE_AFTER, subject.explained_by, known_since(until))
+    return silent(connection, until - WITHIN, until, rules, most=MOST + 1)

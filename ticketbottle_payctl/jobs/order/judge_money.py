@@ -196,7 +196,7 @@ def amounts_of(receipts: Sequence[ReceiptRow]) -> Amounts:
 def can_be_asked(payment: PaymentRow, now: datetime) -> bool:
     """Return whether the payment's gateway has a status query, and the payment is not too old for the query."""
     query = QUERIES.get(gateway_of(payment.provider))
-    return query is not None and (query.within is None or now - payment.created_at < query.within)
+    return query is not None and query.knows(payment.created_at, now)
 
 
 def _told(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:

@@ -114,7 +114,7 @@ class _StatusPoller:
         if endpoint.exchange is None:
             return StatusFinding(payment, "off", endpoint.closed)
         within = endpoint.query.within
-        if within is not None and self.now() - payment.created_at > within:
+        if within is not None and not endpoint.query.knows(payment.created_at, self.now()):
             hours = within.total_seconds() / 3600
             return StatusFinding(
                 payment,

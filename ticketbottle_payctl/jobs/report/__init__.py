@@ -16,6 +16,7 @@ from ticketbottle_payctl.domain.payment import OVERDUE_AFTER
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Report, Section, Waiting
 from ticketbottle_payctl.jobs.report.timeline import parts_of, pause_of, points_of, timeline_of
+from ticketbottle_payctl.providers.queries import known_since
 from ticketbottle_payctl.store.db.engine import Limits, is_statement_timeout, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import dead, error_groups, stats
@@ -25,7 +26,7 @@ from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.received_in_window import received
 from ticketbottle_payctl.store.payments import open_orders
-from ticketbottle_payctl.store.payments.created_in_window import created
+from ticketbottle_payctl.store.payments.created_in_window import OverdueRules, created
 from ticketbottle_payctl.store.payments.open_orders import OpenOrders
 
 __all__ = ["STATEMENT_LIMIT", "collect_report"]
@@ -110,7 +111,8 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     money = read(Section.MONEY_ORDERS, lambda c: open_money(c, since, until, now))
     seen = read(Section.FLOW, lambda c: flow(c, parts, max_retries, most_events))
     callbacks = read(Section.CALLBACKS, lambda c: received(c, since, until, parts.step_s))
-    payments = read(Section.PAYMENTS, lambda c: created(c, since, until, OVERDUE_AFTER, explained_by))
+    rules = OverdueRules(OVERDUE_AFTER, explained_by, known_since(now))
+    payments = read(Section.PAYMENTS, lambda c: created(c, since, until, rules))
     failed = Selector(failed=True)
 
     def dead_events(connection: Connection) -> tuple[int, list[ErrorGroup]]:

@@ -188,6 +188,14 @@ class Report:
         return self.payments.silent if self.payments else 0
 
     @property
+    def overdue_in_portal(self) -> int:
+        """The number of overdue payments that are too old for their gateway's status query.
+
+        Only the gateway's portal shows whether they are paid.
+        """
+        return self.payments.forgotten if self.payments else 0
+
+    @property
     def dead_do_no_harm(self) -> bool:
         """Whether all dead events are superseded and block no other event."""
         groups = self.dead_groups or ()

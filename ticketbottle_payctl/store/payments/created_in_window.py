@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db.gateway_names import GATEWAY
 from ticketbottle_payctl.store.db.owner_time import NOW, stored
 from ticketbottle_payctl.store.payctl.runs import CLOSED
+from ticketbottle_payctl.store.payments.overdue import forgotten, known
 
 
 class CreatedPayments(NamedTuple):
@@ -21,12 +22,21 @@ class CreatedPayments(NamedTuple):
 
     ``overdue`` counts the payments that have been PENDING for too long. ``silent`` counts the overdue payments that no
     callback in the window explains and no person has closed. Only the gateways can tell whether these payments are
-    paid.
+    paid. ``forgotten`` counts the silent payments that are too old for their gateway's status query. Only the gateway's
+    portal shows them.
     """
 
     by_status: Mapping[str, int]
     overdue: int
     silent: int
+    forgotten: int = 0
+
+
+class SilentPayments(NamedTuple):
+    """The number of silent payments, and how many of them are too old for their gateway's status query."""
+
+    number: int
+    forgotten: int
 
 
 # A callback with one of the reasons explains a payment: its order counts as an order without a ticket, or a person must
@@ -38,13 +48,15 @@ _LATE = f"""
         SELECT payment_id, reference, order_ref, provider FROM payctl.webhook_receipts
         WHERE received_at >= %(from)s AND received_at < %(to)s AND reason = ANY(%(reasons)s)
     ), late AS MATERIALIZED (
-        SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, {GATEWAY} AS gateway FROM payments
+        SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, {GATEWAY} AS gateway,
+            "createdAt" AS created_at
+        FROM payments
         WHERE status = 'PENDING' AND "createdAt" >= %(since)s AND "createdAt" < %(until)s
             AND "createdAt" <= {NOW} - %(overdue_after)s
     )
 """  # noqa: S608 - only constants are put in
 _SILENT = f"""
-    FROM late AS p
+    SELECT {forgotten("p.gateway", "p.created_at")} AS forgotten FROM late AS p
     WHERE (id, gateway) NOT IN (SELECT payment_id, provider FROM told WHERE payment_id IS NOT NULL)
         AND (reference, gateway) NOT IN (SELECT reference, provider FROM told WHERE reference <> '')
         AND (code, gateway) NOT IN (SELECT order_ref, provider FROM told WHERE payment_id IS NULL)
@@ -54,40 +66,46 @@ _SILENT = f"""
             WHERE i.item_id = p.id AND i.outcome = '{CLOSED}' AND r.provider = p.gateway)
 """  # noqa: S608 - only constants are put in
 _CREATED = f"""
-    WITH {_LATE}
+    WITH {_LATE}, silent AS MATERIALIZED ({_SILENT})
     SELECT status::text, count(*), count(*) FILTER (WHERE "createdAt" <= {NOW} - %(overdue_after)s),
-        (SELECT count(*) {_SILENT})
+        (SELECT count(*) FROM silent), (SELECT count(*) FROM silent WHERE forgotten)
     FROM payments WHERE "createdAt" >= %(since)s AND "createdAt" < %(until)s GROUP BY 1
 """  # noqa: S608 - only constants are put in
-_COUNT_SILENT = f"WITH {_LATE} SELECT count(*) FROM (SELECT {_SILENT} LIMIT %(most)s) AS found"  # noqa: S608
+_COUNT_SILENT = f"""
+    WITH {_LATE}
+    SELECT count(*), count(*) FILTER (WHERE forgotten) FROM ({_SILENT} LIMIT %(most)s) AS found
+"""  # noqa: S608 - only constants are put in
 
 
-def created(
-    connection: Connection, since: datetime, until: datetime, overdue_after: timedelta, reasons: Sequence[str]
-) -> CreatedPayments:
-    """Count the payments that were created in a window.
+class OverdueRules(NamedTuple):
+    """The rules for overdue payments.
 
-    A callback explains its payment if its reason is in ``reasons``.
+    A payment is overdue if it has been PENDING for longer than ``after``. A callback explains its payment if its reason
+    is in ``reasons``. ``known_since`` has the creation time of the oldest payment that a gateway still answers queries
+    about.
     """
-    rows = connection.exec_driver_sql(_CREATED, _values(since, until, overdue_after, reasons)).all()
-    overdue = sum(late for status, _, late, _ in rows if status == "PENDING")
-    return CreatedPayments({row[0]: row[1] for row in rows}, overdue, rows[0][3] if rows else 0)
+
+    after: timedelta
+    reasons: Sequence[str]
+    known_since: Mapping[str, datetime]
 
 
-def silent(  # noqa: PLR0913 - the arguments of created, and the limit
-    connection: Connection,
-    since: datetime,
-    until: datetime,
-    overdue_after: timedelta,
-    reasons: Sequence[str],
-    *,
-    most: int,
-) -> int:
+def created(connection: Connection, since: datetime, until: datetime, rules: OverdueRules) -> CreatedPayments:
+    """Count the payments that were created in a window."""
+    rows = connection.exec_driver_sql(_CREATED, _values(since, until, rules)).all()
+    overdue = sum(row[2] for row in rows if row[0] == "PENDING")
+    found = SilentPayments(*rows[0][3:]) if rows else SilentPayments(0, 0)
+    return CreatedPayments({row[0]: row[1] for row in rows}, overdue, *found)
+
+
+def silent(
+    connection: Connection, since: datetime, until: datetime, rules: OverdueRules, *, most: int
+) -> SilentPayments:
     """Count the silent payments as :func:`created` does. Stop at ``most``."""
-    values = _values(since, until, overdue_after, reasons) | {"most": most}
-    return int(connection.exec_driver_sql(_COUNT_SILENT, values).scalar_one())
+    values = _values(since, until, rules) | {"most": most}
+    return SilentPayments(*connection.exec_driver_sql(_COUNT_SILENT, values).one())
 
 
-def _values(since: datetime, until: datetime, overdue_after: timedelta, reasons: Sequence[str]) -> dict[str, object]:
+def _values(since: datetime, until: datetime, rules: OverdueRules) -> dict[str, object]:
     window = {"since": stored(since), "until": stored(until), "from": since, "to": until}
-    return {**window, "overdue_after": overdue_after, "reasons": list(reasons)}
+    return {**window, "overdue_after": rules.after, "reasons": list(rules.reasons), **known(rules.known_since)}

@@ -31,8 +31,22 @@ class Unsettled:
     created_at: datetime
 
 
-_FORGOTTEN = f"""EXISTS (SELECT FROM unnest(%(gateways)s::text[], %(since)s::timestamp[]) AS known (gateway, since)
-    WHERE known.gateway = {GATEWAY} AND "createdAt" < known.since)"""
+def forgotten(gateway: str = GATEWAY, created_at: str = '"createdAt"') -> str:
+    """Return the SQL condition that a payment's gateway no longer has a record of the payment.
+
+    The arguments are SQL expressions. The statement needs the parameters that ``known`` returns.
+    """
+    return f"""EXISTS (
+        SELECT FROM unnest(%(gateways)s::text[], %(known_since)s::timestamp[]) AS known (gateway, since)
+        WHERE known.gateway = {gateway} AND {created_at} < known.since)"""
+
+
+def known(since: Mapping[str, datetime]) -> dict[str, object]:
+    """Return the parameters for ``forgotten``: the creation time of the oldest payment that each gateway knows."""
+    return {"gateways": list(since), "known_since": [stored(at) for at in since.values()]}
+
+
+_FORGOTTEN = forgotten()
 _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
     AND (%(gateway)s::text IS NULL OR {GATEWAY} = %(gateway)s)"""
 
@@ -73,8 +87,7 @@ def _parameters(wanted: Overdue) -> dict[str, object]:
     return {
         "before": stored(wanted.before),
         "gateway": wanted.gateway,
-        "gateways": list(wanted.known_since),
-        "since": [stored(at) for at in wanted.known_since.values()],
+        **known(wanted.known_since),
     }
 
 

@@ -39,6 +39,42 @@ def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, in
     assert said in re.search("<h1>(.*?)</h1>", page.read_text("utf-8")).group(1)
 
 
+ASK = "ask the gateway with payctl reconcile payments"
+PORTAL = "look in the gateway's portal"
+
+
+@pytest.mark.parametrize(
+    ("hours", "verdict", "told", "asks"),
+    [
+        ((49,), f"1 payment is overdue and may have been paid: {PORTAL}, because it is too old for its status query.",
+         f"It is too old for the gateway's status query: {PORTAL}.", False),
+        ((49, 72), f"{PORTAL}, because they are too old for its status query.",
+         f"They are too old for the gateway's status query: {PORTAL}.", False),
+        ((1, 2, 49), f"{ASK}, or {PORTAL} for the 1 that is too old for its status query.",
+         f"1 of them is too old for the gateway's status query: {PORTAL}.", True),
+        ((1, 49, 72), f"{ASK}, or {PORTAL} for the 2 that are too old for its status query.",
+         f"2 of them are too old for the gateway's status query: {PORTAL}.", True),
+    ],
+    ids=["one too old", "all too old", "one of three", "two of three"],
+)  # fmt: skip
+def test_the_report_refers_to_the_portal_for_payments_that_the_gateway_no_longer_answers_about(
+    hours, verdict, told, asks, engine, ask, invoke, terminal, database_url
+):
+    """ZaloPay answers queries for 48 hours. For older payments, the report names ZaloPay's portal, not a command."""
+    with engine.begin() as connection:
+        for age in hours:
+            insert_payment(connection, provider="ZALOPAY", age=timedelta(hours=age))
+    assert ask("report", "--since", "4d")["result"]["verdict"].endswith(verdict)
+    text = invoke("report", "--since", "4d", DATABASE_URL=database_url).stdout
+    opened = text[text.index("## Open now") : text.index("## What happened")]
+    assert (told in opened, "payctl reconcile payments -n" in opened) == (True, asks)
+    with terminal("report", "--since", "4d", lines=400, DATABASE_URL=database_url, TZ="UTC") as it:
+        it.finish()
+        shown = it.text()
+    section = " ".join(shown[shown.index("\nAsk the gateways") : shown.index("\nfigure ")].split())
+    assert (told.rstrip(".") in section, "payctl reconcile payments -n" in section) == (True, asks)
+
+
 def test_the_first_line_leaves_out_payments_that_a_callback_explains(story, ask):
     """The report's first line leaves out overdue payments that a callback explains or that a person has closed.
 

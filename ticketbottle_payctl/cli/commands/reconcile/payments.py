@@ -27,7 +27,7 @@ from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
 from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Candidates, find_named, find_overdue, settle_findings
 from ticketbottle_payctl.jobs.reconcile.status_poller import AskOptions, StatusFinding, ask_gateways
-from ticketbottle_payctl.providers.queries import QUERIES
+from ticketbottle_payctl.providers.queries import known_since
 from ticketbottle_payctl.store.payments.overdue import Overdue
 
 _LIMIT = 500
@@ -108,8 +108,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
 
 
 def _overdue(now: datetime, older: timedelta, provider: str | None) -> Overdue:
-    known_since = {name: now - query.within for name, query in QUERIES.items() if query.within is not None}
-    return Overdue(now - older, known_since, provider)
+    return Overdue(now - older, known_since(now), provider)
 
 
 def _named(session: Session, names: list[str]) -> Candidates:

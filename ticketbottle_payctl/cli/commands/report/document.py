@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure
 from ticketbottle_payctl.cli.commands.report.sentence import (
     act_sentence,
+    can_ask_gateways,
     dead_words,
     gap_sentence,
     look,
@@ -18,6 +19,7 @@ from ticketbottle_payctl.cli.commands.report.sentence import (
     order_sentence,
     overdue_sentence,
     run_sentence,
+    too_old_sentence,
     verdict,
 )
 from ticketbottle_payctl.cli.output.run_title import run_title
@@ -135,7 +137,9 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
         lines.append("")
     overdue = overdue_sentence(report)
     if overdue:
-        lines += [f"{overdue}: {pasted(commands.ask_gateways())}", ""]
+        asking = f": {pasted(commands.ask_gateways())}" if can_ask_gateways(report) else "."
+        too_old = too_old_sentence(report)
+        lines += [f"{overdue}{asking}", "", *([f"{too_old}.", ""] if too_old else ())]
     if lines[2:] == []:
         lines += ["Nothing is open.", ""]
     return "\n".join(lines)

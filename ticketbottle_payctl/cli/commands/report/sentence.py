@@ -66,9 +66,7 @@ def verdict(report: Report) -> str:
         parts.append(f"{count(number, 'paid order')} {'has' if number == 1 else 'have'} no event.")
     if report.overdue:
         are = "payment is" if report.overdue == 1 else "payments are"
-        parts.append(
-            f"{report.overdue:,} {are} overdue and may have been paid: ask the gateway with payctl reconcile payments."
-        )
+        parts.append(f"{report.overdue:,} {are} overdue and may have been paid: {_how_to_find_out(report)}.")
     if report.for_a_person:
         has = "has" if report.for_a_person == 1 else "have"
         parts.append(f"{count(report.for_a_person, 'order')} {has} a payment that needs manual review.")
@@ -94,6 +92,20 @@ def overdue_sentence(report: Report) -> str | None:
         return None
     are = "is" if number == 1 else "are"
     return f"{count(number, 'payment')} created in the window {are} PENDING for over 20 minutes, and may have been paid"
+
+
+def too_old_sentence(report: Report) -> str | None:
+    """Return a sentence about the overdue payments that no gateway answers a query about, or None if there are none."""
+    number = report.overdue_in_portal
+    if not number:
+        return None
+    which = f"{number:,} of them {_be(report)}" if can_ask_gateways(report) else "It is" if number == 1 else "They are"
+    return f"{which} too old for the gateway's status query: look in the gateway's portal"
+
+
+def can_ask_gateways(report: Report) -> bool:
+    """Return whether a gateway still answers a status query about an overdue payment."""
+    return report.overdue > report.overdue_in_portal
 
 
 def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
@@ -181,6 +193,19 @@ def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:
             return f"Only the oldest of {what} were counted; there may be more. Try a shorter window."
         case GapReason.TOO_MANY_RUNS | GapReason.TOO_MANY_GROUPS:
             return f"There are too many {what.removeprefix('the ')} to list. The list leaves out the last ones."
+
+
+def _how_to_find_out(report: Report) -> str:
+    portal, ask = "look in the gateway's portal", "ask the gateway with payctl reconcile payments"
+    if not report.overdue_in_portal:
+        return ask
+    if not can_ask_gateways(report):
+        return f"{portal}, because {'it is' if report.overdue == 1 else 'they are'} too old for its status query"
+    return f"{ask}, or {portal} for the {report.overdue_in_portal:,} that {_be(report)} too old for its status query"
+
+
+def _be(report: Report) -> str:
+    return "is" if report.overdue_in_portal == 1 else "are"
 
 
 def _customers(report: Report) -> str:

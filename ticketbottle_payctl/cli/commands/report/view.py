@@ -10,12 +10,14 @@ from ticketbottle_payctl.cli.commands.report.document import Place, plain
 from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure
 from ticketbottle_payctl.cli.commands.report.sentence import (
     act_sentence,
+    can_ask_gateways,
     dead_words,
     gap_sentence,
     look,
     moment_sentence,
     overdue_sentence,
     run_sentence,
+    too_old_sentence,
     verdict,
     why_open,
 )
@@ -107,7 +109,11 @@ def _overdue(report: Report, commands: Commands) -> Iterator[Block]:
     if said:
         yield from _heading("Ask the gateways")
         yield line(f"  {said}")
-        yield _command(commands.ask_gateways(), 4)
+        if can_ask_gateways(report):
+            yield _command(commands.ask_gateways(), 4)
+        too_old = too_old_sentence(report)
+        if too_old:
+            yield line(f"  {too_old}")
 
 
 def _orders(orders: Sequence[OpenOrder], commands: Commands, zone: tzinfo) -> Iterator[Block]:
