@@ -14,7 +14,15 @@ from ticketbottle_payctl.domain.causes.model import (
     Reason,
     Waiting,
 )
-from ticketbottle_payctl.domain.causes.words import LOOK_AT_KAFKA, PUBLISH, START_OR_PUBLISH, overdue, total, waited
+from ticketbottle_payctl.domain.causes.words import (
+    LOOK_AT_KAFKA,
+    PUBLISH,
+    START_AND_PUBLISH,
+    overdue,
+    start_or_publish,
+    total,
+    waited,
+)
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count, duration
 
@@ -50,10 +58,10 @@ def of_publishers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause
 
 def _without_publisher(brokers: Brokers | None) -> tuple[str, Command | None]:
     if brokers is None:
-        return START_OR_PUBLISH, PUBLISH
+        return start_or_publish(), PUBLISH
     if brokers.unavailable:
         return "start the publisher again after the brokers are available", None
-    return "start the publisher again; until then, publish by hand", PUBLISH
+    return START_AND_PUBLISH, PUBLISH
 
 
 def _not_seen(evidence: Evidence) -> str:

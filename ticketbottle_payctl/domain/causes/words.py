@@ -56,11 +56,17 @@ def show(name: str) -> Command:
 PUBLISH = Command(("publish-outbox",), changes=True)
 """The command with which the operator can publish the pending events."""
 
-START_OR_PUBLISH = "start the publisher again; until then, publish by hand (if that exits with 4, run payctl doctor)"
-"""The advice to give before :data:`PUBLISH` if the brokers were not checked.
+START_AND_PUBLISH = "start the publisher again; until then, publish by hand"
+"""The advice to give before :data:`PUBLISH` if the brokers are available."""
 
-An unavailable broker might be why no publisher runs.
-"""
+
+def start_or_publish(otherwise: str = "run payctl doctor") -> str:
+    """Return the advice to give before :data:`PUBLISH` if the brokers were not checked.
+
+    An unavailable broker might be why no publisher runs. ``otherwise`` says what to do then.
+    """
+    return f"{START_AND_PUBLISH} (if that exits with 4, {otherwise})"
+
 
 LOOK_AT_KAFKA = Command(("doctor",), options=("--only", "kafka"))
 """The command that checks the brokers."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, SEEN_WITHIN, Command
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, SEEN_WITHIN
+from ticketbottle_payctl.domain.causes.words import PUBLISH, start_or_publish
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
 from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.outbox import cdc
 
-_START = (
-    "start the publisher again; until then, publish by hand (if that exits with 4, see the check kafka)",
-    Command(("publish-outbox",), changes=True),
-)
+_START = (start_or_publish("see the check kafka"), PUBLISH)
 _GONE_AFTER = 600.0
 """The check warns if no publisher was seen for this number of seconds.
 

@@ -8,7 +8,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Block, bold
 from ticketbottle_payctl.cli.safety.cause_advice import advice_text, command_text, next_lines
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, WAITS_AFTER, Command
-from ticketbottle_payctl.domain.causes.words import PUBLISH, START_OR_PUBLISH
+from ticketbottle_payctl.domain.causes.words import PUBLISH, start_or_publish
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.stats import StatsReport
 
@@ -29,6 +29,6 @@ def next_step(report: StatsReport, session: Session) -> Iterator[Block]:
     if report.idle is not None:
         words = f"wait for the next run of the publisher; {_LIMIT}"
         if not report.idle.expected:
-            words, command = START_OR_PUBLISH, PUBLISH
+            words, command = start_or_publish(), PUBLISH
     advice, pasted = advice_text(session, words, command), command_text(session, command, "stats")
     yield from next_lines(" ", bold("next:"), advice, pasted)
