@@ -80,7 +80,7 @@ class StatusQuery:
 
     def knows(self, created_at: datetime, now: datetime) -> bool:
         """Return whether the gateway still answers queries about a payment that was created at ``created_at``."""
-        return self.within is None or now - created_at <= self.within
+        return self.within is None or now - created_at < self.within
 
 
 def post(url: str, fields: Mapping[str, object]) -> HttpRequest:

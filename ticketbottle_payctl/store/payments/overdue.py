@@ -38,7 +38,7 @@ def forgotten(gateway: str = GATEWAY, created_at: str = '"createdAt"') -> str:
     """
     return f"""EXISTS (
         SELECT FROM unnest(%(gateways)s::text[], %(known_since)s::timestamp[]) AS known (gateway, since)
-        WHERE known.gateway = {gateway} AND {created_at} < known.since)"""
+        WHERE known.gateway = {gateway} AND {created_at} <= known.since)"""
 
 
 def known(since: Mapping[str, datetime]) -> dict[str, object]:
