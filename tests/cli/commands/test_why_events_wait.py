@@ -295,6 +295,19 @@ def test_a_superseded_event_that_blocks_nothing_is_harmless(world, engine, given
         assert connection.exec_driver_sql("SELECT id FROM outbox").scalars().all() == [event]
 
 
+def test_a_harmless_dead_event_does_not_hide_that_no_publisher_is_active(world, engine, given, invoke):
+    """Next to a harmless dead event, `stats` says first that no publisher is active, and how to publish."""
+    given({**DEAD, "event_type": "PAYMENT_FAILED"})
+    with engine.begin() as connection:
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+    given({"age": HALF_A_MINUTE}, SEEN.format("1 h"))
+    shown = invoke("stats", **world).stdout
+    assert "no publisher is active" in shown.splitlines()[0]
+    steps = [shown.index(words) for words in ("payctl publish-outbox", "1 dead event is harmless", "payctl close")]
+    assert steps == sorted(steps)
+
+
 @pytest.mark.parametrize("command", ["stats", "doctor --only backlog"])
 def test_a_long_command_is_one_line_on_a_terminal(world, engine, given, answer, terminal, tmp_path, command):
     """On a terminal, a suggested command is never folded, so that users can copy it."""

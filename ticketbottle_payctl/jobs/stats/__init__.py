@@ -123,6 +123,11 @@ class StatsReport:
     idle: Idle | None = None
     by_debezium: bool = False
 
+    @property
+    def harmful(self) -> tuple[Cause, ...]:
+        """The causes because of which a customer might be waiting."""
+        return tuple(cause for cause in self.causes if not cause.is_harmless)
+
 
 def collect_stats(
     engine: Engine, *, max_retries: int, since: timedelta = WINDOW, by: By | None = None, explain: bool = False

@@ -17,13 +17,13 @@ _LIMIT = f"an event is overdue after {duration(OVERDUE_AFTER.total_seconds())}"
 
 
 def next_step(report: StatsReport, session: Session) -> Iterator[Block]:
-    """Yield the next command if an event has waited for more than ten seconds and the report has no cause.
+    """Yield the next command if an event has waited for more than ten seconds and the report has only harmless causes.
 
     Raises:
         ConfigError: the profile or its file is missing or cannot be read.
         DatabaseUnavailableError: a profile contains a server identifier, and the server cannot be reached.
     """
-    if report.causes or (report.oldest_pending_age_s or 0) <= WAITS_AFTER.total_seconds():
+    if report.harmful or (report.oldest_pending_age_s or 0) <= WAITS_AFTER.total_seconds():
         return
     words, command = f"{_LIMIT}; until then, watch that the backlog shrinks", _WATCH
     if report.idle is not None:

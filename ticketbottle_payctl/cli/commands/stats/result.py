@@ -110,9 +110,12 @@ def whole(report: StatsReport, session: Session) -> list[Block]:
 
 def _human(report: StatsReport, session: Session, *, mark: bool = True) -> Iterator[Block]:
     yield _headline(report, mark=mark)
-    for cause in report.causes:
+    for cause in report.harmful:
         yield from _cause(cause, session)
     yield from next_step(report, session)
+    for cause in report.causes:
+        if cause.is_harmless:
+            yield from _cause(cause, session)
     yield from _details(report)
 
 
@@ -142,7 +145,7 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
     parts: list[Part] = []
     if age is not None:
         parts.append(f"oldest pending event: {duration(age)}")
-        if report.idle is not None and not report.causes:  # a cause gives more detail
+        if report.idle is not None and not report.harmful:  # a cause gives more detail
             parts.append(warn("no publisher is active"))
     elif not report.dead:
         parts.append("nothing is pending")
