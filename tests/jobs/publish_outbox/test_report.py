@@ -50,7 +50,7 @@ def test_a_run_writes_one_line_to_the_log(outbox, caplog):
     """A publisher run writes one log line with the numbers from its report."""
     caplog.set_level(logging.INFO, logger="ticketbottle_payctl")
     outbox.insert(10, age=timedelta(seconds=60))
-    outbox.add("k", "NO_SUCH_TYPE")
+    dead = outbox.add("k", "NO_SUCH_TYPE")
     report = outbox.publish()
     (record,) = [record for record in caplog.records if record.getMessage() == "publish_outbox_ended"]
     assert record.payctl_fields == {
@@ -66,6 +66,8 @@ def test_a_run_writes_one_line_to_the_log(outbox, caplog):
         "locked_by": [],
         "dead_in_outbox": 1,
         "dead_failures_in_outbox": 0,
+        "dead_closed_in_outbox": 0,
+        "unsent_successes": {"events": 1, "oldest": [{"id": dead, "order_code": "TB-1"}]},
     }
 
 

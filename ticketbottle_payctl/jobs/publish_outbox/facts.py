@@ -92,6 +92,21 @@ class LagFacts(TypedDict):
     p99: float
 
 
+class UnsentEventFacts(TypedDict):
+    """A dead event that a paying customer might be waiting for."""
+
+    id: str
+    order_code: str | None
+
+
+class UnsentFacts(TypedDict):
+    """The dead events that a paying customer might be waiting for, except those in blocked_by."""
+
+    events: Count
+    oldest: Sequence[UnsentEventFacts]
+    """At most three of these events, oldest first."""
+
+
 class PublishFacts(TypedDict):
     """The result of a run, and the reason why it ended."""
 
@@ -114,6 +129,10 @@ class PublishFacts(TypedDict):
     """All dead events in the outbox at the end of the run; null if the database could not be read."""
     dead_failures_in_outbox: NotRequired[Count | None]
     """Dead events that report a failed or cancelled payment. No paying customer is waiting for these events."""
+    dead_closed_in_outbox: NotRequired[Count | None]
+    """The dead events among these that a person has closed."""
+    unsent_successes: NotRequired[UnsentFacts | None]
+    """Dead events that a paying customer might be waiting for; null if the database could not be read."""
 
 
 class DeadItem(TypedDict):

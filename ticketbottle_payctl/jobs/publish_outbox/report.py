@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ticketbottle_payctl.errors import PayctlError
-from ticketbottle_payctl.jobs.publish_outbox.facts import LagFacts, PublishedEvents, PublishFacts, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox.facts import (
+    LagFacts,
+    PublishedEvents,
+    PublishFacts,
+    StoppedBecause,
+    UnsentFacts,
+)
 from ticketbottle_payctl.jobs.publish_outbox.obstacles import Obstacles
 from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded
 
@@ -171,6 +177,8 @@ class PublishReport:
             "locked_by": [each.facts for each in self.obstacles.locked],
             "dead_in_outbox": self.obstacles.dead if self.obstacles.known else None,
             "dead_failures_in_outbox": self.obstacles.dead_failures if self.obstacles.known else None,
+            "dead_closed_in_outbox": self.obstacles.dead_closed if self.obstacles.known else None,
+            "unsent_successes": _unsent(self.obstacles) if self.obstacles.known else None,
         }
 
     @property
@@ -179,3 +187,8 @@ class PublishReport:
         if not self.obstacles.known:
             return bool(self.counts.retried or self.counts.dead or self.counts.held or self.counts.stopped_types)
         return bool(self.counts.dead or self.obstacles.held or self.obstacles.failed)
+
+
+def _unsent(obstacles: Obstacles) -> UnsentFacts:
+    found = obstacles.unsent
+    return {"events": found.events, "oldest": [{"id": each.id, "order_code": each.order_code} for each in found.oldest]}

@@ -220,6 +220,9 @@ def test_publish_outbox_names_the_dead_events_of_paying_customers(invoke, places
     text = invoke("publish-outbox", **places).stdout
     named = f"TB-DEAD ({dead[:8]}), {unnamed[0]}, {unnamed[1]} and 1 more are dead, and paying customers wait for them"
     assert named in text
+    result = json.loads(invoke("publish-outbox", "-o", "json", **places).stdout)["result"]
+    oldest = [{"id": dead, "order_code": "TB-DEAD"}, *({"id": each, "order_code": None} for each in unnamed[:2])]
+    assert (result["unsent_successes"], result["dead_closed_in_outbox"]) == ({"events": 4, "oldest": oldest}, 0)
 
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_FAILED", "PAYMENT_COMPLETED"])
