@@ -12,6 +12,7 @@ from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outb
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.outbox import shard_lock
 from ticketbottle_payctl.store.outbox.debezium_names import ROLE, SLOT, UNROUTABLE
+from ticketbottle_payctl.store.outbox.shard_lock import Entry
 
 
 def states(scene):
@@ -58,6 +59,19 @@ def test_a_refused_event_stops_the_cut_over(scene):
     assert isinstance(report.failure, GuardError)
     assert "MSG_SIZE_TOO_LARGE" in report.failure.message
     assert (states(scene), scene.slots()) == ({"pending": 1, "published": 5}, [])
+
+
+@pytest.mark.parametrize(("too_large", "failed"), [(0, 0), (1, 1)], ids=["handed over", "an event refused"])
+def test_a_publisher_on_standby_rescans_at_once_after_a_cut_over(scene, too_large, failed):
+    """At its end, a cut-over is marked as ended on each shard, so a returning publisher does not stay on standby."""
+    insert(scene, 1)
+    insert(scene, too_large, payload_bytes=2_000_000)
+    assert scene.cut_over(shards=2).failed == failed
+    owners = scene.query("SELECT owner FROM payctl.publishers")
+    assert [shard_lock.name_of(owner) for owner in owners] == [("payctl cdc cut-over", True)] * 2
+    with scene.engine.begin() as connection:
+        entries = [shard_lock.enter(connection, shard, 2, 0, "host:1:a", lambda: True) for shard in (0, 1)]
+    assert entries == [Entry.TAKEN_OVER] * 2
 
 
 @contextmanager

@@ -9,10 +9,12 @@ other transactions are open when payctl creates the slot.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypedDict
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine
 
@@ -43,7 +45,7 @@ SEND_WITHIN = 35.0
 """The time limit, in seconds, for sending a wave of events. It is longer than the limit for one message, 30 seconds."""
 
 MOST_PENDING = 10_000
-_OWNER = "payctl cdc cut-over"
+_NAME = "payctl cdc cut-over"
 
 
 class CutOverCounts(TypedDict):
@@ -108,10 +110,10 @@ def cdc_cut_over(  # noqa: PLR0913 - one argument per option
         ConfigError: the publication, a topic or a privilege is missing, or ``wal_level`` is not logical.
         BrokerUnavailableError, DatabaseUnavailableError: nothing was handed over.
     """
-    if not dry_run:
-        _enter(engine, shards)
-    with transaction(engine, LIMITS, commit=not dry_run) as connection:
-        _keep_publishers_out(connection, shards, entered=not dry_run)
+    owner = f"{_NAME}:{uuid4()}"
+    entered = nullcontext() if dry_run else _entered(engine, shards, owner)
+    with entered, transaction(engine, LIMITS, commit=not dry_run) as connection:
+        _keep_publishers_out(connection, shards, owner, entered=not dry_run)
         pending = _check(connection, max_retries)
         sender = Sender(producer)
         _check_topics(sender)
@@ -133,26 +135,33 @@ def cdc_cut_over(  # noqa: PLR0913 - one argument per option
     return replace(report, run_id=record.id, unrecorded=record.unrecorded)
 
 
-def _enter(engine: Engine, shards: int) -> None:
-    """Register ``payctl cdc cut-over`` as the publisher of every shard.
+@contextmanager
+def _entered(engine: Engine, shards: int, owner: str) -> Iterator[None]:
+    """Register this cut-over as the publisher of every shard, and record at the end that it has ended.
 
-    A returning publisher must then rescan its shard, and the rescan finds the slot.
+    A returning publisher must then rescan its shard, and the rescan finds the slot. If the end could not be recorded,
+    a publisher on standby would wait up to 30 seconds until it rescans.
     """
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
-            if shard_lock.enter(connection, shard, shards, 0, _OWNER) is Entry.REFUSED:
+            if shard_lock.enter(connection, shard, shards, 0, owner) is Entry.REFUSED:
                 raise _locked()
+    try:
+        yield
+    finally:
+        with suppress(PayctlError), transaction(engine, LIMITS) as connection:
+            shard_lock.sign_off(connection, owner)
 
 
-def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) -> None:
+def _keep_publishers_out(connection: Connection, shards: int, owner: str, *, entered: bool) -> None:
     """Lock every shard without writing, so that no publisher can start.
 
     PostgreSQL creates a slot only after every open transaction with writes has ended. Therefore this transaction must
-    not write before the slot exists, or it would wait for itself. A dry run creates no slot and has not called
-    ``_enter``, so it can write in this transaction. These writes are rolled back.
+    not write before the slot exists, or it would wait for itself. A dry run creates no slot and is not
+    ``entered``, so it can write in this transaction. These writes are rolled back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
-    if any(shard_lock.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
+    if any(shard_lock.enter(connection, shard, shards, 0, owner) not in allowed for shard in range(shards)):
         raise _locked()
 
 
