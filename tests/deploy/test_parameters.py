@@ -152,6 +152,13 @@ def test_every_pattern_has_a_description(template):
     )
 
 
+def test_the_publisher_s_reserved_concurrency_says_which_value_is_refused(template):
+    """The template refuses the value 1, and the parameter's description says so."""
+    (assertion,) = template["Rules"]["TicksOverlap"]["Assertions"]
+    assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedProcessor"}, 1]}]}
+    assert "1 is not allowed" in template["Parameters"]["ReservedProcessor"]["Description"]
+
+
 def test_a_private_authority_reaches_the_kafka_client(functions):
     """KafkaCaFile becomes the KAFKA_CA_FILE variable of the publisher's function.
 
