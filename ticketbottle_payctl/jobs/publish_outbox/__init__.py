@@ -18,7 +18,8 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.domain.event import START
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason, StoppedBecause
-from ticketbottle_payctl.jobs.publish_outbox.obstacles import Blocker, LockedShard, Obstacles, look
+from ticketbottle_payctl.jobs.publish_outbox.find_obstacles import look
+from ticketbottle_payctl.jobs.publish_outbox.obstacles import Blocker, LockedShard, Obstacles
 from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, LagPercentiles, PublishCounts, PublishReport

@@ -1,33 +1,20 @@
-"""Find out why events are waiting now: blocking events, locked shards, and unavailable services."""
+"""Define the reasons why events are waiting: blocking events, locked shards, and unavailable services."""
 
 from __future__ import annotations
 
-import heapq
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
 from ticketbottle_payctl.errors import BrokerUnavailableError, PayctlError
-from ticketbottle_payctl.formats import duration
-from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockerFacts, BlockReason, LockFacts
-from ticketbottle_payctl.store.outbox import dead as dead_events
-from ticketbottle_payctl.store.outbox import held as held_events
-from ticketbottle_payctl.store.outbox import shard_lock
-from ticketbottle_payctl.store.outbox.held import Barrier, BlockingEvent, Held
-from ticketbottle_payctl.store.outbox.oldest_pending import oldest_pending
-from ticketbottle_payctl.store.outbox.shard_lock import Holder
-from ticketbottle_payctl.store.outbox.unsent_successes import NONE_UNSENT, UnsentSuccesses, unsent_successes
+from ticketbottle_payctl.store.outbox.unsent_successes import NONE_UNSENT, UnsentSuccesses
 
 _VARIES = re.compile(r"\([^()]*\)|[0-9]+")
-_MOST_BARRIERS = 100_000
-_MOST_NAMED = 20
+MOST_NAMED = 20
+"""The maximum number of reasons in ``Obstacles.blockers``."""
 _RETRIES = frozenset({BlockReason.RETRY_LATER, BlockReason.FAILED})
-_WAITS_ITSELF = frozenset({BlockReason.RETRY_LATER, BlockReason.ROW_LOCKED})
 
 
 class Blocker(NamedTuple):
@@ -148,7 +135,7 @@ class Obstacles:
     def _blocked_by(self, blocker: Blocker) -> tuple[str, str | None]:
         if blocker.reason in _RETRIES:
             return "retry", None
-        return blocker.reason, (blocker.event_id or blocker.event_type) if self.causes <= _MOST_NAMED else None
+        return blocker.reason, (blocker.event_id or blocker.event_type) if self.causes <= MOST_NAMED else None
 
 
 def _kind(error: PayctlError) -> tuple[str, str]:
@@ -156,99 +143,3 @@ def _kind(error: PayctlError) -> tuple[str, str]:
     if isinstance(error, BrokerUnavailableError):
         return error.code, ""
     return error.code, _VARIES.sub("", error.message)
-
-
-def look(
-    connection: Connection,
-    backlogs: Sequence[Backlog],
-    now: float,
-    stopped: Mapping[str, str],
-    locked: Iterable[int] = (),
-) -> Obstacles:
-    """Return the reasons why events are waiting at ``now``, which is in monotonic seconds.
-
-    ``backlogs`` are the run's memory of its shards. ``stopped`` contains the event types whose topic cannot be written
-    to. ``locked`` are the numbers of the shards that other publishers hold.
-    """
-    options = backlogs[0].options
-    blocks = list(islice((block for backlog in backlogs for block in backlog.blocks()), _MOST_BARRIERS))
-    # A topic counts as one reason, no matter how many events are waiting for it.
-    blocks = [block for block in blocks if block.cause and block.cause.why is not BlockReason.TOPIC]
-    barriers = [
-        Barrier(block.key, block.position, bool(block.cause and block.cause.why in _WAITS_ITSELF)) for block in blocks
-    ]
-    groups = held_events.held(connection, barriers, list(stopped), options.types, options.max_retries)
-    found = [_blocker(blocks, group, now, stopped) for group in groups]
-    with_events = {group.barrier for group in groups}
-    failed = [number for number, block in enumerate(blocks) if block.cause and block.cause.why is BlockReason.FAILED]
-    found += [_of_block(blocks[number], 0, now) for number in failed if number not in with_events]
-    named = heapq.nlargest(_MOST_NAMED, found, key=lambda each: (each.events, each.event_id or ""))
-    dead = dead_events.count(connection, options.max_retries)
-    may_wait = dead.events > dead.failures
-    blocking = [each.event_id for each in named if each.event_id]
-    known = held_events.blocking_events(connection, blocking)
-    return Obstacles(
-        locked=[_locked(connection, shard, options.shards) for shard in locked],
-        stopped=dict(stopped),
-        blockers=[_explained(each, known) for each in named],
-        held=sum(group.events for group in groups),
-        failed=len(failed),
-        causes=len(found),
-        dead=dead.events,
-        dead_failures=dead.failures,
-        dead_closed=dead.closed,
-        unsent=unsent_successes(connection, options.max_retries, blocking) if may_wait else NONE_UNSENT,
-        oldest_pending_age_s=oldest_pending(connection, options.max_retries),
-    )
-
-
-def _blocker(blocks: Sequence[Block], group: Held, now: float, stopped: Mapping[str, str]) -> Blocker:
-    if group.barrier is not None:
-        return _of_block(blocks[group.barrier], group.events, now)
-    return Blocker(BlockReason.TOPIC, group.events, None, group.event_type, stopped.get(group.event_type or ""))
-
-
-def _of_block(block: Block, events: int, now: float) -> Blocker:
-    assert block.cause is not None  # noqa: S101 - for the type checker
-    retry_in = None if block.due is None else round(max(0.0, block.due - now), 1)
-    return Blocker(block.cause.why, events, block.position[1], None, block.cause.detail, retry_in)
-
-
-def _explained(blocker: Blocker, known: Mapping[str, BlockingEvent]) -> Blocker:
-    """Return the blocker. Add the type, order code and error of its event from the database."""
-    event = known.get(blocker.event_id or "")
-    if event is None:
-        return blocker
-    detail = blocker.detail or event.last_error
-    if blocker.reason is BlockReason.ROW_LOCKED:
-        detail = _session(event)
-    return blocker._replace(event_type=event.event_type, detail=detail, order_code=event.order_code)
-
-
-def _session(event: BlockingEvent) -> str | None:
-    if event.locked_by is None:
-        return None
-    about = [event.application, event.session_state, f"for {duration(event.locked_s)}" if event.locked_s else None]
-    return f"session {event.locked_by} ({', '.join(each for each in about if each)})"
-
-
-def _locked(connection: Connection, shard: int, shards: int) -> LockedShard:
-    holders = shard_lock.holders(connection, shard, shards)
-    if not holders:
-        return LockedShard(shard, shards, "another publisher", "")
-    return LockedShard(shard, shards, _holder(holders[0], shards), holders[0].owner or str(holders[0].pid))
-
-
-def _holder(holder: Holder, shards: int) -> str:
-    """Describe a shard's holder: its database session, and the publisher that last took over the shard."""
-    said = []
-    if holder.pid is not None:
-        about = [holder.application, holder.address and f"from {holder.address}"]
-        whose = " ".join(each for each in about if each)
-        said.append(f"database session {holder.pid}" + (f" ({whose})" if whose else ""))
-    if holder.owner:
-        host, _, process = holder.owner.rpartition(":")[0].rpartition(":")
-        said.append(f"last taken over by process {process} on {host}")
-    if holder.shards != shards:
-        said.append(f"PAYCTL_SHARDS is {holder.shards} there and {shards} here")
-    return ", ".join(said) or "another publisher"

@@ -34,7 +34,8 @@ from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog
 from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome
 from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
 from ticketbottle_payctl.jobs.publish_outbox.facts import StoppedBecause
-from ticketbottle_payctl.jobs.publish_outbox.obstacles import Obstacles, look
+from ticketbottle_payctl.jobs.publish_outbox.find_obstacles import look
+from ticketbottle_payctl.jobs.publish_outbox.obstacles import Obstacles
 from ticketbottle_payctl.jobs.publish_outbox.options import PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import PublishCounts, PublishReport
