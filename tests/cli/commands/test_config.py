@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ticketbottle_payctl.cli.commands.config.names import DEFAULTED
-from ticketbottle_payctl.cli.profile.profiles import config_path, load
+from ticketbottle_payctl.cli.profile.config_file import config_path
+from ticketbottle_payctl.cli.profile.profiles import load
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.providers import GATEWAYS
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ticketbottle_payctl.cli.profile import same_address
-from ticketbottle_payctl.cli.profile.profiles import Profile, config_path, every, refuse_writable
+from ticketbottle_payctl.cli.profile.config_file import config_path, refuse_writable
+from ticketbottle_payctl.cli.profile.profiles import Profile, every
 from ticketbottle_payctl.settings.place import leads_to
 
 

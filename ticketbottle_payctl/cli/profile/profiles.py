@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,13 +25,11 @@ from typing import TypeGuard
 
 import typer
 
-from ticketbottle_payctl.cli.profile import same_address
+from ticketbottle_payctl.cli.profile.config_file import config_path, parse, refuse_writable, table_of
 from ticketbottle_payctl.errors import ConfigError, PayctlError
 from ticketbottle_payctl.settings.place import leads_to
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
-_LARGEST_FILE = 1_048_576
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +61,10 @@ class Profile:
     @property
     def misled(self) -> list[str]:
         """A warning for each address in the profile that the environment overrides with a different address."""
+        if not self.hidden:
+            return []
+        from ticketbottle_payctl.cli.profile import same_address  # noqa: PLC0415 - not for --help
+
         found = []
         for name, same, said in (
             ("DATABASE_URL", same_address.same_database, _database),
@@ -76,16 +76,6 @@ class Profile:
         return found
 
 
-def config_path(given: str | None, environ: Mapping[str, str]) -> Path:
-    """Return the configuration file's path. If no path was given, return ``$XDG_CONFIG_HOME/payctl/config.toml``."""
-    if given is not None:
-        return Path(given)
-    base = environ.get("XDG_CONFIG_HOME") or ""
-    # The XDG base directory specification says that a relative path must be ignored.
-    root = Path(base) if base.startswith("/") else Path(environ.get("HOME") or "~").expanduser() / ".config"
-    return root / "payctl" / "config.toml"
-
-
 def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Profile:
     """Return the environment with a profile's values added. If neither a profile nor a file was given, read no file.
 
@@ -95,50 +85,16 @@ def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Pro
     if name is None and given is None:
         return Profile(None, environ)
     path = config_path(given, environ)
-    known = _table(_parse(path).get("profiles", {}), "profiles", path)
+    known = table_of(parse(path).get("profiles", {}), "profiles", path)
     if name is None:
         return Profile(None, environ)
     if name not in known:
         message = f"profile {name} is not in {path}"
         raise ConfigError(message, hint=f"one of: {', '.join(known)}" if known else "add the profile to the file")
-    found = _profile(name, _table(known[name], f"profiles.{name}", path), path, environ)
+    found = _profile(name, table_of(known[name], f"profiles.{name}", path), path, environ)
     if found.guard.protected:
         refuse_writable(path, name)
     return found
-
-
-def refuse_writable(path: Path, name: str) -> None:
-    """Raise an error if any account except this one and root can change the file that contains the guard of ``name``.
-
-    Raises:
-        ConfigError: another account can write or replace the file, or the file cannot be inspected.
-    """
-    try:
-        real = path.resolve()
-        file, folder = real.stat(), real.parent.stat()
-    except (OSError, RuntimeError) as error:
-        from ticketbottle_payctl.cli.profile.unusable_file import unreadable  # noqa: PLC0415 - not for --help
-
-        raise unreadable(path, error) from error
-    trusted = {0, os.geteuid()}
-    if file.st_uid not in trusted:
-        why, fix = "it belongs to another user", f"sudo chown {os.geteuid()} {shlex.quote(str(real))}"
-    elif file.st_mode & _OTHERS_WRITE:
-        why, fix = "other users can write to it", f"chmod go-w {shlex.quote(str(real))}"
-    elif folder.st_uid not in trusted:
-        why, fix = (
-            "its directory belongs to another user",
-            "move it to a directory of your own, and pass its path with --config",
-        )
-    elif folder.st_mode & _OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX:
-        why, fix = (
-            "other users can replace it, because they can write to its directory",
-            f"chmod go-w {shlex.quote(str(real.parent))}",
-        )
-    else:
-        return
-    message = f"the configuration file {path} is refused for the protected profile {name}: {why}"
-    raise ConfigError(message, hint=fix)
 
 
 def every(path: Path) -> list[Profile]:
@@ -147,8 +103,8 @@ def every(path: Path) -> list[Profile]:
     Raises:
         ConfigError: the file cannot be read, or a profile in it is invalid.
     """
-    known = _table(_parse(path).get("profiles", {}), "profiles", path)
-    return [_profile(name, _table(known[name], f"profiles.{name}", path), path, {}) for name in known]
+    known = table_of(parse(path).get("profiles", {}), "profiles", path)
+    return [_profile(name, table_of(known[name], f"profiles.{name}", path), path, {}) for name in known]
 
 
 def names(path: Path) -> list[str]:
@@ -157,7 +113,7 @@ def names(path: Path) -> list[str]:
     Raises:
         ConfigError: the file cannot be read.
     """
-    return list(_table(_parse(path).get("profiles", {}), "profiles", path))
+    return list(table_of(parse(path).get("profiles", {}), "profiles", path))
 
 
 def _profile(name: str, table: Mapping[str, object], path: Path, environ: Mapping[str, str]) -> Profile:
@@ -176,7 +132,7 @@ def _profile(name: str, table: Mapping[str, object], path: Path, environ: Mappin
         message = f"profiles.{name}.tz in {path} is not a time zone"
         raise ConfigError(message, hint='for example: tz = "Asia/Ho_Chi_Minh"')
     fills = {key: value for key, value in values.items() if not environ.get(key)}
-    guards = _table(table.get("guard", {}), f"profiles.{name}.guard", path)
+    guards = table_of(table.get("guard", {}), f"profiles.{name}.guard", path)
     own = [*fills, *(["tz"] if tz else []), *(f"guard.{key}" for key in guards)]
     origins = dict.fromkeys(own, f"profile {name} in {path}")
     hidden = {key: value for key, value in values.items() if key not in fills}
@@ -188,6 +144,8 @@ def _database(url: str) -> str:
 
 
 def _brokers(text: str) -> str:
+    from ticketbottle_payctl.cli.profile import same_address  # noqa: PLC0415 - not for --help
+
     return ",".join(sorted(same_address.brokers(text)))
 
 
@@ -221,44 +179,6 @@ def _guard(table: Mapping[str, object], name: str, path: Path) -> Guard:
         read_only=table.get("read_only") is True,
         max_affected=cap if isinstance(cap, int) else None,
     )
-
-
-def _parse(path: Path) -> Mapping[str, object]:
-    import tomllib  # noqa: PLC0415 - only if there is a file
-
-    from ticketbottle_payctl.cli.profile.unusable_file import unreadable, unusable  # noqa: PLC0415 - not for --help
-
-    try:
-        if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
-            message = f"the configuration file {path} is not a regular file"
-            raise unusable(message, "replace it with a file")
-        with path.open("rb") as file:
-            text = file.read(_LARGEST_FILE + 1)
-        if len(text) > _LARGEST_FILE:
-            message = f"{path} is larger than 1 MiB, the limit for a configuration file"
-            raise unusable(message, "make the file smaller")
-        return tomllib.loads(text.decode())
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except ValueError as error:  # the file is not TOML or not UTF-8; the error is dropped, because it may quote a value
-        place = _place(error)
-        message = f"{path} is not valid TOML{place}"
-        raise unusable(message, "correct it there" if place else "write it as TOML in UTF-8") from None
-
-
-def _place(error: ValueError) -> str:
-    found = re.search(r"line \d+, column \d+", str(error))
-    return f" at {found[0]}" if found else ""
-
-
-def _table(value: object, name: str, path: Path) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        from ticketbottle_payctl.cli.profile.unusable_file import unusable  # noqa: PLC0415 - not for --help
-
-        heading = "profiles.NAME" if name == "profiles" else name
-        message = f"{name} in {path} is not a table"
-        raise unusable(message, f"write it as a table with the heading [{heading}]")
-    return value
 
 
 def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -11,7 +11,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.config.settings import CheckedSettings, check_settings, setting_of, shown
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Styled, Table, bad, good, line
-from ticketbottle_payctl.cli.profile import profiles
+from ticketbottle_payctl.cli.profile.config_file import config_path
 from ticketbottle_payctl.cli.profile.unusable_file import unreadable
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, gateway_name
@@ -65,7 +65,7 @@ def show_command(ctx: typer.Context) -> None:
 def path_command(ctx: typer.Context) -> None:
     """Show where the configuration file is."""
     session = Session.of(ctx)
-    path = profiles.config_path(session.shared.config, os.environ)
+    path = config_path(session.shared.config, os.environ)
     try:
         exists = path.is_file()
     except OSError as error:
