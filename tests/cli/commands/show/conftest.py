@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from tests.cli.commands.show.findings_to_close import DONE
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
 
 HOUR = timedelta(hours=1)
@@ -136,3 +137,9 @@ def shown(ask, orders):
         )
 
     return show
+
+
+@pytest.fixture
+def close(ask, orders):
+    """Return a function that runs `payctl close` for the order and returns the document."""
+    return lambda *options: ask("close", orders.name, "-y", "--reason", DONE, *options, PAYCTL_ACTOR="Lan")

@@ -1,0 +1,155 @@
+"""Test the faults that ``payctl config validate`` finds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.commands.test_config import by_name
+from ticketbottle_payctl.providers import GATEWAYS
+
+
+def test_validate_lists_every_fault(answer):
+    """`config validate` checks all groups of settings, lists all faults, and exits with 3."""
+    document = answer("config", "validate", KAFKA_SASL_MECHANISM="plain", KAFKA_BROKERS="b:1", ZALOPAY_KEY2="canary-1")
+    wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}
+    assert document["exit_code"] == 3
+    assert set(wrong) == {"database", "kafka", "zalopay"}
+    assert wrong["zalopay"] == "some keys are set, but not ZALOPAY_APP_ID"
+    assert document["counts"] == {"checked": 4 + len(GATEWAYS), "wrong": 3}
+
+
+def test_validate_accepts_valid_settings(answer, keys):
+    """`config validate` exits with 0 for valid settings, even if some gateways have no keys and are off."""
+    settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
+    assert answer("config", "validate", **settings)["ok"]
+    assert answer("config", "validate", **settings, **keys)["ok"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOG_LEVEL", "canary-loud"),
+        ("OUTBOX_BATCH_SIZE", "canary-many"),
+        ("OUTBOX_BATCH_SIZE", "0"),
+        ("OUTBOX_BATCH_SIZE", "9" * 5000),
+        ("OUTBOX_MAX_RETRIES", "-1"),
+        ("OUTBOX_RETENTION_DAYS", "7.5"),
+        ("PAYCTL_SHARDS", "٣"),
+    ],
+)
+def test_the_error_for_a_wrong_setting_names_the_variable(name, value, answer):
+    """`payctl` exits with 3 for an invalid setting. The error names the variable but does not show its value."""
+    document = answer("config", "show", **{name: value})
+    assert document["exit_code"] == 3
+    assert name in document["error"]["message"]
+    assert "canary" not in json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "canary",
+        "mysql://u:canary@h/d",
+        "postgresql://u:canary@h:port/d",
+        "postgresql://u:canary@h",
+        "http://[canary",
+    ],
+)
+def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
+    """`payctl` exits with 3 for an invalid DATABASE_URL, and the error contains no part of the URL."""
+    document = answer("db", "status", DATABASE_URL=url)
+    assert document["exit_code"] == 3
+    assert "DATABASE_URL" in document["error"]["message"]
+    assert "canary" not in json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "words"),
+    [
+        ('DATABSE_URL = "postgresql://h/d"', "DATABSE_URL", "did you mean DATABASE_URL?"),
+        ("OUTBOX_BATCHSIZE = 5", "OUTBOX_BATCHSIZE", "did you mean OUTBOX_BATCH_SIZE?"),
+        ('MOMO_SECRET_KEY_PREVIUS = "canary"', "MOMO_SECRET_KEY_PREVIUS", "did you mean MOMO_SECRET_KEY_PREVIOUS?"),
+        ('QWERTY = "x"', "QWERTY", "payctl does not read it"),
+    ],
+)
+def test_validate_refuses_an_unknown_name_in_a_profile(line, name, words, answer, tmp_path):
+    """`config validate` refuses an unknown name in a profile.
+
+    The error suggests a similar name and does not show the value.
+    """
+    file = tmp_path / "config.toml"
+    file.write_text(f"[profiles.dev]\n{line}\n", "utf-8")
+    settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
+    document = answer("config", "validate", "-p", "dev", "--config", str(file), **settings)
+    wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}
+    assert (document["exit_code"], list(wrong)) == (3, [name])
+    assert words in wrong[name]
+    assert "canary" not in json.dumps(document)
+
+
+def test_validate_refuses_a_misspelt_variable_of_the_environment(answer):
+    """`config validate` refuses a misspelt variable, and ignores variables of other programs with the same prefix."""
+    settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
+    others = {"PAYCTL_TEST_POSTGRES": "x", "PAYCTL_OUTPUT": "json", "KAFKA_HEAP_OPTS": "x"}
+    assert answer("config", "validate", **settings, **others)["ok"]
+    document = answer("config", "validate", PAYCTL_SHARD="4", **settings)
+    assert "did you mean PAYCTL_SHARDS?" in next(item["message"] for item in document["items"] if not item["ok"])
+
+
+def test_validate_accepts_secrets_that_only_the_functions_read(answer):
+    """If a secret is only in Secrets Manager, `config validate` says that only the Lambda functions read it."""
+    arns = {"MOMO_ACCESS_KEY_SECRET_ARN": "arn:1", "MOMO_SECRET_KEY_SECRET_ARN": "arn:2"}
+    settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092", "MOMO_PARTNER_CODE": "TB"}
+    momo = by_name(answer("config", "validate", **settings, **arns))["momo"]
+    assert momo["ok"]
+    assert "only the functions read" in momo["message"]
+    assert "MOMO_SECRET_KEY_SECRET_ARN" in momo["message"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "words"),
+    [
+        ({"DATABASE_URL": "postgresql://u:canary/x@h/d"}, "database", "an unencoded / or ? or #"),
+        ({"DATABASE_URL": "postgresql://u:canary%00@h/d"}, "database", "%00 in the password"),
+        ({"DATABASE_URL": "postgresql://u:p@h/d?connect_timeout=canary"}, "database", "connect_timeout"),
+        ({"DATABASE_URL": "postgresql://u:p@h/d?sslmode=canary"}, "database", "sslmode"),
+        ({"DATABASE_URL": "postgresql://u:p@h/d?sslidentity=canary"}, "database", "PKCS#12"),
+        ({"DATABASE_URL": "postgresql://u:p@h/d?sslcert=/canary"}, "database", "cannot be read"),
+        ({"DATABASE_URL": "postgresql://u:p@h/d?hostaddr=canary"}, "database", "not an IP address"),
+        ({"PGSSLMODE": "canary"}, "database", "PGSSLMODE is not one of"),
+        ({"KAFKA_BROKERS": "kafka://canary:9092"}, "kafka", "has a scheme"),
+        ({"KAFKA_BROKERS": "canary"}, "kafka", "has no port"),
+        ({"TZ": "Canary/Nowhere"}, "time zone", "TZ is not a time zone"),
+    ],
+)
+def test_validate_finds_faults_without_a_connection(settings, name, words, answer):
+    """`config validate` detects an invalid setting without a connection.
+
+    It exits with 3, and names the fault but not the value.
+    """
+    right = {"DATABASE_URL": "postgresql://u:p@h.invalid/d", "KAFKA_BROKERS": "b.invalid:9092"}
+    document = answer("config", "validate", **{**right, **settings})
+    wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}
+    assert (document["exit_code"], list(wrong)) == (3, [name])
+    assert words in wrong[name]
+    assert "canary" not in json.dumps(document).lower()
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("supa=base-pooler.x", "parameter supa of DATABASE_URL is ignored"),
+        ("sslmode=no-verify", "turns off verification of the server's certificate"),
+        ("sslaccept=accept_invalid_certs", "turns off verification of the server's certificate"),
+    ],
+)
+def test_validate_warns_of_harmless_faults(query, words, answer, invoke):
+    """If a fault is harmless, `config validate` exits with 0 and prints a warning."""
+    settings = {"DATABASE_URL": f"postgresql://u:p@h/d?{query}", "KAFKA_BROKERS": "b:9092"}
+    document = answer("config", "validate", **settings)
+    assert (document["exit_code"], len(document["warnings"])) == (0, 1)
+    assert words in document["warnings"][0]
+    assert words in invoke("config", "validate", **settings).stderr
