@@ -21,7 +21,7 @@ from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
 from ticketbottle_payctl.cli.app.global_options import PANEL
 from ticketbottle_payctl.cli.app.help_examples import EXAMPLES
 from ticketbottle_payctl.cli.app.main import app
-from ticketbottle_payctl.cli.commands.config import reference
+from ticketbottle_payctl.cli.commands.config import reference, variable
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output import schemas as known
 from ticketbottle_payctl.cli.output.result import Failure
@@ -102,9 +102,9 @@ def _environment() -> Iterator[str]:
 
 def _readers(readers: Sequence[str]) -> str:
     groups = (
-        (reference.ALL, "the command line, all functions"),
-        ((reference.CLI, *reference.IN_THE_VPC), "the command line, the functions in the VPC"),
-        (reference.FUNCTIONS, "all functions"),
+        (variable.ALL, "the command line, all functions"),
+        ((variable.CLI, *variable.IN_THE_VPC), "the command line, the functions in the VPC"),
+        (variable.FUNCTIONS, "all functions"),
     )
     return next((words for group, words in groups if set(readers) == set(group)), ", ".join(readers))
 

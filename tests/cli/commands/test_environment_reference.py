@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ticketbottle_payctl.cli.commands.config import names, reference
-from ticketbottle_payctl.cli.commands.config.reference import CLI, FUNCTIONS, sections
+from ticketbottle_payctl.cli.commands.config import names
+from ticketbottle_payctl.cli.commands.config.reference import sections
+from ticketbottle_payctl.cli.commands.config.variable import ALL, CLI, FUNCTIONS, WHOLE, with_default
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.settings import Settings
 
@@ -19,6 +20,9 @@ OF_GATEWAYS = {field.env.partition("_")[0] for gateway in GATEWAYS.values() for 
 PREFIXES = "|".join(("PAYCTL|OTEL|PG|KAFKA|OUTBOX|AWS|DATABASE|XDG|LOG|_X_AMZN", *OF_GATEWAYS))
 NOT_VARIABLES = {"DATABASE_UNAVAILABLE", "KAFKA_REFUSED", "KAFKA_UNAVAILABLE", *map(str.upper, GATEWAYS)}
 """Strings that look like variables: error codes, and the payment service's names for the gateways."""
+
+LISTS = {"reference.py", "variables_of_cli.py", "variables_on_aws.py"}
+"""The files in `cli/commands/config` that list the variables."""
 
 NOT_READ_BY_THE_PACKAGE = {"PAYCTL_KAFKA_HOME"}
 """Variables that `payctl config` knows, although only the tests read them."""
@@ -31,7 +35,7 @@ def written():
     found = set()
     for folder in ("ticketbottle_payctl", "lambda_entrypoints"):
         for path in (ROOT / folder).rglob("*.py"):
-            if path.name != "reference.py":
+            if path.name not in LISTS:
                 found |= set(
                     re.findall(rf'"((?:{PREFIXES})[A-Z0-9_]*|TZ|NO_COLOR|TERM|HOME|ENVIRONMENT)"', path.read_text())
                 )
@@ -47,7 +51,7 @@ def test_every_variable_of_the_code_is_in_the_reference():
 def test_a_setting_that_is_not_in_the_table_of_defaults_is_reported():
     """If a setting of environment.md is not in the table of the defaults, the error names the file to change."""
     with pytest.raises(KeyError, match=r"add PAYCTL_QUIET_HOURS to .*/config/names.py: DEFAULTED"):
-        reference.with_default("PAYCTL_QUIET_HOURS", reference.WHOLE, (CLI,), "8", "The quiet hours.")
+        with_default("PAYCTL_QUIET_HOURS", WHOLE, (CLI,), "8", "The quiet hours.")
 
 
 def test_every_variable_of_the_reference_is_in_the_code():
@@ -113,6 +117,6 @@ def test_each_variable_has_one_complete_line_in_the_reference():
     for one in every:
         assert one.kind, one.name
         assert one.readers, one.name
-        assert set(one.readers) <= set(reference.ALL), one.name
+        assert set(one.readers) <= set(ALL), one.name
         assert one.example, one.name
         assert one.meaning.endswith("."), one.name

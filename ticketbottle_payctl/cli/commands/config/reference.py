@@ -7,58 +7,32 @@ and the settings always agree.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.commands.config import names
+from ticketbottle_payctl.cli.commands.config.variable import (
+    ALL,
+    ARN,
+    CLEANUP,
+    CLI,
+    FILE,
+    FLAG,
+    IN_THE_VPC,
+    NONE,
+    PUBLISH,
+    RECONCILE,
+    SECRET,
+    TEXT,
+    WEBHOOK,
+    WHOLE,
+    Section,
+    Variable,
+    with_default,
+)
+from ticketbottle_payctl.cli.commands.config.variables_of_cli import COMMAND_LINE
+from ticketbottle_payctl.cli.commands.config.variables_on_aws import AWS, OF_LAMBDA, TRACING
 from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.providers.queries import QUERIES
-from ticketbottle_payctl.settings import Settings
-
-WHOLE, TEXT, FLAG, URL, FILE, ARN, SECRET = "whole number", "text", "true or false", "URL", "file", "ARN", "secret"
-NONE = ""
-"""The ``default`` of a variable without a default. The variable is required, or a feature is off until it is set."""
-
-CLI = "the command line"
-WEBHOOK, PUBLISH, CLEANUP, WATCH, PROBE = "webhook", "publish-outbox", "cleanup", "watch-payments", "probe"
-RECONCILE = "reconcile-payments"
-IN_THE_VPC = (WEBHOOK, PUBLISH, CLEANUP, WATCH, RECONCILE)
-BEFORE = "before-traffic"
-FUNCTIONS = (*IN_THE_VPC, PROBE, BEFORE)
-ALL = (CLI, *FUNCTIONS)
-"""All programs that read variables: each function, and the command line, which can run in a container."""
-
-
-class Variable(NamedTuple):
-    """An environment variable. ``default`` is a description for people, or :data:`NONE`."""
-
-    name: str
-    kind: str
-    default: str
-    readers: tuple[str, ...]
-    example: str
-    meaning: str
-
-
-class Section(NamedTuple):
-    """A group of variables that belong together."""
-
-    title: str
-    introduction: str
-    variables: tuple[Variable, ...]
-
-
-def with_default(name: str, kind: str, readers: tuple[str, ...], example: str, meaning: str) -> Variable:
-    """Return a variable whose default comes from the settings.
-
-    Raises:
-        KeyError: :data:`names.DEFAULTED` does not contain the variable.
-    """
-    if name not in names.DEFAULTED:
-        message = f"add {name} to ticketbottle_payctl/cli/commands/config/names.py: DEFAULTED"
-        raise KeyError(message)
-    return Variable(name, kind, str(names.DEFAULTED[name](Settings.from_env({}))), readers, example, meaning)
-
 
 _GENERAL = (
     with_default(
@@ -200,152 +174,6 @@ _OUTBOX = (
         "The number of seconds for which one tick publishes. With 0, a tick publishes the backlog once.",
     ),
 )
-_AWS = (
-    Variable(
-        "PAYCTL_ALERTS_TOPIC_ARN",
-        ARN,
-        NONE,
-        (WEBHOOK, PUBLISH, CLEANUP),
-        "arn:aws:sns:...",
-        "The SNS topic for alerts to operators.",
-    ),
-    Variable(
-        "PAYCTL_DEAD_EVENTS_QUEUE_URL",
-        URL,
-        NONE,
-        (PUBLISH,),
-        "https://sqs...",
-        "The SQS queue for a message about each dead event.",
-    ),
-    Variable(
-        "PAYCTL_PROBE_URL",
-        URL,
-        NONE,
-        (PROBE,),
-        "https://pay.example.com",
-        "The address that the probe sends its forged callbacks to.",
-    ),
-    Variable(
-        "PAYCTL_NEW_VERSION",
-        ARN,
-        NONE,
-        (BEFORE,),
-        "arn:aws:lambda:...:7",
-        "The new version of the webhook, which must refuse forged callbacks.",
-    ),
-    Variable(
-        "AWS_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The region of AWS's services and of the token for Amazon MSK."
-    ),
-    Variable("AWS_DEFAULT_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The region, if AWS_REGION is not set."),
-    Variable(
-        "AWS_ENDPOINT_URL",
-        URL,
-        NONE,
-        IN_THE_VPC,
-        "http://127.0.0.1:5000",
-        "The address of a server that replaces AWS in tests.",
-    ),
-)
-_OF_LAMBDA = (
-    Variable("AWS_LAMBDA_FUNCTION_VERSION", TEXT, NONE, (WEBHOOK,), "7", "The version of the webhook in its metrics."),
-    Variable("AWS_LAMBDA_FUNCTION_NAME", TEXT, NONE, FUNCTIONS, "payctl-prod-webhook", "The service name in spans."),
-    Variable(
-        "AWS_LAMBDA_INITIALIZATION_TYPE",
-        TEXT,
-        NONE,
-        (WEBHOOK,),
-        "provisioned-concurrency",
-        "The start type. With provisioned concurrency, the webhook connects before its first callback.",
-    ),
-    Variable(
-        "AWS_XRAY_DAEMON_ADDRESS",
-        "host:port",
-        NONE,
-        FUNCTIONS,
-        "169.254.100.1:2000",
-        "The address that payctl sends spans to.",
-    ),
-    Variable(
-        "_X_AMZN_TRACE_ID",
-        TEXT,
-        NONE,
-        (WEBHOOK,),
-        "Root=1-...;Parent=...",
-        "X-Ray's trace id and span id of this request.",
-    ),
-)
-_TRACING = (
-    Variable(
-        "PAYCTL_TRACES",
-        "off or xray-udp",
-        "off",
-        FUNCTIONS,
-        "xray-udp",
-        "Whether payctl sends its own spans; needs `make package SPANS=1`.",
-    ),
-    Variable("OTEL_SERVICE_NAME", TEXT, "payctl", ALL, "payctl-prod", "The service name in spans."),
-    *(
-        Variable(name, kind, NONE, (CLI,), example, meaning)
-        for name, kind, example, meaning in (
-            ("OTEL_TRACES_EXPORTER", "otlp, console or none", "otlp", "The exporter for spans; needs the otel extra."),
-            (
-                "OTEL_EXPORTER_OTLP_ENDPOINT",
-                URL,
-                "http://127.0.0.1:4318",
-                "The address that payctl sends spans to. Setting this variable turns spans on.",
-            ),
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", URL, "http://127.0.0.1:4318/v1/traces", "The same, for spans only."),
-            (
-                "OTEL_EXPORTER_OTLP_PROTOCOL",
-                "grpc or http/protobuf",
-                "grpc",
-                "The protocol for spans; http/protobuf by default.",
-            ),
-            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc or http/protobuf", "grpc", "The same, for spans only."),
-            ("OTEL_SDK_DISABLED", FLAG, "true", "If true, payctl sends no spans, regardless of the other variables."),
-        )
-    ),
-)
-_CLI = (
-    Variable("PAYCTL_PROFILE", TEXT, NONE, (CLI,), "staging", "The profile, if `-p` is not given."),
-    Variable("PAYCTL_CONFIG", FILE, "~/.config/payctl/config.toml", (CLI,), "ops.toml", "The configuration file."),
-    Variable(
-        "PAYCTL_OUTPUT",
-        "table, json, ndjson, csv or none",
-        "table",
-        (CLI,),
-        "json",
-        "The output format, if `-o` is not given.",
-    ),
-    Variable("PAYCTL_ACTOR", TEXT, NONE, (CLI,), "linh@example.com", "The operator's name in the record of a run."),
-    *(
-        Variable(
-            name,
-            URL,
-            "the gateway's own",
-            (CLI, RECONCILE),
-            "http://127.0.0.1:8080",
-            "The server that payctl asks instead of the gateway: a test server or your own reverse proxy.",
-        )
-        for name in names.ASKED_AT
-    ),
-    Variable("NO_COLOR", TEXT, NONE, (CLI,), "1", "Any value switches colours off."),
-    Variable("TERM", TEXT, NONE, (CLI,), "dumb", "If dumb, payctl does not show colours or progress."),
-    Variable(
-        "HOME", "directory", NONE, (CLI,), "/home/linh", "The directory of .config, if XDG_CONFIG_HOME is not set."
-    ),
-    Variable(
-        "XDG_CONFIG_HOME", "directory", "~/.config", (CLI,), "/etc/payctl", "The directory of payctl/config.toml."
-    ),
-    Variable(
-        "XDG_CACHE_HOME",
-        "directory",
-        "~/.cache",
-        (CLI,),
-        "/var/cache",
-        "The directory in which `payctl demo` caches PostgreSQL's files.",
-    ),
-)
 
 
 def sections() -> Iterator[Section]:
@@ -355,16 +183,16 @@ def sections() -> Iterator[Section]:
     yield Section("Kafka", "", _KAFKA)
     yield Section("Gateways", "A gateway is off unless all its signing values are set.", tuple(_keys()))
     yield Section("Outbox", "", _OUTBOX)
-    yield Section("The functions on AWS", "The deployment template sets these variables.", _AWS)
+    yield Section("The functions on AWS", "The deployment template sets these variables.", AWS)
     yield Section(
         "Secrets on AWS",
         "The functions read `X` from Secrets Manager if `X` is empty and `X_SECRET_ARN` names a secret. The secret is"
         " the value, or a JSON object with the value under `X`. The command line does not read Secrets Manager.",
         tuple(_arns()),
     )
-    yield Section("Set by Lambda", "", _OF_LAMBDA)
-    yield Section("Tracing", "", _TRACING)
-    yield Section("The command line", "", _CLI)
+    yield Section("Set by Lambda", "", OF_LAMBDA)
+    yield Section("Tracing", "", TRACING)
+    yield Section("The command line", "", COMMAND_LINE)
 
 
 def _keys() -> Iterator[Variable]:
