@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -318,69 +318,3 @@ def test_an_unreachable_database_is_one_finding():
     assert "canary" not in str(report)
     (only,) = diagnose(subject_of(engine), ["database"]).findings
     assert (only.status, only.meaning) == (Status.FAIL, "nothing works without the database")
-
-
-@pytest.fixture
-def engine_as(engine, database_url):
-    """Yield a function that creates a role with the given grants and returns an engine for the role.
-
-    The role is dropped after the test.
-    """
-    role = f"role_{urlsplit(database_url).path[1:]}"
-    opened = []
-
-    def log_in(*grants):
-        with engine.begin() as connection:
-            connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'of-this-test'")
-            for grant in grants:
-                connection.exec_driver_sql(grant.format(role=role))
-        parts = urlsplit(database_url)
-        own = parts._replace(netloc=f"{role}:of-this-test@{parts.hostname}:{parts.port}")
-        opened.append(make_engine(DatabaseSettings(Secret(urlunsplit(own)), pooled=False)))
-        return opened[-1]
-
-    yield log_in
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
-
-
-def test_a_role_with_every_privilege_of_one_task_is_ok(engine_as):
-    """If a role has all the privileges that a task needs, the doctor's finding is ok and names this task."""
-    limited = engine_as("GRANT SELECT ON outbox TO {role}")
-    (finding,) = diagnose(subject_of(limited), ["grants"]).findings
-    assert (finding.status, finding.fact.endswith("can: stats")) == (Status.OK, True)
-
-
-def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engine):
-    """If a role lacks privileges for a task, the GRANT statements that the doctor suggests add them."""
-    limited = engine_as("GRANT SELECT ON outbox TO {role}", "GRANT UPDATE (published) ON outbox TO {role}")
-    findings = diagnose(subject_of(limited), ["grants"]).findings
-    publish = next(finding for finding in findings if "publish-outbox" in finding.fact)
-    assert 'it lacks UPDATE on outbox ("publishedAt")' in publish.fact
-    with engine.begin() as connection:
-        connection.exec_driver_sql(publish.sql)
-    (repaired,) = diagnose(subject_of(limited), ["grants"]).findings
-    assert repaired.fact.endswith("can: publish-outbox · stats")
-
-
-def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):
-    """If a role lacks a single privilege for a task, the doctor suggests a fix only for this task."""
-    limited = engine_as(
-        "GRANT SELECT, UPDATE ON payments TO {role}",
-        "GRANT INSERT ON outbox TO {role}",
-        "GRANT USAGE ON SCHEMA payctl TO {role}",
-        "GRANT SELECT, INSERT ON payctl.webhook_receipts TO {role}",
-    )
-    about = [
-        finding.fact for finding in diagnose(subject_of(limited), ["grants"]).findings if "part of" in finding.fact
-    ]
-    assert len(about) == 1
-    assert "part of process-webhook; it lacks INSERT on payctl.event_context" in about[0]
-
-
-def test_a_role_without_any_privilege_is_a_failure(engine_as):
-    """If a role has no privileges, the doctor reports a failure, and the other checks raise no error."""
-    report = diagnose(subject_of(engine_as()), ["grants", "schema", "publishers", "index", "snapshot"])
-    status = {finding.check: finding.status for finding in report.findings}
-    assert (status["grants"], status["schema"]) == (Status.FAIL, Status.FAIL)
-    assert (status["index"], status["publishers"], status["snapshot"]) == (Status.OK, Status.OK, Status.WARN)

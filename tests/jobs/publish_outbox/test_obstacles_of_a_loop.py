@@ -1,0 +1,169 @@
+"""Test when a running publisher reports why events wait, and when it reports that no event waits any more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, PARTITIONS, Clockwork
+from ticketbottle_payctl.errors import BrokerUnavailableError
+from ticketbottle_payctl.jobs.publish_outbox import Observer, Obstacles
+from ticketbottle_payctl.jobs.publish_outbox.run import Observer as RunObserver
+from ticketbottle_payctl.store.outbox import shard_lock
+
+
+class Heard:
+    """A record of the causes that a loop reports, in order."""
+
+    def __init__(self, clockwork):
+        self.clockwork, self.said = clockwork, []
+        self.observer = Observer(on_obstacles=self._on_obstacles)
+
+    def _on_obstacles(self, obstacles: Obstacles):
+        causes = [*(f"locked {each.shard}" for each in obstacles.locked), *obstacles.stopped]
+        causes += [each.reason.value for each in obstacles.blockers]
+        causes += [obstacles.away.code] if obstacles.away else []
+        self.said.append((round(self.clockwork.now - 1000, 1), causes))
+
+    @property
+    def causes(self):
+        """The causes that were reported, without their times."""
+        return [causes for _, causes in self.said]
+
+
+def loop(outbox, clockwork, **options):
+    """Run a publisher loop with a simulated clock, and return the record of its reports."""
+    heard = Heard(clockwork)
+    outbox.run(clockwork, observer=heard.observer, loop=True, **options)
+    return heard
+
+
+def test_a_loop_without_blocked_events_reports_no_cause(outbox):
+    """A publisher loop without blocked events reports no cause."""
+    outbox.insert(5)
+    looks = []
+    heard = loop(outbox, Clockwork(waits=60, at={30: lambda: looks.append(outbox.insert(2))}))
+    assert heard.said == []
+
+
+def test_a_loop_reports_a_missing_topic_at_once(outbox, mock_kafka):
+    """A publisher loop reports a missing topic at once, even without events, and reports when the topic exists."""
+    mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
+    clockwork = Clockwork(waits=110, at={40: lambda: mock_kafka.fail_topic("payment.completed", 0)})
+    heard = loop(outbox, clockwork)
+    assert heard.causes == [[COMPLETED], []]
+    assert heard.said[0][0] < 0.1
+
+
+def test_a_loop_reports_the_events_that_wait_for_a_topic_once(outbox, mock_kafka):
+    """A publisher loop reports a missing topic only once, even if more events wait for it later."""
+    mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
+    outbox.insert(3)
+    heard = loop(outbox, Clockwork(waits=30, at={10: lambda: outbox.insert(2)}))
+    assert heard.causes == [[COMPLETED, "topic"]]
+
+
+def test_a_loop_reports_when_a_payment_is_blocked_and_when_it_is_released(outbox):
+    """A publisher loop reports when a payment becomes blocked, and again when it is released."""
+    blocker = outbox.add("k", age=60, retry_count=5)
+
+    def replay():
+        outbox.execute("""UPDATE outbox SET "retryCount" = 0 WHERE id = %(id)s""", id=blocker)
+
+    heard = loop(outbox, Clockwork(waits=160, at={20: lambda: outbox.add("k"), 80: replay}))
+    assert heard.causes == [["dead"], []]
+    assert outbox.verdict() == GOOD
+
+
+def test_a_loop_reports_a_partition_without_a_leader_once(outbox, mock_kafka):
+    """A publisher loop reports a partition without a leader once, although it retries the partition's events."""
+    for partition in range(PARTITIONS):
+        mock_kafka.set_leader("payment.completed", partition, -1)
+    outbox.insert(3)
+    heard = loop(outbox, Clockwork(waits=60, at={40: lambda: outbox.insert(2)}))
+    assert heard.causes[0] == ["failed"] * 3
+    assert len(heard.causes) == 1
+
+
+def test_a_loop_with_many_blocked_payments_does_not_report_each_new_one(outbox):
+    """If more than twenty payments are blocked, a publisher loop does not report each additional blocked payment."""
+    for number in range(40):
+        outbox.add(f"k{number}", age=60, retry_count=5)
+        outbox.add(f"k{number}", age=50)
+    at = {20 + number: lambda number=number: outbox.add(f"k{number}") for number in range(40)}
+    heard = loop(outbox, Clockwork(waits=80, at=at))
+    assert heard.causes == [["dead"] * 20]
+
+
+def test_a_loop_reports_a_locked_shard_and_its_release(outbox):
+    """A publisher loop reports a locked shard only after two seconds, because another batch can take that long."""
+    with outbox.engine.connect() as other:
+        shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
+        # The loop looks again after five seconds, which is up to seven waits of 0.8 to 1.2 seconds.
+        heard = loop(outbox, Clockwork(waits=40, at={25: other.rollback}))
+    assert heard.causes == [["locked 0"], []]
+    assert 2 <= heard.said[0][0] < 4
+
+
+@pytest.mark.parametrize("waits", [8, 30])
+def test_a_loop_reports_unavailable_brokers_once(outbox, mock_kafka, monkeypatch, waits):
+    """A publisher loop reports unavailable brokers once, even if later attempts fail with different messages."""
+    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
+    mock_kafka.down()
+    outbox.insert(2)
+    heard = loop(outbox, Clockwork(waits=waits, at={5: mock_kafka.up}))
+    assert heard.causes == [["KAFKA_UNAVAILABLE"], []]
+
+
+def test_a_loop_reports_a_read_only_database_once(outbox):
+    """A publisher loop reports a read-only database once, and reports when the database accepts writes again."""
+
+    def set_to(value):
+        database = outbox.execute("SELECT current_database()")[0][0]
+        with outbox.engine.connect() as connection:
+            connection.exec_driver_sql("SET default_transaction_read_only = off")
+            connection.commit()
+            connection.exec_driver_sql(f"ALTER DATABASE {database} SET default_transaction_read_only = {value}")
+            connection.commit()
+        outbox.engine.dispose()
+
+    outbox.insert(2)
+    set_to("on")
+    clockwork = Clockwork(waits=12, at={4: lambda: set_to("off")})
+    messages = []
+    heard = RunObserver(on_obstacles=lambda obstacles: messages.append(obstacles.away and obstacles.away.message))
+    report = outbox.run(clockwork, observer=heard, loop=True)
+    assert [message and message.partition(":")[0] for message in messages] == ["the database is read-only", None]
+    assert (report.counts.published, outbox.verdict()) == (2, GOOD)
+
+
+def test_a_stopped_loop_names_the_unavailable_service(outbox, mock_kafka, monkeypatch):
+    """If a publisher loop is stopped during an outage, its report still names the unavailable service."""
+    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
+    mock_kafka.down()
+    report = outbox.run(Clockwork(waits=3), loop=True)
+    assert (report.stopped_because, report.failure) == ("signal", None)
+    assert isinstance(report.obstacles.away, BrokerUnavailableError)
+
+
+@pytest.mark.parametrize("endless", [True, False], ids=["loop", "drain"])
+def test_a_slow_search_for_blocks_does_not_stop_publishing(outbox, mock_kafka, monkeypatch, endless):
+    """If the search for blocks is too slow, the publisher still publishes, and still reports a missing topic."""
+
+    def slow(connection, *_arguments):
+        connection.exec_driver_sql("SELECT pg_sleep(5)")
+
+    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._LOOK_LIMIT", timedelta(milliseconds=20))
+    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run.look", slow)
+    mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
+    outbox.add("k", FAILED)
+    clockwork = Clockwork(waits=40, at={20: lambda: outbox.insert(3)} if endless else {})
+    heard = Heard(clockwork)
+    outbox.insert(2)
+    report = outbox.run(clockwork, observer=heard.observer, loop=endless)
+    assert report.counts.published == (5 if endless else 2)
+    assert heard.causes == ([[FAILED]] if endless else [])
+    assert (report.partial, report.obstacles.known) == (True, False)
+    assert report.counts.held > 0
