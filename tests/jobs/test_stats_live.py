@@ -8,6 +8,7 @@ import pytest
 
 from ticketbottle_payctl.jobs.stats import By, collect_stats
 from ticketbottle_payctl.jobs.stats.live import collect_live
+from ticketbottle_payctl.store.payments.refused_callbacks import refused_lately
 
 pytestmark = pytest.mark.postgres
 REFUSED = """
@@ -60,6 +61,39 @@ def test_a_live_screen_shows_the_newest_refused_callbacks(engine, execute):
     refused = collect_live(engine, max_retries=5).refused
     assert (refused.looked_at, refused.closed) == (1000, 0)
     assert [each.order_ref for each in refused.refused] == [f"TB-{number}" for number in range(1, 1001)]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "listed", "closed"),
+    [
+        ("SELECT ON payments, payctl.run_items, payctl.webhook_receipts", [2], 1),
+        ("SELECT ON payments, payctl.webhook_receipts", [1, 2], 0),
+        ("SELECT (id) ON payments", None, None),
+        ("SELECT ON payctl.run_items, payctl.webhook_receipts", [1, 2], 0),
+        ("SELECT (id, received_at, provider, order_ref, result, reason) ON payctl.webhook_receipts", [1, 2], 0),
+        ("SELECT (id) ON payctl.webhook_receipts", None, None),
+        (None, None, None),
+    ],
+)
+def test_a_role_that_may_not_read_the_closings_sees_every_refused_callback_as_open(
+    engine, execute, allowed, listed, closed
+):
+    """A role sees a callback as closed only if it may read what shows this, and no callback without the receipts."""
+    execute(REFUSED.format(2))
+    execute(
+        """UPDATE payctl.webhook_receipts SET body_sha256 = order_ref::bytea;
+        INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, after)
+        VALUES (gen_random_uuid(), 0, 0, 'TB-1', 'closed', jsonb_build_object('until', now()))"""
+    )
+    execute(f"CREATE ROLE live; {f'GRANT USAGE ON SCHEMA payctl TO live; GRANT {allowed} TO live' if allowed else ''}")
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL ROLE live")
+            found = refused_lately(connection, 1000)
+    finally:
+        execute("DROP OWNED BY live; DROP ROLE live")
+    seen = found and ([int(each.order_ref[3:]) for each in found.refused], found.closed)
+    assert seen == (None if listed is None else (listed, closed))
 
 
 @pytest.mark.usefixtures("events")

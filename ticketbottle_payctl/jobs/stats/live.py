@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from ticketbottle_payctl.domain.causes import DeadGroup, SeenPublisher
 from ticketbottle_payctl.jobs.stats import LIMITS, WINDOW, By, StatsReport, explained, read_state, tallied
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.inspect.evidence import evidence
 from ticketbottle_payctl.store.outbox import stats as store
-from ticketbottle_payctl.store.payctl import receipts
-from ticketbottle_payctl.store.payctl.receipts import RefusedLately
-from ticketbottle_payctl.store.payments.closed_transfers import closed_among
+from ticketbottle_payctl.store.payments.refused_callbacks import RefusedLately, refused_lately
 
 __all__ = ["LiveReport", "RefusedLately", "collect_live"]
 
@@ -58,7 +56,7 @@ def collect_live(
         recent, found, report = read_state(connection, max_retries, since)
         created = None if created_after is None else store.created_after(connection, created_after)
         groups = store.groups(connection, max_retries, (by,)) if by is not By.STATUS else []
-        refused = _refused_lately(connection)
+        refused = refused_lately(connection, _NEWEST_CALLBACKS)
         seen = evidence(connection, max_retries, found, recent)
     return LiveReport(
         stats=tallied(explained(report, seen), by, [group for group in groups if not group.dead], {}),
@@ -68,16 +66,3 @@ def collect_live(
         publishers_known=seen.publishers_known,
         refused=refused,
     )
-
-
-def _refused_lately(connection: Connection) -> RefusedLately | None:
-    """Return the refused callbacks that a person has not closed.
-
-    If the role is not allowed to read callbacks, return None.
-    """
-    found = receipts.refused_lately(connection, _NEWEST_CALLBACKS)
-    if found is None:
-        return None
-    closed = closed_among(connection, [each.id for each in found.refused])
-    still_open = tuple(each for each in found.refused if each.id not in closed)
-    return found._replace(refused=still_open, closed=len(closed))

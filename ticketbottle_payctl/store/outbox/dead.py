@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import FAILURES
+from ticketbottle_payctl.store.db.privileges import may_read_ours, may_read_payments
 from ticketbottle_payctl.store.outbox import cdc, states
 from ticketbottle_payctl.store.outbox.debezium_names import SLOT
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
@@ -47,17 +48,7 @@ CLOSED_DEAD = f"(o.id IN ({_closed()}))"
 """The SQL condition for a dead event that counts as closed."""
 
 # A publisher's role may have no privilege on the payments table.
-_MAY_READ_PAYMENTS = """
-    SELECT count(*) = 2 FROM pg_attribute
-    WHERE attrelid = to_regclass('payments') AND attname IN ('id', 'status')
-      AND has_column_privilege(attrelid, attnum, 'SELECT')
-"""
-_MAY_READ_CLOSINGS = """
-    SELECT count(*) = 2 FROM pg_attribute AS a
-    JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname = 'payctl' AND c.relname = 'run_items' AND a.attname IN ('item_id', 'outcome')
-      AND has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(a.attrelid, a.attnum, 'SELECT')
-"""
+_RIGHTS = f"SELECT {may_read_payments('id', 'status')}, {may_read_ours('run_items', 'item_id', 'outcome')}"
 
 
 class Rights(NamedTuple):
@@ -123,8 +114,7 @@ def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -
 
 def rights(connection: Connection) -> Rights:
     """Return what the database role is allowed to read about dead events. Use one statement."""
-    sql = f"SELECT ({_MAY_READ_PAYMENTS}), ({_MAY_READ_CLOSINGS})"
-    return Rights(*connection.exec_driver_sql(sql).one())
+    return Rights(*connection.exec_driver_sql(_RIGHTS).one())
 
 
 class NamedEvent(NamedTuple):

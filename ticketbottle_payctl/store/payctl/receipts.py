@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -41,20 +40,6 @@ STATUS_QUERY = "RECONCILE"
 
 _REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_receipts WHERE id = %(id)s::uuid"
 
-_MAY_READ = """
-    SELECT COALESCE(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), false)
-    FROM (SELECT to_regclass('payctl.webhook_receipts') AS name) AS asked
-    LEFT JOIN pg_class AS c ON c.oid = asked.name LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace
-"""
-_REFUSED = """
-    WITH newest AS MATERIALIZED (
-        SELECT received_at, provider, reason, order_ref, id::text AS id, result FROM payctl.webhook_receipts
-        ORDER BY received_at DESC LIMIT %(newest)s
-    )
-    SELECT (SELECT count(*) FROM newest), r.received_at, r.provider, r.reason, r.order_ref, r.id
-    FROM (SELECT) AS one LEFT JOIN newest AS r ON r.result = 'refused' ORDER BY r.received_at DESC
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -78,27 +63,6 @@ class StoredRequest:
     receipt_id: str
     provider: str
     request: Request
-
-
-class Refused(NamedTuple):
-    """A genuine callback that payctl refused, and the reason."""
-
-    received_at: datetime
-    provider: str
-    reason: str | None
-    order_ref: str
-    id: str
-
-
-class RefusedLately(NamedTuple):
-    """The number of callbacks that were read, and the refused ones among them, newest first.
-
-    ``closed`` is the number of refused callbacks that are left out, because a person has closed what they report.
-    """
-
-    looked_at: int
-    refused: tuple[Refused, ...]
-    closed: int = 0
 
 
 def store(connection: Connection, receipt: Receipt) -> bool:
@@ -132,17 +96,6 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
         return None
     provider, method, path, query, body = row
     return StoredRequest(str(wanted), provider, Request(method, path, query, bytes(body)))
-
-
-def refused_lately(connection: Connection, newest: int) -> RefusedLately | None:
-    """Return the refused callbacks among the ``newest`` callbacks, whether a person has closed them or not.
-
-    Return None if the table is missing or the role is not allowed to read it.
-    """
-    if not connection.exec_driver_sql(_MAY_READ).scalar_one():
-        return None
-    rows = connection.exec_driver_sql(_REFUSED, {"newest": newest}).all()
-    return RefusedLately(int(rows[0][0]), tuple(Refused._make(row[1:]) for row in rows if row[1] is not None))
 
 
 def parameters(receipt: Receipt) -> dict[str, Any]:

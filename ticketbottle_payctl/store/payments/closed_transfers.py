@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db.privileges import may_read_ours, may_read_payments
 from ticketbottle_payctl.store.payctl.runs import IS_CLOSING
 from ticketbottle_payctl.store.payctl.transfers import transfer
 
@@ -77,11 +78,11 @@ _CLOSED = f"""
     ), {READ_LATER}, {WITH_PAYMENTS}
     SELECT id::text FROM told WHERE id NOT IN (SELECT id FROM still_open)
 """  # noqa: S608 - only constants are put in
-_MAY_READ = """
-    SELECT COALESCE(bool_and(has_column_privilege(to_regclass(needed.of), needed.name, 'SELECT')), false)
-    FROM (VALUES ('payctl.run_items', 'item_id'), ('payctl.run_items', 'outcome'), ('payctl.run_items', 'after'),
-        ('payments', 'id'), ('payments', 'orderCode'), ('payments', 'status'), ('payments', 'provider')
-    ) AS needed (of, name)
+MAY_READ = f"""({may_read_ours("run_items", "item_id", "outcome", "after")}
+    AND {may_read_payments("id", "orderCode", "status", "provider")})"""
+"""The SQL condition that the role is allowed to read what shows whether a transfer is closed.
+
+The role must also be allowed to read the receipts.
 """
 
 
@@ -91,6 +92,6 @@ def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
     The role must be allowed to read the receipts. If it is not allowed to read the payments or the records of closings,
     no transfer counts as closed.
     """
-    if not ids or not connection.exec_driver_sql(_MAY_READ).scalar_one():
+    if not ids or not connection.exec_driver_sql(f"SELECT {MAY_READ}").scalar_one():
         return frozenset()
     return frozenset(connection.exec_driver_sql(_CLOSED, {"ids": [*ids]}).scalars())

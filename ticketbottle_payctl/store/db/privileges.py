@@ -1,0 +1,25 @@
+"""Write the SQL conditions that say what the database role is allowed to read, so that a command can do without it."""
+
+from __future__ import annotations
+
+
+def may_read_payments(*columns: str) -> str:
+    """Return the SQL condition that the role is allowed to read these columns of ``payments``."""
+    return _may_read("to_regclass('payments')", columns)
+
+
+def may_read_ours(table: str, *columns: str) -> str:
+    """Return the SQL condition that the role is allowed to read these columns of a table in the ``payctl`` schema.
+
+    The condition is false if the table is missing. ``to_regclass`` would raise an error if the role is not allowed to
+    use the schema.
+    """
+    of = f"""(SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'payctl' AND c.relname = '{table}' AND has_schema_privilege(n.oid, 'USAGE'))"""  # noqa: S608 - constants
+    return _may_read(of, columns)
+
+
+def _may_read(table: str, columns: tuple[str, ...]) -> str:
+    names = ", ".join(f"'{column}'" for column in columns)
+    return f"""(SELECT count(*) = {len(columns)} FROM pg_attribute
+        WHERE attrelid = {table} AND attname IN ({names}) AND has_column_privilege(attrelid, attnum, 'SELECT'))"""  # noqa: S608 - constants
