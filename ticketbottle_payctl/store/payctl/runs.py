@@ -17,11 +17,11 @@ from ticketbottle_payctl.store.payctl.run_lock import AT_WORK
 CLOSED = "closed"
 """The outcome in the rows of a run that closed the findings about an order."""
 
-IS_CLOSING = f"i.outcome = '{CLOSED}' AND (i.after->>'until')::timestamptz"
-"""The beginning of an SQL condition that row ``i`` of ``payctl.run_items`` is a closing.
+IS_CLOSING = f"i.outcome = '{CLOSED}'"
+"""The SQL condition that row ``i`` of ``payctl.run_items`` is a closing."""
 
-The comparison of its ``until`` must follow.
-"""
+UNTIL = "(i.after->>'until')::timestamptz"
+"""The SQL expression for the latest instant that the closing in row ``i`` covers."""
 
 _ENDED_BY = "ended_by"
 """The name under which the options of a run contain what ended it. The table has no column for it."""

@@ -12,71 +12,69 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.privileges import may_read_ours, may_read_payments
-from ticketbottle_payctl.store.payctl.runs import IS_CLOSING
-from ticketbottle_payctl.store.payctl.transfers import transfer
+from ticketbottle_payctl.store.payctl.runs import IS_CLOSING, UNTIL
+from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
 
-READ_LATER = """
-read_later AS MATERIALIZED (
-    SELECT t.id, min(r.payment_id) AS payment
-    FROM told AS t JOIN payctl.webhook_receipts AS r ON r.body_sha256 = t.body_sha256 AND r.provider = t.provider
-    WHERE t.reference = '' AND r.payment_id IS NOT NULL
-        AND r.received_at > (SELECT min(received_at) FROM told WHERE reference = '')
-    GROUP BY t.id
-)
-"""
-"""A common table expression that finds the payments of unreadable callbacks whose bytes payctl could read later.
+TOLD = f"""r.id, r.provider, r.payment_id, r.order_ref, r.reference, r.received_at, r.reason, r.result, r.amount,
+    r.body_sha256, {reports_money("r.")} AS money, {transfer("r.")} AS transfer"""
+"""The columns of ``told``, which has the receipts ``r`` that a statement asks about."""
 
-It reads all receipts since the earliest unreadable one in the window. For this, ``told`` must also have
-``body_sha256``.
-"""
+_CLOSED_UNTIL = f"(SELECT max({UNTIL}) FROM payctl.run_items AS i WHERE i.item_id = {{}} AND {IS_CLOSING})"  # noqa: S608
 
-# Receipts about one transfer have the same reference, which has an index. An unreadable callback has no reference. Few
-# receipts are unreadable, so a hash join compares the bytes. An early callback has no payment, but a later callback of
-# the same order may have it.
-WITH_PAYMENTS = f"""
-known AS MATERIALIZED (
-    SELECT t.*, p.id AS payment, p."orderCode" AS order_code, p.status::text AS status, p.provider AS made_for
-    FROM told AS t LEFT JOIN LATERAL (
-        SELECT COALESCE(t.payment_id, (SELECT l.payment FROM read_later AS l WHERE l.id = t.id),
-            (SELECT r.payment_id FROM payctl.webhook_receipts AS r
-                WHERE r.reference = NULLIF(t.reference, '') AND r.provider = t.provider AND r.payment_id IS NOT NULL
-                LIMIT 1)) AS id
-    ) AS named ON true LEFT JOIN LATERAL (
-        SELECT id, "orderCode", status, provider FROM payments WHERE id = named.id
-        UNION ALL
-        SELECT id, "orderCode", status, provider FROM payments WHERE named.id IS NULL AND "orderCode" = t.order_ref
-    ) AS p ON true
-), same AS (
-    SELECT k.id, k.payment, r.received_at, r.payment_id AS named, COALESCE(NULLIF(r.order_ref, ''), r.id::text) AS name,
-        {transfer("r.")} = k.transfer AS is_same
-    FROM known AS k JOIN payctl.webhook_receipts AS r ON r.reference = k.reference WHERE k.reference <> ''
+# A gateway may repeat a callback thousands of times, so no step compares the repeats with each other. The copies are
+# read once, and window functions sort them. A join of two common table expressions could compare each pair of rows.
+#
+# Receipts about one transfer have the same reference, which has an index. An unreadable callback has no reference, so
+# "apart" separates its transfers. An early callback has no payment, but a later callback of the same order, or with the
+# same bytes, may have it.
+STILL_OPEN = f"""
+asked AS MATERIALIZED (
+    SELECT t.*, CASE WHEN t.reference = '' AND place = 1 THEN (
+            SELECT r.payment_id FROM payctl.webhook_receipts AS r
+            WHERE r.body_sha256 = t.body_sha256 AND r.provider = t.provider AND r.received_at > t.received_at
+                AND r.payment_id IS NOT NULL LIMIT 1) END AS read_later
+    FROM (SELECT *, row_number() OVER (PARTITION BY provider, body_sha256 ORDER BY received_at) AS place FROM told) AS t
+), copies AS MATERIALIZED (
+    SELECT {TOLD}, NULL::bigint AS place, NULL::text AS read_later
+    FROM (SELECT DISTINCT reference FROM told WHERE reference <> '') AS n
+        JOIN payctl.webhook_receipts AS r ON r.reference = n.reference
     UNION ALL
-    SELECT k.id, k.payment, r.received_at, r.payment_id, COALESCE(NULLIF(r.order_ref, ''), r.id::text), true
-    FROM known AS k JOIN payctl.webhook_receipts AS r ON r.reference = '' AND {transfer("r.")} = k.transfer
-    WHERE k.reference = ''
-), first AS MATERIALIZED (
-    SELECT id, min(received_at) FILTER (WHERE is_same) AS since,
-        array_agg(DISTINCT name) || array_agg(DISTINCT named) FILTER (WHERE is_same) || payment AS names
-    FROM same GROUP BY id, payment
+    SELECT {TOLD}, NULL, NULL FROM payctl.webhook_receipts AS r
+    WHERE (SELECT count(*) FROM told WHERE reference = '') > 0 AND r.reference = ''
+        AND ({transfer("r.")} IN (SELECT transfer FROM told WHERE reference = '')) IS TRUE  -- needs a hash table
+    UNION ALL
+    SELECT * FROM asked
+), judged AS MATERIALIZED (
+    SELECT *, min(received_at) OVER of_transfer AS since,
+        COALESCE(payment_id, max(read_later) OVER (PARTITION BY reference, provider, body_sha256),
+            CASE WHEN reference <> '' THEN max(payment_id) OVER of_gateway END) AS named,
+        GREATEST(max({_CLOSED_UNTIL.format("COALESCE(NULLIF(order_ref, ''), c.id::text)")}) OVER of_order,
+            max({_CLOSED_UNTIL.format("payment_id")}) OVER of_transfer) AS closed_until
+    FROM (SELECT *, CASE WHEN reference = '' THEN transfer END AS apart FROM copies) AS c
+    WINDOW of_order AS (PARTITION BY reference, apart), of_gateway AS (PARTITION BY reference, apart, provider),
+        of_transfer AS (PARTITION BY reference, apart, provider, transfer)
 ), still_open AS (
-    SELECT k.* FROM known AS k JOIN first USING (id)
-    WHERE NOT EXISTS (
-        SELECT FROM payctl.run_items AS i WHERE i.item_id = ANY(first.names) AND {IS_CLOSING} >= first.since)
+    SELECT j.id, j.provider, j.order_ref, j.received_at, j.reason, j.result, j.amount, j.money,
+        p.id AS payment, p."orderCode" AS order_code, p.status::text AS status, p.provider AS made_for
+    FROM judged AS j LEFT JOIN LATERAL (
+        SELECT id, "orderCode", status, provider FROM payments WHERE id = j.named
+        UNION ALL
+        SELECT id, "orderCode", status, provider FROM payments WHERE j.named IS NULL AND "orderCode" = j.order_ref
+    ) AS p ON true
+    WHERE j.place IS NOT NULL
+        AND COALESCE(GREATEST(j.closed_until, {_CLOSED_UNTIL.format("p.id")}) < j.since, true)
 )
 """  # noqa: S608 - only constants are put in
 """Common table expressions that find each transfer's payment, and leave out the closed transfers: ``still_open``.
 
-They need ``read_later`` and ``told``. ``told`` has one row for each transfer, with a receipt's columns and
-``transfer``.
+They need ``told``, which has the columns :data:`TOLD`. Their cost grows linearly with the number of receipts.
 """
 
 _CLOSED = f"""
     WITH told AS MATERIALIZED (
-        SELECT r.id, r.provider, r.payment_id, r.order_ref, r.reference, r.received_at, r.body_sha256,
-            {transfer("r.")} AS transfer
-        FROM payctl.webhook_receipts AS r WHERE r.id = ANY(%(ids)s::uuid[])
-    ), {READ_LATER}, {WITH_PAYMENTS}
-    SELECT id::text FROM told WHERE id NOT IN (SELECT id FROM still_open)
+        SELECT {TOLD} FROM payctl.webhook_receipts AS r WHERE r.id = ANY(%(ids)s::uuid[])
+    ), {STILL_OPEN}
+    SELECT id::text FROM told EXCEPT SELECT id::text FROM still_open
 """  # noqa: S608 - only constants are put in
 MAY_READ = f"""({may_read_ours("run_items", "item_id", "outcome", "after")}
     AND {may_read_payments("id", "orderCode", "status", "provider")})"""

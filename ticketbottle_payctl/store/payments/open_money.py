@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.store.payctl.runs import IS_CLOSING
-from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
-from ticketbottle_payctl.store.payments.closed_transfers import READ_LATER, WITH_PAYMENTS
+from ticketbottle_payctl.store.payctl.runs import IS_CLOSING, UNTIL
+from ticketbottle_payctl.store.payctl.transfers import transfer
+from ticketbottle_payctl.store.payments.closed_transfers import STILL_OPEN, TOLD
 
 _ONCE_SETTLED = "('settled', 'already_settled')"
 
@@ -19,8 +19,7 @@ _ONCE_SETTLED = "('settled', 'already_settled')"
 # out.
 _FOUND = f"""
 WITH told AS MATERIALIZED (
-    SELECT DISTINCT ON (r.reference, {transfer("r.")}) r.id, r.provider, r.payment_id, r.order_ref, r.reference,
-        r.received_at, r.reason, r.result, r.body_sha256, {reports_money("r.")} AS money, {transfer("r.")} AS transfer
+    SELECT DISTINCT ON (r.reference, {transfer("r.")}) {TOLD}
     FROM payctl.webhook_receipts AS r
     WHERE r.received_at >= %(since)s AND r.received_at < %(until)s AND (
         r.reason = ANY(%(reasons)s) OR (
@@ -31,7 +30,7 @@ WITH told AS MATERIALIZED (
 ), settled AS MATERIALIZED (
     SELECT r.id, r.payment_id, r.order_ref, r.received_at FROM payctl.webhook_receipts AS r
     WHERE r.received_at >= %(since)s AND r.received_at < %(until)s AND r.outcome = 'COMPLETED' AND r.result = 'settled'
-), {READ_LATER}, {WITH_PAYMENTS}, near AS (
+), {STILL_OPEN}, near AS (
     SELECT payment, COALESCE(payment, NULLIF(order_ref, ''), id::text) AS subject, id, received_at AS at
     FROM still_open
     WHERE NOT (result = 'refused' AND money AND reason <> 'refund' AND status IS DISTINCT FROM 'COMPLETED')
@@ -41,7 +40,7 @@ WITH told AS MATERIALIZED (
     FROM settled AS r JOIN payments AS p ON p.id = r.payment_id
     WHERE LEAST(p."failedAt", p."cancelledAt") < p."completedAt" AND NOT EXISTS (
         SELECT FROM payctl.run_items AS i WHERE i.item_id = ANY(ARRAY[p.id, r.order_ref])
-            AND {IS_CLOSING} >= p."completedAt" AT TIME ZONE 'UTC')
+            AND {IS_CLOSING} AND {UNTIL} >= p."completedAt" AT TIME ZONE 'UTC')
 )
 SELECT payment, array_agg(id::text ORDER BY at, id) FROM near
 GROUP BY payment, subject ORDER BY min(at), subject LIMIT %(most)s

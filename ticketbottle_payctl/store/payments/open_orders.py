@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
-from ticketbottle_payctl.store.payments.closed_transfers import READ_LATER, WITH_PAYMENTS
+from ticketbottle_payctl.store.payments.closed_transfers import STILL_OPEN, TOLD
 
 MOST_SHOWN = 20
 """The maximum number of orders that are listed for each kind. All orders are counted."""
@@ -96,13 +96,12 @@ _NO_EVENT = f"""
 
 _REFUSED = f"""
     WITH told AS MATERIALIZED (
-        SELECT DISTINCT ON (r.reference, {transfer("r.")}) r.id, r.provider, r.payment_id, r.order_ref, r.reference,
-            r.amount, r.received_at, r.reason, r.body_sha256, {transfer("r.")} AS transfer
+        SELECT DISTINCT ON (r.reference, {transfer("r.")}) {TOLD}
         FROM payctl.webhook_receipts AS r
         WHERE r.received_at >= %(since)s AND r.received_at < %(until)s AND r.result = 'refused'
           AND {reports_money("r.")} AND r.reason IS DISTINCT FROM 'refund'
         ORDER BY r.reference, {transfer("r.")}, r.received_at DESC, r.id
-    ), {READ_LATER}, {WITH_PAYMENTS}, of_order AS (
+    ), {STILL_OPEN}, of_order AS (
         SELECT DISTINCT ON (COALESCE(payment, NULLIF(order_ref, ''), id::text)) id, order_code, order_ref, amount,
             received_at, reason
         FROM still_open WHERE status IS DISTINCT FROM 'COMPLETED'

@@ -8,27 +8,23 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.privileges import may_read_ours
-from ticketbottle_payctl.store.payctl.transfers import transfer
-from ticketbottle_payctl.store.payments.closed_transfers import MAY_READ, READ_LATER, WITH_PAYMENTS
+from ticketbottle_payctl.store.payments.closed_transfers import MAY_READ, STILL_OPEN, TOLD
 
-_SHOWN = ("id", "received_at", "provider", "order_ref", "reason")
+_SHOWN = ("id", "received_at", "provider", "order_ref", "result", "reason")
 _COMPARED = ("reference", "outcome", "amount", "gateway_transaction_id", "payment_number", "payment_id", "body_sha256")
 _RIGHTS = f"""
-    SELECT {may_read_ours("webhook_receipts", "result", *_SHOWN)},
+    SELECT {may_read_ours("webhook_receipts", *_SHOWN)},
         {may_read_ours("webhook_receipts", *_COMPARED)} AND {MAY_READ}
 """
 _REFUSED = """
     WITH newest AS MATERIALIZED (
-        SELECT {columns}, result FROM payctl.webhook_receipts AS r ORDER BY received_at DESC LIMIT %(newest)s
+        SELECT {columns} FROM payctl.webhook_receipts AS r ORDER BY received_at DESC LIMIT %(newest)s
     ), told AS MATERIALIZED (SELECT * FROM newest WHERE result = 'refused'), {still_open}
     SELECT (SELECT count(*) FROM newest), (SELECT count(*) FROM told), r.received_at, r.provider, r.reason,
         r.order_ref, r.id::text
     FROM (SELECT) AS one LEFT JOIN still_open AS r ON true ORDER BY r.received_at DESC
 """
-_WITH_CLOSINGS = _REFUSED.format(
-    columns=f"{', '.join(_SHOWN)}, {', '.join(_COMPARED)}, {transfer('r.')} AS transfer",
-    still_open=f"{READ_LATER}, {WITH_PAYMENTS}",
-)
+_WITH_CLOSINGS = _REFUSED.format(columns=TOLD, still_open=STILL_OPEN)
 _WITHOUT_CLOSINGS = _REFUSED.format(columns=", ".join(_SHOWN), still_open="still_open AS (SELECT * FROM told)")
 
 

@@ -8,19 +8,18 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
-from ticketbottle_payctl.store.payments.closed_transfers import READ_LATER, WITH_PAYMENTS
+from ticketbottle_payctl.store.payctl.transfers import transfer
+from ticketbottle_payctl.store.payments.closed_transfers import STILL_OPEN, TOLD
 
 # Callbacks about the same transfer count as one callback. A callback is no longer unsettled if its payment is
 # COMPLETED, if a person has closed its transfer, or if the payment has ended and the callback reports no money.
 _FOUND = f"""
 WITH told AS MATERIALIZED (
-    SELECT DISTINCT ON (r.reference, {transfer("r.")}) r.id, r.provider, r.payment_id, r.order_ref, r.reference,
-        r.received_at, r.reason, r.body_sha256, {reports_money("r.")} AS money, {transfer("r.")} AS transfer
+    SELECT DISTINCT ON (r.reference, {transfer("r.")}) {TOLD}
     FROM payctl.webhook_receipts AS r
     WHERE r.received_at > statement_timestamp() - %(within)s AND (r.result = 'refused' OR r.reason = ANY(%(reasons)s))
     ORDER BY r.reference, {transfer("r.")}, r.received_at
-), {READ_LATER}, {WITH_PAYMENTS}
+), {STILL_OPEN}
 SELECT id::text, COALESCE(reason, ''), extract(epoch FROM clock_timestamp() - received_at)::float8,
     COALESCE(order_code, NULLIF(order_ref, '')), status, provider, made_for
 FROM still_open

@@ -1,0 +1,77 @@
+"""Test how many rows PostgreSQL reads to find out which refused transfers a person has closed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import event
+
+from ticketbottle_payctl.store.payments.closed_transfers import closed_among
+from ticketbottle_payctl.store.payments.open_money import perhaps_open
+from ticketbottle_payctl.store.payments.open_orders import refused
+from ticketbottle_payctl.store.payments.refused_callbacks import refused_lately
+from ticketbottle_payctl.store.payments.unsettled_callbacks import unsettled_callbacks
+
+pytestmark = pytest.mark.postgres
+HOUR = timedelta(hours=1)
+_RECEIPTS = """
+    INSERT INTO payctl.webhook_receipts (id, received_at, provider, order_ref, reference, amount, currency, outcome,
+        result, reason, method, path, query, body, body_sha256, payment_number)
+    SELECT gen_random_uuid(), now() - n * interval '1 millisecond', 'momo', 'TB-1', {reference}, 1, 'VND', {outcome},
+        'refused', 'wrong_amount', 'POST', '/', '', '', {body}, {number} FROM generate_series({first}, {last}) AS n
+"""
+REPEATS = {
+    "of one transfer": {"reference": "'r'", "outcome": "'COMPLETED'", "body": "n::text::bytea", "number": "'1'"},
+    "with other bytes": {"reference": "'r'", "outcome": "'COMPLETED'", "body": "n::text::bytea", "number": "NULL"},
+    "of an unreadable callback": {"reference": "''", "outcome": "'UNCLEAR'", "body": "'x'", "number": "NULL"},
+    "of an order": {"reference": "'r' || n", "outcome": "'COMPLETED'", "body": "n::text::bytea", "number": "'1'"},
+}
+
+
+def _ids(connection):
+    return [str(each) for each in connection.exec_driver_sql("SELECT id FROM payctl.webhook_receipts").scalars()]
+
+
+NOW = datetime.now(UTC)
+SEARCHES = {
+    "closed_among": lambda connection: closed_among(connection, _ids(connection)),
+    "refused_lately": lambda connection: refused_lately(connection, 1000),
+    "unsettled_callbacks": lambda connection: unsettled_callbacks(connection, HOUR, []),
+    "perhaps_open": lambda connection: perhaps_open(connection, NOW - HOUR, NOW + HOUR, ["wrong_amount"], 10),
+    "refused": lambda connection: refused(connection, NOW - HOUR, NOW + HOUR),
+}
+
+
+@pytest.fixture
+def rows(engine):
+    """Return a function that returns the number of rows that the last statement of a search handles."""
+
+    def run(search):
+        with engine.connect() as connection:
+            statements = []
+            event.listen(connection, "before_cursor_execute", lambda *call: statements.append(call[2:4]))
+            search(connection)
+            sql, values = statements[-1]
+            plan = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", values).scalar_one()
+        return _rows((plan if isinstance(plan, list) else json.loads(plan))[0]["Plan"])
+
+    return run
+
+
+def _rows(node):
+    names = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck")
+    own = sum(node.get(name, 0) for name in names) * node["Actual Loops"]
+    return own + sum(map(_rows, node.get("Plans", ())))
+
+
+@pytest.mark.parametrize("repeats", REPEATS)
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_search_for_closed_transfers_grows_linearly_with_repeats(search, repeats, rows, execute):
+    """If a gateway repeats a refused callback twice as often, a search handles at most about twice as many rows."""
+    execute(_RECEIPTS.format(first=1, last=300, **REPEATS[repeats]))
+    few = rows(SEARCHES[search])
+    execute(_RECEIPTS.format(first=301, last=600, **REPEATS[repeats]))
+    assert few >= 300
+    assert rows(SEARCHES[search]) <= 2.5 * few
