@@ -75,3 +75,14 @@ def test_the_search_for_closed_transfers_grows_linearly_with_repeats(search, rep
     execute(_RECEIPTS.format(first=301, last=600, **REPEATS[repeats]))
     assert few >= 300
     assert rows(SEARCHES[search]) <= 2.5 * few
+
+
+def test_the_search_for_the_bytes_of_an_unreadable_callback_reads_no_other_receipt(rows, execute):
+    """If payctl could not read a callback, the search for its payment does not read the callbacks that came later."""
+    later = {"reference": "'r' || n", "outcome": "'COMPLETED'", "body": "sha256(n::text::bytea)", "number": "'1'"}
+    execute(_RECEIPTS.format(first=8000, last=8000, **REPEATS["of an unreadable callback"]))
+    (unreadable,) = execute("SELECT id::text FROM payctl.webhook_receipts")
+    execute(_RECEIPTS.format(first=1, last=7000, **later))
+    execute("UPDATE payctl.webhook_receipts SET payment_id = reference WHERE reference <> ''")
+    execute("ANALYZE payctl.webhook_receipts")
+    assert rows(lambda connection: closed_among(connection, [unreadable])) < 100

@@ -57,4 +57,5 @@ def latest_receipts(engine: Engine) -> list[dict[str, object]]:
         PayctlError: the database did not answer in time, or lacks payctl's schema.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        return [found.row for found in list_receipts(connection, _MOST, None, selector=ReceiptSelector())]
+        found = list_receipts(connection, _MOST, None, selector=ReceiptSelector(), with_closed=False)
+    return [receipt.row for receipt in found]

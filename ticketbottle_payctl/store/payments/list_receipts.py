@@ -62,9 +62,16 @@ _OF_ORDER = """(o.order_ref = ANY(%(order_codes)s)
 
 
 def list_receipts(
-    connection: Connection, limit: int, before: PagePosition | None, *, selector: ReceiptSelector
+    connection: Connection,
+    limit: int,
+    before: PagePosition | None,
+    *,
+    selector: ReceiptSelector,
+    with_closed: bool = True,
 ) -> list[Listed]:
     """Return selected receipts, latest first, without the content of the callbacks.
+
+    If ``with_closed`` is false, the receipts have no field ``closed``, which needs another statement.
 
     Raises:
         InputError: a short id is ambiguous.
@@ -100,5 +107,7 @@ def list_receipts(
         "before_id": before.id if before else None,
     }
     rows = connection.exec_driver_sql(sql, parameters).all()
+    if not with_closed:
+        return [Listed(RECEIPT_FIELDS[:-1], row, "received_at") for row in rows]
     closed = closed_among(connection, [row[0] for row in rows if row[5] not in {None, "pending"}])
     return [Listed(RECEIPT_FIELDS, (*row, row[0] in closed), "received_at") for row in rows]
