@@ -13,7 +13,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_pa
 from ticketbottle_payctl.store.db.engine import Limits
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
-from ticketbottle_payctl.store.payctl.runs import Actor, NewRun, RunStatus
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun, RunAction, RunStatus
 
 pytestmark = pytest.mark.postgres
 REASON = "the seats are sold, so release them"
@@ -53,6 +53,16 @@ def test_an_interrupted_run_says_which_error_ended_it(engine, ask):
     with engine.begin() as connection:
         runs.update(connection, RUN, RunStatus.DONE, {})
     assert ask("runs", "show", RUN)["result"]["ended_by"] is None
+
+
+@pytest.mark.parametrize(("deed", "kept"), [(RunAction.RESUMED, None), (RunAction.CANCELLED, "LOCKED")])
+def test_a_resumed_run_forgets_which_error_ended_it(deed, kept, engine, ask):
+    """While a resumed run is running, `runs show` does not name its earlier error. A cancelled run keeps its error."""
+    with pytest.raises(LockedError), open_run(engine, NewRun(RUN, "replay", Actor("an", "here")), LIMITS):
+        raise LockedError("held")  # noqa: EM101 - any message
+    with engine.begin() as connection:
+        assert runs.act(connection, RUN, deed, Actor("an", "here"), "again")
+    assert ask("runs", "show", RUN)["result"]["ended_by"] == kept
 
 
 @pytest.mark.parametrize(

@@ -164,20 +164,22 @@ def start(connection: Connection, run: NewRun) -> None:
 def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason: str | None) -> bool:
     """Record that an operator resumes or cancels a run. Return False if the run's status does not allow this.
 
-    A run that is done keeps its status if it is resumed to search for remaining rows.
+    A run that is done keeps its status if it is resumed to search for remaining rows. A resumed run forgets what ended
+    it before.
     """
     row = connection.exec_driver_sql(
-        """
+        f"""
         UPDATE payctl.runs SET status = CASE status WHEN 'done' THEN status ELSE %(status)s END,
             finished_at = CASE WHEN status = 'done' THEN finished_at
                 WHEN %(status)s = 'cancelled' THEN statement_timestamp() END,
+            options = CASE %(deed)s WHEN '{RunAction.RESUMED}' THEN options - '{_ENDED_BY}' ELSE options END,
             acts = acts || jsonb_build_array(jsonb_build_object('deed', %(deed)s::text, 'at', statement_timestamp(),
                 'os_user', %(os_user)s::text, 'host', %(host)s::text, 'actor', %(actor)s::text,
                 'db_role', session_user, 'reason', %(reason)s::text))
         WHERE id = %(id)s::uuid AND status NOT IN ('cancelled', 'incomplete')
           AND NOT (status = 'done' AND %(status)s = 'cancelled')
         RETURNING id
-        """,
+        """,  # noqa: S608 - only constants are put in
         {
             "id": run_id,
             "status": (RunStatus.RUNNING if deed is RunAction.RESUMED else RunStatus.CANCELLED).value,
