@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Condition, Event
@@ -101,8 +102,11 @@ class Turns:
         self._changed.notify_all()
 
 
-def run_in_turns(outbox: Outbox, turns: Turns, **options) -> list[PublishReport]:
-    """Run one publisher loop for each turn, each with its own producer, and return their reports."""
+def run_in_turns(outbox: Outbox, turns: Turns, *, seed: int | None = None, **options) -> list[PublishReport]:
+    """Run one publisher loop for each turn, each with its own producer, and return their reports.
+
+    With a ``seed``, the loops' random pauses are the same in each run, so the loops have the same turns.
+    """
     producers = [new_producer(outbox.bootstrap) for _ in turns.loops]
 
     def run(turn: Turn) -> PublishReport:
@@ -113,8 +117,13 @@ def run_in_turns(outbox: Outbox, turns: Turns, **options) -> list[PublishReport]
         finally:
             turns.pass_on(turn.number, None)
 
-    with ThreadPoolExecutor(len(producers)) as pool:
-        reports = list(pool.map(run, turns.loops))
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        with ThreadPoolExecutor(len(producers)) as pool:
+            reports = list(pool.map(run, turns.loops))
+    finally:
+        random.setstate(state)
     for producer in producers:
         producer.close()
     return reports
