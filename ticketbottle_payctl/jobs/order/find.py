@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.errors import InputError, NotFoundError
 from ticketbottle_payctl.formats import command_line, count, money
 from ticketbottle_payctl.store.payments import history
-from ticketbottle_payctl.store.payments.history import History
+from ticketbottle_payctl.store.payments.history import History, NearOrder
 from ticketbottle_payctl.store.payments.similar_codes import similar_codes
 
 _LISTS = "`payctl list payments`, `payctl list outbox` and `payctl list receipts` show ids and order codes"
@@ -18,9 +20,29 @@ def find(connection: Connection, name: str, max_retries: int) -> History:
 
     Raises:
         NotFoundError: no order matches ``name``. The hint suggests order codes that differ from it by one typing error.
-        InputError: several order codes end with ``name``. The message lists them.
+        InputError: several order codes end with ``name``, or an order code ends with ``name`` and a callback without a
+            payment has it as its code. The message lists the order codes.
     """
-    return history.find(connection, name, max_retries) or _ending_in(connection, name, max_retries)
+    found = history.find(connection, name, max_retries)
+    if found is None:
+        return _ending_in(connection, name, max_retries)
+    if found.payment is None:
+        _refuse_if_ambiguous(connection, name, found)
+    return found
+
+
+def _refuse_if_ambiguous(connection: Connection, name: str, found: History) -> None:
+    """Raise an error if ``name`` is the code of a callback without a payment, and also the end of an order code."""
+    stray = [receipt.id for receipt in found.receipts if receipt.order_ref == name]
+    near = history.orders_ending_in(connection, name) if stray else []
+    if near:
+        message = f"{name} is the code of a callback without a payment, and also the end of {_listed(near)}"
+        looks = [f"`{command_line(['show'], [each])}`" for each in (near[0].order_code, stray[-1])]
+        raise InputError(message, hint=f"give the whole order code or the callback's id: {' or '.join(looks)}")
+
+
+def _listed(near: Sequence[NearOrder]) -> str:
+    return "; ".join(f"{each.order_code} ({each.status}, {money(each.amount, each.currency)})" for each in near)
 
 
 def _similar(connection: Connection, name: str) -> str | None:
@@ -40,7 +62,6 @@ def _ending_in(connection: Connection, name: str, max_retries: int) -> History:
         raise NotFoundError(message, hint=_similar(connection, name) or _LISTS)
     found = history.find(connection, near[0].payment_id, max_retries) if len(near) == 1 else None
     if found is None:
-        orders = "; ".join(f"{each.order_code} ({each.status}, {money(each.amount, each.currency)})" for each in near)
-        message = f"{count(len(near), 'order code')} end in {name}, latest first: {orders}"
+        message = f"{count(len(near), 'order code')} end in {name}, latest first: {_listed(near)}"
         raise InputError(message, hint=f"give the whole code: `{command_line(['show'], [near[0].order_code])}`")
     return found

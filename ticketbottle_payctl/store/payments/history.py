@@ -18,9 +18,9 @@ from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Closing, Run
 from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow, receipts_of, receipts_of_payments
 
-# "providerTransactionId" has no index in production, so this column is searched last. If payctl could not read a
-# callback, the callback's receipt has an empty reference, which the index finds. The gateway's name for an order has no
-# index, so the last search reads only the receipts without a payment, which the index on the payment's id finds.
+# "providerTransactionId" has no index in production, so this column is searched after the columns with an index. If
+# payctl could not read a callback, the callback's receipt has an empty reference. The gateway's name for an order has
+# an index only for such receipts and for receipts without a payment.
 _BY_NAME = (
     'SELECT id, NULL, NULL, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
     'SELECT "aggregateId", NULL, NULL, NULL FROM outbox WHERE id = %(name)s',

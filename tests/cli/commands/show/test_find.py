@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -16,10 +17,10 @@ CODES = ("TB-SUMMER-20261123-9E641D25", "TB-SUMMER-20261123-11641D25", "TB-WINTE
 
 @pytest.fixture(autouse=True)
 def payments(engine):
-    """Insert four orders. Two order codes end with the same characters."""
+    """Insert four orders, the oldest first. Two order codes end with the same characters."""
     with engine.begin() as connection:
-        for code in CODES:
-            insert_payment(connection, order_code=code)
+        for place, code in enumerate(CODES):
+            insert_payment(connection, order_code=code, age=timedelta(minutes=9 - place))
 
 
 @pytest.mark.parametrize(
@@ -69,14 +70,45 @@ def test_the_code_of_an_early_callback_finds_its_payment(ask, orders):
     assert ask("show", "2026")["result"]["order_code"] == orders.payment.order_code
 
 
-def test_the_search_for_the_code_of_an_unknown_order_reads_no_other_receipt(engine, orders):
-    """The search for the code of an unknown order reads only the receipts without a payment, through an index."""
-    orders.callback(order_ref="nobody").pay().callback()
-    sql = history._BY_NAME[-1].replace("%(name)s", "'nobody'")  # noqa: SLF001 - the statement itself
+@pytest.mark.parametrize("statement", [-2, -1])
+def test_the_search_for_the_code_of_an_unknown_order_reads_no_other_receipt(statement, engine, orders):
+    """The search for the code of an unknown order reads no other receipt, even if thousands have no payment."""
+    orders.callback(order_ref="nobody").unclear("unreadable", order_ref="nothing")
+    sql = history._BY_NAME[statement].replace("%(name)s", "'nobody'")  # noqa: SLF001 - the statement itself
     with engine.begin() as connection:
-        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        connection.exec_driver_sql("""
+            INSERT INTO payctl.webhook_receipts
+            SELECT made.* FROM (SELECT to_jsonb(r) AS row FROM payctl.webhook_receipts AS r) AS two,
+                generate_series(1, 5000) AS n, jsonb_populate_record(NULL::payctl.webhook_receipts,
+                    row || jsonb_build_object('id', gen_random_uuid(), 'order_ref', 'stray ' || n)) AS made
+        """)
+        connection.exec_driver_sql("ANALYZE payctl.webhook_receipts")
         plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {sql}").scalars())
-    assert re.search(r"webhook_receipts_payment_id.*\n +Index Cond: \(payment_id IS NULL\)", plan), plan
+    assert re.search(r"webhook_receipts_order_ref.*\n +Index Cond: \(order_ref = 'nobody'::text\)", plan), plan
+
+
+@pytest.mark.parametrize("command", [("show",), ("close", "-y", "--reason", "refunded")])
+@pytest.mark.parametrize("write", [
+    lambda o: o.callback("COMPLETED", "refused", "unknown_order", order_ref="9641D25"),
+    lambda o: o.callback("COMPLETED", "refused", "unknown_order", order_ref="9641D25", reference="9641D25"),
+    lambda o: o.unclear("unreadable", order_ref="9641D25"),
+])  # fmt: skip
+def test_the_code_of_an_unknown_order_hides_no_order_that_ends_in_it(write, command, ask, orders, engine):
+    """If a callback without a payment has the last characters of an order code as its code, `show` names both."""
+    with engine.begin() as connection:
+        insert_payment(connection, order_code="TB-X-9641D25")
+    write(orders)
+    document = ask(*command, "9641D25")
+    error = document["error"]
+    assert (document["exit_code"], error["message"]) == (
+        2,
+        "9641D25 is the code of a callback without a payment, and also the end of TB-X-9641D25 (PENDING, 250,000 VND)",
+    )
+    assert error["hint"] == (
+        "give the whole order code or the callback's id: "
+        f"`payctl show TB-X-9641D25` or `payctl show {orders.receipts[0]}`"
+    )
+    assert ask("show", orders.receipts[0])["result"]["verdict"]["receipt_id"] == orders.receipts[0]
 
 
 @pytest.mark.parametrize(
