@@ -177,6 +177,8 @@ def test_no_publisher_counts_as_missing_without_an_event_to_send(evidence):
         (seen(YOUNG, publishers=[IDLES]), (3, False, False)),
         (seen(READY, LOCKED, publishers=[IDLES], sampled=True), (4, True, True)),
         (seen(LOCKED, publishers=[IDLES]), (1, True, False)),
+        (seen(LOCKED._replace(events=3, failed=2), publishers=[IDLES]), (1, True, False)),
+        (seen(LOCKED._replace(failed=1), YOUNG, publishers=[IDLES]), (3, False, False)),
         (seen(BLOCKED, NOT_DUE, FAILING, publishers=[GONE]), (0, False, False)),
     ],
 )

@@ -144,3 +144,15 @@ def test_a_truncated_list_of_error_groups_says_so(engine):
     report = group_errors(engine, Selector(), max_retries=5, limit=2)
     assert [(group.pattern, group.count) for group in report.groups] == [("beta", 3), ("gamma", 2)]
     assert (report.truncated, report.events, report.closed) == (True, 5, 0)
+
+
+def test_error_groups_are_complete_if_the_waiting_events_take_too_long(engine):
+    """If counting the waiting events takes longer than its limit, the report has the groups and says so."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="dead", last_error="alpha")
+    with engine.begin() as holder:
+        holder.exec_driver_sql("LOCK TABLE payctl.publishers IN ACCESS EXCLUSIVE MODE")
+        report = group_errors(engine, Selector(), max_retries=5, limit=2, patience=timedelta(milliseconds=300))
+    assert ([group.count for group in report.groups], report.waiting, report.timed_out) == ([2], None, True)
+    report = group_errors(engine, Selector(), max_retries=5, limit=2)
+    assert (report.waiting, report.timed_out) == ((0, False, False), False)

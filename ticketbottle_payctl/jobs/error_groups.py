@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, WithoutError, without_error
-from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.store.db.engine import Limits, is_lock_timeout, is_statement_timeout, transaction
 from ticketbottle_payctl.store.inspect.evidence import evidence
 from ticketbottle_payctl.store.outbox import dead, stats
 from ticketbottle_payctl.store.outbox import error_groups as store
@@ -16,7 +17,6 @@ from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
 
 _LIMITS = Limits(statement=timedelta(seconds=30))
-_OF_WAITING = Limits(statement=timedelta(seconds=30), index_only_plan=True)
 _WINDOW = timedelta(minutes=5)
 
 
@@ -24,12 +24,14 @@ _WINDOW = timedelta(minutes=5)
 class ErrorsReport:
     """Groups of events with the same kind of error, largest first. ``truncated`` is True if more groups exist.
 
-    ``waiting`` is None if a selector chose the events.
+    ``waiting`` is None if a selector chose the events, or if counting took too long. In the second case, ``timed_out``
+    is True.
     """
 
     groups: tuple[ErrorGroup, ...]
     truncated: bool
     waiting: WithoutError | None = None
+    timed_out: bool = False
 
     @property
     def events(self) -> int:
@@ -42,10 +44,13 @@ class ErrorsReport:
         return sum(group.closed for group in self.groups)
 
 
-def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit: int) -> ErrorsReport:
+def group_errors(
+    engine: Engine, selector: Selector, *, max_retries: int, limit: int, patience: timedelta = _LIMITS.statement
+) -> ErrorsReport:
     """Group failed, unpublished events by their last error. Ignore ids and numbers in the errors.
 
-    Without a selector, also count the events that wait without an error.
+    Without a selector, also count the events that wait without an error. If one of the statements for this count takes
+    longer than ``patience`` or waits too long for a lock, the report has only the groups.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -54,12 +59,19 @@ def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit:
     with transaction(engine, _LIMITS, commit=False) as connection:
         readable = dead.rights(connection).closings
         found = store.groups(connection, selector, max_retries, limit + 1, with_closings=readable)
-    waiting = _waiting(engine, max_retries) if selector.is_empty else None
-    return ErrorsReport(tuple(found[:limit]), truncated=len(found) > limit, waiting=waiting)
+    report = ErrorsReport(tuple(found[:limit]), truncated=len(found) > limit)
+    if not selector.is_empty:
+        return report
+    try:
+        return replace(report, waiting=_waiting(engine, max_retries, patience))
+    except DatabaseUnavailableError as error:
+        if not (is_statement_timeout(error) or is_lock_timeout(error)):
+            raise
+        return replace(report, timed_out=True)
 
 
-def _waiting(engine: Engine, max_retries: int) -> WithoutError:
-    with transaction(engine, _OF_WAITING, commit=False) as connection:
+def _waiting(engine: Engine, max_retries: int, patience: timedelta) -> WithoutError:
+    with transaction(engine, Limits(statement=patience, index_only_plan=True), commit=False) as connection:
         recent = stats.recent(connection, _WINDOW.total_seconds())
         found = stats.unpublished(connection, max_retries, late_after_s=OVERDUE_AFTER.total_seconds())
         return without_error(evidence(connection, max_retries, found, recent))

@@ -179,6 +179,32 @@ def test_errors_counts_the_events_that_wait_without_an_error(
     assert failed or invoke("stats", **world).stdout[0] == mark
 
 
+@pytest.mark.parametrize(("retries", "waiting"), [(0, 1), (1, 0)])
+def test_errors_counts_a_locked_event_only_once(world, given, engine, answer, retries, waiting):
+    """`payctl errors` counts an event that another session has locked either in a group or as waiting, not twice."""
+    given({"age": MINUTES, "retry_count": retries, "last_error": "no" if retries else None})
+    with engine.begin() as holder:
+        holder.exec_driver_sql("SELECT FROM outbox FOR UPDATE")
+        document = answer("errors", **world)
+    assert document["counts"] == {"groups": retries, "events": retries, "waiting": waiting}
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_errors_prints_its_groups_if_the_waiting_events_cannot_be_counted(world, given, engine, invoke, answer, failed):
+    """If the count of waiting events waits too long for a lock, `payctl errors` prints the groups and a warning."""
+    given({"age": MINUTES}, *[{"age": SECONDS, "retry_count": 1, "last_error": "no"}][:failed])
+    with engine.begin() as holder:
+        holder.exec_driver_sql("LOCK TABLE payctl.publishers IN ACCESS EXCLUSIVE MODE")
+        document = answer("errors", **world)
+        shown = invoke("errors", **world)
+    assert (document["exit_code"], document["counts"]) == (6, {"groups": int(failed), "events": int(failed)})
+    assert [warning[:58] for warning in document["warnings"]] == [
+        "the events that wait without an error were not counted, be"
+    ]
+    assert (shown.exit_code, shown.stdout[0], "were not counted" in shown.stderr) == (6, "!", True)
+    assert answer("errors", "--failed", **world)["exit_code"] == 0
+
+
 @pytest.mark.parametrize("steps", [[{"age": MINUTES}], [DEAD], [{"age": MINUTES / 4, "retry_count": 8}]])
 def test_the_doctor_is_not_ok_if_events_are_dead_or_overdue(world, given, invoke, keys, steps):
     """If events are dead or overdue, the doctor's first line, last line and exit code agree with each other."""

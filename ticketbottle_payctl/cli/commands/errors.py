@@ -15,6 +15,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.selector import selector_of
 from ticketbottle_payctl.cli.output.delivery_remedy_words import remedy_sentence
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, headline, line, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
@@ -29,6 +30,9 @@ from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
 
 _DEFAULT_LIMIT = 50
+_NOT_COUNTED = (
+    "the events that wait without an error were not counted, because the database took too long; run the command again"
+)
 
 
 class ErrorCounts(TypedDict):
@@ -91,7 +95,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
 
     Errors that differ only in ids, numbers or addresses form one group. The command counts unpublished events that
     failed at least once; with --failed, only dead events. Without selectors, it also counts the events that wait
-    without an error, such as while the brokers are unavailable.
+    without an error, such as while the brokers are unavailable. Exit 6 if the database took too long to count them.
     """
     session = Session.of(ctx)
     selector = selector_of(
@@ -108,10 +112,12 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     session.finish(
         Result(
             "payctl.errors/1",
+            ExitCode.PARTIAL if report.timed_out else ExitCode.DONE,
             counts=counts,
             items=[_item(group, _replay(group, selector, adviser)) for group in report.groups],
             truncated=report.truncated,
             human=_human(report, selector, adviser, session.services.now() if is_terminal(sys.stdout) else None),
+            warnings=[_NOT_COUNTED] if report.timed_out else [],
         )
     )
 
@@ -188,7 +194,7 @@ def _created(group: ErrorGroup, now: datetime | None) -> str:
 
 
 def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: datetime | None) -> list[Block]:
-    late = report.waiting is not None and report.waiting.late
+    late = report.timed_out or (report.waiting is not None and report.waiting.late)
     if not report.groups:
         mark = warn("!") if late else good("✔")
         return [headline(mark, "no unpublished event has failed"), *_waiting(report, adviser)]

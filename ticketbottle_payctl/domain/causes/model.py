@@ -114,7 +114,8 @@ class Waiting(NamedTuple):
     the oldest event or of an earlier event of its payment. ``due_in_s`` is the number of seconds until the first event
     of the group is retried. ``order_code`` belongs to the oldest event. ``order_code`` is None if the event's payload
     has no order code. ``requeued_s`` is the number of seconds since a replay requeued the oldest event, or None if no
-    replay did or the role is not allowed to read replays.
+    replay did or the role is not allowed to read replays. ``failed`` is the number of those events that have failed, or
+    that wait behind a failed event.
     """
 
     reason: Reason
@@ -129,6 +130,7 @@ class Waiting(NamedTuple):
     holder: Holder | None = None
     order_code: str | None = None
     requeued_s: float | None = None
+    failed: int = 0
 
 
 class DeadGroup(NamedTuple):

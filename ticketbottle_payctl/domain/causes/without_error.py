@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ticketbottle_payctl.domain.causes.idle import idle
 from ticketbottle_payctl.domain.causes.model import Evidence, Reason
-from ticketbottle_payctl.domain.causes.words import overdue, total
+from ticketbottle_payctl.domain.causes.words import overdue
 
 _REASONS = (Reason.READY, Reason.LOCKED)
 
@@ -23,8 +23,13 @@ class WithoutError(NamedTuple):
 
 
 def without_error(evidence: Evidence) -> WithoutError:
-    """Return how many events wait without an error. Events behind a dead or failing event are not counted."""
-    events = total([one for one in evidence.waiting if one.reason in _REASONS])
+    """Return how many events wait without an error.
+
+    Events behind a dead or failing event are not counted. A locked event that has failed is not counted either, because
+    an error group contains it.
+    """
+    events = sum(one.events - one.failed for one in evidence.waiting if one.reason in _REASONS)
     missing = idle(evidence)
-    late = bool(overdue(evidence, *_REASONS)) or (missing is not None and not missing.expected)
+    late = any(one.events > one.failed for one in overdue(evidence, *_REASONS))
+    late |= missing is not None and not missing.expected
     return WithoutError(events, bool(events) and late, evidence.sampled)

@@ -55,7 +55,7 @@ _WAITING = f"""
                  WHEN h.xid IS NOT NULL THEN 'locked'
                  WHEN w.tries > 0 AND w.made + b.wait * interval '1 second' > now THEN 'not_due'
                  WHEN w.tries > 0 OR f.id IS NOT NULL THEN 'failing'
-                 ELSE 'ready' END AS reason
+                 ELSE 'ready' END AS reason, w.tries > 0 OR f.id IS NOT NULL AS failed
         FROM waiting AS w CROSS JOIN clock
         LEFT JOIN failed AS d ON d.dead AND d.key = w.key AND (d.made, d.id COLLATE "C") < (w.made, w.id COLLATE "C")
         LEFT JOIN failed AS f ON NOT f.dead AND f.key = w.key
@@ -71,7 +71,7 @@ _WAITING = f"""
         EXTRACT(epoch FROM min(due) - min(now))::float8,
         (SELECT {states.order_code("e.")} FROM outbox AS e
          WHERE e.id = {_OLDEST}),
-        {{requeued}}, pid, application, usename, state, seconds
+        {{requeued}}, count(*) FILTER (WHERE failed)::int, pid, application, usename, state, seconds
     FROM judged WHERE reason IN ('blocked', 'not_due') OR made < now - %(soon)s * interval '1 second'
     GROUP BY reason, type, CASE reason WHEN 'blocked' THEN blocker_type END, pid, application, usename, state, seconds,
         reason NOT IN ('blocked', 'not_due') AND made < now - %(overdue)s * interval '1 second'
@@ -182,6 +182,7 @@ def _row(row: tuple[Any, ...]) -> Waiting:
         due_in,
         order_code,
         requeued,
+        failed,
         *holder,
     ) = row
     return Waiting(
@@ -197,6 +198,7 @@ def _row(row: tuple[Any, ...]) -> Waiting:
         Holder(*holder) if reason == Reason.LOCKED else None,
         order_code,
         requeued,
+        failed,
     )
 
 
