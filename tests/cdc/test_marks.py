@@ -9,14 +9,13 @@ import pytest
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.follower import Seen
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.broker.sender import Sender
 from ticketbottle_payctl.errors import ConfigError
-from ticketbottle_payctl.jobs.cdc.cut_over import _check_topics
+from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over
 from ticketbottle_payctl.jobs.cdc.mark import _mark
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.settings import KafkaSettings
-from ticketbottle_payctl.store.outbox.debezium_names import UNROUTABLE
+from ticketbottle_payctl.store.outbox.debezium_names import PUBLICATION, UNROUTABLE
 
 AT = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -34,11 +33,13 @@ def test_an_event_in_the_topic_of_unroutable_events_becomes_dead(engine):
         assert connection.exec_driver_sql(states).all() == [(True, 0), (False, 5)]
 
 
-def test_a_cut_over_names_the_event_types_whose_topic_is_missing():
+def test_a_cut_over_names_the_event_types_whose_topic_is_missing(engine):
     """The cut-over asks the brokers for each topic, and the error names the event types that have none."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE PUBLICATION {PUBLICATION} FOR TABLE outbox WITH (publish = 'insert')")
     with MockKafka().start() as cluster:
         cluster.create_topic("payment.completed")
         producer = Producer(producer_config(KafkaSettings(cluster.bootstrap)))
         with pytest.raises(ConfigError, match="PAYMENT_CANCELLED, PAYMENT_FAILED"):
-            _check_topics(Sender(producer))
+            cdc_cut_over(engine, producer, None, max_retries=5, shards=1, dry_run=True)
         producer.close()

@@ -101,11 +101,12 @@ def test_events_behind_a_dead_event_stop_the_cut_over(scene):
 
 
 def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
-    """The cut-over refuses a backlog that is too large to send within seconds."""
+    """The cut-over and its dry run refuse a backlog that is too large to send within seconds."""
     monkeypatch.setattr(cut_over, "MOST_PENDING", 4)
     insert(scene, 5)
-    with pytest.raises(GuardError, match="more than 4"):
-        scene.cut_over()
+    for dry_run in (True, False):
+        with pytest.raises(GuardError, match="more than 4"):
+            scene.cut_over(dry_run=dry_run)
     assert (states(scene), scene.slots()) == ({"pending": 5}, [])
 
 

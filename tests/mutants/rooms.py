@@ -104,7 +104,7 @@ ROOMS = (
         ("jobs/cdc",),
         (
             *(f"tests/cdc/test_{name}.py" for name in ("config", "marks", "not_logical", "refusals")),
-            *(f"tests/cdc/test_{name}.py" for name in ("looking", "closing")),
+            *(f"tests/cdc/test_{name}.py" for name in ("looking", "closing", "interrupted")),
             _LIMITS,
         ),
         kafka=True,
