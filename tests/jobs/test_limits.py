@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import psycopg2.extensions
 import pytest
 from sqlalchemy import event
 
@@ -33,6 +34,7 @@ from ticketbottle_payctl.jobs.runs import list_runs
 from ticketbottle_payctl.jobs.server_identity import server_identity
 from ticketbottle_payctl.jobs.stats import collect_stats, count_harmless_dead
 from ticketbottle_payctl.jobs.stats.live import collect_live
+from ticketbottle_payctl.jobs.watch_payments import watch_payments
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.outbox.selector import Selector
@@ -43,55 +45,65 @@ NAMES = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeo
 
 
 @pytest.fixture
-def limits(engine):
-    """Return a set that collects the limits of all further transactions: statement, lock and idle time, in seconds."""
-    found = set()
+def opened(engine):
+    """Return a list that collects the settings of all further transactions, each as a dict."""
+    found = []
 
-    def note(_connection, _cursor, statement, *_others):
-        given = dict(re.findall(r"set_config\('(\w+)', '(\d+)', true\)", statement))
-        if given:
-            found.add(tuple(int(given[name]) / 1000 for name in NAMES))
+    class Cursor(psycopg2.extensions.cursor):
+        def execute(self, sql, parameters=None):
+            given = dict(re.findall(r"set_config\('(\w+)', '(\w+)', true\)", sql))
+            if "statement_timeout" in given:
+                found.append(given)
+            return super().execute(sql, parameters)
+
+    def watch(session, *_others):
+        session.cursor_factory = Cursor
 
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         insert_events(connection, 1, state="published", age=timedelta(days=30))
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "checkout", watch)
     return found
 
 
-def test_a_replay_waits_up_to_half_a_minute_for_a_statement(engine, limits):
+def limits(opened):
+    """Return the set of the transactions' limits: statement, lock and idle time, in seconds."""
+    return {tuple(int(given[name]) / 1000 for name in NAMES) for given in opened}
+
+
+def test_a_replay_waits_up_to_half_a_minute_for_a_statement(engine, opened):
     """In a replay, a statement can take up to 30 seconds, and the selection of the events up to 60 seconds."""
     plan = plan_replay(engine, Selector(failed=True), max_retries=5)
-    assert limits == {(60, 5, 60)}
-    limits.clear()
+    assert limits(opened) == {(60, 5, 60)}
+    opened.clear()
     run = NewRun(str(uuid4()), "replay", Actor("ops", "bastion", "Linh"), options=ReplayOptions().stored())
     assert replay(engine, plan, run, ReplayOptions(), max_retries=5).requeued == 1
-    assert limits - {(30, 5, timedelta(days=24).total_seconds())} == {(30, 5, 60)}
+    assert limits(opened) - {(30, 5, timedelta(days=24).total_seconds())} == {(30, 5, 60)}
 
 
-def test_a_cleanup_waits_up_to_ten_seconds_for_a_batch(engine, limits):
+def test_a_cleanup_waits_up_to_ten_seconds_for_a_batch(engine, opened):
     """In a cleanup, a batch can take ten seconds and waits up to one second for a lock. Counts can take longer."""
     report = cleanup(engine, retention=timedelta(days=7), max_retries=5)
     assert report.deleted == 1
-    assert limits == {(10, 1, 60), (60, 5, 60), (300, 5, 60)}
-    limits.clear()
+    assert limits(opened) == {(10, 1, 60), (60, 5, 60), (300, 5, 60)}
+    opened.clear()
     preview_cleanup(engine, retention=timedelta(days=7))
-    assert limits == {(300, 5, 60)}
+    assert limits(opened) == {(300, 5, 60)}
 
 
-def test_a_publisher_waits_up_to_two_seconds_for_a_lock(engine, limits, mock_kafka):
+def test_a_publisher_waits_up_to_two_seconds_for_a_lock(engine, opened, mock_kafka):
     """A publisher waits up to two seconds for a lock. A statement that looks for obstacles can take five seconds."""
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     publish_outbox(engine, producer, PublishOptions())
     producer.close()
-    assert limits == {(30, 2, 60), (5, 2, 60)}
+    assert limits(opened) == {(30, 2, 60), (5, 2, 60)}
 
 
-def test_a_cut_over_keeps_its_locks_for_three_minutes(engine, limits):
+def test_a_cut_over_keeps_its_locks_for_three_minutes(engine, opened):
     """A cut-over's transaction can be idle for three minutes, because it locks the shards until all events are sent."""
     with pytest.raises(ConfigError, match="no publication"):
         cdc_cut_over(engine, None, None, max_retries=5, shards=1, dry_run=True)
-    assert limits == {(30, 5, 180)}
+    assert limits(opened) == {(30, 5, 180)}
 
 
 def no_rows(connection, _limit, _after):
@@ -124,6 +136,7 @@ READERS = {
     "a connection": (connect, 30, 5),
     "the marks of Debezium's events": (lambda e: cdc_mark(e, None, 5), 30, 5),
     "the end of Debezium's work": (lambda e: cdc_cut_back(e, None, 5), 30, 5),
+    "the gateways' callbacks": (watch_payments, 20, 5),
     "suggested runs": (latest_runs, 0.8, 0.2),
     "suggested error groups": (lambda e: largest_error_groups(e, 5), 0.8, 0.2),
     "suggested callbacks": (latest_receipts, 0.8, 0.2),
@@ -132,11 +145,22 @@ READERS = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_job_that_reads_limits_each_statement_and_commits_nothing(engine, limits, name):
+def test_a_job_that_reads_limits_each_statement_and_commits_nothing(engine, opened, name):
     """A job that only reads limits the time of each statement and of each lock, and commits no transaction."""
     read, statement, lock = READERS[name]
     commits = []
     event.listen(engine, "commit", commits.append)
     with contextlib.suppress(NotFoundError, GuardError):
         read(engine)
-    assert (limits, commits) == ({(statement, lock, 60)}, [])
+    assert (limits(opened), commits) == ({(statement, lock, 60)}, [])
+
+
+NO_SCAN = "the statistics", "the harmless dead events", "a live screen"
+"""Jobs in ``READERS`` that must use an index even if PostgreSQL has no statistics about the outbox."""
+
+
+@pytest.mark.parametrize("name", NO_SCAN)
+def test_a_job_that_reads_unpublished_events_forbids_a_scan_of_the_outbox(engine, opened, name):
+    """A job that reads the unpublished events forbids PostgreSQL in each transaction to scan the whole outbox."""
+    READERS[name][0](engine)
+    assert {given.get("enable_seqscan") for given in opened} == {"off"}
