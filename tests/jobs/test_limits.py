@@ -27,7 +27,7 @@ from ticketbottle_payctl.jobs.find_receipt import find_receipt, require_receipts
 from ticketbottle_payctl.jobs.list_rows import list_rows
 from ticketbottle_payctl.jobs.order import find_open, show
 from ticketbottle_payctl.jobs.order.why_overdue import what_stops_every_event
-from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, preview_outbox, publish_outbox
 from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.runs import list_runs
@@ -137,6 +137,7 @@ READERS = {
     "the marks of Debezium's events": (lambda e: cdc_mark(e, None, 5), 30, 5),
     "the end of Debezium's work": (lambda e: cdc_cut_back(e, None, 5), 30, 5),
     "the gateways' callbacks": (watch_payments, 20, 5),
+    "the events to publish": (lambda e: preview_outbox(e, PublishOptions()), 30, 2),
     "suggested runs": (latest_runs, 0.8, 0.2),
     "suggested error groups": (lambda e: largest_error_groups(e, 5), 0.8, 0.2),
     "suggested callbacks": (latest_receipts, 0.8, 0.2),
@@ -155,7 +156,7 @@ def test_a_job_that_reads_limits_each_statement_and_commits_nothing(engine, open
     assert (limits(opened), commits) == ({(statement, lock, 60)}, [])
 
 
-NO_SCAN = "the statistics", "the harmless dead events", "a live screen"
+NO_SCAN = "the statistics", "the harmless dead events", "a live screen", "the events to publish"
 """Jobs in ``READERS`` that must use an index even if PostgreSQL has no statistics about the outbox."""
 
 

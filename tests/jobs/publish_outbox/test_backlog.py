@@ -27,12 +27,12 @@ def event(key, second, id_="a"):
 
 def test_a_new_backlog_begins_at_the_oldest_event():
     """The position of a new backlog is before every event."""
-    assert Backlog(PublishOptions()).position == START < (datetime(2000, 1, 1), "")  # noqa: DTZ001
+    assert Backlog(PublishOptions(), 0).position == START < (datetime(2000, 1, 1), "")  # noqa: DTZ001
 
 
 def test_only_events_behind_a_block_of_their_payment_are_blocked():
     """A block in the backlog affects only later events of the same payment."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     backlog.block(Block("k", at(5), None))
     assert [backlog.is_blocked(event("k", second)) for second in (4, 6)] == [False, True]
     assert not backlog.is_blocked(event("other", 6))
@@ -43,7 +43,7 @@ def test_a_blocking_event_is_itself_blocked_only_until_its_retry_is_due():
 
     A dead event is not, so the publisher can claim it after a replay.
     """
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     backlog.block(Block("k", at(5), 100.0))
     backlog.block(Block("dead", at(5), None))
     assert backlog.is_blocked(event("k", 5))
@@ -52,14 +52,14 @@ def test_a_blocking_event_is_itself_blocked_only_until_its_retry_is_due():
 
 def test_the_id_orders_events_of_one_instant():
     """If two events have the same timestamp, the event with the greater id comes later."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     backlog.block(Block("k", at(5, "b"), None))
     assert [backlog.is_blocked(event("k", 5, id_)) for id_ in "abc"] == [False, False, True]
 
 
 def test_a_block_ends_when_its_retry_is_due():
     """When a retry is due, its block ends, and the next claim starts at the event to retry."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     backlog.advance(at(60))
     backlog.block(Block("k", at(5), 100.0))
     backlog.release_due(99.9)
@@ -70,7 +70,7 @@ def test_a_block_ends_when_its_retry_is_due():
 
 def test_a_dead_event_still_blocks_after_an_earlier_retry_is_due():
     """When a retry is due, events behind a dead event of the same payment stay blocked."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     backlog.block(Block("k", at(1), 100.0))
     backlog.block(Block("k", at(2), None))
     backlog.release_due(100.0)
@@ -79,7 +79,7 @@ def test_a_dead_event_still_blocks_after_an_earlier_retry_is_due():
 
 def test_releasing_a_block_never_moves_the_position_forward():
     """If a block ahead of the backlog's position is released, the position does not change."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     backlog.advance(at(10))
     backlog.block(Block("k", at(60), 1.0))
     backlog.release_due(2.0)
@@ -89,7 +89,7 @@ def test_releasing_a_block_never_moves_the_position_forward():
 @pytest.mark.parametrize("caught_up", [True, False])
 def test_a_rewind_goes_back_by_the_late_commit_window(caught_up):
     """A rewind moves the backlog's position back by the late-commit window, so the next claim finds late commits."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     backlog.rewind_for_late_commits(caught_up=caught_up)
     assert backlog.position == START
     backlog.advance(at(10))
@@ -99,7 +99,7 @@ def test_a_rewind_goes_back_by_the_late_commit_window(caught_up):
 
 def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
     """A rewind counts from the newest event only if the publisher has caught up."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     backlog.advance(at(1000))
     backlog.block(Block("k", at(5), 1.0))
     backlog.release_due(2.0)
@@ -112,19 +112,19 @@ def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
 
 def test_forgetting_makes_a_rescan_due():
     """After forget(), a backlog has no position and no blocks, and a rescan is due."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     backlog.advance(at(10))
     backlog.block(Block("k", at(5), 1.0))
     backlog.exclude("k")
     backlog.forget()
-    assert backlog.next_claim() == Backlog(PublishOptions()).next_claim()
+    assert backlog.next_claim() == Backlog(PublishOptions(), 0).next_claim()
     assert (backlog.next_due(), backlog.rescan_is_due(0.0)) == (None, True)
     assert not backlog.is_blocked(event("k", 6))
 
 
 def test_excluded_payments_are_not_claimed_until_their_block_is_lifted():
     """A claim excludes up to 1,000 blocked payments, and no payment whose blocks have ended."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     for number in range(1500):
         backlog.block(Block(f"k{number}", at(1), 5.0))
         backlog.exclude(f"k{number}")
@@ -141,7 +141,7 @@ blocks = st.lists(st.tuples(keys, positions, st.none() | st.floats(0, 100)), max
 @given(blocks, st.floats(0, 100), keys, positions)
 def test_exactly_the_events_behind_a_block_are_blocked(blocked, now, key, place):
     """An event is blocked only if it is behind an active block of its payment or waits for its own retry."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     left = {}
     for name, (second, id_), due in blocked:
         backlog.block(Block(name, at(second, id_), due))
@@ -160,7 +160,7 @@ def test_exactly_the_events_behind_a_block_are_blocked(blocked, now, key, place)
 @given(blocks, positions)
 def test_the_position_is_before_every_released_event(blocked, place):
     """After blocks are released, the next claim starts before the earliest released event."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     backlog.advance(at(*place))
     for name, where, due in blocked:
         backlog.block(Block(name, at(*where), due))
@@ -174,7 +174,7 @@ def test_the_position_is_before_every_released_event(blocked, place):
 @pytest.mark.parametrize("due", [None, 5.0])
 def test_a_later_block_of_an_event_replaces_the_earlier_one(due):
     """A new block for an event replaces the event's earlier block and has its own time limit."""
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     backlog.block(Block("k", at(1), 5.0 if due is None else None))
     backlog.block(Block("k", at(1), due))
     assert backlog.next_due() == due
@@ -186,7 +186,7 @@ def test_a_failed_event_blocks_its_payment_until_the_instant_of_its_retry(outbox
     """A failed event blocks its payment until its retry is due, five seconds after the event was created."""
     outbox.add("k", retry_count=1)
     outbox.execute("""UPDATE outbox SET "createdAt" = '2026-11-22 12:00:00'""")
-    backlog = Backlog(PublishOptions())
+    backlog = Backlog(PublishOptions(), 0)
     with outbox.engine.connect() as connection:
         backlog._block_failed(connection, 100.0, NOON + timedelta(seconds=seconds))  # noqa: SLF001
     assert backlog.next_due() == (None if due is None else pytest.approx(due))

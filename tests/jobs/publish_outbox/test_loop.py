@@ -162,7 +162,10 @@ def test_a_publisher_sends_a_heartbeat_at_each_drain_and_each_batch(outbox):
 
 
 def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
-    """If the database is unavailable, a publisher loop waits, and then publishes the remaining events."""
+    """If the database is unavailable, a publisher loop waits, and then publishes the remaining events.
+
+    The loop says only once that it is ready.
+    """
     heard = Heard()
     outbox.insert(3)
 
@@ -173,6 +176,7 @@ def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
     clockwork = Clockwork(waits=8, at={1: lambda: postgres.stop("immediate"), 4: restart})
     report = outbox.run(clockwork, observer=heard.observer, loop=True)
     assert "DATABASE_UNAVAILABLE" in heard.said
+    assert heard.said.count("ready") == 1
     assert (report.stopped_because, report.counts.published, outbox.verdict()) == ("signal", 5, GOOD)
 
 

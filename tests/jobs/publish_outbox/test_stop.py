@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from tests.jobs.publish_outbox.conftest import GOOD, NEW, OLD, Clockwork, new_producer
 from ticketbottle_payctl.jobs.publish_outbox import Observer
@@ -39,6 +40,21 @@ def test_a_stop_between_batches_commits_what_was_sent(outbox, loop, age):
     assert report.stopped_because == "signal"
     assert report.counts.published == outbox.states().count("published") == len(outbox.messages())
     assert report.counts.batches == 1
+
+
+def test_a_stop_while_a_loop_loses_its_session_ends_with_a_report(outbox):
+    """If the server ends the session of a publisher loop just after a stop, the run ends as after any other stop."""
+    clockwork = Clockwork()
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+
+    def stop_and_end(_connection, _cursor, statement, *_others):
+        if "EXTRACT(epoch" in statement and not clockwork.is_set():
+            clockwork.set()
+            outbox.execute(f"{others} AND pid <> pg_backend_pid()")
+
+    event.listen(outbox.engine, "before_cursor_execute", stop_and_end)
+    report = outbox.run(clockwork, loop=True)
+    assert (report.stopped_because, report.failure) == ("signal", None)
 
 
 def test_a_stop_ends_a_wait_at_once(outbox):

@@ -64,7 +64,7 @@ _OTHER_TYPE = Cause(BlockReason.OTHER_TYPE)
 class Backlog:
     """One publisher's memory of one shard. ``now`` is always in monotonic seconds."""
 
-    def __init__(self, options: PublishOptions, shard: int = 0) -> None:
+    def __init__(self, options: PublishOptions, shard: int) -> None:
         self.options, self.shard = options, shard
         self.forget()
 

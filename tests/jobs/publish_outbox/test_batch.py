@@ -1,0 +1,33 @@
+"""Test what a failed delivery does to the event and its payment, without a database or a broker."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from ticketbottle_payctl.broker.producer import DeliveryFailure
+from ticketbottle_payctl.broker.sender import NO_LEADER
+from ticketbottle_payctl.domain.event import OutboxEvent
+from ticketbottle_payctl.domain.retry import Fault
+from ticketbottle_payctl.jobs.publish_outbox import PublishOptions
+from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome
+
+NOON = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - the owner's columns have no zone
+PAUSES = {
+    "transport": (DeliveryFailure(Fault.TRANSPORT, "_TRANSPORT", "broken"), 101.0),
+    "no leader": (NO_LEADER, 102.0),
+    "the event's own": (DeliveryFailure(Fault.EVENT, "INVALID_RECORD", "refused"), 110.0),
+    "permanent": (DeliveryFailure(Fault.PERMANENT, "MSG_SIZE_TOO_LARGE", "refused"), None),
+    "the topic": (DeliveryFailure(Fault.CONFIGURATION, "UNKNOWN_TOPIC_OR_PART", "missing"), None),
+}
+"""Failures of an event with one earlier failure, and when the block of its payment ends if it begins at 100 seconds."""
+
+
+@pytest.mark.parametrize("name", PAUSES)
+def test_a_failure_blocks_the_payment_until_the_pause_of_its_fault_is_over(name):
+    """A failed event blocks its payment for a second, or two without a leader, for the backoff, or without an end."""
+    failure, due = PAUSES[name]
+    outcome = BatchOutcome()
+    outcome.fail(OutboxEvent("a", "k", "payment", "PAYMENT_COMPLETED", "{}", NOON, 1), failure, PublishOptions(), 100.0)
+    assert [(block.key, block.due) for block in outcome.blocks] == [("k", due)]
