@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Map:
     def _that_name(self, line: str) -> list[Test]:
         """Return the tests whose text contains the name at the start of a line, such as the name of a constant."""
         name = re.match(r"\w{4,}", line)
-        if name is None:
+        if name is None or iskeyword(name[0]):  # most tests contain a word such as "return"
             return []
         found = [
             Test(test, entry["tests"][test][0])

@@ -1,8 +1,9 @@
-"""Test what a failed delivery does to the event and its payment, without a database or a broker."""
+"""Test which batches are sent, and what a failed delivery does to its event, without a database or a broker."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from threading import Event
 
 import pytest
 
@@ -12,6 +13,8 @@ from ticketbottle_payctl.domain.event import OutboxEvent
 from ticketbottle_payctl.domain.retry import Fault
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome
+from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
+from ticketbottle_payctl.jobs.publish_outbox.pipeline import ClaimPipeline, OpenBatch
 
 NOON = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - the owner's columns have no zone
 PAUSES = {
@@ -31,3 +34,18 @@ def test_a_failure_blocks_the_payment_until_the_pause_of_its_fault_is_over(name)
     outcome = BatchOutcome()
     outcome.fail(OutboxEvent("a", "k", "payment", "PAYMENT_COMPLETED", "{}", NOON, 1), failure, PublishOptions(), 100.0)
     assert [(block.key, block.due) for block in outcome.blocks] == [("k", due)]
+
+
+def test_a_new_outcome_counts_nothing():
+    """Before anything is sent, the outcome of a batch counts nothing and does not say that the brokers are away."""
+    outcome = BatchOutcome()
+    assert outcome.counts == {"published": 0, "unsent": 0, "retried": 0, "held": 0, "dead": 0}
+    assert (outcome.deferred, outcome.broker_away, outcome.partial_transport_failure) == (0, False, False)
+
+
+@pytest.mark.parametrize(("complete", "age", "sent"), [(True, 9.9, True), (True, 10, False), (False, 0, False)])
+def test_only_a_complete_and_recent_claim_is_sent(complete, age, sent):
+    """A publisher sends a batch only if its claim is complete and less than ten seconds old."""
+    pipeline = ClaimPipeline(None, None, Budget(PublishOptions(), Event(), lambda: 100.0), skip_locked=False)
+    batch = OpenBatch([], complete, None, 0.0, 100.0 - age, [], None)
+    assert pipeline._may_be_sent(batch) is sent  # noqa: SLF001

@@ -9,13 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED
+from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.publish_outbox import (
     DeadEvent,
     LagPercentiles,
     PublishCounts,
     PublishOptions,
+    PublishReport,
+    StoppedBecause,
     preview_outbox,
 )
+from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
+from ticketbottle_payctl.jobs.publish_outbox.obstacles import Blocker, LockedShard, Obstacles
 from ticketbottle_payctl.jobs.publish_outbox.report import LagSample
 
 
@@ -90,6 +95,23 @@ def test_the_age_of_the_oldest_pending_event_is_reported(outbox):
     outbox.add("dead", age=100)
     report = outbox.publish()
     assert 100 <= report.oldest_pending_age_s < 115
+
+
+def test_the_facts_of_a_report_and_of_a_wait_name_every_reason():
+    """The report and the log of a waiting publisher name the blocks, the locks, the topics and the oldest event."""
+    blockers = [Blocker(BlockReason.RETRY_LATER, 2, "e1", COMPLETED, "refused", 5.0)]
+    locked, away = [LockedShard(1, 2, "pid 7", "7")], DatabaseUnavailableError("no answer")
+    found = Obstacles(away, locked, {FAILED: "missing"}, blockers, 3, oldest_pending_age_s=7.5)
+    report = PublishReport(PublishCounts(), StoppedBecause.EMPTY, 1.0, found)
+    named = {
+        "blocked_by": [blockers[0].facts],
+        "locked_by": [{"shard": 1, "holder": "pid 7"}],
+        "oldest_pending_age_s": 7.5,
+    }
+    away_named = {"code": "DATABASE_UNAVAILABLE", "held": 3, "stopped_types": {FAILED: "missing"}}
+    assert found.facts == {**named, **away_named}
+    assert named.items() <= report.facts.items()
+    assert (blockers[0].facts["event_id"], report.oldest_pending_age_s) == ("e1", 7.5)
 
 
 def test_a_preview_counts_and_changes_nothing(outbox):
