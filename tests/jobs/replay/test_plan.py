@@ -6,7 +6,7 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from ticketbottle_payctl.jobs.replay import LeftOutReason, PlannedEvent, ReplayPlan
+from ticketbottle_payctl.jobs.replay import LeftOutReason, PlannedEvent, ReplayPlan, changes_nothing
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.store.outbox.replay import Row
 from ticketbottle_payctl.store.outbox.selector import Selector
@@ -136,3 +136,13 @@ def test_a_plan_says_how_long_requeueing_takes(rate, seconds):
     """A replay plan estimates how many seconds requeueing takes. The default rate is 20,000 events a second."""
     planned = PlannedEvent(Row("id", "(0,1)", 7), "dead")
     assert ReplayPlan(events=(planned,) * 30).seconds(rate) == seconds
+
+
+@pytest.mark.parametrize(
+    ("state", "failed", "nothing"), [("pending", None, True), ("pending", 1, False), ("dead", 0, False)]
+)
+def test_a_plan_of_pending_events_changes_nothing_unless_one_has_failed(state, failed, nothing):
+    """A replay changes a pending event only if its sending has failed. A plan that says nothing has no such event."""
+    events = (PlannedEvent(Row("id", "(0,1)", 7), state),)
+    plan = ReplayPlan(events=events) if failed is None else ReplayPlan(events=events, failed=failed)
+    assert changes_nothing(plan) is nothing

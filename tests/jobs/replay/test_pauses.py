@@ -1,0 +1,81 @@
+"""Test when a replay looks for dead events, how long it pauses, and how it ends during its canary."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from threading import Event
+
+import pytest
+
+from ticketbottle_payctl.jobs.replay import ReplayOptions, ReplayOutcome, apply
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+
+pytestmark = pytest.mark.postgres
+SOON = timedelta(seconds=20)
+
+
+class Hasty(Event):
+    """A stop event whose waits take no time. It records the length of each wait."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def wait(self, timeout=None):
+        """Record the length of the wait."""
+        self.told.append(timeout)
+        return self.is_set()
+
+
+@pytest.fixture
+def dead(engine):
+    """Insert six dead events."""
+    with engine.begin() as connection:
+        insert_events(connection, 6, state="dead")
+
+
+@pytest.mark.usefixtures("dead")
+@pytest.mark.parametrize(("every", "outcome"), [(0.0, "too_many_errors"), (1000.0, "done")])
+def test_a_replay_counts_dead_events_only_when_a_look_is_due(outbox, monkeypatch, every, outcome):
+    """A replay with --max-errors looks for events that died again if its last look is long enough ago."""
+    monkeypatch.setattr(apply, "_LOOK_EVERY", every)
+
+    def die(_decided):
+        outbox.execute('UPDATE outbox SET "retryCount" = 5 WHERE "retryCount" = 0')
+
+    report = outbox.replay(None, ReplayOptions(rate=2.0, max_errors=1), tell=die, stop=Hasty())
+    assert report.outcome == ReplayOutcome(outcome)
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_replay_looks_at_its_canary_several_times_a_second(outbox):
+    """While a replay waits for its canary, it looks at least twice a second whether the canary is published."""
+    stop, looks = Hasty(), []
+
+    def on_canary(wait):
+        looks.append(wait)
+        if len(looks) == 3:
+            stop.set()
+
+    outbox.replay(None, ReplayOptions(canary=2, canary_patience=SOON), stop=stop, on_canary=on_canary)
+    assert [0 < pause <= 0.5 for pause in stop.told] == [True] * 3
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_replay_that_is_stopped_during_its_canary_is_not_done(outbox):
+    """If a signal arrives while a replay waits for its canary, the run is interrupted, even if no event is left."""
+    stop = Event()
+    options = ReplayOptions(canary=6, canary_patience=SOON)
+    report = outbox.replay(None, options, stop=stop, on_canary=lambda _wait: stop.set())
+    assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.SIGNAL, 6, 0)
+    assert outbox.run(report.run_id).status == "interrupted"
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_plan_without_events_has_no_chunk(outbox):
+    """If a plan has no event to requeue, the record of its run has no chunk."""
+    report = outbox.replay(replace(outbox.plan(), events=()))
+    assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.DONE, 0, 0)
+    with outbox.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM payctl.run_chunks").scalar_one() == 0
