@@ -35,7 +35,8 @@ _COMMANDS = "tests/cli/commands"
 _LIMITS = "tests/jobs/test_limits.py"
 _SQL = (
     *("tests/store", "tests/jobs", "tests/cdc", "tests/test_database_roles.py"),
-    *(f"{_COMMANDS}/{name}" for name in ("report", "reconcile", "test_why_events_wait.py")),
+    *(f"{_COMMANDS}/{name}" for name in ("report", "reconcile", "show", "replay", "test_why_events_wait.py")),
+    *(f"{_COMMANDS}/{name}" for name in ("test_list.py", "test_runs.py", "test_doctor.py")),
 )
 
 ROOMS = (
