@@ -26,7 +26,8 @@ def invocation(function: Function, context: object, **on_every_line: object) -> 
     If the block raises an error, log the error and raise it again, so that Lambda counts it.
 
     Raises:
-        FunctionFailedError: the block raised an error that is not a ``PayctlError``. All connections are closed.
+        FunctionFailedError: the block raised an error that is not a ``PayctlError``. All connections
+            are closed before this error is raised.
     """
     kept = warm.kept(function)
     cold, kept.cold = kept.cold, False

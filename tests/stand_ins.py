@@ -1,4 +1,4 @@
-"""Answer the gateways' status queries over HTTP, with the gateways' own checks and signatures.
+"""Stand in for the gateways: answer payctl's status queries over HTTP, and check and sign them as a gateway does.
 
 This code follows the gateways' documentation and shares no code with payctl.
 """

@@ -1,8 +1,9 @@
-"""Define types for a report's fields in the JSON output, the Lambda functions' results and the log.
+"""Define the types of report fields, as they appear in JSON output, in the Lambda functions' results and in the log.
 
-A report's facts are a ``TypedDict`` next to the report. ``make docs`` generates the JSON Schemas from these types and
-their docstrings. A field that was added within version 1 is ``NotRequired``, because earlier documents of this version
-do not have the field. At run time, values of these types are plain dictionaries, and payctl imports no schema library.
+The ``TypedDict`` of a report's fields is in the module that defines the report. ``make docs`` generates the JSON
+Schemas from these types and their docstrings. A field that was added within version 1 is ``NotRequired``, because
+earlier documents of this version do not have the field. At run time, values of these types are plain dictionaries, and
+payctl imports no schema library.
 """
 
 from __future__ import annotations

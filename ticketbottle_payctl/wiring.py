@@ -100,7 +100,7 @@ class Services:
 
     @cached_property
     def follower(self) -> Follower:
-        """Return the reader of events in Kafka, which connects when a job first uses it.
+        """Return the reader of events in Kafka. It connects when a job first uses it.
 
         Raises:
             ConfigError: a ``KAFKA_*`` variable is missing or invalid.

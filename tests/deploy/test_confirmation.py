@@ -67,7 +67,7 @@ def test_a_pipeline_deploys_production_without_a_question(production):
 
 
 def test_sam_asks_itself(checkout):
-    """SAM reads `confirm_changeset` from the configuration, unless a pipeline turns the question off."""
+    """SAM reads `confirm_changeset` from the configuration, unless a pipeline disables the question."""
     assert "--no-confirm-changeset" not in checkout.planned("prod")[0]
     assert "--no-confirm-changeset" in checkout.planned("prod", "--no-confirm-changeset")[0]
 

@@ -109,7 +109,7 @@ class Actor:
         self.stage.point(self, what)
 
     def kill(self) -> None:
-        """End the job at its current point, as SIGKILL would. The server then rolls back the job's transactions."""
+        """End the job wherever it is, as SIGKILL would. The server then rolls back the job's transactions."""
         with self.stage.changed:
             self.killed = True
             self.stage.changed.notify_all()

@@ -197,7 +197,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(choice=st.integers(0, 7), steps=st.integers(1, 6))
     def step(self, choice: int, steps: int) -> None:
-        """Let one thread run for some steps."""
+        """Let one thread run for a few steps."""
         for _ in range(steps):
             turns = self.stage.turns()
             if not turns:
@@ -208,7 +208,7 @@ class Interleaving(RuleBasedStateMachine):
     @precondition(lambda self: self.kills < 4)
     @rule(number=st.integers(0, 1))
     def kill_a_publisher(self, number: int) -> None:
-        """Kill a publisher at its current point, and start a new one."""
+        """Kill a publisher wherever it is, and start a new one."""
         self.kills += 1
         self.actors[f"publisher {number}"].kill()
         self.start_publisher(number)
@@ -216,7 +216,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule()
     def kill_the_operator(self) -> None:
-        """Kill the replay at its current point, and start a new one."""
+        """Kill the replay wherever it is, and start a new one."""
         self.actors["operator"].kill()
         self.start("operator", operator)
         self.stage.settle()

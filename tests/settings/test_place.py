@@ -49,7 +49,7 @@ def test_a_database_url_leads_to_one_place(url, place):
     ],
 )
 def test_an_inconsistent_place_is_a_config_error(url, words):
-    """If a server parameter of DATABASE_URL is inconsistent, the error names the parameter but not its value."""
+    """If a host, a port or a database in DATABASE_URL cannot be right, the error says why without showing the value."""
     with pytest.raises(ConfigError, match=words) as error:
         place_of(parse(url))
     assert "canary" not in error.value.message

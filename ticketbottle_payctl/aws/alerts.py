@@ -27,7 +27,7 @@ EVENT_DEAD = "event_dead"
 MEANINGS = {
     "late_money": "A customer paid after the payment had failed or was cancelled. The order may already be cancelled.",
     "wrong_amount": "A genuine callback and its payment have different amounts. payctl changed nothing.",
-    "unknown_order": "A genuine callback is for an unknown payment. The customer's order may not exist.",
+    "unknown_order": "A genuine callback arrived for an unknown payment. The customer's order may not exist.",
     "contradicts_completed": "The gateway reports that a completed payment failed. payctl changed nothing.",
     "unknown_status": "The payment has a status that payctl does not recognise. payctl changed nothing.",
     "money_held": "The gateway received the money and blocked it as suspicious. A person must decide in its portal.",

@@ -48,7 +48,8 @@ def token_source(brokers: str, region: str | None) -> TokenSource:
         session = import_module("botocore.session").Session()
     except ModuleNotFoundError as error:
         message = "KAFKA_SASL_MECHANISM=aws-iam needs the msk extra"
-        raise ConfigError(message, hint="in payctl's clone: pip install --require-hashes -r locks/msk.txt") from error
+        hint = "in your clone of payctl: pip install --require-hashes -r locks/msk.txt"
+        raise ConfigError(message, hint=hint) from error
     credentials = session.get_credentials()
     if credentials is None:
         message = "KAFKA_SASL_MECHANISM is aws-iam, but no AWS credentials were found"

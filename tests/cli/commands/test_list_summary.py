@@ -1,4 +1,4 @@
-"""Test the first line of each list, which says how many rows it shows and in which states they are."""
+"""Test the first line of each list, which says how many rows the list shows and what states they are in."""
 
 from __future__ import annotations
 

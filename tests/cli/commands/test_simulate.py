@@ -172,7 +172,7 @@ def test_simulate_without_an_order_says_how_to_name_one(invoke, database_url):
 
 @pytest.mark.postgres
 def test_the_mark_of_a_refused_callback_agrees_with_the_exit_code(invoke, database_url, engine):
-    """If payctl refuses a simulated callback, the first line has the mark ✘, although the gateway got its reply."""
+    """If payctl refuses a simulated callback, the first line is marked ✘, although the gateway got its reply."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="PAYOS", amount=450_000)
     given = ("--order-code", payment.order_code, "--amount", "1", "--to", "process-webhook")

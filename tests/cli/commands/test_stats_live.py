@@ -153,7 +153,7 @@ def test_a_new_size_of_the_terminal_is_used(troubled, terminal):
 def test_the_terminal_is_restored(troubled, keys, code, terminal):
     """`stats --watch` exits with 0 after q, and with 130 after Ctrl-C.
 
-    Afterwards, the normal screen shows the last state with the advised commands, and the cursor is visible.
+    Afterwards, the normal screen shows the last state and the suggested commands, and the cursor is visible.
     """
     with terminal(*WATCH, fresh=True, **troubled) as it:
         it.wait_for("Ctrl-C to quit")

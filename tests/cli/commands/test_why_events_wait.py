@@ -138,7 +138,7 @@ def test_stats_show_a_next_step_while_a_publisher_sends_young_events(world, give
     """If a publisher has just sent an event, `stats` advises to watch the backlog, with a command."""
     given({"age": HALF_A_MINUTE}, {"state": "published", "age": SECONDS}, SEEN.format("40 s"))
     shown = invoke("stats", **world).stdout
-    assert "an event is overdue after 2 min; until then, watch that the backlog shrinks" in shown
+    assert "an event is overdue after 2 min; until then, make sure that the backlog shrinks" in shown
     assert "payctl stats --watch" in shown
 
 
@@ -165,7 +165,7 @@ def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke)
 def test_errors_counts_the_events_that_wait_without_an_error(
     world, given, invoke, answer, age, seen, mark, waits, failed
 ):
-    """`payctl errors` counts the events that wait without an error, and has the mark of `stats`.
+    """`payctl errors` counts the events that are waiting without an error, and shows the same mark as `stats`.
 
     With a selector, it counts only the selected events that failed.
     """
@@ -367,7 +367,7 @@ def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
 ):
     """Commands that `stats` and `doctor` suggest pass the profile's guard when they are pasted.
 
-    The commands have the options for the profile, the configuration file and the guard.
+    The commands include the options for the profile, the configuration file and the guard.
     """
     file = tmp_path / "payctl.toml"
     settings = "".join(f'{name} = "{value}"\n' for name, value in world.items())

@@ -122,7 +122,7 @@ def world(engine, database_url, mock_kafka, tmp_path, answer):
 
 @pytest.fixture
 def recorded(answer, world):
-    """Return a function that returns the runs in `payctl runs list`, with their ids as keys."""
+    """Return a function that returns the runs in `payctl runs list` as a dictionary keyed by run id."""
 
     def read():
         return {run["id"]: run for run in answer("runs", "list", **world["environment"])["items"]}

@@ -60,10 +60,10 @@ def test_a_topic_is_judged_by_its_leaders_and_its_replicas(topic, brokers, statu
     [
         ({}, None),
         ({"dead": 10_000, "live": 10_000}, None),
-        ({"dead": 10_001, "live": 50_004}, "autovacuum does not keep up"),
+        ({"dead": 10_001, "live": 50_004}, "autovacuum is not keeping up"),
         ({"dead": 10_001, "live": 50_005}, None),
         ({"dead": 20_000, "live": 100_000}, None),
-        ({"dead": 20_001, "live": 100_000}, "autovacuum does not keep up"),
+        ({"dead": 20_001, "live": 100_000}, "autovacuum is not keeping up"),
         ({"autovacuum": False}, "autovacuum is off"),
         ({"options": ("autovacuum_enabled=false",)}, "autovacuum is off"),
         ({"live": 10_000, "last_analyze": None}, None),

@@ -108,7 +108,7 @@ def test_the_cause_of_an_overdue_event_says_what_to_do():
 
 @pytest.mark.parametrize(("dead", "why"), [(SUPERSEDED, "lose their tickets"), (TOO_LARGE, "would fail again")])
 def test_the_advice_says_why_a_dead_event_is_not_replayed(dead, why):
-    """The advice says that the superseded event would take away tickets, or that the dead event would fail again."""
+    """The advice says that replaying the event would take away tickets, or that the event would fail again."""
     found = history(PAID, dead, EVENT)
     blocked = Verdict(VerdictKind.BLOCKED, Mark.BAD, START, event=EVENT)
     (advice,) = advise(found, [blocked], START, debezium_publishes=False)

@@ -171,14 +171,14 @@ def _todo(group: ErrorGroup) -> str | None:
 def _blocks(group: ErrorGroup) -> str:
     """Return a phrase that says which events wait behind superseded events."""
     if not group.blocking:
-        return "nothing: no other event waits behind these"
+        return "nothing: no other event is waiting behind these"
     return f"the later events of {count(group.blocking, 'payment')}"
 
 
 def _written(at: datetime) -> str:
-    """Return the start or the end of the window as text.
+    """Return the start or the end of the window as text, rounded up to a millisecond.
 
-    Event times are whole milliseconds, so a time that is rounded up to a millisecond selects the same events.
+    The times of events are whole milliseconds, so the rounded time selects the same events.
     """
     return rfc3339(at + timedelta(microseconds=999))
 

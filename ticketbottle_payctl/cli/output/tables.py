@@ -137,7 +137,7 @@ def _longest_word(text: str) -> int:
 
 
 def _word(value: object) -> str:
-    """Return a cell's text. Replace the blank between a number and its unit, so that no line breaks there."""
+    """Return a cell's text. Put a no-break space between a number and its unit, so that they stay on one line."""
     return _FIGURES.sub(lambda found: found[0].replace(" ", _GLUE), _split_word(value))
 
 

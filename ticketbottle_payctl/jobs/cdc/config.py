@@ -117,7 +117,7 @@ def _given(server: str) -> tuple[str, str]:
 def _only_server(database: DatabaseSettings) -> tuple[str, str]:
     host, port = database.place.servers[0]
     if len(database.place.servers) > 1 or host.startswith(("/", "@")):
-        message = "DATABASE_URL names a socket or several servers, but Debezium connects to one server by TCP"
+        message = "DATABASE_URL names a socket or several servers, but Debezium connects to one server over TCP"
         raise InputError(message, hint="name it: --server HOST:PORT")
     return host, port
 

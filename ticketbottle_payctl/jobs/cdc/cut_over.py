@@ -52,7 +52,7 @@ class CutOverCounts(TypedDict):
     """The number of events before the slot's position, by result."""
 
     sent: Count
-    """The number of events before the slot's position that payctl sent; with dry_run, the number of pending events."""
+    """The number of events that payctl sent before Debezium took over; with dry_run, the number of pending events."""
     dead: Count
     """The number of events before the slot's position that became dead because their type is unknown."""
     failed: Count

@@ -77,7 +77,7 @@ def own_schema(subject: Subject) -> list[Finding]:
     status = migrations.status(subject.engine())
     unknown = sorted(set(status.applied) - {step.name for step in migrations.known()})
     if status.pending:
-        meaning = "callbacks, publishing or runs fail because their tables are missing"
+        meaning = "processing callbacks, publishing or recording runs fails, because tables are missing"
         fact = f"schema payctl lacks {', '.join(status.pending)}"
         return [fail("schema", fact, meaning, None, Command(("db", "upgrade"), changes=True))]
     if unknown:

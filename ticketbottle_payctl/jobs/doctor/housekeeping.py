@@ -61,7 +61,7 @@ def _advice(found: Housekeeping, subject: Subject) -> str | None:
     if not found.autovacuum or _OFF in found.options:
         return "autovacuum is off: dead rows are never removed, and claims slow down"
     if found.dead > _SMALL and found.dead > _DEAD_SHARE * found.live:
-        return "autovacuum does not keep up: claims and cleanups read the dead rows too"
+        return "autovacuum is not keeping up, so claims and cleanups also read dead rows"
     if found.live <= _SMALL:
         return None
     if found.last_analyze is None:

@@ -29,7 +29,7 @@ def closed(findings: Sequence[Verdict], found: History) -> Iterator[Verdict]:
 
 
 def _since(finding: Verdict, found: History) -> datetime | None:
-    """Return when the finding's money was first reported."""
+    """Return when the transfer behind the finding was first reported."""
     if finding.kind is VerdictKind.SECOND_PAYMENT:
         first: dict[str, datetime] = {}
         own = {None, found.payment and found.payment.id}

@@ -104,7 +104,7 @@ class ClaimPipeline:
 
     def __init__(self, engine: Engine, backlog: Backlog, budget: Budget, *, skip_locked: bool) -> None:
         self.caught_up = False
-        """Whether nothing was left to claim."""
+        """True if nothing was left to claim."""
         self.passed_over: Sequence[tuple[str, Position]] = ()
         """The locked events that the last claim left out.
 
@@ -211,8 +211,8 @@ class ClaimPipeline:
     def _may_claim_behind(self, end: Position, seen_at: float) -> bool:
         """Return whether the next batch can be claimed before the current batch is committed.
 
-        Return False if the run skips locked rows, has a rate or ends soon, or if the shard's turn is over. Also return
-        False if :meth:`Backlog.may_claim_behind` does.
+        Return False if the run skips locked rows, is rate-limited or is about to end, or if the shard's turn is over.
+        Also return False if :meth:`Backlog.may_claim_behind` does.
         """
         options, now = self._backlog.options, self._clock()
         return (

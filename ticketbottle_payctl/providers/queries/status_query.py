@@ -89,7 +89,10 @@ def post(url: str, fields: Mapping[str, object]) -> HttpRequest:
 
 
 def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
-    """Return the JSON object in a response with status 200. For another status, return Inconclusive with the reason."""
+    """Return the JSON object in a response with status 200.
+
+    For any other status, return Inconclusive with the reason.
+    """
     if response.status in {408, 425, 429} or response.status >= 500:  # noqa: PLR2004 - HTTP's "try later"
         return Inconclusive(NoVerdict.BUSY, f"HTTP {response.status}")
     if response.status != HTTP_OK:

@@ -118,8 +118,9 @@ def enter(  # noqa: PLR0913, PLR0917 - a lock's place is three numbers
 ) -> Entry:
     """Try to lock a shard for this publisher.
 
-    If another publisher has held the shard since and has not ended, call ``nothing_new``. If it returns True, the
-    result is STANDBY. If the result is REFUSED or STANDBY, the caller must end the transaction at once.
+    If a publisher that is still running has held the shard since this publisher last held it, call ``nothing_new``.
+    If it returns True, the result is STANDBY. If the result is REFUSED or STANDBY, the caller must end the transaction
+    at once.
     """
     parameters = {
         "own": _number(shard, shards, lock),

@@ -126,7 +126,7 @@ class History:
 
     @property
     def subject(self) -> str:
-        """The name under which a closing is recorded.
+        """The name under which a closed finding is recorded.
 
         This is the payment's id or, without a payment, the gateway's name for the order. If the last callback does not
         name an order, the name is the id of the callback's receipt.

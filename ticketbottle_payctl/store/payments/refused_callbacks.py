@@ -50,7 +50,7 @@ class RefusedLately(NamedTuple):
 
 
 def refused_lately(connection: Connection, newest: int) -> RefusedLately | None:
-    """Return the refused callbacks among the ``newest`` callbacks. Use two statements.
+    """Read the last ``newest`` callbacks, and return the refused ones. This takes two statements.
 
     Return None if the table is missing or the role is not allowed to read it. If the role is not allowed to read the
     payments or the records of closings, no callback counts as closed.

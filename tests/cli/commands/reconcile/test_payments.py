@@ -40,7 +40,7 @@ def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, over
 def test_an_undocumented_code_needs_manual_review(gateway, state, overdue, reconcile, engine):
     """If a gateway's code is unknown or missing, payctl settles nothing and prints the order.
 
-    The status FAILED would release the tickets.
+    It does not mark the payment as FAILED, because that would release the tickets.
     """
     payment = overdue(gateway, state=state)
     document = reconcile("--yes")

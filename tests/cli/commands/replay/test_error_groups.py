@@ -143,8 +143,8 @@ def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url
 def test_the_sample_of_a_mixed_group_is_not_superseded(ask, invoke, database_url, engine):
     """If only some events in a group are superseded, `payctl errors` shows a sample event that is not superseded.
 
-    The sample is the event that needs the operator's attention, although a superseded event is newer. The first line
-    has the mark `!`.
+    The sample is the event that needs the operator's attention, even if a superseded event is newer. The first line
+    is marked `!`.
     """
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="x 1", age=timedelta(hours=2))

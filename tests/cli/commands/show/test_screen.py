@@ -123,7 +123,7 @@ def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
 
 
 def test_an_overdue_event_that_was_requeued_shows_both_instants(orders, shown, ask, engine):
-    """If a requeued event is overdue, `payctl show` says when it was requeued and written, and why it waits."""
+    """For an overdue requeued event, `payctl show` says when it was written and requeued, and why it is waiting."""
     orders.pay("COMPLETED").event(state="dead", age=timedelta(hours=2), error="INVALID_REQUEST: x")
     ask("replay", orders.events[0], "-y")
     with engine.begin() as connection:

@@ -82,7 +82,7 @@ def _libraries() -> tuple[Callable[[str], str], Callable[[Plot, int], str]]:
         from markdown_it import MarkdownIt  # noqa: PLC0415
     except ImportError as error:
         message = "--html needs the report extra"
-        install = "in payctl's clone: pip install --require-hashes -r locks/report.txt"
+        install = "in your clone of payctl: pip install --require-hashes -r locks/report.txt"
         raise ConfigError(message, hint=f"{install}, or leave out --html to print Markdown") from error
     parser = MarkdownIt("js-default").disable([*_unwanted()])
 

@@ -110,7 +110,7 @@ class StatsFacts(TypedDict):
 
 
 class StatsItem(TypedDict, total=False):
-    """A row of --by. With --watch and -o ndjson, each item has the fields of a whole result instead."""
+    """One group of --by. With --watch and -o ndjson, each item is a complete result instead of a group."""
 
     event_type: str | None
     """An event type."""

@@ -20,7 +20,10 @@ _TICK = 0.2
 
 @dataclass(slots=True)
 class Keyboard:
-    """A reader of keys. ``number`` is the terminal's file descriptor, or None if payctl is not in the foreground."""
+    """A reader of key presses.
+
+    ``number`` is the terminal's file descriptor, or None if payctl is not in the foreground.
+    """
 
     number: int | None
     before: list[Any] | None = None

@@ -25,7 +25,7 @@ def next_step(report: StatsReport, session: Session) -> Iterator[Block]:
     """
     if report.harmful or (report.oldest_pending_age_s or 0) <= WAITS_AFTER.total_seconds():
         return
-    words, command = f"{_LIMIT}; until then, watch that the backlog shrinks", _WATCH
+    words, command = f"{_LIMIT}; until then, make sure that the backlog shrinks", _WATCH
     if report.idle is not None:
         words = f"wait for the next run of the publisher; {_LIMIT}"
         if not report.idle.expected:
