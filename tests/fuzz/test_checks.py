@@ -14,7 +14,7 @@ from tests.fuzz.targets import SEEDS, TARGETS, kept
 from ticketbottle_payctl import archive_file, redaction, settings
 from ticketbottle_payctl.cli.input import id_files, times
 from ticketbottle_payctl.cli.output import machine, tables, text
-from ticketbottle_payctl.cli.profile import profiles
+from ticketbottle_payctl.cli.profile import config_file
 from ticketbottle_payctl.domain import settlement
 from ticketbottle_payctl.errors import ConfigError, InputError
 from ticketbottle_payctl.providers import mac
@@ -55,7 +55,7 @@ BROKEN = {
     "events": (webhook, "to_response", lambda reply: {"statusCode": reply.status, "body": None}, None),
     "headers": (http_api, "_CORRELATION_ID", re.compile("(?s).*"), b"a\nb\xff"),
     "environment": (settings, "_whole", says_the_value, None),
-    "profiles": (profiles, "_place", lambda error: f" {error.doc if hasattr(error, 'doc') else SECRET}", b"a = "),
+    "profiles": (config_file, "_place", lambda error: f" {error.doc if hasattr(error, 'doc') else SECRET}", b"a = "),
     "database-url": (database_url, "_refuse", says_the_secret, None),
     "plans": (machine, "escape", str, json.dumps(PLAN).encode() + b"\n"),
     "ids": (id_files, "_checked", lambda each, _: each, b'{"id":"a\\u0007b"}'),

@@ -131,7 +131,13 @@ ROOMS = (
             "jobs/server_identity.py",
         ),
         (
-            *("tests/jobs/test_runs.py", "tests/jobs/test_list_rows.py", _LIMITS, "tests/cli/app/test_completion.py"),
+            *(
+                "tests/jobs/test_runs.py",
+                "tests/jobs/test_list_rows.py",
+                "tests/jobs/test_complete_ids.py",
+                _LIMITS,
+                "tests/cli/app/test_completion.py",
+            ),
             *(f"{_COMMANDS}/{name}.py" for name in ("test_list", "test_runs")),
             *(f"{_COMMANDS}/replay/{name}.py" for name in ("test_runs", "test_error_groups")),
         ),
