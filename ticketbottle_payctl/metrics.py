@@ -126,13 +126,13 @@ METRICS: tuple[Metric, ...] = (
     ),
     _webhook(
         "WebhookLatency",
-        "the time from the event to the reply, including verification, secrets and database",
+        "the time from the event to the reply, including verification, reading secrets and database work",
         Unit.MILLISECONDS,
         Statistic.P99,
     ),
     _webhook(
         "DbLatency",
-        "the part of WebhookLatency in which the function waits for the database",
+        "the part of WebhookLatency during which the function waits for the database",
         Unit.MILLISECONDS,
         Statistic.P99,
     ),
@@ -149,13 +149,13 @@ METRICS: tuple[Metric, ...] = (
         "the time from an event's creation to Kafka's acknowledgement",
     ),
     Metric("OutboxPending", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events waiting to be published", always=True),
-    Metric("OutboxDeadTotal", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events out of retries", always=True),
+    Metric("OutboxDeadTotal", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "dead events (out of retries)", always=True),
     Metric(
         "OutboxDeadHarmful",
         Unit.COUNT,
         Statistic.MAXIMUM,
         (Function.PUBLISH_OUTBOX,),
-        "events out of retries, not counting OutboxDeadSuperseded",
+        "dead events (out of retries), except those counted in OutboxDeadSuperseded",
         always=True,
     ),
     Metric(
@@ -163,7 +163,7 @@ METRICS: tuple[Metric, ...] = (
         Unit.COUNT,
         Statistic.MAXIMUM,
         (Function.PUBLISH_OUTBOX,),
-        "harmless events out of retries: the customer has paid since, and no event waits behind them",
+        "harmless dead events: the customer paid later, and no event is waiting behind them",
         always=True,
     ),
     Metric(

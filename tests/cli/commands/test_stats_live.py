@@ -119,7 +119,9 @@ def test_the_live_screen_of_an_empty_outbox_has_a_tick(database_url, terminal):
         picture = it.wait_for("no callback is stored yet")
         assert picture.startswith("✔  nothing is pending\n")
         assert [
-            part for part in ("no event waits", "no event is out of retries", "none has run yet") if part in picture
+            part
+            for part in ("no event is waiting", "no event is out of retries", "none has run yet")
+            if part in picture
         ]
         assert it.end() == 130
 

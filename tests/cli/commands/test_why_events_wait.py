@@ -135,7 +135,7 @@ def test_the_report_names_stats_only_if_stats_shows_a_next_step(world, given, in
 
 
 def test_stats_show_a_next_step_while_a_publisher_sends_young_events(world, given, invoke):
-    """If a publisher has just sent an event, `stats` advises to watch the backlog, with a command."""
+    """If a publisher has just sent an event, `stats` suggests a command for watching the backlog."""
     given({"age": HALF_A_MINUTE}, {"state": "published", "age": SECONDS}, SEEN.format("40 s"))
     shown = invoke("stats", **world).stdout
     assert "an event is overdue after 2 min; until then, make sure that the backlog shrinks" in shown
@@ -172,7 +172,7 @@ def test_errors_counts_the_events_that_wait_without_an_error(
     given({"age": age}, SEEN.format(seen), *[{"age": SECONDS, "retry_count": 1, "last_error": "no"}][:failed])
     shown = invoke("errors", **world).stdout
     assert shown[0] == ("!" if failed else mark), shown
-    assert ("\n   1 event waits without an error:  payctl doctor\n" in shown) is waits
+    assert ("\n   1 event is waiting without an error:  payctl doctor\n" in shown) is waits
     assert answer("errors", **world)["counts"]["waiting"] == int(waits)
     assert "without an error" not in invoke("errors", "--failed", **world).stdout
     assert "waiting" not in answer("errors", "--failed", **world)["counts"]
@@ -280,7 +280,7 @@ def test_every_command_shows_the_age_and_the_replay_of_a_requeued_event(world, g
     (event,) = [item["id"] for item in ask("list", "outbox")["items"]]
     said = invoke(command, *([event] if command == "show" else []), **world).stdout
     if command == "show":
-        assert re.search("requeued (just now|.* ago), written 2 h ago; waits for a publisher", said)
+        assert re.search("requeued (just now|.* ago), written 2 h ago; waiting for a publisher", said)
     else:
         assert re.search("1 event, written 2 h ago, has waited for .* since its replay", said)
 

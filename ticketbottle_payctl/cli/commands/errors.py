@@ -169,7 +169,7 @@ def _todo(group: ErrorGroup) -> str | None:
 
 
 def _blocks(group: ErrorGroup) -> str:
-    """Return a phrase that says which events wait behind superseded events."""
+    """Return a phrase that says which events are waiting behind superseded events."""
     if not group.blocking:
         return "nothing: no other event is waiting behind these"
     return f"the later events of {count(group.blocking, 'payment')}"
@@ -235,10 +235,10 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
 
 
 def _waiting(report: ErrorsReport, adviser: Adviser) -> list[Block]:
-    """Return a line about the events that wait without an error, with the command that says why."""
+    """Return a line about the events that are waiting without an error, with the command that says why."""
     waiting = report.waiting
     if waiting is None or not waiting.events:
         return []
-    wait = "waits" if waiting.events == 1 else "wait"
+    wait = "is waiting" if waiting.events == 1 else "are waiting"
     words = f"{'at least ' if waiting.more else ''}{count(waiting.events, 'event')} {wait} without an error:"
     return [*next_lines(" ", bold(words), None, adviser.reading(["doctor"]))]

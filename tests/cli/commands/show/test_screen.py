@@ -116,7 +116,7 @@ def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
     )
     ask("replay", orders.events[0], "-y")
     assert re.fullmatch(
-        "NO TICKET YET: requeued (just now|\\d+ s ago), written 3 d ago; waits for a publisher",
+        "NO TICKET YET: requeued (just now|\\d+ s ago), written 3 d ago; waiting for a publisher",
         shown().verdict["text"],
     )
     assert shown().kinds == ["waiting"]

@@ -42,7 +42,7 @@ _SENTENCES = {
     VerdictKind.OVERDUE: "the event has waited {age}{why}",
     VerdictKind.PUBLISHED: "published {ago}{read}",
     VerdictKind.UNREAD: "published {ago}, but {unread}",
-    VerdictKind.NOT_IN_KAFKA: "published {ago}, but not in {topic}: never sent, or deleted by Kafka since",
+    VerdictKind.NOT_IN_KAFKA: "published {ago}, but not in {topic}: never sent, or later deleted by Kafka",
     VerdictKind.ENDED: "nothing is open: {type} was published {ago}{read}",
     VerdictKind.RELEASED_AFTER_SUCCESS: "{type} was published {ago}, after the success, and released the tickets",
     VerdictKind.LATE_MONEY: "PAID TOO LATE: the money arrived {ago}, after the payment had failed or was cancelled",
@@ -60,7 +60,7 @@ _WITHOUT_MONEY = {
 }
 """The sentences to use if the callback does not report a payment."""
 _REQUEUED = {
-    VerdictKind.WAITING: "requeued {ago}, written {written}; waits for a publisher",
+    VerdictKind.WAITING: "requeued {ago}, written {written}; waiting for a publisher",
     VerdictKind.OVERDUE: "requeued {ago}, written {written}{why}",
 }
 """The sentences to use if an operator requeued the event."""

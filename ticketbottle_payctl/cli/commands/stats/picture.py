@@ -112,7 +112,7 @@ class LiveView:
         head: Row = [bold("pending"), " ", warn(number) if stats.late else number]
         rows = [row for row in stats.items if row.pending]
         if not rows:
-            return [head, [dim("no event waits")]]
+            return [head, [dim("no event is waiting")]]
         wide = max(len(f"{row.pending:,}") for row in rows)
         return [head, *(_tally(row, wide) for row in rows)]
 
