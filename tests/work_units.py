@@ -45,7 +45,7 @@ def put_long_ones_first(items: list[pytest.Item]) -> None:
 
 
 def units(nodeids: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the tests that one worker gets at once: a group, a long test, or some quick tests of one file.
+    """Yield the tests that one worker gets at once: a group, a long test, or a few quick tests from one file.
 
     The id of a test in a group ends with the group's name, and the tests of a group are adjacent.
     """

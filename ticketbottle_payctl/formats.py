@@ -39,7 +39,7 @@ def wall_clock(at: datetime, zone: tzinfo) -> str:
 
 
 def clock_and_age(at: datetime, zone: tzinfo, now: datetime) -> str:
-    """Format an instant with its age, for lists: ``08:23, 3 h ago`` for today, ``22 Nov, 7 d ago`` for another day."""
+    """Format an instant with its age, for lists: ``08:23, 3 h ago`` for today, ``22 Nov, 7 d ago`` otherwise."""
     there, today = at.astimezone(zone), now.astimezone(zone)
     if there.date() == today.date():
         day = f"{there:%H:%M}"

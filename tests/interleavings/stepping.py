@@ -52,7 +52,7 @@ class Stage:
             self.changed.wait_for(lambda: turn in self.waiting, BLOCKED_AFTER)
 
     def settle(self) -> None:
-        """Wait until every thread has reached a point or waits for a lock."""
+        """Wait until every thread has reached a point or is waiting for a lock."""
         with self.changed:
             while self.changed.wait(BLOCKED_AFTER / 3):
                 pass

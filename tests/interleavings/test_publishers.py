@@ -128,7 +128,7 @@ def publisher(producer: SteppedProducer, shards: int):
 
 
 def writer(world: World, key: str):
-    """Return a writer's job, which commits each event of a payment some steps after the event's timestamp."""
+    """Return a writer's job, which commits each event of a payment a few steps after the event's timestamp."""
 
     def job(actor: Actor) -> None:
         for type_ in (None, STRANGE, None):

@@ -88,7 +88,7 @@ def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, da
 def test_the_processor_counts_harmless_dead_events_separately(
     lambda_, engine, database_url, mock_kafka, status, waiting, gauges
 ):
-    """The gauge for harmful dead events leaves out a dead failure event if the customer has paid since."""
+    """The gauge for harmful dead events leaves out a dead failure event if the customer paid later."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")

@@ -240,7 +240,7 @@ def test_an_unpaid_order_of_zalopay_expires_after_an_hour():
 
 @pytest.mark.parametrize(("state", "paid"), [("partly", 1000), ("pending", 1), ("expired", 1000)])
 def test_a_partly_paid_link_of_payos_settles_nothing(state, paid):
-    """If a PayOS link got some money but its status is not PAID, the query settles no payment."""
+    """If a PayOS link received part of the money and its status is not PAID, the query settles no payment."""
     expected = Inconclusive(NoVerdict.PARTLY_PAID, "the customer paid, but the status of the link is not PAID")
     assert signed_payos(state=state, amountPaid=paid) == expected
 

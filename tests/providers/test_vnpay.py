@@ -181,7 +181,10 @@ def test_two_documented_vnpay_codes_decide_the_outcome(merchant, response, statu
     ],
 )
 def test_a_vnpay_code_that_is_not_final_settles_nothing(merchant, response, status, because):
-    """VNPay's code 04 (held money) and undocumented codes settle nothing. A failure would release the tickets."""
+    """VNPay's code 04 (held money) and undocumented codes settle nothing.
+
+    payctl does not mark the payment FAILED, because that would release the tickets.
+    """
     verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 

@@ -1,4 +1,4 @@
-"""Test the last lines of ``payctl demo``, which name the commands to try next."""
+"""Test the last lines of ``payctl demo``, which suggest the next commands."""
 
 from __future__ import annotations
 

@@ -272,7 +272,7 @@ def test_register_webhook_is_only_for_payos(answer, gateway, label):
 
 
 def test_register_webhook_names_the_gateway_of_a_wrong_address(register):
-    """For another gateway's address, the error contains this gateway's display name."""
+    """If the address belongs to another gateway, the error contains that gateway's display name."""
     message = register("https://shop.example/webhook/zalo-pay", "-y")["error"]["message"]
     assert message == "this URL receives the callbacks of ZaloPay, but PayOS would call it"
 

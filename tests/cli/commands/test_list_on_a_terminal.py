@@ -98,7 +98,10 @@ def test_a_list_of_payments_shows_order_state_money_and_age(shown):
 
 
 def test_errors_show_when_the_events_were_created_and_their_age(shown, process, shop):
-    """On a terminal, `payctl errors` shows instants as lists do. In a pipe, `payctl errors` shows milliseconds."""
+    """On a terminal, `payctl errors` shows instants as lists do.
+
+    If the output is piped, `payctl errors` shows milliseconds.
+    """
     plain = COLOURS.sub("", shown("errors"))
     assert re.search(r"\n  created +(\d\d:\d\d|\d+ \w{3}), 3 h ago\n", plain)
     piped = process("errors", **shop).stdout
@@ -145,7 +148,7 @@ def test_wide_keeps_the_order_codes(arguments, shown, ask):
 
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_a_pipe_gets_full_values_with_and_without_wide(arguments, process, shop):
-    """In a pipe, a list is tab-separated and shows complete ids, with or without --wide."""
+    """If the output is piped, a list is tab-separated and shows complete ids, with or without --wide."""
     plain = process(*arguments, **shop).stdout
     assert process(*arguments, "--wide", **shop).stdout == plain
     assert re.search(r"(^|\t)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\t|$)", plain, re.MULTILINE)

@@ -82,7 +82,10 @@ def test_every_list_begins_with_the_summary(terminal, database_url):
 @pytest.mark.postgres
 @pytest.mark.usefixtures("shop")
 def test_in_a_pipe_the_summary_is_on_stderr(process, database_url):
-    """In a pipe, stdout contains only the table, and stderr has the summary and the options for more rows."""
+    """If the output is piped, stdout contains only the table.
+
+    stderr contains the summary and the options for more rows.
+    """
     for command, said in LISTS.items():
         shown = process(*command, DATABASE_URL=database_url)
         assert shown.stderr.startswith(f"{said}\nprofile none · database "), command

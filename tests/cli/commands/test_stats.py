@@ -254,7 +254,10 @@ def watched(started, database_url, *arguments, lines):
 
 
 def test_a_watch_in_a_pipe_prints_a_line_for_each_poll(started, database_url, insert):
-    """In a pipe, `stats --watch` prints a header and one line per poll. After Ctrl-C, it exits with 130."""
+    """If the output is piped, `stats --watch` prints a header and one line per poll.
+
+    After Ctrl-C, it exits with 130.
+    """
     insert(2)
     code, lines, errors = watched(started, database_url, lines=3)
     rows = [line.rstrip("\n").split("\t") for line in lines]

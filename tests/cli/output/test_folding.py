@@ -95,7 +95,7 @@ def test_a_row_as_wide_as_the_terminal_keeps_its_last_character(monkeypatch):
 
 
 def test_a_pipe_gets_one_line(monkeypatch):
-    """In a pipe, lines are never folded. On a wide terminal, a headline has at most 80 columns."""
+    """If the output is piped, lines are never folded. On a wide terminal, a headline has at most 80 columns."""
     monkeypatch.setenv("COLUMNS", "200")
     long = headline(bad("✘"), f"{WORDS} {WORDS}")
     assert as_text(Result("payctl.test/1", human=[long]), PIPE) == f"✘  {WORDS} {WORDS}\n"

@@ -105,7 +105,7 @@ def test_csv_is_safe_on_a_terminal(text):
 
 
 def test_a_table_in_a_pipe_is_tab_separated_and_complete():
-    """In a pipe, a table has one tab-separated line for each row, and no cell is shortened."""
+    """If the output is piped, a table has one tab-separated line for each row, and no cell is shortened."""
     long = "x" * 5000
     table = Table(("id", "error", "at"), ((1, long, None), (2, "a\tb\nc", datetime(2026, 1, 2, tzinfo=UTC))))
     lines = as_text(Result("payctl.test/1", human=[table]), PIPE).splitlines()

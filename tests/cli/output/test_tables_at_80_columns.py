@@ -132,7 +132,7 @@ def test_the_rows_of_runs_show_fold_no_word():
 
 
 def test_runs_show_without_brief_has_whole_ids():
-    """With --wide or in a pipe, `runs show` prints complete ids."""
+    """With --wide or piped output, `runs show` prints complete ids."""
     item = RunItem(str(UUID(int=2**127)), "requeued", None, None, None, NOW, (0, 0))
     result = shown(run_of(), [item], None, remaining=0, more=False)
     assert str(UUID(int=2**127)) in as_text(result, TERMINAL)

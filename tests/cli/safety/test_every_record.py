@@ -136,7 +136,7 @@ def test_a_command_that_changes_payments_or_events_is_recorded(
 ):
     """A command's record contains the command, operator, reason and counts.
 
-    The record also has the rows, or a line that says why it has none. A routine command leaves no record.
+    The record also lists the changed rows, or says why there are none. A routine command leaves no record.
     """
     before, rows = recorded(), content()
     typed = [world["words"].get(word, word) for word in arguments]

@@ -32,7 +32,7 @@ OF_OTHERS = {
 def reached_by_another_name(half_marked, database_url, tmp_path):
     """Return a function that configures a profile named ``other`` with the given guard.
 
-    The profile's URL has another spelling of the test's database.
+    The profile's URL spells the test's database differently.
     """
 
     def world(guard):

@@ -71,7 +71,7 @@ def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
 
 @pytest.mark.parametrize("name", OPEN)
 def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, found):
-    """The doctor does not report a callback whose payment has been settled since.
+    """The doctor does not report a callback whose payment was settled later.
 
     A callback for an unknown order stays in the report.
     """

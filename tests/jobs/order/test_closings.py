@@ -1,4 +1,4 @@
-"""Test which findings a closing covers, and which finding is the most urgent, with rows that need no database."""
+"""Test which findings are closed, and which finding is the most urgent, with rows that need no database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ticketbottle_payctl.store.payments.history import History
 
 
 def test_a_closing_covers_the_money_that_was_reported_until_then():
-    """A closing covers a finding if its money was first reported at or before the closing's `until` time."""
+    """A finding is closed if its transfer was first reported at or before the `until` time of a recorded closing."""
     finding = Verdict(VerdictKind.WRONG_AMOUNT, Mark.BAD, START + MINUTE, receipt=RECEIPT)
     again = replace(RECEIPT, id="again", received_at=START + MINUTE)
     for until, kept in ((START, False), (START - TICK, True)):
@@ -50,14 +50,14 @@ def test_a_later_closing_does_not_change_the_reason_of_an_earlier_one():
 
 @pytest.mark.parametrize(("until", "kept"), [(START, False), (START - TICK, True)])
 def test_late_money_is_closed_from_the_instant_of_its_success(until, kept):
-    """A closing covers late money if the payment became COMPLETED at or before the closing's `until` time."""
+    """Late money is closed if the payment became COMPLETED at or before the `until` time of a recorded closing."""
     late = Verdict(VerdictKind.LATE_MONEY, Mark.OPEN, START)
     (each,) = closed([late], history(PAID, closings=[Closing(until, RUN)]))
     assert (each.closing is None) is kept
 
 
 def test_a_second_payment_is_closed_with_its_latest_transfer():
-    """A closing covers a second payment if all transfers for the order were reported at or before its `until` time.
+    """A second payment is closed if all transfers for the order were reported at or before the `until` time.
 
     Repeated callbacks do not matter.
     """

@@ -49,14 +49,14 @@ _NAME = "payctl cdc cut-over"
 
 
 class CutOverCounts(TypedDict):
-    """The number of events before the slot's position, by result."""
+    """The results of the events before the slot's position."""
 
     sent: Count
     """The number of events that payctl sent before Debezium took over; with dry_run, the number of pending events."""
     dead: Count
-    """The number of events before the slot's position that became dead because their type is unknown."""
+    """How many of the events before the slot's position became dead because their type is unknown."""
     failed: Count
-    """The number of events before the slot's position that payctl did not send.
+    """How many of the events before the slot's position payctl did not send.
 
     If this number is not 0, payctl still owns the outbox.
     """
@@ -66,7 +66,7 @@ class CutOverCounts(TypedDict):
 class CutOverReport:
     """The result of a cut-over.
 
-    ``sent`` is the number of events before the slot's position that payctl sent. ``dead`` is the number of events that
+    ``sent`` says how many of the events before the slot's position payctl sent. ``dead`` says how many of these events
     became dead because they have no topic. If ``failed`` is not 0, the brokers did not accept all events. In that case,
     payctl has removed the slot and still owns the outbox. ``unrecorded`` says what could not be recorded about the run.
     """

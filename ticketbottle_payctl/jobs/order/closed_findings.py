@@ -1,8 +1,8 @@
-"""Find out which findings about an order a closing covers.
+"""Find out which findings about an order are closed.
 
-A closing covers every transfer of money that was reported before it. A later transfer is a new open finding. If a
-gateway repeats a callback about a closed transfer, the transfer's finding stays closed, so nobody refunds it twice.
-A later closing does not change the reason of a finding that was closed before.
+`payctl close` records a closing, which covers every transfer of money that was reported before it. A later transfer is
+a new open finding. If a gateway repeats a callback about a closed transfer, the transfer's finding stays closed, so
+nobody refunds it twice. A later closing does not change the reason of a finding that was closed before.
 """
 
 from __future__ import annotations

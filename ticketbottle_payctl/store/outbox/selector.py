@@ -1,7 +1,8 @@
 """Compile a selector of outbox events into an SQL condition.
 
-A selector selects all matching events, never only one page. An event must match every condition of the selector, but
-only one of the given states (``failed``, ``stuck``, ``published``). Every value is passed as a parameter.
+A selector selects all matching events, never just one page. An event must match every condition of the selector. If
+several states (``failed``, ``stuck``, ``published``) are given, the event must be in one of them. Every value is passed
+as a parameter.
 """
 
 from __future__ import annotations

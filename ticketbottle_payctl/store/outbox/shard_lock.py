@@ -11,9 +11,9 @@ true under two conditions. The returning publisher's name must still be on the s
 number of shards has written its own name on any shard since. ``payctl.publishers`` identifies a shard by the number of
 its lock 0. This number also contains the publisher's number of shards.
 
-If a publisher that has not ended has held the shard since, the returning publisher first looks for new events. If it
-finds none, it leaves without writing its name. Therefore the other publisher keeps its cached state, and the returning
-publisher stays on standby.
+If another publisher has held the shard in the meantime and has not ended, the returning publisher first looks for new
+events. If it finds none, it leaves without writing its name. Therefore the other publisher keeps its cached state, and
+the returning publisher stays on standby.
 
 A replay can requeue an event at a position that a publisher has already passed. Therefore a replay also writes a name,
 in a row that belongs to no shard, and every publisher rescans before its next claim. The time in this row is ahead of

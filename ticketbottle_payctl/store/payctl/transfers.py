@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def number(row: str = "") -> str:
-    """Return the SQL expression for the gateway's number of a receipt's transfer, or NULL if it has none."""
+    """Return an SQL expression for the number that the gateway gave to a receipt's transfer, or NULL."""
     return f"COALESCE({row}payment_number, {row}gateway_transaction_id)"
 
 

@@ -130,7 +130,7 @@ def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOr
 def refused(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
     """Return the orders that are not COMPLETED now and whose callback in the window reported money but was refused.
 
-    An order that a person has closed since is left out.
+    An order that a person has closed is left out.
     """
     return _orders(connection, _REFUSED, {"since": since, "until": until})
 

@@ -205,7 +205,7 @@ def test_publish_outbox_tells_a_customer_s_dead_event_from_a_dead_failure(invoke
 
 
 def test_publish_outbox_names_the_dead_events_of_paying_customers(invoke, places, add):
-    """`publish-outbox` names each paying customer's dead event once, also if another dead event blocks an event.
+    """`publish-outbox` names each paying customer's dead event once, even if another dead event blocks an event.
 
     It names at most three of them, and counts the others.
     """
@@ -227,7 +227,7 @@ def test_publish_outbox_names_the_dead_events_of_paying_customers(invoke, places
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_FAILED", "PAYMENT_COMPLETED"])
 def test_an_event_that_dies_hides_no_older_dead_event(invoke, places, add, event_type):
-    """`publish-outbox` names an older dead event of a paying customer, also if another event died in this run."""
+    """`publish-outbox` names an older dead event of a paying customer, even if another event died in this run."""
     new = add("new", event_type=event_type, payload_bytes=2_000_000)
     assert f"{new[:8]}) is dead, and a paying customer" not in invoke("publish-outbox", **places).stdout
     old = add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", age=90, order_code="TB-OLD")

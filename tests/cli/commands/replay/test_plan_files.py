@@ -13,7 +13,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_a_plan_is_written_and_applied_later(ask, dead, engine, tmp_path):
-    """When `replay` applies a stored plan, it skips an event that has changed since, and exits with 6."""
+    """When `replay` applies a stored plan, it skips events that changed in the meantime, and exits with 6."""
     plan = tmp_path / "plan"
     written = ask("replay", "--failed", "--plan-out", str(plan))
     assert (written["exit_code"], written["result"]["plan_file"], pending(engine)) == (0, str(plan), 0)

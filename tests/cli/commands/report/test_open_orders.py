@@ -121,7 +121,7 @@ def test_an_order_with_an_unknown_amount_adds_nothing_to_the_sum(story):
 
 
 def test_an_error_from_before_a_replay_is_not_shown_as_the_reason(story):
-    """The report leaves out the stored error of an event that was requeued and has not been tried since."""
+    """The report leaves out the stored error of an event that was requeued and has not been tried again."""
     requeued, tried = story.event(5, error="INVALID_REQUEST: x"), story.event(6, tries=1, error="TIMED_OUT: y")
     found = unpublished(story.connection, 5)
     assert {each.id: each.why for each in found.oldest} == {requeued: None, tried: "TIMED_OUT: y"}

@@ -34,7 +34,7 @@ def test_the_runs_name_the_order_or_the_event_that_was_closed(command, dead, ord
 
 
 def test_a_closed_dead_event_changes_only_its_state(dead, ask, invoke, database_url):
-    """`payctl runs show` of a closed dead event says that only its state changed, and counts one closing."""
+    """For a closed dead event, `payctl runs show` says that only its state changed, and counts one closed event."""
     run = ask("close", dead, *REASON)["run_id"]
     assert ask("runs", "show", run)["result"]["counts"] == {"closed": 1}
     text = invoke("runs", "show", run, DATABASE_URL=database_url).stdout

@@ -61,7 +61,7 @@ def test_a_closed_dead_event_ends_the_warning_and_stays_in_the_outbox(dead, orde
 
 
 def test_the_history_says_what_each_closing_closed(dead, orders, close, invoke, database_url):
-    """The history of `payctl show` says for each closing whether it closed a dead event or findings about the money."""
+    """For each `payctl close` run, `payctl show` says whether it closed a dead event or findings about the money."""
     orders.callback("COMPLETED", "refused", "wrong_amount", amount=5, number="9")
     close(dead)
     close(orders.name)
@@ -72,7 +72,7 @@ def test_the_history_says_what_each_closing_closed(dead, orders, close, invoke, 
 
 
 def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invoke, ask, database_url):
-    """After `payctl close EVENT`, the first lines of `errors` and `stats` have a tick and count the closed event."""
+    """After `payctl close EVENT`, the first lines of `errors` and `stats` start with ✔ and count the closed event."""
 
     def first(*command):
         return invoke(*command, DATABASE_URL=database_url).stdout.splitlines()[0]
@@ -88,7 +88,7 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
 
 
 def test_the_list_says_that_a_dead_event_is_closed(dead, orders, close, ask, invoke, terminal, database_url):
-    """After `payctl close EVENT`, `payctl list outbox` shows the event as closed. Another dead event is not closed."""
+    """After `payctl close EVENT`, `payctl list outbox` shows the event as closed. Any other dead event stays open."""
 
     def listed(*options):
         return {item["id"]: (item["state"], item["closed"]) for item in ask("list", "outbox", *options)["items"]}

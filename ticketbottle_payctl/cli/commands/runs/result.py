@@ -192,7 +192,7 @@ def _redacted(state: Mapping[str, object] | None) -> dict[str, object] | None:
 def _change(item: RunItem) -> str | None:
     """Return the columns that changed, each with its old and new value.
 
-    A closing's ``after`` has only some of the columns in ``before``. The others did not change.
+    For a closed event or finding, ``after`` contains only the columns that changed.
     """
     if item.before is None or item.after is None:
         return None
