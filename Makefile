@@ -9,8 +9,9 @@ VENV    ?= .venv
 WORKERS ?=
 ARGS    ?=
 
-# Print "3.13.0 /path/to/python" for the first of these commands that is a supported CPython.
-ASK  := import sys; v = sys.version_info; sys.exit(1) if sys.implementation.name != "cpython" or not (3, 11) <= v[:2] <= (3, 14) else print("%d.%d.%d" % v[:3], sys.executable)
+# Print "3.13.0 /path/to/python" for the first of these commands that is a supported CPython. If the command belongs to a
+# virtual environment, print its base interpreter, because make may replace that environment.
+ASK  := import sys; v = sys.version_info; sys.exit(1) if sys.implementation.name != "cpython" or not (3, 11) <= v[:2] <= (3, 14) else print("%d.%d.%d" % v[:3], sys._base_executable)
 FIND  = $(shell for name in $(1); do "$$name" -c '$(ASK)' 2>/dev/null && break; done)
 
 CHOSEN      := $(call FIND,$(or $(PYTHON),python3.13 python3.12 python3.11 python3.14 python3 python))

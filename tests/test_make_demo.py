@@ -1,10 +1,11 @@
-"""Test how ``make demo`` ends, with a stand-in for the demo itself."""
+"""Test how ``make demo`` ends, with a stand-in for the demo itself, and which interpreter make uses."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,21 @@ def test_make_demo_accepts_only_the_exit_code_of_ctrl_c(code, ends, tmp_path):
     command, environ = make_demo(tmp_path, f"#!/bin/sh\nexit {code}\n")
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=50)
     assert (done.returncode, bool(done.stderr)) == (ends, ends != 0), done.stderr
+
+
+def test_make_does_not_create_an_environment_with_an_interpreter_that_it_deletes(tmp_path):
+    """If the first Python in PATH belongs to the .venv that make replaces, make uses this .venv's base interpreter."""
+    place = tmp_path / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    command, environ = make_demo(tmp_path, "")
+    environ["PATH"] = f"{place / 'bin'}{os.pathsep}{environ['PATH']}"
+    done = subprocess.run(
+        [command[0], "--dry-run", "ready", "PYTHON=python", f"VENV={place}"],
+        cwd=ROOT, env=environ, capture_output=True, text=True, check=True, timeout=50,
+    )  # fmt: skip
+    assert f"-m venv {place}" in done.stdout
+    assert f"{place}/bin/python3" not in done.stdout.split("-m venv", 1)[0]
+    assert f'"{place}/bin/python" -m venv' not in done.stdout
 
 
 def test_make_demo_is_quiet_after_ctrl_c(tmp_path):
