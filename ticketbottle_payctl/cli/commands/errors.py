@@ -43,7 +43,7 @@ class ErrorCounts(TypedDict):
     events: Count
     """The number of events in these groups."""
     waiting: NotRequired[Count]
-    """The number of events that have waited for more than ten seconds without an error; left out with selectors."""
+    """How many events have been waiting for more than ten seconds without an error; left out with selectors."""
 
 
 class ErrorGroupItem(TypedDict):
@@ -94,7 +94,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     """Show the last errors of unpublished events, grouped.
 
     Errors that differ only in ids, numbers or addresses form one group. The command counts unpublished events that
-    failed at least once; with --failed, only dead events. Without selectors, it also counts the events that wait
+    failed at least once; with --failed, only dead events. Without selectors, it also counts the events that are waiting
     without an error, such as while the brokers are unavailable. Exit 6 if the database took too long to count them.
     """
     session = Session.of(ctx)

@@ -113,8 +113,9 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show events of the outbox, newest first.
 
-    An event must match every selector. Give only one of --failed, --stuck and --published. Lists 50 events unless
-    --limit or --all is given. ndjson and csv are written as the rows are read, so a list can have any length.
+    An event must match every selector. If several of --failed, --stuck and --published are given, one match is enough.
+    Lists 50 events unless --limit or --all is given. ndjson and csv are written as the rows are read, so a list can
+    have any length.
     """
     session = Session.of(ctx)
     selector = selector_of(
