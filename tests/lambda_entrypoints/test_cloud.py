@@ -100,7 +100,7 @@ def test_each_money_problem_is_one_alert(called, shop, cloud, database_url, paid
 
 
 def test_a_genuine_callback_for_an_unknown_order_is_an_alert(called, cloud, database_url):
-    """The webhook sends an alert if a genuine callback is for an unknown order."""
+    """The webhook sends an alert if a genuine callback arrives for an unknown order."""
     arn, queue = cloud.topic()
     called(webhook.handler, events.read("momo.json"), DATABASE_URL=database_url, PAYCTL_ALERTS_TOPIC_ARN=arn)
     (message,) = cloud.messages(queue)

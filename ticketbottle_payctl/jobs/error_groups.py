@@ -1,4 +1,4 @@
-"""Group unpublished events by the kind of their last error, and count the events that wait without an error."""
+"""Group unpublished events by the kind of their last error, and count the events that are waiting without an error."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def group_errors(
 ) -> ErrorsReport:
     """Group failed, unpublished events by their last error. Ignore ids and numbers in the errors.
 
-    Without a selector, also count the events that wait without an error. If one of the statements for this count takes
-    longer than ``patience`` or waits too long for a lock, the report has only the groups.
+    Without a selector, also count the events that are waiting without an error. If one of the statements for this count
+    takes longer than ``patience`` or waits too long for a lock, the report has only the groups.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

@@ -49,7 +49,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def rows(engine):
-    """Return a function that returns the outbox's rows as JSON objects, with their ids as keys."""
+    """Return a function that returns the outbox's rows as a dictionary of JSON objects, keyed by id."""
 
     def run():
         with engine.connect() as connection:

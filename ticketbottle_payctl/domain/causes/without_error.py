@@ -12,7 +12,7 @@ _REASONS = (Reason.READY, Reason.LOCKED)
 
 
 class WithoutError(NamedTuple):
-    """The number of events that have waited for more than ten seconds without an error.
+    """How many events have been waiting for more than ten seconds without an error.
 
     ``late`` is True if ``stats`` would warn about them. ``more`` is True if only the oldest events were counted.
     """
@@ -23,7 +23,7 @@ class WithoutError(NamedTuple):
 
 
 def without_error(evidence: Evidence) -> WithoutError:
-    """Return how many events wait without an error.
+    """Return how many events are waiting without an error.
 
     Events behind a dead or failing event are not counted. A locked event that has failed is not counted either, because
     an error group contains it.

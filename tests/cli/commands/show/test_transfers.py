@@ -140,7 +140,7 @@ def test_three_transfers_are_counted(orders, ask):
 
 @pytest.mark.parametrize("reference", ["the order code", "the reference of an own receipt"])
 def test_a_receipt_of_another_payment_never_counts_for_this_one(reference, orders, ask, engine):
-    """If another payment has the same reference, `payctl show` does not count that payment's money for this order."""
+    """If another gateway's payment has this order's reference, `payctl show` does not count its money for the order."""
     paid(done(orders), "1")
     name = orders.payment.order_code if reference == "the order code" else orders.payment.reference
     with engine.begin() as connection:

@@ -192,7 +192,7 @@ def _redacted(state: Mapping[str, object] | None) -> dict[str, object] | None:
 def _change(item: RunItem) -> str | None:
     """Return the columns that changed, each with its old and new value.
 
-    For a closed event or finding, ``after`` contains only the columns that changed.
+    For a closed event or finding, ``after`` lacks some columns of ``before``. These columns did not change.
     """
     if item.before is None or item.after is None:
         return None
