@@ -18,7 +18,7 @@ def nodes_of(node):
 def plans_of(engine, words):
     """Yield a list that gets the plan of each later statement with these words. A plan is a list of its nodes.
 
-    Each such statement is also executed once more, so that its plan has the numbers of rows and loops.
+    Each of these statements is executed a second time with EXPLAIN ANALYZE, which counts the rows and the loops.
     """
     plans = []
 

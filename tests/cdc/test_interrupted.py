@@ -64,7 +64,7 @@ def interrupt():
 
 
 def test_ctrl_c_during_a_cut_over_removes_the_slot(hand_over, engine, insert, execute):
-    """If an operator presses Ctrl-C while a cut-over sends events, the cut-over removes its slot."""
+    """If an operator presses Ctrl-C while events are sent, the cut-over drops its replication slot."""
     insert(2)
     with before(engine, "UPDATE outbox", interrupt), pytest.raises(KeyboardInterrupt):
         hand_over()
@@ -72,7 +72,7 @@ def test_ctrl_c_during_a_cut_over_removes_the_slot(hand_over, engine, insert, ex
 
 
 def test_a_lost_session_during_a_cut_over_removes_the_slot(hand_over, engine, insert, execute):
-    """If the server ends the session of a cut-over that sends events, the cut-over removes its slot."""
+    """If the server ends a cut-over's session while events are sent, the cut-over drops its replication slot."""
     insert(2)
     sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
     others = partial(execute, f"{sql} AND pid <> pg_backend_pid()")
@@ -82,7 +82,7 @@ def test_a_lost_session_during_a_cut_over_removes_the_slot(hand_over, engine, in
 
 
 def test_a_backlog_that_grows_during_the_checks_stops_the_cut_over(hand_over, engine, insert, execute, monkeypatch):
-    """If the backlog grows too large after the check, the cut-over sends nothing and removes its slot."""
+    """If the backlog grows too large after the check, the cut-over sends nothing and drops its replication slot."""
     monkeypatch.setattr(cut_over, "MOST_PENDING", 4)
     insert(4)
     with before(engine, "quote_ident", partial(insert, 1)), pytest.raises(GuardError, match="more than 4"):
@@ -91,7 +91,7 @@ def test_a_backlog_that_grows_during_the_checks_stops_the_cut_over(hand_over, en
 
 
 def test_a_mark_reads_no_message_from_before_the_cut_over(hand_over, engine, clients, insert, execute):
-    """A mark begins with the messages that the cut-over sent, because payctl has marked all earlier events itself."""
+    """`cdc mark` reads no message from before the cut-over, because payctl has marked those events itself."""
     producer, follower = clients
     insert(3)
     assert publish_outbox(engine, producer, PublishOptions()).counts.published == 3

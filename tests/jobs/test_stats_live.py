@@ -78,7 +78,7 @@ def test_a_live_screen_shows_the_newest_refused_callbacks(engine, execute):
 def test_a_role_that_may_not_read_the_closings_sees_every_refused_callback_as_open(
     engine, execute, allowed, listed, closed
 ):
-    """A role sees a callback as closed only if it may read what shows this, and no callback without the receipts."""
+    """Only a role that may read the payments and the closings sees a callback as closed. All need the receipts."""
     execute(REFUSED.format(2))
     execute(
         """UPDATE payctl.webhook_receipts SET body_sha256 = order_ref::bytea;

@@ -266,7 +266,7 @@ class World:
     def wait_for_the_broker(self) -> None:
         """Wait until the broker is available again.
 
-        The broker needs a few seconds to start. Other faults continue during this time.
+        The broker takes a few seconds to start. In the meantime, the run injects further faults.
         """
         if self._returning is not None:
             self._returning.join(120)

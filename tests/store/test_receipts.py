@@ -1,4 +1,4 @@
-"""Test how receipts are found, how their transfers are told apart, and which of them a person has closed."""
+"""Test which receipts the searches find, which receipts count as one transfer, and which transfers are closed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_listed_receipt_says_whether_it_came_from_a_status_query(engine):
 
 
 def test_only_a_receipt_that_reports_money_is_named_by_the_number_of_its_transfer(engine, execute):
-    """Receipts that report money and have one number have one name. Others are told apart by their bytes."""
+    """Receipts that report money with the same number are one transfer. Other receipts are compared by their bytes."""
     orders = Orders(engine).pay()
     for outcome in ("COMPLETED", "FAILED"):
         orders.callback(outcome, body=b"a").callback(outcome, body=b"b")
@@ -58,7 +58,7 @@ def test_a_zalopay_receipt_is_found_by_the_date_and_the_order_code(engine, execu
 
 
 def test_at_most_ten_orders_are_named_for_an_ending(engine):
-    """Ten orders at most are named for the last characters of an order code, the latest first."""
+    """For the last characters of an order code, at most ten orders are named, the latest first."""
     for number in range(11):
         Orders(engine).pay(order_code=f"TB-{number}-WXYZ", age=number * MINUTE)
     with engine.connect() as connection:

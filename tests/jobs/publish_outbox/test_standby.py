@@ -124,9 +124,9 @@ def test_a_standby_does_not_send_an_event_behind_an_event_that_died_elsewhere(ou
 
 
 def test_a_publisher_that_was_refused_rescans_before_its_next_claim(outbox):
-    """A publisher that was refused sends a payment's events in order, even if it had passed the first one's position.
+    """A publisher that could not lock its shard later sends each payment's events in order.
 
-    The publisher that held the shard may have sent the first event and died before it wrote its name.
+    In the meantime, another publisher may have sent a payment's first event and died before it wrote its name.
     """
     outbox.insert(3)
     added = []

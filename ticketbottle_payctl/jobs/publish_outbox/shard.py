@@ -128,9 +128,10 @@ class Shard:
         self.result = DrainResult.DRAINED if drained else DrainResult.MORE
 
     def _remember_refusal(self) -> None:
-        """Rescan at the next claim. Until then, keep the memory for looks, but not beyond the time of a rescan.
+        """Make the next claim rescan the shard. Until then, keep what this publisher knows, unless a rescan is due.
 
-        The publisher that holds the shard may send an event and die before it commits, so its name is not on the shard.
+        A publisher writes its name on the shard when it commits. The current holder may send an event and die before
+        that. Then nothing on the shard shows that it was there.
         """
         self._was_refused, self.result = True, DrainResult.LOCKED
         if self.backlog.rescan_is_due(self.budget.clock()):

@@ -125,7 +125,7 @@ class StatsReport:
 
     @property
     def harmful(self) -> tuple[Cause, ...]:
-        """The causes because of which a customer might be waiting."""
+        """The causes that may keep a customer waiting."""
         return tuple(cause for cause in self.causes if not cause.is_harmless)
 
 

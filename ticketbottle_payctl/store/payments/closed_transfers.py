@@ -78,7 +78,7 @@ _CLOSED = f"""
 """  # noqa: S608 - only constants are put in
 MAY_READ = f"""({may_read_ours("run_items", "item_id", "outcome", "after")}
     AND {may_read_payments("id", "orderCode", "status", "provider")})"""
-"""The SQL condition that the role is allowed to read what shows whether a transfer is closed.
+"""The SQL condition that the role is allowed to read the payments and the records of closings.
 
 The role must also be allowed to read the receipts.
 """

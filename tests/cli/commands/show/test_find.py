@@ -94,7 +94,7 @@ def test_the_search_for_the_code_of_an_unknown_order_reads_no_other_receipt(stat
     lambda o: o.unclear("unreadable", order_ref="9641D25"),
 ])  # fmt: skip
 def test_the_code_of_an_unknown_order_hides_no_order_that_ends_in_it(write, command, ask, orders, engine):
-    """If a callback without a payment has the last characters of an order code as its code, `show` names both."""
+    """If the code of a callback without a payment is also the end of an order code, `show` names both."""
     with engine.begin() as connection:
         insert_payment(connection, order_code="TB-X-9641D25")
     write(orders)

@@ -113,7 +113,7 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show events of the outbox, newest first.
 
-    An event must match every selector. If several of --failed, --stuck and --published are given, one match is enough.
+    An event must match every selector. If you give several of --failed, --stuck and --published, one of them is enough.
     Lists 50 events unless --limit or --all is given. ndjson and csv are written as the rows are read, so a list can
     have any length.
     """

@@ -91,7 +91,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Set events back to pending, to publish them again.
 
-    An event must match every selector. If several of --failed, --stuck and --published are given, one match is enough.
+    An event must match every selector. If you give several of --failed, --stuck and --published, one of them is enough.
     The command shows a plan and asks for confirmation. Rows that have changed since the plan are skipped. Failed and
     cancelled events of a payment that is now COMPLETED are left out, because sending them again would take tickets away
     from customers who have paid. `payctl runs` shows the record of the run.

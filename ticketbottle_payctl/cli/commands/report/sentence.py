@@ -95,7 +95,7 @@ def overdue_sentence(report: Report) -> str | None:
 
 
 def too_old_sentence(report: Report) -> str | None:
-    """Return a sentence about the overdue payments that no gateway answers a query about, or None if there are none."""
+    """Return a sentence about overdue payments that are too old for a status query, or None if there are none."""
     number = report.overdue_in_portal
     if not number:
         return None
