@@ -173,3 +173,12 @@ def test_the_amount_paid_is_that_of_an_accepted_success():
     assert amounts_of((RECEIPT, replace(copy, result="refused"))) == (RECEIPT.amount, (), SettledBy.CALLBACK)
     assert amounts_of((second,)) == (None, (4,), None)
     assert amounts_of((refused,)) == (None, (), None)
+
+
+def test_a_refused_transfer_counts_once_for_each_amount():
+    """A refused transfer counts once, whatever the reasons. Older PayOS receipts give each transfer one number."""
+    wrong = replace(RECEIPT, id="w", result="refused", reason="wrong_amount", amount=5, transfer="wrong_amount 5")
+    late = replace(wrong, id="l", reason="contradicts_failed", transfer="contradicts_failed 5")
+    another = replace(wrong, id="o", amount=6, transfer="wrong_amount 6")
+    assert amounts_of((wrong, late)).refused == (5,)
+    assert amounts_of((wrong, another)).refused == (5, 6)

@@ -69,6 +69,13 @@ def test_show_says_that_nothing_was_paid_for_a_failed_order(status, orders, scre
     assert {"paid\tnothing", "settled by\ta callback"} < set(screen())
 
 
+@pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "PENDING"])
+def test_without_a_callback_show_does_not_say_that_nothing_was_paid(status, orders, screen):
+    """If no callback ended the payment, `payctl show` says that no callback reported what was paid."""
+    orders.pay(status)
+    assert "paid\tno callback reported this" in screen()
+
+
 def test_the_instants_of_the_history_never_go_back(orders, screen, engine):
     """`payctl show` lists a callback before the settlement that it caused, and the timestamps never decrease."""
     orders.pay("COMPLETED").event(age=timedelta(minutes=4)).callback(event=orders.events[0])
