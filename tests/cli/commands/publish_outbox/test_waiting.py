@@ -237,6 +237,14 @@ def test_an_event_that_dies_hides_no_older_dead_event(invoke, places, add, event
     assert text.count("errors") == 1
 
 
+def test_an_event_that_dies_and_blocks_hides_no_older_dead_event(invoke, places, add):
+    """`publish-outbox` names an older dead event of a paying customer, even if a newly dead one blocks another."""
+    old = add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", age=90, order_code="TB-OLD")
+    add("newer", payload_bytes=2_000_000, age=30)
+    add("newer", age=20)
+    assert f"TB-OLD ({old[:8]})" in invoke("publish-outbox", **places).stdout
+
+
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])
 def test_a_dry_run_of_publish_outbox_names_the_command_that_applies_it(invoke, places, add, option):
     """After a dry run, `publish-outbox` suggests the same command without -n."""

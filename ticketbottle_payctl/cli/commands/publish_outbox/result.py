@@ -208,7 +208,9 @@ def _dead(report: PublishReport, reading: Reading) -> list[Block]:
     """Return the lines about the dead events that no other line mentions, and the commands that show more."""
     obstacles, died = report.obstacles, report.counts.dead
     # The table shows the events that died in this run. If no other event has a waiting customer, no line repeats them.
-    new = sum(each.event_type not in FAILURES for each in report.counts.dead_events)
+    # The events that block others are named above, and are not among the unsent ones.
+    named = {each.event_id for each in obstacles.blockers}
+    new = sum(each.event_type not in FAILURES and each.id not in named for each in report.counts.dead_events)
     unsent = obstacles.unsent if obstacles.unsent.events > new else NONE_UNSENT
     named_above = any(each.reason in {BlockReason.DEAD, BlockReason.FAILED} for each in obstacles.blockers)
     blocks: list[Block] = [Line((f"  {unsent_words(unsent)}",))] if unsent.events else []
