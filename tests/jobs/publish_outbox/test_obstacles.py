@@ -217,6 +217,19 @@ def test_a_run_names_the_holder_of_a_locked_shard(outbox):
     assert locked.holder == f"database session {pid} (by hand from 127.0.0.1), {last}"
 
 
+@pytest.mark.parametrize("owner", ["payctl cdc cut-over:abc", "payctl cdc cut-over:abc ended"])
+def test_a_run_names_a_cut_over_that_took_over_its_shard(owner, outbox):
+    """The name of a cut-over has no process and no host."""
+    outbox.publish()
+    with outbox.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE payctl.publishers SET owner = %(owner)s", {"owner": owner})
+    with outbox.engine.connect() as other:
+        shard_lock.enter(other, 0, 1, 1, "elsewhere:77:abc")
+        (locked,) = outbox.run(Clockwork()).obstacles.locked
+        other.rollback()
+    assert locked.holder.endswith(", last taken over by payctl cdc cut-over")
+
+
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [

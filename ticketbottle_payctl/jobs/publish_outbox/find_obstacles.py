@@ -113,8 +113,8 @@ def _holder(holder: Holder, shards: int) -> str:
         whose = " ".join(each for each in about if each)
         said.append(f"database session {holder.pid}" + (f" ({whose})" if whose else ""))
     if holder.owner:
-        host, _, process = holder.owner.rpartition(":")[0].rpartition(":")
-        said.append(f"last taken over by process {process} on {host}")
+        host, _, process = shard_lock.name_of(holder.owner)[0].rpartition(":")
+        said.append("last taken over by " + (f"process {process} on {host}" if host else process))
     if holder.shards != shards:
         said.append(f"PAYCTL_SHARDS is {holder.shards} there and {shards} here")
     return ", ".join(said) or "another publisher"

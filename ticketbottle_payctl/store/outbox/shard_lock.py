@@ -84,8 +84,8 @@ class Holder(NamedTuple):
     ``shards`` is the number of shards that the session's publisher uses.
 
     ``owner`` is the name of the last publisher that took over the shard. The name has the host, the process id and a
-    random number. Until the holder commits its first batch, ``owner`` is the previous publisher. ``pid`` is None if the
-    lock is free now.
+    random number. A cut-over to Debezium has a name without a host. Until the holder commits its first batch, ``owner``
+    is the previous publisher. ``pid`` is None if the lock is free now.
     """
 
     pid: int | None
