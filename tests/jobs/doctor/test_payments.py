@@ -129,3 +129,14 @@ def test_the_doctor_counts_overdue_payments_up_to_a_limit(number, told, engine, 
         for _ in range(number):
             insert_payment(connection, age=timedelta(hours=1))
     assert found().fact == f"{told} from the last 7 days are PENDING for over 20 min"
+
+
+@pytest.mark.parametrize("old", [1, 3])
+def test_the_doctor_counts_no_old_payments_among_too_many(old, engine, found, monkeypatch):
+    """If the doctor stops counting overdue payments, it does not say how many are too old for a status query."""
+    monkeypatch.setattr(payments, "MOST", 2)
+    with engine.begin() as connection:
+        for each in range(3):
+            age = timedelta(days=3) if each < old else timedelta(hours=1)
+            insert_payment(connection, provider="ZALOPAY", age=age)
+    assert "; some may be too old for a status query, so " in found().remedy

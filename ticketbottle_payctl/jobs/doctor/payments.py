@@ -58,9 +58,10 @@ def check(subject: Subject) -> list[Finding]:
     if found.forgotten == number <= MOST:
         they = "it is" if number == 1 else "they are"
         return [warn(_NAME, fact, _MEANING, f"{_PORTAL}, because {they} too old for its status query")]
-    old = count(found.forgotten, "payment")
     be = "is" if found.forgotten == 1 else "are"
-    return [warn(_NAME, fact, _MEANING, f"{_HOW}; {old} {be} too old for a status query, so {_PORTAL} too", _ASK)]
+    # Above the limit, the number is that of the payments that happened to be read.
+    old = f"{count(found.forgotten, 'payment')} {be}" if number <= MOST else "some may be"
+    return [warn(_NAME, fact, _MEANING, f"{_HOW}; {old} too old for a status query, so {_PORTAL} too", _ASK)]
 
 
 def _overdue(connection: Connection, subject: Subject) -> SilentPayments | None:
