@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import event
 
+from tests.plans import plans_of
 from ticketbottle_payctl.store.payments.closed_transfers import closed_among
 from ticketbottle_payctl.store.payments.open_money import perhaps_open
 from ticketbottle_payctl.store.payments.open_orders import refused
@@ -34,13 +33,18 @@ def _ids(connection):
     return [str(each) for each in connection.exec_driver_sql("SELECT id FROM payctl.webhook_receipts").scalars()]
 
 
-NOW = datetime.now(UTC)
+def _lately():
+    now = datetime.now(UTC)
+    return now - HOUR, now + HOUR
+
+
+COUNTED = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck")
 SEARCHES = {
     "closed_among": lambda connection: closed_among(connection, _ids(connection)),
     "refused_lately": lambda connection: refused_lately(connection, 1000),
     "unsettled_callbacks": lambda connection: unsettled_callbacks(connection, HOUR, []),
-    "perhaps_open": lambda connection: perhaps_open(connection, NOW - HOUR, NOW + HOUR, ["wrong_amount"], 10),
-    "refused": lambda connection: refused(connection, NOW - HOUR, NOW + HOUR),
+    "perhaps_open": lambda connection: perhaps_open(connection, *_lately(), ["wrong_amount"], 10),
+    "refused": lambda connection: refused(connection, *_lately()),
 }
 
 
@@ -49,21 +53,11 @@ def rows(engine):
     """Return a function that returns the number of rows that the last statement of a search handles."""
 
     def run(search):
-        with engine.connect() as connection:
-            statements = []
-            event.listen(connection, "before_cursor_execute", lambda *call: statements.append(call[2:4]))
+        with plans_of(engine, "payctl.webhook_receipts") as plans, engine.connect() as connection:
             search(connection)
-            sql, values = statements[-1]
-            plan = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", values).scalar_one()
-        return _rows((plan if isinstance(plan, list) else json.loads(plan))[0]["Plan"])
+        return sum(sum(node.get(name, 0) for name in COUNTED) * node["Actual Loops"] for node in plans[-1])
 
     return run
-
-
-def _rows(node):
-    names = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck")
-    own = sum(node.get(name, 0) for name in names) * node["Actual Loops"]
-    return own + sum(map(_rows, node.get("Plans", ())))
 
 
 @pytest.mark.parametrize("repeats", REPEATS)

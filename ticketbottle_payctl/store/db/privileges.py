@@ -19,6 +19,18 @@ def may_read_ours(table: str, *columns: str) -> str:
     return _may_read(of, columns)
 
 
+def may_read_outbox(*columns: str) -> str:
+    """Return the SQL condition that the role is allowed to read these columns of ``outbox``."""
+    return _may_read("to_regclass('outbox')", columns)
+
+
+def may_read_all_of_ours(table: str) -> str:
+    """Return the SQL condition that the role is allowed to read whole rows of a table in the ``payctl`` schema."""
+    return f"""COALESCE((SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'payctl' AND c.relname = '{table}'), false)"""  # noqa: S608 - constants
+
+
 def _may_read(table: str, columns: tuple[str, ...]) -> str:
     names = ", ".join(f"'{column}'" for column in columns)
     return f"""(SELECT count(*) = {len(columns)} FROM pg_attribute

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.causes import SEEN_WITHIN, SeenPublisher
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
+from ticketbottle_payctl.store.db.privileges import may_read_all_of_ours, may_read_outbox
 from ticketbottle_payctl.store.outbox import blocked, shard_lock
 
 APPLICATION = "payctl publish-outbox"
@@ -134,14 +135,7 @@ def _sessions(connection: Connection) -> list[_Session]:
 
 def _noted(connection: Connection) -> list[_Noted] | None:
     """Return the last publisher of each shard without duplicates, or None if the role cannot read the table."""
-    may_read = connection.exec_driver_sql(
-        """
-        SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = 'payctl' AND c.relname = 'publishers'
-        """
-    ).scalar_one_or_none()
-    if not may_read:
+    if not connection.exec_driver_sql(f"SELECT {may_read_all_of_ours('publishers')}").scalar_one():
         return None
     rows = connection.exec_driver_sql(
         "SELECT shard, owner, GREATEST(EXTRACT(epoch FROM clock_timestamp() - since)::float8, 0)"
@@ -162,10 +156,6 @@ def longest_wait_s(connection: Connection, max_retries: int) -> float | None:
 
     It is None if there is no such event, or if the role is not allowed to read the events.
     """
-    sql = """
-        SELECT count(*) = 6 FROM pg_attribute
-        WHERE attrelid = to_regclass('outbox') AND has_column_privilege(attrelid, attnum, 'SELECT')
-          AND attname IN ('id', 'aggregateId', 'published', 'publishedAt', 'retryCount', 'createdAt')
-    """
-    may = connection.exec_driver_sql(sql).scalar_one()
+    columns = ("id", "aggregateId", "published", "publishedAt", "retryCount", "createdAt")
+    may = connection.exec_driver_sql(f"SELECT {may_read_outbox(*columns)}").scalar_one()
     return blocked.oldest_to_send(connection, max_retries) if may else None

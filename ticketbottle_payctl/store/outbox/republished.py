@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db.privileges import may_read_all_of_ours
+
 IS_REPUBLISHED = "outcome = 'requeued' AND before->>'published_at' IS NOT NULL"
 """The SQL condition for a row of ``payctl.run_items`` whose event had been published before it was requeued."""
 
@@ -18,14 +20,7 @@ def may_be_read(connection: Connection) -> bool:
 
     A publisher's role is not.
     """
-    found = connection.exec_driver_sql(
-        """
-        SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = 'payctl' AND c.relname = 'run_items'
-        """
-    ).scalar_one_or_none()
-    return bool(found)
+    return bool(connection.exec_driver_sql(f"SELECT {may_read_all_of_ours('run_items')}").scalar_one())
 
 
 def requeued_before_s(event_id: str) -> str:

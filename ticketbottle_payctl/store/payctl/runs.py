@@ -286,9 +286,9 @@ def closings(connection: Connection, subjects: Sequence[str]) -> list[tuple[str,
     """Return the closings of these payments, orders or receipts, earliest first, each with the one that it closes."""
     rows = connection.exec_driver_sql(
         f"""
-        SELECT DISTINCT ON (r.started_at, r.id, i.item_id) i.item_id, (i.after->>'until')::timestamptz, {_COLUMNS}
+        SELECT DISTINCT ON (r.started_at, r.id, i.item_id) i.item_id, {UNTIL}, {_COLUMNS}
         FROM payctl.run_items AS i JOIN payctl.runs AS r ON r.id = i.run_id
-        WHERE i.item_id = ANY(%(subjects)s) AND i.outcome = '{CLOSED}' ORDER BY r.started_at, r.id, i.item_id
+        WHERE i.item_id = ANY(%(subjects)s) AND {IS_CLOSING} ORDER BY r.started_at, r.id, i.item_id
         """,  # noqa: S608 - built from constants only
         {"subjects": list(subjects)},
     )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.gateway_names import GATEWAY
 from ticketbottle_payctl.store.db.owner_time import NOW, stored
-from ticketbottle_payctl.store.payctl.runs import CLOSED
+from ticketbottle_payctl.store.payctl.runs import IS_CLOSING
 from ticketbottle_payctl.store.payments.overdue import forgotten, known
 
 
@@ -63,7 +63,7 @@ _SILENT = f"""
         AND NOT EXISTS (
             SELECT FROM payctl.run_items AS i
             JOIN payctl.webhook_receipts AS r ON r.id = (i.before ->> 'receipt')::uuid
-            WHERE i.item_id = p.id AND i.outcome = '{CLOSED}' AND r.provider = p.gateway)
+            WHERE i.item_id = p.id AND {IS_CLOSING} AND r.provider = p.gateway)
 """  # noqa: S608 - only constants are put in
 _CREATED = f"""
     WITH {_LATE}, silent AS MATERIALIZED ({_SILENT})
