@@ -31,7 +31,8 @@ from ticketbottle_payctl.store.outbox.selector import Selector
 
 _DEFAULT_LIMIT = 50
 _NOT_COUNTED = (
-    "the events that wait without an error were not counted, because the database took too long; run the command again"
+    "the events that are waiting without an error were not counted, because the database took too long;"
+    " run the command again"
 )
 
 
@@ -43,7 +44,10 @@ class ErrorCounts(TypedDict):
     events: Count
     """The number of events in these groups."""
     waiting: NotRequired[Count]
-    """How many events have been waiting for more than ten seconds without an error; left out with selectors."""
+    """How many events have been waiting for more than ten seconds without an error.
+
+    Left out with selectors, or if the database took too long to count these events.
+    """
 
 
 class ErrorGroupItem(TypedDict):

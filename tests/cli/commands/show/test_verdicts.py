@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -77,7 +78,7 @@ CASES = {
         5, "waiting", "NO TICKET YET: the event has waited 1 min", ["payctl publish-outbox"]),
     "settled, and the event waits for longer than a running publisher takes": (
         lambda o: o.pay("COMPLETED", age=3 * MINUTES).callback().event(age=3 * MINUTES),
-        5, "overdue", "NO TICKET: the event has waited 3 min",
+        5, "overdue", "NO TICKET: the event has waited 3 min: no publisher has ever run on this database",
         ["payctl publish-outbox"]),
     "settled, and the event waits for long": (
         lambda o: o.pay("COMPLETED").callback().event(age=2 * HOURS),
@@ -221,7 +222,8 @@ def test_show_gives_each_state_of_an_order_its_verdict(orders, shown, engine, na
     write(orders)
     seen = shown()
     assert (seen.exit_code, seen.verdict["kind"]) == (code, kind)
-    assert seen.verdict["text"].startswith(orders.named(text))
+    said = re.sub(r"min \d s:", "min:", seen.verdict["text"])  # a slow machine needs a few seconds
+    assert said.startswith(orders.named(text))
     assert (seen.verdict["mark"] == "good") == (code == 0)
     assert seen.commands == [orders.named(each) for each in commands]
     if code and not commands:
