@@ -85,7 +85,10 @@ def test_a_loop_that_has_not_tried_again_reports_the_type_without_the_topic(outb
 
 
 def test_a_standby_leaves_the_shard_to_the_working_publisher(outbox):
-    """While no event is pending, a publisher takes over the shard only at its rescans, and not at each poll."""
+    """While no event is pending, a publisher takes over the shard only at its rescans, and not at each poll.
+
+    With this seed, each publisher takes over the shard at least once.
+    """
     outbox.insert(3)
     owners = []
 

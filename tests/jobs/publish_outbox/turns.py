@@ -102,10 +102,10 @@ class Turns:
         self._changed.notify_all()
 
 
-def run_in_turns(outbox: Outbox, turns: Turns, *, seed: int | None = None, **options) -> list[PublishReport]:
+def run_in_turns(outbox: Outbox, turns: Turns, *, seed: int = 0, **options) -> list[PublishReport]:
     """Run one publisher loop for each turn, each with its own producer, and return their reports.
 
-    With a ``seed``, the loops' random pauses are the same in each run, so the loops have the same turns.
+    The ``seed`` fixes the loops' random pauses, so the loops have the same turns in each run.
     """
     producers = [new_producer(outbox.bootstrap) for _ in turns.loops]
 
