@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from ticketbottle_payctl.domain.payment import OVERDUE_AFTER, gateway_of
+from ticketbottle_payctl.domain.payment import OVERDUE_AFTER, PaymentStatus, gateway_of, status_of
 from ticketbottle_payctl.domain.settlement import reason_now
 from ticketbottle_payctl.jobs.order.model import Amounts, Mark, Remedy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.order.steps import source_of
@@ -42,6 +42,20 @@ _REMEDIES = {
     VerdictKind.SECOND_PAYMENT: Remedy.REFUND_SECOND,
     VerdictKind.LATE_MONEY: Remedy.ASK_ORDER_SERVICE,
 }
+
+
+def judge_money(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Iterator[Verdict]:
+    """Return the findings about a payment's money. They do not depend on its events."""
+    own = tuple(each for each in receipts if each.payment_id in {None, payment.id})
+    match status_of(payment.status):
+        case PaymentStatus.PENDING:
+            yield from judge_unsettled(payment, own, now)
+        case PaymentStatus.COMPLETED:
+            yield from judge_completed(payment, own)
+        case PaymentStatus.FAILED | PaymentStatus.CANCELLED:
+            yield from judge_given_up(payment, own)
+        case _:
+            return
 
 
 def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Iterator[Verdict]:

@@ -10,10 +10,9 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.payment import PaymentStatus
 from ticketbottle_payctl.jobs.order.closed_findings import closed
-from ticketbottle_payctl.jobs.order.judge_money import MAY_NEED_A_PERSON, judge_stray, reports_money
+from ticketbottle_payctl.jobs.order.judge_money import MAY_NEED_A_PERSON, judge_money, judge_stray, reports_money
 from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
 from ticketbottle_payctl.jobs.order.model import Verdict
-from ticketbottle_payctl.jobs.order.verdict import judge_money
 from ticketbottle_payctl.store.payments.history import History
 from ticketbottle_payctl.store.payments.money import money_of, stray
 from ticketbottle_payctl.store.payments.open_money import PerhapsOpen, perhaps_open

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from ticketbottle_payctl.domain.payment import PaymentStatus, status_of
 from ticketbottle_payctl.jobs.order.closed_findings import closed
 from ticketbottle_payctl.jobs.order.judge_delivery import judge_delivery
-from ticketbottle_payctl.jobs.order.judge_money import judge_completed, judge_given_up, judge_stray, judge_unsettled
+from ticketbottle_payctl.jobs.order.judge_money import judge_money, judge_stray
 from ticketbottle_payctl.jobs.order.model import Mark, Remedy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.order.records import Records
-from ticketbottle_payctl.store.payments.history import History, PaymentRow
-from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
+from ticketbottle_payctl.store.payments.history import History
 
 _URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)
 
@@ -46,17 +45,3 @@ def _findings(found: History, records: Records, now: datetime, retention: timede
             yield judge_delivery(found, records, now, retention)
         case _:
             yield Verdict(VerdictKind.UNKNOWN_STATUS, Mark.BAD, payment.created_at, remedy=Remedy.UPGRADE)
-
-
-def judge_money(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Iterator[Verdict]:
-    """Return the findings about a payment's money. They do not depend on its events."""
-    own = tuple(each for each in receipts if each.payment_id in {None, payment.id})
-    match status_of(payment.status):
-        case PaymentStatus.PENDING:
-            yield from judge_unsettled(payment, own, now)
-        case PaymentStatus.COMPLETED:
-            yield from judge_completed(payment, own)
-        case PaymentStatus.FAILED | PaymentStatus.CANCELLED:
-            yield from judge_given_up(payment, own)
-        case _:
-            return
