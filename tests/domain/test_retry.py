@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ticketbottle_payctl.domain.retry import Fault, backoff, error_text, retry_count_after
+from ticketbottle_payctl.domain.retry import Fault, backoff, error_text, is_dead, retry_count_after
 
 counts = st.integers(0, 2_000_000_000)
 limits = st.integers(1, 1000)
@@ -55,6 +55,12 @@ def test_an_error_text_is_one_line_of_at_most_500_characters(code, reason):
     text = error_text(code, reason)
     assert len(text) <= 500
     assert text.splitlines() in ([text], [])
+
+
+@pytest.mark.parametrize(("count", "dead"), [(0, False), (4, False), (5, True), (6, True)])
+def test_an_event_is_dead_from_the_limit_on(count, dead):
+    """With at most 5 retries, an event is dead if its retry count is 5 or more."""
+    assert is_dead(count, 5) is dead
 
 
 def test_a_permanent_fault_counts_as_one_if_no_retry_was_left():

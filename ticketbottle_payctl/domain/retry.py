@@ -1,4 +1,4 @@
-"""Decide how a failed delivery changes an event's retry count, and when the event is retried.
+"""Decide how a failed delivery changes an event's retry count, when the event is retried, and when it is dead.
 
 A transport failure does not change the retry count. A configuration fault does not change the count either, but stops
 all events of the event's type. A fault in the event itself increments the count. A permanent fault makes the event dead
@@ -44,6 +44,11 @@ def retry_count_after(fault: Fault, retry_count: int, max_retries: int) -> int:
             return retry_count + 1
         case Fault.PERMANENT:
             return max(max_retries, retry_count + 1)
+
+
+def is_dead(retry_count: int, max_retries: int) -> bool:
+    """Return whether an event with this retry count has no retries left. ``store.outbox.states`` has it in SQL."""
+    return retry_count >= max_retries
 
 
 def error_text(code: str, reason: str) -> str:

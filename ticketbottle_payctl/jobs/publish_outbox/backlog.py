@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import START, OutboxEvent, Position
 from ticketbottle_payctl.domain.late_commits import LATE_COMMITS
-from ticketbottle_payctl.domain.retry import backoff
+from ticketbottle_payctl.domain.retry import backoff, is_dead
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
 from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions
 from ticketbottle_payctl.logs import log_event
@@ -216,7 +216,7 @@ class Backlog:
         failed = outbox.failed(connection, shard=self.shard, shards=options.shards, limit=_MOST_FAILED)
         for row in failed:
             wait = (row.position[0] + backoff(row.retry_count) - database_now).total_seconds()
-            if row.retry_count < options.max_retries:
+            if not is_dead(row.retry_count, options.max_retries):
                 if wait > 0:
                     self.block(Block(row.aggregate_id, row.position, now + wait, _RETRY_LATER))
             elif options.on_dead is OnDead.BLOCK:

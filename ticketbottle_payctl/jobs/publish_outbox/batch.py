@@ -15,7 +15,7 @@ from datetime import datetime
 from ticketbottle_payctl.broker.producer import DeliveryFailure
 from ticketbottle_payctl.broker.sender import NO_LEADER, Sender
 from ticketbottle_payctl.domain.event import START, OutboxEvent
-from ticketbottle_payctl.domain.retry import Fault, backoff, error_text, retry_count_after
+from ticketbottle_payctl.domain.retry import Fault, backoff, error_text, is_dead, retry_count_after
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block, Cause
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
 from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions
@@ -96,7 +96,7 @@ class BatchOutcome:
         self.released.append(Released(event.id, retry_count, None if retry_count == event.retry_count else error))
         due: float | None = None
         why = BlockReason.FAILED
-        if retry_count >= options.max_retries:
+        if is_dead(retry_count, options.max_retries):
             why = BlockReason.DEAD
             self.dead.append(DeadEvent(event.id, event.aggregate_id, event.event_type, error))
             if options.on_dead is OnDead.RELEASE:

@@ -91,7 +91,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     sql = f"""
         WITH {waiting if with_payments else ""} part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
-                count(*) FILTER (WHERE o."retryCount" >= %(max_retries)s) AS dead,
+                count(*) FILTER (WHERE NOT {states.has_retries("o.")}) AS dead,
                 {superseded} AS superseded, {blocking} AS blocking, {closed} AS closed,
                 min(o."createdAt") AS first, max(o."createdAt") AS last,
                 max(o."createdAt") FILTER (WHERE NOT {is_superseded}) AS sampled
