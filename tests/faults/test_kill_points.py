@@ -1,4 +1,4 @@
-"""Test each command by killing it after each SQL statement, write, request and send.
+"""Test each command except publish-outbox by killing it after each SQL statement, write, request and send.
 
 Each test then runs the command again and checks the result.
 """

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.publish_outbox import crashing
+from tests.jobs.publish_outbox import killed_publisher
 from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, OLD, Clockwork
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.jobs.publish_outbox.crashing"])
+PROCESSES.set_forkserver_preload(["tests.jobs.publish_outbox.killed_publisher"])
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def start(outbox, database_url):
     def start_one(**arguments):
         options = arguments.pop("options")
         process = PROCESSES.Process(
-            target=crashing.run, args=(database_url, outbox.bootstrap, options), kwargs=arguments, daemon=True
+            target=killed_publisher.run, args=(database_url, outbox.bootstrap, options), kwargs=arguments, daemon=True
         )
         process.start()
         processes.append(process)
@@ -54,7 +54,7 @@ def unharmed(verdict, most):
 
 
 @pytest.mark.parametrize("number", [1, 3])
-@pytest.mark.parametrize("point", crashing.POINTS)
+@pytest.mark.parametrize("point", killed_publisher.POINTS)
 def test_the_next_publisher_continues_after_a_kill_at_any_point(outbox, start, point, number):
     """If a publisher is killed at any point, the next publisher resends at most the open batch, in order."""
     for index in range(12):
