@@ -171,15 +171,6 @@ def test_an_event_that_dies_in_this_run_blocks_at_once(outbox, on_dead):
     assert outbox.row(second).state == ("published" if on_dead is OnDead.RELEASE else "pending")
 
 
-def test_a_replayed_dead_event_goes_before_the_events_that_it_blocked(outbox):
-    """If an operator replays a dead event, the publisher sends it before the events that waited behind it."""
-    ids = dead_then_two(outbox, "k")
-    outbox.publish()
-    outbox.execute('UPDATE outbox SET "retryCount" = 0 WHERE id = %(id)s', id=ids[0])
-    outbox.publish()
-    assert (outbox.sent(), outbox.verdict()) == (ids, GOOD)
-
-
 def test_an_event_behind_a_retry_and_a_dead_event_waits_for_both(outbox, mock_kafka):
     """An event behind a retry and a dead event keeps waiting for the dead event after the retry has succeeded."""
     retried = outbox.add("k", COMPLETED, age=LONG_AGO, retry_count=1)
@@ -223,20 +214,6 @@ def test_the_replaced_service_s_rows_are_not_sent_again(outbox):
     report = outbox.publish()
     assert (report.counts.claimed, len(outbox.messages())) == (3, 3)
     assert sum(row.published for row in outbox.rows()) == 3
-
-
-def test_a_replayed_event_keeps_its_identity(outbox):
-    """A replayed message has the original event id, key, value, topic and partition, and a header for the replay."""
-    id_ = outbox.add("k")
-    outbox.publish()
-    outbox.execute('UPDATE outbox SET published = false, "publishedAt" = NULL WHERE id = %(id)s', id=id_)
-    outbox.execute("INSERT INTO payctl.event_context (event_id, replay_run_id) VALUES (%(id)s, 'run-1')", id=id_)
-    outbox.publish()
-    first, second = outbox.messages()
-    assert (first.topic, first.partition, first.key, first.value) == (
-        second.topic, second.partition, second.key, second.value,
-    )  # fmt: skip
-    assert second.headers == (*first.headers, ("replayRunId", b"run-1"))
 
 
 def test_events_of_one_millisecond_are_ordered_by_id_in_code_points(outbox):

@@ -1,8 +1,10 @@
+"""Test that replayed events keep their order and identity, and how publishers notice a replay."""
+
 from __future__ import annotations
 
 from uuid import uuid4
 
-from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, Clockwork
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, Clockwork
 from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
 from ticketbottle_payctl.store.inspect.publishers import seen
 from ticketbottle_payctl.store.outbox.selector import Selector
@@ -27,6 +29,33 @@ def test_a_replayed_failure_is_not_sent_behind_the_success_that_follows(outbox):
     outbox.run(Clockwork(waits=120, at={3: late_money}), loop=True)
     sent = [message.topic for message in sorted(outbox.messages(), key=lambda one: one.timestamp)]
     assert sent == ["payment.failed", "payment.failed", "payment.completed"]
+
+
+def test_a_replayed_dead_event_goes_before_the_events_that_it_blocked(outbox):
+    """If an operator replays a dead event, the publisher sends it before the events that waited behind it."""
+    ids = [
+        outbox.add("k", FAILED, age=30, retry_count=5),
+        outbox.add("k", COMPLETED, age=20),
+        outbox.add("k", COMPLETED, age=10),
+    ]
+    outbox.publish()
+    outbox.execute('UPDATE outbox SET "retryCount" = 0 WHERE id = %(id)s', id=ids[0])
+    outbox.publish()
+    assert (outbox.sent(), outbox.verdict()) == (ids, GOOD)
+
+
+def test_a_replayed_event_keeps_its_identity(outbox):
+    """A replayed message has the original event id, key, value, topic and partition, and a header for the replay."""
+    id_ = outbox.add("k")
+    outbox.publish()
+    outbox.execute('UPDATE outbox SET published = false, "publishedAt" = NULL WHERE id = %(id)s', id=id_)
+    outbox.execute("INSERT INTO payctl.event_context (event_id, replay_run_id) VALUES (%(id)s, 'run-1')", id=id_)
+    outbox.publish()
+    first, second = outbox.messages()
+    assert (first.topic, first.partition, first.key, first.value) == (
+        second.topic, second.partition, second.key, second.value,
+    )  # fmt: skip
+    assert second.headers == (*first.headers, ("replayRunId", b"run-1"))
 
 
 def test_publishers_are_not_told_of_other_replays(outbox):

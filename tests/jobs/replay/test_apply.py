@@ -187,7 +187,7 @@ def test_two_replays_of_one_plan_requeue_each_event_once(outbox, engine):
     assert outbox.states() == (2000, 0, 0)
 
 
-def test_a_replay_during_publishing_sends_each_event_once(outbox, engine, publish, mock_kafka, read_all):
+def test_a_replay_during_publishing_sends_each_event_once_and_in_order(outbox, engine, publish, mock_kafka, read_all):
     """If events are replayed while a publisher runs, each event is sent once and in order."""
     with engine.begin() as connection:
         insert_events(connection, 1500, state="dead", aggregates=300)
