@@ -30,7 +30,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "DeadEvents",
-        "events are out of retries, so customers may get no tickets",
+        "events have run out of retries, so customers may not get their tickets",
         ours(_OUTBOX, "OutboxDeadHarmful"),
         0,
         pages=True,

@@ -61,7 +61,7 @@ def _composite(alarms: list[Alarm]) -> Json:
     rule = always + "".join(f"${{{name}}}" for name in sometimes)
     properties = {
         "AlarmName": {"Fn::Sub": "${AWS::StackName}-PaymentsUnhealthy"},
-        "AlarmDescription": "payctl: customers pay and may get no ticket. "
+        "AlarmDescription": "payctl: customers pay and may not get their tickets. "
         "What to do: docs/runbook.md, PaymentsUnhealthy.",
         "AlarmRule": {"Fn::Sub": [rule, sometimes]},
         "AlarmActions": [{"Ref": "AlarmTopic"}],

@@ -67,7 +67,7 @@ def test_show_says_that_debezium_sends_an_overdue_event(slot, engine, run):
 # whether a connector reads the slot, the success event, and the beginning of the hint of `payctl close`
 TAKE_BACK = (
     "Debezium is publishing this outbox and does not send requeued events: take the outbox back first:"
-    " `payctl cdc cut-back`, then see the order again: `payctl show {order}`"
+    " `payctl cdc cut-back`, then check the order again: `payctl show {order}`"
 )
 SENT_BY_DEBEZIUM = (
     "let Debezium send the event first (`payctl doctor` says what stops it), then ask whether the order has its"

@@ -99,7 +99,7 @@ LOCKED = {
     "without permission": (locked, f"let your user read it: `chmod u+r {{file}}`, {OTHER}"),
     "of another user": (foreign, f"ask its owner to let your user read it, {OTHER}"),
     "in a locked directory": (
-        in_a_locked_directory, f"let your user search its directory: `chmod u+x {{folder}}`, {OTHER}"),
+        in_a_locked_directory, f"give your user the right to open its directory: `chmod u+x {{folder}}`, {OTHER}"),
 }  # fmt: skip
 
 

@@ -146,7 +146,7 @@ def _before_closing(session: Session, found: OpenFindings, look: str) -> str:
     before = f"{remedy}. " if remedy else ""
     command = adviser.changing(sending.verb, sending.operands, sending.options)
     if sending.verb == ("cdc", "cut-back"):
-        return f"{before}{sending.why}: `{command}`, then see the order again: `{look}`"
+        return f"{before}{sending.why}: `{command}`, then check the order again: `{look}`"
     send = "Then send the event" if remedy else "send the event first"
     return f"{before}{send}: `{command}`, {then}"
 

@@ -43,7 +43,7 @@ ALERTS = {
     Alert.CONTRADICTS_COMPLETED: "the gateway reports that a COMPLETED payment failed: it needs manual review",
     Alert.UNKNOWN_STATUS: "payctl does not recognise the payment's status: nothing was changed; it needs manual review",
     Alert.MONEY_HELD: "the gateway received the money and blocked it as suspicious: a person must decide",
-    Alert.SECOND_PAYMENT: "the customer paid twice, with two transactions: refund one of them",
+    Alert.SECOND_PAYMENT: "the customer paid twice, in two transactions: refund one of them",
     Alert.UNDOCUMENTED_CODE: "the gateway does not document this code: nothing was changed; ask the gateway",
     Alert.UNREADABLE: "the signature is valid, but payctl cannot read the callback: nothing was changed; "
     "settle the payment with payctl reconcile payments",

@@ -35,8 +35,8 @@ def _permission(path: Path) -> str:
         own = path.stat().st_uid == os.geteuid()
     except OSError:
         if _is_own(path.parent):
-            return f"let your user search its directory: `chmod u+x {shlex.quote(str(path.parent))}`"
-        return "ask the owner of its directory to let your user search it"
+            return f"give your user the right to open its directory: `chmod u+x {shlex.quote(str(path.parent))}`"
+        return "ask the directory's owner to give your user execute (x) permission on the directory"
     return (
         f"let your user read it: `chmod u+r {shlex.quote(str(path))}`"
         if own

@@ -92,7 +92,7 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
     shown = show(group.id)
     if not rows:
         return (
-            "do not replay: the customer has paid since, and a replay leaves the event out; look at its payment",
+            "do not replay: the customer has paid since then; look at the payment",
             shown,
         )
     topics = ", ".join(sorted({TOPICS.get(name, name) for name in group.event_types}))

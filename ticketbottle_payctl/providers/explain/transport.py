@@ -38,7 +38,7 @@ def texts_before(text: str) -> Iterator[tuple[Hint, str]]:
         ("line_ends", "the line breaks were LF", text.replace("\r\n", "\n")),
         ("byte_order_mark", "the signed text began with a byte order mark", f"{BOM}{text}"),
         ("byte_order_mark", "the signed text had no byte order mark", text.removeprefix(BOM)),
-        ("unicode_form", "the letters were composed (Unicode NFC)", unicodedata.normalize("NFC", text)),
+        ("unicode_form", "the text was normalized to Unicode NFC", unicodedata.normalize("NFC", text)),
         ("unicode_form", "the letters were decomposed (Unicode NFD)", unicodedata.normalize("NFD", text)),
     ):
         if near != text:
@@ -71,7 +71,7 @@ _BODY: tuple[tuple[str, str, Callable[[bytes], bytes]], ...] = (
     ("latin_1", "the body had not been decoded as Latin-1 in transit", lambda body: body.decode().encode("cp1252")),
     (
         "unicode_form",
-        "the letters were composed (Unicode NFC)",
+        "the text was normalized to Unicode NFC",
         lambda body: unicodedata.normalize("NFC", body.decode()).encode(),
     ),
     (
@@ -86,7 +86,7 @@ _QUERY: tuple[tuple[str, str, Callable[[str], str]], ...] = (
         "only the part after the question mark was given",
         lambda query: query.partition("?")[2] or query,
     ),
-    ("html_escaped", "the query had & where it has &amp;", unescape),
+    ("html_escaped", "each & of the query was turned into &amp;", unescape),
     ("encoded_twice", "the query was percent-decoded once", _decoded_once),
     ("white_space", "the query had no leading or trailing whitespace", str.strip),
 )

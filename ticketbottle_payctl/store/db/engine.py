@@ -36,7 +36,7 @@ _MISSING_OBJECT = {"3F000", "42P01", "42703", "42704"}
 _NO_PRIVILEGE = {"42501"}
 _CANNOT_WRITE = {
     READ_ONLY: (
-        "the database is read-only: DATABASE_URL names a standby, or the server was made read-only",
+        "the database is read-only: DATABASE_URL points to a standby, or the server was made read-only",
         "check that DATABASE_URL names the primary server, then try again",
     ),
     "53100": ("the database server's disk is full", "give the server's disk more space, then try again"),
