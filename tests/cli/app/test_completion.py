@@ -40,13 +40,13 @@ def offered(process, tmp_path):
     ],
 )
 def test_completion_offers_option_values(line, words, offered):
-    """Completion offers profiles from the configuration file, and values that payctl's code defines."""
+    """Completion offers profiles from the configuration file, and values that are fixed in payctl's code."""
     assert offered(line) == words
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "broken.toml"])
 def test_completion_ignores_an_unreadable_configuration_file(name, offered, tmp_path):
-    """If the configuration file is missing or broken, completion offers no profile and prints no error."""
+    """If the configuration file is missing or broken, completion offers no profiles and prints no error."""
     (tmp_path / "broken.toml").write_text("[", "utf-8")
     assert offered("payctl -p ", PAYCTL_CONFIG=str(tmp_path / name)) == []
 
@@ -57,7 +57,7 @@ def test_completion_ignores_an_unreadable_configuration_file(name, offered, tmp_
     ("fish", ".config/fish/completions/payctl.fish"),
 ])  # fmt: skip
 def test_the_commands_in_the_help_of_completion_can_be_pasted(shell, file, columns, process, payctl_path, tmp_path):
-    """The help of `completion` shows each command on one line, and the commands create the missing folder."""
+    """The help of `completion` shows each command on one line. The pasted commands create missing folders."""
     text = process("completion", "--help", COLUMNS=columns).stdout
     lines = text.partition(f"For {shell}:\n")[2].partition("\n\n")[0]
     environment = {"HOME": str(tmp_path), "PATH": payctl_path}

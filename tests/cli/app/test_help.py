@@ -1,4 +1,4 @@
-"""Test the help: every command is in a group, its examples run as printed, and every help topic has a page."""
+"""Test that every command has a group in the help, its examples run as printed, and every help topic has a page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CODES = {
     **dict.fromkeys(("payctl show TB-2041", "payctl show 3f2a9c1e", "payctl show TB-2041 -o json | head -c 200"), 5),
     **dict.fromkeys(("payctl doctor", "payctl doctor --bundle findings.json"), 5),
 }
-"""The exit codes of the examples that do not exit with 0."""
+"""The expected exit codes of the examples that do not exit with 0."""
 
 WITH_KAFKA = ("reconcile outbox", "cdc config", "cdc cut-over", "cdc mark", "cdc cut-back")
 """The commands that need Apache Kafka, because the mock cluster cannot look up offsets by time."""
@@ -200,7 +200,7 @@ def test_every_command_has_a_group_and_two_or_three_examples():
 
 @pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry: entry.name)
 def test_the_help_of_a_command_fits_80_columns(entry, invoke):
-    """In a command's help, the examples come before the options, and no line is wider than 80 columns."""
+    """In a command's help, the examples come before the options, and every line fits in 80 columns."""
     shown = invoke(*entry.words, "--help", COLUMNS="80").stdout
     assert max(map(len, shown.splitlines())) <= 80
     for example in EXAMPLES[entry.name]:
@@ -212,7 +212,7 @@ def test_the_help_of_a_command_fits_80_columns(entry, invoke):
 
 
 def test_payctl_help_groups_the_commands(invoke):
-    """`payctl --help` lists every command once, on one line in the command's group, and fits 80 columns."""
+    """`payctl --help` lists every command once, on one line in the command's group, and fits in 80 columns."""
     shown = invoke("--help", COLUMNS="80").stdout
     lines = shown.splitlines()
     assert max(map(len, lines)) <= 80
@@ -224,7 +224,7 @@ def test_payctl_help_groups_the_commands(invoke):
 
 
 def test_payctl_help_ends_with_the_commands_to_start_with(invoke):
-    """`payctl --help` ends with the commands for new users. These lines fit a terminal with 24 lines."""
+    """`payctl --help` ends with the commands for new users. These lines fit on a terminal with 24 lines."""
     lines = invoke("--help", COLUMNS="80").stdout.splitlines()
     start = lines.index("Start here")
     assert start > lines.index("Exit codes")
@@ -240,7 +240,7 @@ def test_the_commands_to_start_with_exist(line, invoke):
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_a_topic_is_a_page_and_a_document(topic, answer, invoke):
-    """The page of a help topic fits 80 columns. With -o json, each row of the page is an item."""
+    """Each help topic's page fits in 80 columns. With -o json, each row of the page is an item."""
     shown = invoke("help", topic, COLUMNS="80").stdout
     assert max(map(len, shown.splitlines())) <= 80
     document = answer("help", topic)
@@ -256,7 +256,7 @@ def test_the_page_on_exit_codes_is_the_table(answer):
 
 
 def test_the_page_on_times_reads_them_in_the_zone_of_the_run(answer):
-    """`payctl help times` shows which instant each time format means at present, in the time zone of --tz."""
+    """`payctl help times` shows what each example of a time format means now, in the --tz time zone."""
     meanings = {item["name"]: item["meaning"] for item in answer("help", "times", "--tz", "Asia/Ho_Chi_Minh")["items"]}
     assert meanings["2026-11-22"] == "2026-11-22 00:00:00 +07:00 (2026-11-21T17:00:00.000Z)"
     assert all("+07:00 (" in meaning for meaning in meanings.values())

@@ -1,4 +1,4 @@
-"""Test rules for every command: the position of options, the output of documents, and the format of errors."""
+"""Test the rules that all commands share for option positions, JSON documents and error output."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_version_option_prints_the_version(invoke):
 
 
 def test_the_version_option_opens_nothing(invoke):
-    """`payctl --version` reads no configuration file and ignores invalid settings."""
+    """`payctl --version` does not read the configuration file and ignores invalid settings."""
     shown = invoke("--version", "--config", "/nonexistent/config.toml", "-p", "prod", DATABASE_URL="x", LOG_LEVEL="x")
     assert (shown.exit_code, shown.stdout, shown.stderr) == (0, f"payctl {__version__}\n", "")
 
@@ -49,7 +49,7 @@ def test_payctl_output_chooses_the_output_format(invoke):
 
 
 def test_an_option_s_value_may_look_like_a_shared_option(answer):
-    """The word after an option that needs a value is the value, even if the word looks like -v."""
+    """The word after an option that takes a value is that value, even if the word looks like -v."""
     document = answer(
         "verify-signature", "--query", "-v", "--provider", "vnpay", VNPAY_TMN_CODE="a", VNPAY_HASH_SECRET="b"
     )
@@ -121,7 +121,7 @@ def test_csv_has_a_header(invoke):
 
 
 def test_payctl_alone_shows_a_first_screen_on_stderr(invoke):
-    """`payctl` without a command exits with 2. Its output and the next prompt fit a terminal with 24 lines."""
+    """`payctl` without a command exits with 2. Its output and the next prompt fit on a terminal with 24 lines."""
     result = invoke(COLUMNS="80")
     assert (result.exit_code, result.stdout) == (2, "")
     lines = result.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""Test that the commands in an error's hint contain the profile that the user named."""
+"""Test that the commands in an error's hint contain the profile that the user chose."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHOLE = re.compile(r"payctl [a-z -]+")
 
 
 def words(node):
-    """Yield the text of a hint's source, with a placeholder for each value."""
+    """Yield the text of a string in the source, with a placeholder for each inserted value."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
@@ -31,7 +31,7 @@ def words(node):
 
 
 def hints(path):
-    """Yield the text of each hint that a file gives to an error."""
+    """Yield the text of each error hint in a file."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.keyword):
             names = [node.arg]
@@ -44,7 +44,7 @@ def hints(path):
 
 
 def test_every_hint_marks_its_commands():
-    """A command in a hint is the whole hint or between backticks, so that payctl can add the profile."""
+    """A command in a hint is either the whole hint or in backticks, so that payctl can add the profile to it."""
     found = {(path.name, hint) for path in FILES for hint in hints(path) if COMMAND.search(hint)}
     assert len(found) > 20
     assert {
@@ -53,7 +53,7 @@ def test_every_hint_marks_its_commands():
 
 
 def unmarked(path):
-    """Yield each text of a file that contains a built command outside backticks. The whole hint may be a command."""
+    """Yield each f-string in a file that contains a built command outside backticks."""
     tree = ast.parse(path.read_text("utf-8"))
     aliases = {
         target.id
@@ -75,7 +75,7 @@ def builds(node):
 
 
 def part(node, aliases):
-    """Return the text of a part of an f-string, with a placeholder for each built command and each other value."""
+    """Return the text of one part of an f-string, or a placeholder if the part is a command or another value."""
     if isinstance(node, ast.Constant):
         return node.value
     value = node.value
@@ -84,7 +84,7 @@ def part(node, aliases):
 
 
 def test_every_built_command_in_a_text_is_marked():
-    """A job and the store write each command that they build between backticks, so that payctl can add the profile."""
+    """Jobs and the store put each command that they build in backticks, so that payctl can add the profile to it."""
     files = [path for folder in ("jobs", "store") for path in sorted((PACKAGE / folder).rglob("*.py"))]
     assert [path.name for path in files if builds(ast.parse(path.read_text("utf-8")))] == [
         "find.py", "model.py", "apply.py"
@@ -116,7 +116,7 @@ HINTS = {
 @pytest.mark.parametrize("name", HINTS)
 @pytest.mark.parametrize("how", ["option", "environment", "no profile"])
 def test_the_commands_in_a_hint_name_the_profile(name, how, database_url, engine, tmp_path, invoke):
-    """A command in a hint contains -p if the user typed it, so that it works when it is pasted."""
+    """If the user typed -p, each command in a hint also has -p, so that the command works when it is pasted."""
     with engine.begin() as connection:
         for minutes, code in enumerate(("TB-ONE-1", "TB-2-1", "TB-2-2", "TB-B-SAME", "TB-A-SAME")):
             insert_payment(connection, order_code=code, age=timedelta(minutes=minutes))
@@ -135,7 +135,7 @@ def test_the_commands_in_a_hint_name_the_profile(name, how, database_url, engine
 
 
 def test_a_hint_of_the_demo_names_no_profile(tmp_path, invoke):
-    """`payctl demo` starts its own servers, so a hint names it without the profile."""
+    """Hints suggest `payctl demo` without the profile, because the demo starts its own servers."""
     config = tmp_path / "config.toml"
     config.write_text("[profiles.shop]\n", "utf-8")
     result = invoke("stats", "-p", "shop", PAYCTL_CONFIG=str(config))

@@ -69,7 +69,7 @@ def test_a_signal_ends_payctl_with_one_document(sent, code, word, started):
     ],
 )
 def test_the_shell_sees_the_exit_code(arguments, environment, code, process):
-    """After an error, payctl exits with the error's code and prints no traceback."""
+    """After an error, payctl exits with the error's code and does not print a traceback."""
     result = process(*arguments, **environment)
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
@@ -87,7 +87,10 @@ def test_the_error_for_an_unreachable_database_has_a_hint(process):
 
 @pytest.mark.parametrize("verbosity", ["-q", "-v", "-vv"])
 def test_a_bug_exits_with_1_and_shows_its_traceback_only_with_vv(verbosity, process, tmp_path):
-    """After a bug, payctl exits with 1 and the INTERNAL error. Only -vv adds a traceback, which contains no secrets."""
+    """After a bug, payctl exits with 1 and the INTERNAL error.
+
+    Only -vv adds a traceback, which does not contain secrets.
+    """
     (tmp_path / "sitecustomize.py").write_text(
         "import ticketbottle_payctl.cli.commands.version as module\n"
         "def broken(name):\n    raise ZeroDivisionError('canary-secret-value of the bug')\n"
@@ -113,7 +116,7 @@ def test_a_closed_stdout_is_not_an_error(arguments, started):
 
 
 def test_a_full_disk_is_an_error():
-    """If payctl cannot write its result, it exits with an error and prints no traceback."""
+    """If payctl cannot write its result, it exits with an error without a traceback."""
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         command = [sys.executable, "-m", "ticketbottle_payctl", "version"]
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)

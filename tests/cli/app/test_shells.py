@@ -1,4 +1,4 @@
-"""Test completion in real shells: bash, zsh and fish call payctl as they do after a user presses Tab."""
+"""Test completion in real bash, zsh and fish shells, as if a user had pressed Tab."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REASON = "the broker is back: 10:05"
 ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[a-zA-Z]|[=>]|\][^\x07]*\x07|\([A-Z])")
 BACKSPACED = re.compile(r".\x08")
 CURSOR_UP, UP = re.compile(r"\x1b\[\d*A"), "\v"
-"""The sequence that zsh sends to move from its list back to the prompt's line, and the character that replaces it."""
+"""The sequence with which zsh moves the cursor from its list up to the prompt, and the character that replaces it."""
 
 TYPED_IN_ZSH = """
 autoload -Uz compinit && compinit -u -D
@@ -139,7 +139,7 @@ def _read_until(master, enough, *, quiet=1.5, most=40.0):
 
 
 def names(lines):
-    """Return the offered words, leaving out their descriptions."""
+    """Return the offered words without their descriptions."""
     return [line.split("\t")[0] for line in lines]
 
 
@@ -152,7 +152,7 @@ def test_a_shell_offers_commands_with_their_descriptions(offered, shell):
 
 
 def test_a_description_with_colons_is_shown_whole(offered, shell):
-    """`zsh` shows the complete description of `demo`, although it contains a colon."""
+    """`zsh` shows the complete description of `demo`, even though the description contains a colon."""
     found = offered("payctl d")
     assert names(found)[:2] == ["demo", "doctor"]
     if shell != "bash":
@@ -209,7 +209,7 @@ def test_a_shell_offers_ids_of_the_database_of_the_typed_profile(offered, stored
 
 @pytest.mark.postgres
 def test_a_description_of_the_database_is_shown_unchanged(offered, stored, engine, shell):
-    """The shell shows quotes, brackets, dollar signs and colons in a stored error unchanged, and expands nothing."""
+    """The shell shows quotes, brackets, dollar signs and colons in a stored error without expanding them."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="another")
     environment, group = stored
@@ -231,7 +231,7 @@ def test_a_shell_offers_the_codes_of_orders(offered, stored, engine, shell):
 
 @pytest.mark.postgres
 def test_the_codes_for_a_shell_are_read_from_the_index(engine):
-    """The completion of an order code reads a bounded part of the unique index, and sorts no table."""
+    """Completing an order code reads a bounded part of the unique index and does not sort a table."""
     with engine.begin() as connection:
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
         values = {"prefix": "TB-", "most": 50}

@@ -1,4 +1,4 @@
-"""Test which modules a command imports, because each import slows the start."""
+"""Test that commands import only the modules that they need, because each import slows the start."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_payos_s_library_is_loaded_only_to_ask_payos(provider, libraries, engine
 
 @pytest.mark.parametrize("command", ["publish-outbox", "stats", "cleanup"])
 def test_a_command_without_callbacks_loads_no_gateway(command):
-    """A command that handles no callbacks does not load the code that verifies callbacks."""
+    """A command that does not handle callbacks does not load the code that verifies callbacks."""
     code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if '.providers.' in m]")
     result = subprocess.run([sys.executable, "-c", code, command, "--help"], capture_output=True, text=True, check=True)
     assert result.stderr.split() == []
@@ -108,7 +108,7 @@ def test_help_loads_no_more_modules_than_before():
 
 
 def test_help_does_not_import_the_commands():
-    """`payctl --help` reads only the registry and imports no command."""
+    """`payctl --help` reads only the registry and does not import any command."""
     code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if m.startswith('ticketbottle_payctl')]")
     result = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
     modules = result.stderr.split()

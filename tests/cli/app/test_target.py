@@ -51,7 +51,7 @@ def text_of(parts):
 
 
 def test_the_target_line_names_profile_database_and_brokers(parts):
-    """The target line names the profile, database and brokers. The line is dim and contains no password."""
+    """The target line names the profile, database and brokers. The line is dim and does not contain a password."""
     line = parts("dev")
     assert text_of(line) == "profile dev · database 127.0.0.1:5432/dev · brokers 127.0.0.1:9092"
     assert {part.style for part in line} == {Style.DIM}
@@ -59,7 +59,7 @@ def test_the_target_line_names_profile_database_and_brokers(parts):
 
 
 def test_a_protected_profile_is_red_and_marked_in_words(parts):
-    """The target line shows in red words that the profile, or another profile with the same database, is protected."""
+    """The target line says in red that the profile, or another profile with the same database, is protected."""
     assert text_of(parts("prod")).startswith("profile prod (protected) · database payments.")
     assert text_of(parts("copy", brokers=False)).startswith("profile copy (protected: prod) · database")
     for name in ("prod", "copy"):
@@ -78,5 +78,5 @@ def test_the_target_line_fits_the_terminal(parts, width):
 
 
 def test_a_missing_setting_does_not_hide_the_answer(parts):
-    """The target line shows "not set" for a missing setting and raises no error. The command reports the error."""
+    """The target line shows "not set" for a missing setting. The command, not the target line, reports the error."""
     assert text_of(parts(None)) == "profile none · database not set · brokers not set"
