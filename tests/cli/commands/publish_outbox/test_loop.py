@@ -79,7 +79,10 @@ def _read_for(descriptor, seconds, until=(), during=lambda _text: None):
 
 
 def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
-    """A publisher loop's live line fits in 80 columns, and shows the event counts, the oldest age and the reason."""
+    """The live line of a publisher loop fits in 80 columns.
+
+    It shows the event counts, the age of the oldest event, and why events are waiting.
+    """
     blocked(add)
     change = r"! \d\d:\d\d:\d\d 1 event waits behind the dead event"
     live_line = r"[\r\n]published 1 · [0-9.]+/(s|min) · held 1 · oldest \d[^\r\n]* · 1 event waits behind"
@@ -103,7 +106,7 @@ DATABASE_AWAY = {"DATABASE_URL": f"postgresql://u:p@{NOBODY}/x"}
     ids=["database-terminal", "database-pipe", "kafka-terminal"],
 )
 def test_a_loop_reports_an_outage_once(watched_loop, away, terminal):
-    """A publisher loop reports an outage once, on the terminal or in the log, and prints no traceback."""
+    """A publisher loop reports an outage once, on the terminal or in the log, without a traceback."""
     code, out, err = watched_loop(terminal=terminal, seconds=16 if "KAFKA_BROKERS" in away else 6, **away)
     text = ESCAPES.sub("", err)
     assert code == 130

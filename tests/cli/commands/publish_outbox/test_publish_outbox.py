@@ -58,7 +58,7 @@ def test_publish_outbox_publishes_all_pending_events(process, places, insert, re
 
 
 def test_a_release_is_recorded_even_if_the_brokers_are_unavailable(process, places, insert):
-    """A run with --on-dead release that could send nothing is recorded as incomplete, with its options."""
+    """A run with --on-dead release that failed to send anything is recorded as incomplete, along with its options."""
     insert(1, state="dead")
     insert(1)
     ran = process("publish-outbox", "--on-dead", "release", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})
@@ -109,7 +109,7 @@ def test_a_loop_logs_its_start_its_heartbeats_and_its_result(loop, insert):
 
 
 def test_an_idle_loop_has_no_lag(loop):
-    """If a publisher loop published no event, the lag is null in the document and missing from the log."""
+    """If a publisher loop published nothing, the lag is null in the document and missing from the log."""
     document, lines = loop("--deadline", "1s")
     assert document["result"]["lag_s"] is None
     assert all("lag_s" not in line for line in [*lines["publish_outbox_heartbeat"], *lines["publish_outbox_ended"]])
@@ -163,7 +163,7 @@ def test_a_dry_run_of_publish_outbox_counts_the_pending_events(process, places, 
 
 
 def test_max_batches_ends_publish_outbox_with_exit_code_0(process, places, insert):
-    """At --max-batches, `publish-outbox` exits with 0 and leaves the other events pending."""
+    """After --max-batches batches, `publish-outbox` exits with 0 and leaves the other events pending."""
     insert(7)
     first = answer(process("publish-outbox", "--max-batches", "2", "--batch-size", "2", "-o", "json", **places))
     assert (first["exit_code"], first["counts"]["published"], first["result"]["batches"]) == (0, 4, 2)
@@ -190,10 +190,7 @@ def test_on_dead_blocks_or_releases_the_events_behind_a_dead_one(
 
 
 def test_a_run_with_a_dead_event_exits_with_6(process, places, insert):
-    """If an event's type is unknown, `publish-outbox` exits with 6, and the event is dead.
-
-    The other events are sent.
-    """
+    """If an event's type is unknown, `publish-outbox` marks the event as dead, sends the others and exits with 6."""
     insert(4)
     insert(1, event_type="PAYMENT_REFUNDED")
     ran = process("publish-outbox", "-o", "json", **places)

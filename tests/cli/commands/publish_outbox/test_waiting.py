@@ -1,4 +1,4 @@
-"""Test that the first line, mark, exit code and document of ``payctl publish-outbox`` agree if events wait."""
+"""Test that the first line, mark, exit code and document of ``payctl publish-outbox`` agree when events are waiting."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ IDS = [
 def test_publish_outbox_shows_a_tick_only_with_exit_code_0(
     situation, place, options, changes, code, mark, words, invoke, places, add, engine
 ):
-    """`publish-outbox` shows a tick only if it exits with 0. Otherwise, the first line says why events wait."""
+    """`publish-outbox` shows a tick only if it exits with 0. Otherwise, the first line says why events are waiting."""
     situation(add)
     with place(engine):
         ran = invoke("publish-outbox", *options, **{**places, **changes})
@@ -155,7 +155,7 @@ def test_the_document_of_publish_outbox_names_each_block(
 def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, places, add, payload):
     """`publish-outbox` names the blocking event, and suggests a `payctl show` command that finds this event.
 
-    The name is the order code and the short id if the payload has an order code, and otherwise the complete id.
+    The event is identified by its order code and short id or, without an order code, by its complete id.
     """
     blocker = add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", **payload)
     add("k", age=50)
@@ -179,7 +179,10 @@ def test_publish_outbox_names_each_dead_event_once(invoke, places, add):
 
 
 def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, places, add):
-    """If only a failure event is dead, `publish-outbox` says that no paying customer waits, and suggests the doctor."""
+    """If only a failure event is dead, `publish-outbox` suggests `doctor`.
+
+    It also says that no paying customer is waiting.
+    """
     dead_failure(add)
     text = invoke("publish-outbox", **places).stdout
     assert "1 dead event is left; no paying customer is waiting for it" in text
@@ -238,7 +241,7 @@ def test_an_event_that_dies_hides_no_older_dead_event(invoke, places, add, event
 
 
 def test_an_event_that_dies_and_blocks_hides_no_older_dead_event(invoke, places, add):
-    """`publish-outbox` names an older dead event of a paying customer, even if a newly dead one blocks another."""
+    """`publish-outbox` names an older dead event of a paying customer, even if a newly dead event blocks others."""
     old = add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", age=90, order_code="TB-OLD")
     add("newer", payload_bytes=2_000_000, age=30)
     add("newer", age=20)
@@ -255,7 +258,7 @@ def test_a_dry_run_of_publish_outbox_names_the_command_that_applies_it(invoke, p
 
 
 def test_a_dry_run_of_publish_outbox_names_no_command_if_nothing_can_be_sent(invoke, places, add):
-    """If each pending event is blocked, a dry run of `publish-outbox` suggests no command for the real run."""
+    """If every pending event is blocked, a dry run of `publish-outbox` does not suggest a command for the real run."""
     blocked_by_a_failure(add)
     shown = invoke("publish-outbox", "-n", **places).stdout.splitlines()
     assert shown[0] == "0 events  would be claimed, 1 would be held back"
