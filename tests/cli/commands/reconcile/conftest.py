@@ -54,7 +54,7 @@ def published(engine, answer, world):
 
 @pytest.fixture
 def send(kafka):
-    """Return a function that sends a message about an event to Kafka without payctl."""
+    """Return a function that sends a message about an event to Kafka without using payctl."""
 
     def put(event_id, key, value, *, topic="payment.completed", **headers):
         producer = Producer({"bootstrap.servers": kafka.bootstrap, "partitioner": "murmur2_random"})
@@ -121,7 +121,7 @@ def reconcile(answer, database_url, gateways):
 
 
 def status_of(engine, payment):
-    """Return the payment's status, number of events and number of receipts."""
+    """Return the payment's status, event count and receipt count."""
     with engine.connect() as connection:
         return tuple(
             connection.execute(

@@ -24,7 +24,10 @@ def test_reconcile_finds_no_difference_after_publishing(compare):
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
 def test_reconcile_calls_a_published_event_without_a_record_lost(state, compare, engine, lose):
-    """If a published or half-marked event has no record in Kafka, `reconcile outbox` calls it lost and exits with 5."""
+    """If a published event has no record in Kafka, `reconcile outbox` reports it as lost and exits with 5.
+
+    The same is true for an event that has ``publishedAt`` but is not marked as published.
+    """
     (lost,) = lose()
     if state == "sent_unmarked":
         with engine.begin() as connection:
@@ -35,7 +38,7 @@ def test_reconcile_calls_a_published_event_without_a_record_lost(state, compare,
 
 
 def test_reconcile_shows_ten_differences_and_ends_with_the_verdict(invoke, published, lose, world):
-    """`reconcile outbox` shows ten differences, the number of further differences, and the verdict.
+    """`reconcile outbox` shows ten differences, the count of further differences, and the verdict.
 
     --all shows all differences.
     """
@@ -57,7 +60,7 @@ def test_reconcile_shows_ten_differences_and_ends_with_the_verdict(invoke, publi
 def test_reconcile_reports_a_message_with_another_value_key_or_topic(change, word, compare, published, send):
     """If a message has a wrong value, key or topic, `reconcile outbox` exits with 5 and names the difference.
 
-    `reconcile outbox` suggests no replay, because the right topic also has a correct message for the event.
+    It does not suggest a replay, because the right topic also has a correct message for the event.
     """
     event_id, key, value = published[2]
     send(event_id, **{"key": key, "value": value, **change})
@@ -69,7 +72,7 @@ def test_reconcile_reports_a_message_with_another_value_key_or_topic(change, wor
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_a_replay_of_an_event_in_a_wrong_topic(compare, lose, send, tmp_path):
-    """If an event is only in a wrong topic, `reconcile outbox` suggests a replay that fixes this."""
+    """If an event was sent only to the wrong topic, `reconcile outbox` suggests a replay that fixes this."""
     (event_id,) = lose()
     send(event_id, "key", "{}", topic="payment.failed")
     document = compare("--repair-out", str(tmp_path / "plan"))
@@ -87,7 +90,7 @@ def test_reconcile_reports_a_second_copy_and_exits_with_0(compare, published, se
 
 
 def test_reconcile_reports_an_overtaken_event_as_out_of_order(compare, engine, send):
-    """`reconcile outbox` reports an event as out of order if it was sent before an earlier event of its payment."""
+    """If an event was sent before an earlier event of its payment, `reconcile outbox` reports it as out of order."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published", aggregates=1, age=timedelta(minutes=1))
         earlier, later = connection.execute(

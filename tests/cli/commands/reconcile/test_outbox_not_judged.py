@@ -1,4 +1,4 @@
-"""Test which events ``payctl reconcile outbox`` does not judge, because payctl cannot see all records in Kafka."""
+"""Test that ``payctl reconcile outbox`` does not judge events for which it cannot see all the Kafka records."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def delete(kafka, _world):
 
 
 def transact(kafka, _world):
-    """Write a transaction to Kafka, which leaves an offset without a record in every partition."""
+    """Write a transaction to Kafka to leave an offset without a record in every partition."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": "test-reconcile"})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -67,7 +67,7 @@ NOT_JUDGED = [
 def test_reconcile_does_not_call_an_event_lost_if_kafka_may_have_deleted_it(
     happens, reason, events, compare, kafka, world, lose, invoke, tmp_path
 ):
-    """If Kafka may have deleted a record, `reconcile outbox` exits with 6 and suggests no replay."""
+    """If Kafka may have deleted a record, `reconcile outbox` exits with 6 and does not suggest a replay."""
     lose()
     happens(kafka, world)
     document = compare("--repair-out", str(tmp_path / "plan"))
@@ -99,7 +99,7 @@ def test_records_behind_an_open_transaction_are_not_called_lost(compare, engine,
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_finds_events_that_were_sent_before_partitions_were_added(compare, kafka, lose):
-    """If partitions were added to a topic, `reconcile outbox` also reads the partition that a key had before."""
+    """If a topic has new partitions, `reconcile outbox` also reads the partition that a key was mapped to before."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.create_partitions([NewPartitions("payment.completed", 12)])["payment.completed"].result(10)
     wait_until(lambda: _partitions(kafka) == 12, what="the new partitions", timeout=10)
@@ -136,7 +136,7 @@ def test_reconcile_reads_all_records_if_brokers_cannot_look_up_by_time(blind, an
 
 @pytest.mark.usefixtures("blind")
 def test_reconcile_does_not_judge_events_before_the_last_records(blind, answer, mock_kafka, monkeypatch):
-    """If `reconcile outbox` reads only the last records of a partition, it does not judge events that may be older."""
+    """`reconcile outbox` does not judge events that may be older than the records that it reads."""
     monkeypatch.setattr(window, "_MOST", 1)
     producer = Producer({"bootstrap.servers": mock_kafka.bootstrap})
     for number in range(12):
@@ -147,7 +147,7 @@ def test_reconcile_does_not_judge_events_before_the_last_records(blind, answer, 
 
 
 def test_reconcile_judges_the_events_of_readable_partitions(blind, answer, mock_kafka, engine):
-    """If a partition has no leader, `reconcile outbox` exits with 6 and judges the events in the other partitions."""
+    """If a partition has no leader, `reconcile outbox` exits with 6 and judges only the other partitions' events."""
     with engine.begin() as connection:
         insert_events(connection, 30)
     assert answer("publish-outbox", **blind)["counts"]["published"] == 30

@@ -1,4 +1,4 @@
-"""Test the repair that ``payctl reconcile outbox`` suggests for lost events, on Apache Kafka."""
+"""Test the command that ``payctl reconcile outbox`` suggests for repairing lost events, with Apache Kafka."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_advised_repair_of_lost_events_passes_the_profile_s_guard(
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_no_replay_with_a_read_only_profile(invoke, answer, world, lose, tmp_path):
-    """With a read-only profile, `reconcile outbox` suggests no replay and says that the profile is read-only."""
+    """With a read-only profile, `reconcile outbox` says so and does not suggest a replay."""
     file = tmp_path / "payctl.toml"
     values = "".join(f'{name} = "{value}"\n' for name, value in world.items())
     file.write_text(f"[profiles.replica]\n{values}guard.read_only = true\n", "utf-8")
@@ -101,7 +101,7 @@ def test_a_repair_plan_leaves_out_an_event_that_has_been_replayed_since(lose, en
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_no_replay_of_a_superseded_event(compare, invoke, world, engine, lose, tmp_path):
-    """`reconcile outbox` reports a lost superseded event, but suggests no replay of it.
+    """`reconcile outbox` reports a lost superseded event, but does not suggest replaying it.
 
     Replaying the failure event would release the tickets of a paid order.
     """

@@ -1,4 +1,4 @@
-"""Test which payments ``payctl reconcile payments`` settles and which ones it refuses, with test gateways."""
+"""Test that ``payctl reconcile payments`` settles payments after a gateway's final response, with test gateways."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, over
     ("gateway", "state"), [(name, state) for name in STATES for state in STATES[name] if state in {"odd", "bare"}]
 )
 def test_an_undocumented_code_needs_manual_review(gateway, state, overdue, reconcile, engine):
-    """If a gateway's code is unknown or missing, payctl settles nothing and prints the order.
+    """If the code in a gateway's response is unknown or missing, payctl settles nothing and prints the order.
 
     It does not mark the payment as FAILED, because that would release the tickets.
     """
@@ -80,7 +80,7 @@ def test_a_dry_run_of_reconcile_payments_changes_nothing(gateways, overdue, reco
 def test_a_dry_run_of_reconcile_payments_names_the_command_that_applies_it(
     gateways, overdue, invoke, database_url, engine
 ):
-    """After a dry run, `reconcile payments` suggests a command that works, or none if nothing can be settled."""
+    """After a dry run, `reconcile payments` suggests a command that works, or no command if nothing can be settled."""
     payment = overdue(state="paid")
     world = {"DATABASE_URL": database_url, **gateways.environment}
     typed = (*RECONCILE, "--provider", "momo", "--rate", "1000/s")
@@ -95,7 +95,10 @@ def test_a_dry_run_of_reconcile_payments_names_the_command_that_applies_it(
 
 
 def test_a_limit_that_leaves_payments_out_is_a_warning(overdue, reconcile, gateways, invoke, database_url):
-    """If more payments are overdue than `--limit` allows, the command exits with 6 and warns about the oldest ones."""
+    """If more payments are overdue than `--limit` allows, the command warns that the oldest were not queried.
+
+    Its exit code is then 6.
+    """
     overdue(reference="order-1", age=2 * HOUR)
     newest = overdue(reference="order-2", age=HOUR)
     document = reconcile("-n", "--limit", "2")
@@ -112,7 +115,7 @@ def test_a_limit_that_leaves_payments_out_is_a_warning(overdue, reconcile, gatew
 
 
 def test_no_bar_is_drawn_if_no_payment_is_overdue(gateways, database_url, terminal):
-    """If no payment is overdue, `reconcile payments` draws no progress bar."""
+    """If no payment is overdue, `reconcile payments` does not draw a progress bar."""
     with terminal(*RECONCILE, DATABASE_URL=database_url, **gateways.environment) as it:
         assert it.finish() == 0
         assert b"asking" not in it.sent
@@ -132,7 +135,7 @@ def test_no_bar_is_drawn_if_no_payment_is_overdue(gateways, database_url, termin
 def test_the_target_s_line_is_below_the_first_line_of_the_plan_or_the_answer(
     overdue, invoke, database_url, gateways, state, options, first
 ):
-    """The target line of `reconcile payments` is the second line of the answer, or of the plan before a change."""
+    """`reconcile payments` prints the target line below the first line of its plan or its result."""
     overdue(state=state)
     shown = invoke(*RECONCILE, *options, DATABASE_URL=database_url, **gateways.environment).output
     assert shown.startswith(first), shown
@@ -150,7 +153,7 @@ def test_reconcile_payments_settles_nothing_without_a_yes(overdue, reconcile, en
 def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, database_url):
     """The first line of `reconcile payments` shows the mark and the counts.
 
-    The last lines suggest `payctl publish-outbox`.
+    The output ends by suggesting `payctl publish-outbox`.
     """
     overdue("momo", state="paid")
     environment = {"DATABASE_URL": database_url, **gateways.environment}
@@ -173,7 +176,7 @@ def test_reconcile_payments_records_its_run(overdue, reconcile, engine):
 
 
 def test_reconcile_payments_asks_only_about_overdue_payments(gateways, overdue, reconcile):
-    """`reconcile payments` queries only overdue payments of the chosen gateways."""
+    """`reconcile payments` asks only the chosen gateways, and only about overdue payments."""
     overdue(reference="young", age=timedelta(minutes=19))
     overdue(reference="ended", status="FAILED")
     overdue("vnpay", reference="vnpay-1")
@@ -188,7 +191,7 @@ def test_reconcile_payments_asks_only_about_overdue_payments(gateways, overdue, 
 def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile, invoke, database_url, gateways):
     """`reconcile payments` counts orders that ZaloPay has forgotten, and exits with 0.
 
-    If the operator names such an order, the exit code is 6.
+    If the operator gives the code of such an order, the exit code is 6.
     """
     for number in range(3):
         overdue("zalopay", reference=f"old-{number}", age=timedelta(hours=49))
@@ -204,7 +207,7 @@ def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile
 
 
 def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, reconcile, engine):
-    """`reconcile payments` queries a named payment in any state, and exits with 8 for an unknown payment."""
+    """`reconcile payments` asks about a given payment in any state, and exits with 8 for an unknown payment."""
     payment = overdue(status="CANCELLED", age=timedelta(0), state="paid")
     document = reconcile(payment.order_code, "--yes")
     assert document["items"][0]["status_after"] == "COMPLETED"
@@ -228,7 +231,7 @@ def test_reconcile_does_not_settle_a_payment_that_a_callback_has_settled(gateway
 
 
 def test_an_unavailable_gateway_is_skipped_after_three_payments(overdue, reconcile):
-    """If a gateway does not respond for three payments, `reconcile payments` queries only the other gateways."""
+    """After three payments without a response from a gateway, `reconcile payments` queries only the other gateways."""
     for number in range(6):
         overdue("vnpay", reference=f"vnpay-{number}")
     overdue("momo", reference="momo-1", age=2 * HOUR)
@@ -243,7 +246,7 @@ def test_an_unavailable_gateway_is_skipped_after_three_payments(overdue, reconci
     "url", ["http://gateway.example", "ftp://x", "https://user:secret@x", "nonsense", "https://x/?a=b"]
 )
 def test_a_gateway_url_needs_tls(url, reconcile):
-    """`payctl` accepts a gateway URL without TLS only on the local machine. The error shows no password."""
+    """`payctl` accepts a gateway URL without TLS only on the local machine. The error does not show the password."""
     document = reconcile("-n", PAYCTL_MOMO_URL=url)
     assert document["exit_code"] == 3
     assert "PAYCTL_MOMO_URL" in document["error"]["message"]
@@ -251,7 +254,7 @@ def test_a_gateway_url_needs_tls(url, reconcile):
 
 
 def test_reconcile_payments_shows_no_key_and_no_signature(gateways, overdue, invoke, database_url):
-    """Even with -vv, `reconcile payments` prints no key and no account number."""
+    """Even with -vv, `reconcile payments` does not print keys or account numbers."""
     overdue("payos", state="paid")
     result = invoke(*RECONCILE, "--yes", "-vv", DATABASE_URL=database_url, **gateways.environment)
     assert result.exit_code == 0, result.stderr
@@ -262,7 +265,7 @@ def test_reconcile_payments_shows_no_key_and_no_signature(gateways, overdue, inv
 
 
 def test_a_running_reconcile_cannot_be_cancelled(started, answer, database_url, gateways, overdue, engine):
-    """`payctl runs cancel` exits with 7 for a running reconcile, because its process would not notice this."""
+    """`payctl runs cancel` exits with 7 for a running reconcile, because the process would not notice it."""
     payment = overdue(state="paid")
 
     def run():

@@ -1,4 +1,4 @@
-"""Test that ``payctl reconcile payments`` settles no payment after a response that it cannot trust."""
+"""Test that ``payctl reconcile payments`` does not settle a payment after a response that it cannot trust."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_reconcile_payments_settles_nothing_if_the_amount_differs(gateway, overd
     ],
 )
 def test_a_forged_answer_settles_nothing(forged, gateways, overdue, reconcile, engine):
-    """`reconcile payments` settles nothing if a response is tampered, unsigned, malformed or for another order."""
+    """`reconcile payments` settles nothing if a response is tampered with, unsigned, malformed or for another order."""
     gateway, gateways.tamper = forged
     payment = overdue(gateway, state="failed" if "failed" in STATES[gateway] else "expired")
     document = reconcile("--yes")
@@ -114,7 +114,7 @@ def test_a_slow_answer_of_a_gateway_ends_at_the_deadline(gateways, overdue, reco
 def test_a_wrong_or_missing_key_settles_nothing(variable, overdue, reconcile):
     """If a key is wrong, the gateway refuses the query of `reconcile payments`.
 
-    If a key is missing, payctl sends no query.
+    If a key is missing, payctl does not send the query.
     """
     gateway = variable.partition("_")[0].lower()
     overdue(gateway)
