@@ -1,4 +1,4 @@
-"""Test the output of a replay that waits for its canary, with or without a terminal or a publisher."""
+"""Test the output of a replay that waits for its canary, with and without a terminal and a running publisher."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_terminal_shows_a_countdown_while_the_canary_waits(on_terminal):
 
 
 def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, database_url):
-    """Without a terminal, a replay that waits for its canary reports its progress only when the numbers change.
+    """Without a terminal, a replay that waits for its canary reports its progress only when the counts change.
 
     Each report is one line and one log event.
     """

@@ -51,7 +51,7 @@ FAILED_ONCE = {"tried", "dead", "failed", "vnpay", "old"}
     ],
 )
 def test_the_advised_replay_selects_only_the_counted_events(ask, engine, selectors, expected, error):
-    """With the same selectors, the replay command that `payctl errors` suggests requeues exactly the counted events."""
+    """The replay that `payctl errors` suggests keeps the given selectors and requeues exactly the counted events."""
     names = {}
     with engine.begin() as connection:
         for name, what in (
@@ -80,7 +80,7 @@ def test_the_advised_replay_selects_only_the_counted_events(ask, engine, selecto
 
 
 def test_errors_advise_a_repair_before_a_replay_that_would_fail_again(ask, invoke, database_url, engine):
-    """If a message is too large, `payctl errors` says to raise the topic's limit before the replay."""
+    """If a message is too large, `payctl errors` says to raise the topic's size limit before the replay."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", last_error="MSG_SIZE_TOO_LARGE: Broker: Message size too large")
         insert_payments_of_events(connection)
@@ -94,7 +94,10 @@ def test_errors_advise_a_repair_before_a_replay_that_would_fail_again(ask, invok
 
 
 def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, database_url, engine):
-    """If events exceed payctl's own size limit, `payctl errors` suggests no replay, because no topic setting helps."""
+    """If events exceed payctl's own size limit, `payctl errors` does not suggest a replay.
+
+    No topic setting would help.
+    """
     error = "MSG_SIZE_TOO_LARGE: Unable to produce message: Broker: Message size too large"
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error=error, payload_bytes=1_000_000)
@@ -111,8 +114,8 @@ def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, data
 def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url, engine, superseded, waits, shown):
     """`payctl errors` counts the superseded events in a group.
 
-    If all events in the group are superseded, `payctl errors` says whether they block other events, and suggests no
-    replay. In the document, the replay command is empty.
+    If all events in the group are superseded, `payctl errors` says whether they block other events, and does not
+    suggest a replay. In the document, the replay command is empty.
     """
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x")

@@ -1,4 +1,4 @@
-"""Test replays of ids that come from a list, a file or a message."""
+"""Test replays whose event ids come from a list, a file or a message."""
 
 from __future__ import annotations
 
@@ -58,19 +58,19 @@ def test_a_file_without_ids_is_refused(ask, tmp_path, content):
 
 
 class Recorder:
-    """A stand-in for an AWS client that keeps the messages that payctl sends."""
+    """A stand-in for an AWS client that records the messages that payctl sends."""
 
     def __init__(self):
         self.bodies, self.texts = [], []
 
     def send_message_batch(self, *, QueueUrl, Entries):  # noqa: N803 - the names of boto3
-        """Keep the body of each message."""
+        """Record the body of each message."""
         del QueueUrl
         self.bodies += [entry["MessageBody"] for entry in Entries]
         return {}
 
     def publish(self, *, Message, **_):  # noqa: N803
-        """Keep the text of the message."""
+        """Record the text of the message."""
         self.texts.append(Message)
 
 
@@ -189,7 +189,7 @@ def test_a_file_may_contain_an_id_with_a_space(ask, engine, tmp_path, line):
 
 @pytest.mark.parametrize("line", ["MOMO_SECRET_KEY=canary", "password = canary", "url=postgresql://:canary@h/d"])
 def test_a_line_with_a_secret_is_not_an_id(line, invoke, database_url, tmp_path):
-    """`replay` refuses a file that contains keys, and shows none of its content."""
+    """`replay` refuses a file that contains keys, and does not show any of its content."""
     file = tmp_path / "keys"
     file.write_text(line, "utf-8")
     result = invoke("replay", "--from-file", str(file), "-n", "-vv", DATABASE_URL=database_url)

@@ -51,7 +51,10 @@ def test_for_an_order_without_a_dead_event_payctl_advises_show(ask, orders):
 
 
 def test_a_replay_of_an_event_id_and_an_order_code_requeues_the_event(invoke, database_url, orders):
-    """Given an event id and an order code, `replay` requeues the event, exits with 6, and suggests a second command."""
+    """Given an event id and an order code, `replay` requeues the event and exits with 6.
+
+    It suggests a second command for the order.
+    """
     event, name = orders("dead")[2], orders("dead")[0]
     result = invoke("replay", event, name, "-y", DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout[:19]) == (6, "!  1 event requeued")

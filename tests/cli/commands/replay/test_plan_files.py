@@ -88,7 +88,7 @@ EDITS = {
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize(("pattern", "instead"), EDITS.values(), ids=EDITS.keys())
 def test_an_edited_plan_file_is_refused(ask, engine, tmp_path, pattern, instead):
-    """`replay` exits with 2 if a plan file was edited, because its content is no longer what the operator reviewed."""
+    """`replay` exits with 2 if a plan file was edited, because the operator has not reviewed the new content."""
     plan, other = tmp_path / "plan", tmp_path / "other"
     assert ask("replay", "--failed", "--plan-out", str(plan))["counts"]["matched"] == 4
     ask("replay", "--failed", "--allow-superseded", "--plan-out", str(other))

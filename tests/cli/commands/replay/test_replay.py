@@ -80,7 +80,10 @@ def test_a_replay_of_published_events_needs_allow_published(ask, engine):
 
 @pytest.mark.parametrize("options", [["-y"], ["-n"], []])
 def test_a_replay_of_a_pending_event_by_id_has_nothing_to_do(invoke, ask, database_url, engine, options):
-    """If the named event is pending and no retry is used up, `replay` says so, exits with 0, and records no run."""
+    """If the named event is pending with all its retries left, `replay` says so and exits with 0.
+
+    It does not record a run.
+    """
     with engine.begin() as connection:
         insert_events(connection, 1)
         event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
@@ -93,7 +96,7 @@ def test_a_replay_of_a_pending_event_by_id_has_nothing_to_do(invoke, ask, databa
 
 
 def test_a_replay_of_a_pending_event_gives_its_retries_back(invoke, ask, database_url, engine):
-    """If an attempt to send a pending event has failed, `replay` requeues it, and the plan says what this changes."""
+    """`replay` requeues a pending event if an attempt to send it has failed. The plan says what this changes."""
     with engine.begin() as connection:
         insert_events(connection, 1, retry_count=2, last_error="x")
         event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
@@ -111,7 +114,7 @@ def test_a_replay_of_a_pending_event_gives_its_retries_back(invoke, ask, databas
     ],
 )
 def test_a_plan_gives_retries_back_only_to_events_that_failed(failed, changes, invoke, database_url, engine, tmp_path):
-    """The plan says which pending events get their retries back, also if it is read from a file."""
+    """The plan says which pending events get their retries back, even if it is read from a file."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         insert_events(connection, 2 - failed)
@@ -128,9 +131,9 @@ def test_a_plan_gives_retries_back_only_to_events_that_failed(failed, changes, i
 
 @pytest.mark.parametrize(("events", "them"), [(1, "it"), (2, "them")])
 def test_a_plan_says_that_consumers_see_published_events_twice(invoke, database_url, engine, events, them):
-    """In a replay plan, the sentence about published events agrees with their number.
+    """In a replay plan, the sentence about published events is grammatical for any count.
 
-    The last line is the next command.
+    The last line suggests the next command.
     """
     with engine.begin() as connection:
         insert_events(connection, events, state="published")
@@ -153,7 +156,7 @@ def test_a_replay_of_a_named_published_event_needs_only_allow_published(ask, eng
 
 
 def test_a_payment_s_events_are_selected_by_its_id(ask, dead, engine):
-    """--aggregate selects the events of each payment whose id is given, and no others."""
+    """--aggregate selects exactly the events of the payments whose ids are given."""
     with engine.begin() as connection:
         sql = 'SELECT "aggregateId" FROM outbox WHERE id = ANY(%(ids)s)'
         payments = list(connection.exec_driver_sql(sql, {"ids": dead[:2]}).scalars())
@@ -179,7 +182,7 @@ def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
 
 
 def test_a_replay_says_why_events_are_left_out(invoke, database_url, dead):
-    """A replay's plan and result say once why events are left out, and name a command that shows these events."""
+    """A replay's plan and result each say once why events are left out, and name a command that shows them."""
     planned = invoke("replay", "--failed", "-n", DATABASE_URL=database_url)
     assert f"{dead[3]}\tPAYMENT_FAILED\tsuperseded: the customer has paid since\n" in planned.stdout
     assert f"see why:  payctl show {dead[3]}\n" in planned.stdout
