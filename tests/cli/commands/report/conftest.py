@@ -1,4 +1,7 @@
-"""Insert the rows for a test night in plain SQL: an outage, dead events, refused callbacks, and operators' runs."""
+"""Insert the rows of a test night in plain SQL.
+
+The night has an outage, dead events, refused callbacks and operators' runs.
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_the_report_fits_the_terminal_and_no_word_is_cut(shown, told, ask):
 
 
 def test_the_report_on_a_terminal_is_not_markdown(shown, told):
-    """On a terminal, the report starts with the verdict, contains every section, and uses no Markdown syntax."""
+    """On a terminal, the report starts with the verdict, contains every section, and does not use Markdown syntax."""
     _, _, text = shown(*window(told))
     headings = ("Open now", "What happened when", "figure ", "Who did what")
     assert [text.index(f"\n{each}") for each in headings] == sorted(text.index(f"\n{each}") for each in headings)
@@ -80,7 +80,7 @@ def test_without_the_extra_the_screen_does_not_suggest_a_page(terminal, database
 
 
 def test_the_screen_escapes_external_text_and_shows_no_secret(shown, told):
-    """On a terminal, the report escapes control characters in stored text, and shows no account number."""
+    """On a terminal, the report escapes control characters in stored text, and does not show account numbers."""
     _, sent, text = shown(*window(told))
     assert ACCOUNT.split("=")[1] not in text
     assert b"\x1b[31m " not in sent
@@ -89,7 +89,7 @@ def test_the_screen_escapes_external_text_and_shows_no_secret(shown, told):
 
 
 def test_each_gap_is_mentioned_once(shown, told):
-    """On a terminal, each section that was not counted says so, and no warning repeats this."""
+    """On a terminal, each section that could not be counted says so, and no warning repeats this."""
     since = told.since - timedelta(days=30)
     code, _, text = shown("--since", rfc3339(since))
     assert code == 0

@@ -1,4 +1,4 @@
-"""Test what the report lists as open: customers without a ticket, refused payments, and dead events."""
+"""Test that the report lists customers without a ticket, refused payments and dead events as open."""
 
 from __future__ import annotations
 

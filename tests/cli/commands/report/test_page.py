@@ -1,4 +1,4 @@
-"""Test `payctl report --html`: the HTML file, and how a real browser shows it."""
+"""Test the HTML file that `payctl report --html` writes, and how a real browser shows the file."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_page_is_one_private_file_that_loads_nothing(written):
 
 @READS
 def test_html_in_an_error_text_is_shown_as_text(written):
-    """The HTML report shows HTML in a stored error as plain text, and shows no account number."""
+    """The HTML report shows HTML in a stored error as plain text, and does not show account numbers."""
     text = written.read_text("utf-8")
     assert HOSTILE[:40] in unescape(text)
     assert "<script" not in text
@@ -132,7 +132,7 @@ def test_stdout_has_the_verdict_and_the_file(told, ask, tmp_path):
 
 
 def files(place):
-    """Return each path that --html refuses, with part of the error message, and whether --force helps."""
+    """Return the paths that --html refuses, each with part of the error message and whether --force helps."""
     other = place / "other.txt"
     other.write_text("kept", "utf-8")
     taken, link, folder, dangling = (
@@ -158,7 +158,10 @@ def files(place):
 )
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
 def test_no_file_is_overwritten_and_no_link_is_followed(name, force, invoke, database_url, tmp_path):
-    """`report --html` follows no link and replaces an existing file only with --force. The new file has mode 0600."""
+    """`report --html` does not follow links, and replaces an existing file only with --force.
+
+    The new file has mode 0600.
+    """
     said, helps = files(tmp_path)[name]
     target = tmp_path / name
     options = ["--html", str(target), *(["--force"] if force else [])]
@@ -200,7 +203,7 @@ def test_the_libraries_are_loaded_only_for_a_page():
 def test_a_browser_shows_every_plot_and_requests_nothing_else(written, browser, size, scheme):
     """A browser shows every plot in the HTML report.
 
-    The browser requests no file except the report, and logs no messages.
+    The browser requests only the report, and does not log any messages.
     """
     context = browser.new_context(viewport=size, color_scheme=scheme)
     tab, told, asked = context.new_page(), [], []

@@ -1,4 +1,7 @@
-"""Test `payctl report`: its window, suggested commands and Markdown, and its figures against plain SQL."""
+"""Test the window, suggested commands, Markdown and figures of `payctl report`.
+
+Separate statements in plain SQL give the expected figures.
+"""
 
 # ruff: noqa: S608 - the SQL is made of constants of this file
 
@@ -83,7 +86,7 @@ def test_every_figure_equals_a_count_in_plain_sql(first, last, ask, engine, told
 
 
 def test_the_parts_of_the_window_add_up_to_its_figures(asked):
-    """The created and sent events in all parts of the report's window add up to the report's figures."""
+    """In the report, the event counts for the parts of the window add up to the figures for the whole window."""
     found = {item["name"]: item["value"] for item in asked["items"]}
     points = asked["result"]["points"]
     assert sum(point["created"] for point in points) == found["created"]
@@ -228,7 +231,7 @@ def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story,
 
 
 def test_external_text_is_not_interpreted_and_shows_no_secret(told, invoke, database_url):
-    """The report does not interpret stored text as Markdown, and shows no account number."""
+    """The report does not interpret stored text as Markdown, and does not show account numbers."""
     shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
     assert ACCOUNT.split("=")[1] not in shown
     assert "\x1b" not in shown
@@ -323,7 +326,7 @@ def test_the_commands_name_the_profile_in_use(invoke, told, database_url, tmp_pa
 
 @pytest.mark.parametrize(("number", "waiting"), [(1, "1 event was waiting"), (2, "2 events were waiting")])
 def test_the_sentence_about_a_pause_agrees_in_number(number, waiting):
-    """In the report's sentence about a pause, noun and verb agree with the number of events."""
+    """In the report's sentence about a pause, noun and verb agree with the event count."""
     at = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
     moment = Moment(at, MomentKind.PAUSE, until=at, number=number)
     assert moment_sentence(moment, UTC, str).endswith(f"although {waiting}")
