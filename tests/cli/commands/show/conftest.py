@@ -72,7 +72,10 @@ class Orders:
     def callback(
         self, outcome="COMPLETED", result="settled", reason=None, *, amount=320_000, age=timedelta(minutes=3), **more
     ):
-        """Insert a receipt for the payment. Callbacks with the same content have the same body, unless it is given."""
+        """Insert a receipt for the payment.
+
+        Callbacks with the same content have the same body, unless ``body`` is given.
+        """
         payment = self.payment
         values = {
             "id": str(uuid4()),

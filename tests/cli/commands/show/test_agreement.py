@@ -1,4 +1,4 @@
-"""Test that `show`, `report`, `doctor` and `stats` agree about an order's money, even when callbacks are repeated."""
+"""Test that `show`, `report`, `doctor` and `stats` agree on an order's money, even if callbacks are repeated."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def wrong(order, number="1", amount=321_000, *, age=HOUR / 2, **more):
 
 
 def stray(order, number="1", amount=5, *, age=HOUR / 2, **more):
-    """Insert a receipt of a successful payment for an order that the database does not have."""
+    """Insert a receipt of a successful payment for an order that is not in the database."""
     return order.callback("COMPLETED", "refused", "unknown_order", amount=amount, number=number, age=age, **more)
 
 
 def nameless(order, number="1", *, age=HOUR / 2, **more):
-    """Insert a receipt of a successful payment that names no order."""
+    """Insert a receipt of a successful payment without an order code."""
     return stray(order, number, age=age, order_ref="", reference="", **more)
 
 
@@ -69,9 +69,10 @@ def ignored(order, reason, *, age=HOUR / 2, **more):
 
 
 def elsewhere(order):
-    """Return the values of a callback from the gateway that the customer chose first. payctl finds no payment for it.
+    """Return the fields of a callback from the gateway that the customer chose first.
 
-    VNPay and MoMo use the order code as the reference. The payment has the reference of the later gateway.
+    payctl finds no payment for this callback, because the payment now has the reference of the later gateway. As with
+    VNPay and MoMo, the callback's reference is the order code.
     """
     return {"provider": "vnpay", "payment": None, "reference": order.payment.order_code}
 
@@ -79,13 +80,13 @@ def elsewhere(order):
 def early(order, number="1", amount=5, *, age=HOUR / 2):
     """Insert a receipt of a transfer through the first PayOS link.
 
-    The receipt has a number instead of the order code.
+    The receipt has PayOS's number for the order instead of the order code.
     """
     return stray(order, number, amount, payment=None, order_ref="20261123", reference="link-old", age=age)
 
 
 def linked(order, number="2", amount=6, *, age=HOUR / 3):
-    """Insert a receipt of a transfer through the same link. payctl could assign this transfer to the payment."""
+    """Insert a receipt of a transfer through the same link. payctl was able to assign this transfer to the payment."""
     return wrong(order, number, amount, reference="link-old", age=age)
 
 
@@ -292,7 +293,7 @@ def test_a_callback_that_no_finding_covers_does_not_explain_an_overdue_payment(r
 
 @pytest.mark.parametrize("outcome", ["COMPLETED", "FAILED"])
 def test_another_gateway_does_not_say_whether_an_overdue_payment_is_paid(outcome, orders, ask):
-    """A callback from another gateway does not hide that the payment's own gateway is silent.
+    """A callback from another gateway does not hide that the payment's own gateway sent none.
 
     This is also true after `payctl close`.
     """
@@ -309,7 +310,7 @@ def test_another_gateway_does_not_say_whether_an_overdue_payment_is_paid(outcome
 
 
 def test_show_and_close_cover_every_transfer_with_a_reference(orders, ask):
-    """`payctl show` and `payctl close` of a callback cover every transfer that has the callback's reference."""
+    """Given a callback's id, `payctl show` and `payctl close` cover every transfer with the callback's reference."""
     linked(early(orders.pay()))
     shown = ask("show", orders.receipts[0])["result"]
     assert sorted(each["paid"] for each in (shown["verdict"], *shown["also"])) == [5, 6]
@@ -319,7 +320,7 @@ def test_show_and_close_cover_every_transfer_with_a_reference(orders, ask):
 
 
 def test_the_doctor_counts_callbacks_without_an_order_one_by_one(orders, ask):
-    """Two callbacks without an order code are two orders in `payctl report`, and `payctl doctor` reports both."""
+    """Two callbacks without an order code count as two orders in `payctl report`, and `payctl doctor` reports both."""
     unreadable(orders, order_ref="")
     ignored(orders, "refund", order_ref="", reference="")
     report = ask("report", "--since", "3h")

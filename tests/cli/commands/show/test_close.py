@@ -1,4 +1,4 @@
-"""Test `payctl close`. It closes findings that an operator has dealt with. A further transfer opens a new finding."""
+"""Test `payctl close`, which closes the findings that an operator has dealt with."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_money_that_arrives_after_the_closing_is_open_again(orders, ask, close):
 def test_a_repeated_callback_about_a_closed_transfer_stays_closed(orders, ask, close):
     """If a gateway repeats a callback about a closed transfer, the finding stays closed.
 
-    An open finding could make an operator refund the transfer twice.
+    An open finding might make an operator refund the transfer twice.
     """
     wrong(orders.pay())
     close()
@@ -75,7 +75,7 @@ def test_a_transfer_for_another_payment_does_not_open_a_closed_double_payment(or
 
 
 def test_closing_a_callback_without_an_order_leaves_other_callbacks_open(orders, ask, close):
-    """`payctl close` with the id of a callback that names no order closes only this callback's finding."""
+    """Given the id of a callback without an order code, `payctl close` closes only this callback's finding."""
     orders.unclear("unreadable", order_ref="")
     orders.unclear("unreadable", order_ref="", body=b"another callback")
     assert close()["counts"] == {"closed": 1}
@@ -125,7 +125,7 @@ def test_close_refuses_the_placeholder_of_a_pasted_command(typed, orders, ask, c
 
 
 def test_close_names_what_it_cannot_close(orders, invoke, database_url):
-    """If only a command can repair the order, `payctl close` says so, and names `payctl show`."""
+    """If only a command can repair the order, `payctl close` says so, and suggests `payctl show`."""
     orders.pay("COMPLETED").event(state="dead")
     result = invoke("close", orders.name, "-n", DATABASE_URL=database_url)
     assert result.exit_code == 7
@@ -136,7 +136,7 @@ def test_close_names_what_it_cannot_close(orders, invoke, database_url):
 
 
 def test_close_says_no_more_than_it_looked_at(orders, invoke, database_url):
-    """If no finding can be closed, `payctl close` says only this, and not that nothing is open."""
+    """If no finding can be closed, `payctl close` says only that, and does not claim that nothing is open."""
     orders.pay("COMPLETED").callback().event(state="published")
     text = " ".join(invoke("close", orders.name, "-n", DATABASE_URL=database_url).stdout.split())
     assert text == f"✔ no finding about order {orders.name} can be closed; see its state: payctl show {orders.name}"

@@ -1,4 +1,4 @@
-"""Test how `payctl runs` and `payctl report` show the runs of `payctl close`."""
+"""Test that `payctl runs` and `payctl report` show the runs of `payctl close`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def dead(orders):
 
 @pytest.mark.parametrize("command", [["runs", "list"], ["report"]], ids=["runs", "report"])
 def test_the_runs_name_the_order_or_the_event_that_was_closed(command, dead, orders, ask, engine, invoke, database_url):
-    """For each `payctl close`, `payctl runs list` and the report show the order's code or the dead event's short id."""
+    """`payctl runs list` and the report name what each `payctl close` closed.
+
+    They show the order code or the dead event's short id.
+    """
     with engine.begin() as connection:
         refused_money(connection, orders.payment)
     for name in (dead, orders.name):
@@ -42,7 +45,7 @@ def test_a_closed_dead_event_changes_only_its_state(dead, ask, invoke, database_
 
 
 def test_the_advised_command_fits_eighty_columns(dead, invoke, database_url):
-    """The command that closes a dead event fits 80 columns, even next to a check with a long name."""
+    """The command that closes a dead event fits in 80 columns, even next to a check with a long name."""
     checks = ["--only", "backlog", "--only", "old-service"]
     text = invoke("doctor", *checks, DATABASE_URL=database_url).stdout
     (command,) = [line for line in text.splitlines() if "payctl close" in line]

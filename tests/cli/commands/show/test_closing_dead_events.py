@@ -1,4 +1,4 @@
-"""Test `payctl close` with the id of a superseded dead event, which ends the warning of `payctl doctor`."""
+"""Test that `payctl close` with a superseded dead event's id ends the warning of `payctl doctor`."""
 
 from __future__ import annotations
 
@@ -119,9 +119,9 @@ def test_the_list_says_that_a_dead_event_is_closed(dead, orders, close, ask, inv
 def test_a_closed_event_is_listed_as_dead_while_an_event_waits_behind_it(
     dead, orders, close, ask, terminal, database_url
 ):
-    """The first line of `payctl list outbox` counts a closed event as dead while it blocks an event of its payment.
+    """`payctl list outbox` counts a closed event as dead while it blocks an event of its payment.
 
-    A closed event of another payment stays closed. So does one whose payment has only an older pending event.
+    A closed event that blocks nothing counts as closed, even if its payment has an older pending event.
     """
     close(dead)
     orders.event(age=timedelta(minutes=1))
@@ -144,7 +144,7 @@ def test_an_event_is_listed_as_closed_only_while_it_is_dead_and_superseded(dead,
 
 
 def test_a_closed_dead_event_is_not_closed_twice(dead, orders, close, content, engine, invoke, database_url):
-    """If a dead event is already closed, `payctl close EVENT` says only this, even if the order has open money."""
+    """If a dead event is already closed, `payctl close EVENT` says only this, even if other findings are open."""
     with engine.begin() as connection:
         refused_money(connection, orders.payment)
     close(dead)
@@ -157,7 +157,7 @@ def test_a_closed_dead_event_is_not_closed_twice(dead, orders, close, content, e
 
 
 def test_closing_a_dead_event_leaves_the_orders_money_open(dead, orders, ask, close, engine):
-    """The id of a dead event closes only this event, even if the order's money also needs manual review."""
+    """Given a dead event's id, `close` closes only this event, even if the order's money also needs manual review."""
     with engine.begin() as connection:
         refused_money(connection, orders.payment)
     assert close(dead)["counts"] == {"closed": 1}
@@ -261,7 +261,7 @@ def test_a_closed_event_that_blocks_a_later_one_counts_as_dead(dead, orders, clo
 
 
 def test_a_report_without_the_error_groups_is_not_quiet_about_closed_events(dead, close, engine):
-    """If the closed events could not be read, the report counts the dead event as open."""
+    """If the report fails to read the closed events, the report counts the dead event as open."""
     close(dead)
     until = datetime.now(UTC)
     report = collect_report(engine, until - 3 * HOUR, until, max_retries=5, retention=timedelta(days=7))
@@ -287,7 +287,7 @@ def blocks(dead, orders, close):
 
 
 def closed_counts(engine, name):
-    """Return how many closed events each function finds. The event ``name`` is the only closed one."""
+    """Return each function's count of closed events. Only the event ``name`` may be closed."""
     with engine.connect() as connection:
         return (
             dead_events.count(connection, 5).closed,
@@ -299,7 +299,7 @@ def closed_counts(engine, name):
 
 
 def test_no_function_counts_a_closed_event_that_blocks_another_one(blocks, engine, execute):
-    """An event is closed only while no pending event waits behind it, for every function that counts closed events."""
+    """Every function that counts closed events leaves out an event while a pending event waits behind it."""
     assert closed_counts(engine, blocks) == (0, 0, 0, 0, 0)
     execute("UPDATE outbox SET published = true WHERE \"eventType\" = 'PAYMENT_COMPLETED'")
     assert closed_counts(engine, blocks) == (1, 1, 1, 1, 1)
@@ -307,7 +307,7 @@ def test_no_function_counts_a_closed_event_that_blocks_another_one(blocks, engin
 
 @pytest.mark.usefixtures("logical")
 def test_no_event_waits_behind_a_closed_one_while_debezium_publishes(blocks, engine, execute):
-    """While Debezium's slot exists, a closed event blocks no other event, so it stays closed."""
+    """While Debezium's slot exists, a closed event does not block other events, so it stays closed."""
     execute(f"SELECT pg_create_logical_replication_slot('{SLOT}', 'pgoutput')")
     counts = closed_counts(engine, blocks)
     execute(f"SELECT pg_drop_replication_slot('{SLOT}')")
@@ -318,7 +318,7 @@ def test_no_event_waits_behind_a_closed_one_while_debezium_publishes(blocks, eng
 def test_a_dead_event_is_not_closed_without_a_reason(options, dead, ask, content):
     """`payctl close -n` counts a dead event.
 
-    Without -n and `--reason`, the command exits with 2. Neither command records a run.
+    Without both -n and `--reason`, the command exits with 2. Neither command records a run.
     """
     before = content()
     document = ask("close", dead, *options)

@@ -1,4 +1,4 @@
-"""Test when ``payctl close`` accepts late money, whose success event must be sent first."""
+"""Test that ``payctl close`` accepts late money only after the success event has been sent."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ UNSENT = {
 
 @pytest.mark.parametrize("name", UNSENT)
 def test_the_hint_of_close_sends_the_event(name, orders, ask, invoke, mock_kafka, database_url):
-    """The command in the hint of `payctl close` sends the success event, and late money can then be closed."""
+    """The command in the hint of `payctl close` sends the success event. Late money can then be closed."""
     write, wanted = UNSENT[name]
     write(orders.pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).callback(age=HOUR))
     hint = ask("close", orders.name, "-y", "--reason", DONE)["error"]["hint"]
@@ -83,7 +83,7 @@ def test_the_hint_of_close_says_what_must_be_fixed_before_a_replay(orders, ask):
 def test_late_money_cannot_be_closed_if_no_success_event_exists(orders, ask, content):
     """If a late payment has no success event at all, `payctl close` refuses to close the late money.
 
-    The hint says who can help, and when the closing is possible.
+    The hint says who can help, and when the finding can be closed.
     """
     orders.pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).callback(age=HOUR)
     before = content()
@@ -98,13 +98,13 @@ def test_late_money_cannot_be_closed_if_no_success_event_exists(orders, ask, con
 
 
 def test_late_money_without_a_success_event_can_be_closed_after_the_event_is_written(orders, ask):
-    """As the hint says, late money can be closed when the missing success event has been written and published."""
+    """As the hint says, late money can be closed once the missing success event has been written and published."""
     orders.pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).callback(age=HOUR).event(state="published")
     assert ask("close", orders.name, "-y", "--reason", DONE)["counts"] == {"closed": 1}
 
 
 def test_late_money_without_a_success_event_can_be_closed_after_the_retention(orders, ask):
-    """As the hint says, late money can be closed when the payment is older than the retention."""
+    """As the hint says, late money can be closed once the payment is older than the retention period."""
     day = 24 * HOUR
     orders.pay("COMPLETED", ended={"CANCELLED": 3 * day}, age=2 * day).callback(age=2 * day)
     hint = ask("close", orders.name, "-y", "--reason", DONE, OUTBOX_RETENTION_DAYS="30")["error"]["hint"]

@@ -17,7 +17,7 @@ CODES = ("TB-SUMMER-20261123-9E641D25", "TB-SUMMER-20261123-11641D25", "TB-WINTE
 
 @pytest.fixture(autouse=True)
 def payments(engine):
-    """Insert four orders, the oldest first. Two order codes end with the same characters."""
+    """Insert four orders, starting with the oldest. Two order codes end with the same characters."""
     with engine.begin() as connection:
         for place, code in enumerate(CODES):
             insert_payment(connection, order_code=code, age=timedelta(minutes=9 - place))
@@ -52,7 +52,7 @@ def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, da
 
 @pytest.mark.parametrize("reference", ["link-of-nobody", "2026112351382274"])
 def test_the_code_of_an_unknown_order_is_found(ask, orders, reference):
-    """`show` and `close` find a callback without a payment by the code that `list receipts` prints for it."""
+    """`show` and `close` find a callback without a payment by the order code that `list receipts` prints for it."""
     code = "2026112351382274"
     orders.callback("COMPLETED", "refused", "unknown_order", order_ref=code, reference=reference, amount=5)
     assert ask("list", "receipts")["items"][0]["order_ref"] == code
@@ -64,7 +64,7 @@ def test_the_code_of_an_unknown_order_is_found(ask, orders, reference):
 
 
 def test_the_code_of_an_early_callback_finds_its_payment(ask, orders):
-    """The gateway's number for an order finds the payment if another callback with the same reference names it."""
+    """`show` finds a payment by the gateway's order number if another callback links that number's reference to it."""
     orders.pay().callback("COMPLETED", "refused", "unknown_order", order_ref="2026", payment=None, number="1")
     orders.callback("COMPLETED", "refused", "wrong_amount", amount=5)
     assert ask("show", "2026")["result"]["order_code"] == orders.payment.order_code
@@ -72,7 +72,7 @@ def test_the_code_of_an_early_callback_finds_its_payment(ask, orders):
 
 @pytest.mark.parametrize("statement", [-2, -1])
 def test_the_search_for_the_code_of_an_unknown_order_reads_no_other_receipt(statement, engine, orders):
-    """The search for the code of an unknown order reads no other receipt, even if thousands have no payment."""
+    """The search for an unknown order's code reads only matching receipts, even if thousands have no payment."""
     orders.callback(order_ref="nobody").unclear("unreadable", order_ref="nothing")
     sql = history._BY_NAME[statement].replace("%(name)s", "'nobody'")  # noqa: SLF001 - the statement itself
     with engine.begin() as connection:
@@ -94,7 +94,7 @@ def test_the_search_for_the_code_of_an_unknown_order_reads_no_other_receipt(stat
     lambda o: o.unclear("unreadable", order_ref="9641D25"),
 ])  # fmt: skip
 def test_the_code_of_an_unknown_order_hides_no_order_that_ends_in_it(write, command, ask, orders, engine):
-    """If the code of a callback without a payment is also the end of an order code, `show` names both."""
+    """If an order code ends with the code of a callback without a payment, `show` names both."""
     with engine.begin() as connection:
         insert_payment(connection, order_code="TB-X-9641D25")
     write(orders)
@@ -150,7 +150,7 @@ def test_several_similar_order_codes_are_listed(ask, engine):
 
 
 def test_the_search_for_similar_order_codes_uses_the_unique_index(engine):
-    """On a large table, the search for similar order codes reads no whole table."""
+    """On a large table, the search for similar order codes does not read the whole table."""
     with engine.begin() as connection:
         connection.exec_driver_sql("""
             INSERT INTO payments

@@ -39,7 +39,10 @@ def test_a_payment_that_is_too_small_may_be_completed(orders, screen):
 
 
 def test_a_settlement_by_reconcile_is_not_called_a_callback(orders, screen):
-    """If `reconcile` settled a payment, `payctl show` says that payctl asked the gateway, and mentions no callback."""
+    """If `reconcile` settled a payment, `payctl show` says that payctl asked the gateway.
+
+    It does not mention a callback.
+    """
     orders.pay("COMPLETED").event(state="published").callback(method="RECONCILE")
     lines = screen()
     assert "settled by\tpayctl reconcile payments, which asked the gateway" in lines
@@ -54,7 +57,10 @@ def test_show_says_that_a_callback_settled_the_payment(orders, screen):
 
 
 def test_a_refused_callback_does_not_change_the_amount_that_was_paid(orders, screen, ask):
-    """If a second callback was refused, `payctl show` prints the settled amount as paid, and the refused one below."""
+    """If a second callback was refused, `payctl show` prints the settled amount as paid.
+
+    The refused amount is below it.
+    """
     orders.pay("COMPLETED").event(state="published").callback(age=timedelta(hours=1))
     orders.callback("COMPLETED", "refused", "wrong_amount", amount=321_000, number="4712")
     assert {"asked\t320,000 VND", "paid\t320,000 VND", "refused\t321,000 VND"} < set(screen())
@@ -71,7 +77,7 @@ def test_show_says_that_nothing_was_paid_for_a_failed_order(status, orders, scre
 
 @pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "PENDING"])
 def test_without_a_callback_show_does_not_say_that_nothing_was_paid(status, orders, screen):
-    """If no callback ended the payment, `payctl show` says that no callback reported what was paid."""
+    """If a payment ended without a callback, `payctl show` says that no callback reported what was paid."""
     orders.pay(status)
     assert "paid\tno callback reported this" in screen()
 
@@ -102,7 +108,7 @@ def test_the_instants_of_the_history_never_go_back(orders, screen, engine):
     ],
 )
 def test_show_says_that_an_event_with_a_permanent_fault_died_after_1_try(orders, screen, error, said):
-    """If an event has a permanent fault, `payctl show` says "after 1 try", although the retry count is at its limit."""
+    """If an event has a permanent fault, `payctl show` says "after 1 try" even if the retry count is at its limit."""
     orders.pay("COMPLETED").event(state="dead", error=error)
     assert any(said in line for line in screen())
 
@@ -117,7 +123,7 @@ def test_the_size_of_a_payload_decides_which_limit_to_raise(orders, shown):
 
 
 def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
-    """If an old event was replayed, `payctl show` counts its waiting time from the replay."""
+    """If an old event was replayed, `payctl show` counts the event's waiting time from the replay."""
     orders.pay("COMPLETED", age=timedelta(days=3)).event(
         state="dead", age=timedelta(days=3), error="INVALID_REQUEST: x"
     )
@@ -148,7 +154,7 @@ def test_the_error_from_before_a_replay_is_not_shown_as_new(orders, screen, ask)
 
 
 def test_a_finding_has_a_mark_and_a_row_of_the_history_has_none(orders, screen):
-    """Only findings begin with a mark. Each row of the history begins with its instant, even a repeated callback."""
+    """Only findings begin with a mark. Each row of the history, even a repeated callback, begins with its timestamp."""
     orders.pay("COMPLETED").event(state="published").event("FAILED", "dead", age=timedelta(hours=3))
     orders.callback(event=orders.events[0])
     orders.callback("COMPLETED", "already_settled")
@@ -164,7 +170,7 @@ def test_a_finding_has_a_mark_and_a_row_of_the_history_has_none(orders, screen):
 
 
 def test_the_history_calls_an_event_behind_a_dead_one_blocked(orders, screen, ask):
-    """In the history of `payctl show`, a pending event behind a dead event is blocked, as in `payctl list outbox`."""
+    """The history of `payctl show` calls a pending event behind a dead event blocked, as `payctl list outbox` does."""
     orders.pay("COMPLETED").event("FAILED", "dead", age=timedelta(hours=2)).event()
     (written,) = [line for line in screen() if "PAYMENT_COMPLETED" in line]
     assert written.endswith("PAYMENT_COMPLETED  blocked")

@@ -131,7 +131,7 @@ def test_every_transfer_that_is_open_has_a_finding_with_advice(name, orders, ask
 
 
 def test_three_transfers_are_counted(orders, ask):
-    """If an order was paid three times, `payctl show` says so and asks for a refund of all but one transfer."""
+    """If an order was paid three times, `payctl show` says so and asks the operator to refund all but one transfer."""
     paid(paid(paid(done(orders)), "4712", result="already_settled"), "4713", result="already_settled")
     verdict = ask("show", orders.name)["result"]["verdict"]
     assert verdict["text"].startswith("PAID 3 TIMES: 3 transfers for one order")
@@ -140,7 +140,7 @@ def test_three_transfers_are_counted(orders, ask):
 
 @pytest.mark.parametrize("reference", ["the order code", "the reference of an own receipt"])
 def test_a_receipt_of_another_payment_never_counts_for_this_one(reference, orders, ask, engine):
-    """If another gateway's payment has this order's reference, `payctl show` does not count its money for the order."""
+    """`payctl show` does not count another gateway's payment with the same reference towards this order."""
     paid(done(orders), "1")
     name = orders.payment.order_code if reference == "the order code" else orders.payment.reference
     with engine.begin() as connection:
@@ -152,7 +152,7 @@ def test_a_receipt_of_another_payment_never_counts_for_this_one(reference, order
 
 
 def test_another_gateways_receipt_with_the_reference_of_a_receipt_is_not_shown(orders, ask):
-    """A reference of one gateway says nothing about another gateway's receipt that names another order."""
+    """`payctl show` leaves out another gateway's receipt that has the same reference but names another order."""
     orders.pay(age=HOURS / 6)
     wrong(orders, 5, "1", reference="link-old")
     wrong(orders, 6, "2", reference="link-old", provider="vnpay", payment=None, order_ref="another order")

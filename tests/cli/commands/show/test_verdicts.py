@@ -1,4 +1,4 @@
-"""Test the verdict of ``payctl show`` for every state of an order: the sentence, exit code and suggested commands."""
+"""Test the sentence, exit code and suggested commands with which ``payctl show`` judges each state of an order."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_show_gives_each_state_of_an_order_its_verdict(orders, shown, engine, name):
-    """For each state of an order, `payctl show` prints the right verdict, exit code and commands."""
+    """For each state of an order, `payctl show` gives the right verdict, exit code and commands."""
     write, code, kind, text, commands = CASES[name]
     with engine.begin() as connection:
         connection.exec_driver_sql("""ALTER TYPE "PaymentStatus" ADD VALUE IF NOT EXISTS 'EXPIRED'""")

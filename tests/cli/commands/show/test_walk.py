@@ -16,12 +16,12 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def world(engine, answer, database_url, keys, mock_kafka):
-    """Return an object that acts on one MoMo order of 320,000 VND, with the gateways' keys and a broker."""
+    """Return an object that acts as the gateway and the operator for one MoMo order of 320,000 VND."""
     with engine.begin() as connection:
         order = insert_payment(connection, amount=320_000, provider="MOMO", age=timedelta(hours=1)).order_code
 
     class World:
-        """The actions that the gateway and the operator can take on one order."""
+        """The actions that the gateway and the operator can take for one order."""
 
         broker = mock_kafka
         name = order
@@ -57,7 +57,7 @@ def test_show_does_not_count_a_forged_callback(world):
 
 
 def test_show_advises_no_command_after_a_wrong_amount(world):
-    """After a callback with a wrong amount, `payctl show` prints both amounts and a task, and suggests no command."""
+    """After a callback with a wrong amount, `payctl show` prints both amounts and a task, but no command."""
     assert world.gateway("wrong-amount")["exit_code"] == 5
     code, verdict, commands = world.show()
     assert (code, verdict["kind"], commands) == (5, "wrong_amount", [])
@@ -67,7 +67,7 @@ def test_show_advises_no_command_after_a_wrong_amount(world):
 
 
 def test_show_names_the_topic_limit_of_a_message_that_is_too_large(world):
-    """If a message is too large, `payctl show` names the topic's limit and suggests no replay."""
+    """If a message is too large, `payctl show` names the topic's limit and does not suggest a replay."""
     world.gateway("paid")
     world.broker.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert world.run("publish-outbox")["counts"]["dead"] == 1
@@ -110,7 +110,7 @@ def test_show_advises_a_command_that_publishes_a_blocked_success(world):
 
 @pytest.fixture
 def overdue(world, engine):
-    """Insert a paid order whose event is an hour old. Return the object that acts on the order."""
+    """Insert a paid order whose event is an hour old. Return the order's World."""
     world.gateway("paid")
     with engine.begin() as connection:
         connection.exec_driver_sql("""UPDATE outbox SET "createdAt" = "createdAt" - interval '1 hour'""")
@@ -125,7 +125,7 @@ def overdue(world, engine):
     ],
 )
 def test_no_publisher_is_running(overdue, engine, seen, fact):
-    """If no publisher is running, `payctl show` says since when, and suggests a command that publishes the event."""
+    """If no publisher is running, `payctl show` says for how long, and suggests a command that publishes the event."""
     if seen:
         with engine.begin() as connection:
             age = f"clock_timestamp() - interval '{seen}'"

@@ -1,4 +1,4 @@
-"""Test that the report, the lists and the live screen leave out, or mark, what a person has closed."""
+"""Test that the report, the lists and the live screen omit or mark what a person has closed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_report_and_doctor_name_what_show_names_until_it_is_closed(name, orders,
 
 
 def test_report_lists_the_orders_with_money_that_needs_manual_review(orders, ask, invoke, database_url):
-    """The report says in its first line that an order has a payment that needs manual review, and names the finding."""
+    """The report's first line says that an order has a payment that needs manual review, and names the finding."""
     late(orders)
     report = ask("report", "--since", "3h")["result"]
     assert "1 order has a payment that needs manual review." in report["verdict"]
@@ -62,7 +62,7 @@ def test_report_says_if_it_judged_only_the_oldest_orders(orders, engine):
 
 
 def test_the_report_is_quiet_only_if_every_order_was_judged(orders, engine):
-    """If the report has not judged every order, it does not say that nothing is open."""
+    """If the report has not judged every order, it does not claim that nothing is open."""
     orders.pay("COMPLETED").event(state="published").callback()
     until = datetime.now(UTC)
     report = collect_report(engine, until - 3 * HOUR, until, max_retries=5, retention=timedelta(days=7))
@@ -79,7 +79,10 @@ def test_the_report_is_quiet_only_if_every_order_was_judged(orders, engine):
     lambda o: o.pay().callback("IGNORED", "ignored", "held"),
 ])  # fmt: skip
 def test_the_list_of_callbacks_says_which_a_person_has_closed(how, orders, close, ask, terminal, database_url, engine):
-    """After `payctl close`, `list receipts` and `stats --watch` show the callback as closed; a later one is open."""
+    """After `payctl close`, `list receipts` and `stats --watch` show the callback as closed.
+
+    A later callback is open.
+    """
     how(orders)
     assert [each["closed"] for each in ask("list", "receipts")["items"]] == [False]
     refused = ask("list", "receipts", "--failed")["counts"]["listed"]
@@ -133,7 +136,7 @@ def test_a_repeated_callback_about_a_closed_transfer_is_no_candidate(orders, clo
 
 
 def test_a_receipt_that_is_deleted_while_the_report_is_made_is_left_out(orders, engine):
-    """If a cleanup deletes a receipt while the report is made, the report leaves it out and raises no error."""
+    """If a cleanup deletes a receipt while the report is made, the report leaves it out without an error."""
     orders.callback("COMPLETED", "refused", "unknown_order", amount=5)
     with engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM payctl.webhook_receipts")
