@@ -20,7 +20,7 @@ OLD = timedelta(days=8)
 
 @pytest.fixture
 def events(engine):
-    """Return a function that returns the number of events."""
+    """Return a function that returns the event count."""
 
     def run():
         with engine.connect() as connection:
@@ -102,7 +102,7 @@ def test_a_dry_run_of_the_cleanup_reports_rows_and_bytes(clean, invoke, database
     "arguments", [["--older-than", "6d"], ["--receipts-older-than", "1d"], ["--max-affected", "2"]]
 )
 def test_a_cleanup_that_is_not_routine_needs_yes(clean, insert, events, arguments):
-    """Without --yes, `cleanup` refuses a shorter retention, a deletion of receipts, and more rows than the limit."""
+    """Without --yes, `cleanup` refuses a shorter retention, deleting receipts, and more rows than the limit."""
     insert(3, state="published", age=OLD)
     document = clean(*arguments)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
@@ -172,7 +172,7 @@ def test_a_retention_of_the_environment_below_the_profiles_needs_a_yes(
 
 
 def test_a_cleanup_writes_an_archive_and_reports_it(clean, insert, tmp_path):
-    """The JSON document of `cleanup` contains the archive's path and the number of archived events."""
+    """The JSON document of `cleanup` contains the archive's path and the count of archived events."""
     insert(3, state="published", age=OLD)
     path = tmp_path / "gone.ndjson.gz"
     document = clean("--archive", str(path))
@@ -196,7 +196,7 @@ def test_a_cleanup_that_reaches_its_time_limit_exits_with_10(clean, insert):
 
 
 def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert):
-    """`cleanup` prints the number of dead events, the age and error of the oldest one, and a command to run next."""
+    """`cleanup` prints the count of dead events, the age and error of the oldest one, and a command to run next."""
     insert(2, state="dead", age=timedelta(days=3, hours=4), last_error="boom \x1b]0;title\x07")
     insert(1, age=timedelta(hours=2))
     result = invoke("cleanup", DATABASE_URL=database_url)
@@ -238,13 +238,13 @@ def test_log_lines_are_printed_above_a_progress_bar(database_url, insert, termin
     ("arguments", "deleted"), [([], 3), (["--keep-newest", "200h"], 0), (["--keep-newest", "6h"], 3)]
 )
 def test_keep_newest_is_a_minimum_for_the_retention(clean, insert, arguments, deleted):
-    """If --keep-newest is shorter than the retention, it has no effect on `cleanup`."""
+    """A --keep-newest that is shorter than the retention has no effect on `cleanup`."""
     insert(3, state="published", age=OLD)
     assert clean(*arguments)["counts"]["deleted"] == deleted
 
 
 def test_a_short_retention_does_not_delete_the_newest_events(clean, insert, events):
-    """With --keep-newest 6h, `cleanup --older-than 1h` deletes no event from the last six hours."""
+    """With --keep-newest 6h, `cleanup --older-than 1h` does not delete any event from the last six hours."""
     insert(2, state="published", age=timedelta(hours=3))
     insert(3, state="published", age=timedelta(hours=7))
     assert clean("--older-than", "1h", "--keep-newest", "6h", "-y")["counts"]["deleted"] == 3
@@ -261,7 +261,7 @@ def test_batch_size_is_the_number_of_events_in_a_transaction(clean, insert, size
 def test_a_cleanup_that_deletes_events_is_recorded(clean, insert, answer, database_url):
     """A cleanup that deletes events is recorded with its actor, reason and counts.
 
-    A cleanup that deletes none is not recorded.
+    Any other cleanup is not recorded.
     """
     insert(3, state="published", age=OLD)
     for arguments in (["-n"], ["--older-than", "9d"]):
@@ -273,7 +273,7 @@ def test_a_cleanup_that_deletes_events_is_recorded(clean, insert, answer, databa
 
 
 def test_a_cleanup_that_reaches_its_time_limit_is_recorded_as_incomplete(clean, insert, answer, database_url):
-    """If a cleanup reaches its time limit, its record says "incomplete" and contains the number of deleted events."""
+    """If a cleanup reaches its time limit, its record says "incomplete" and contains the count of deleted events."""
     insert(3000, state="published", age=OLD)
     assert clean("--batch-size", "1", "--max-duration", "1s")["exit_code"] == 10
     (run,) = answer("runs", "list", DATABASE_URL=database_url)["items"]
@@ -293,7 +293,7 @@ def test_a_cleanup_works_without_the_permission_to_record_it(clean, insert, engi
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_cleanup_after_the_current_batch(started, database_url, insert, events, number):
-    """After a signal, a cleanup finishes its batch and prints a document with the number of deleted events."""
+    """After a signal, a cleanup finishes its batch and prints a document with the count of deleted events."""
     insert(30_000, state="published", age=OLD)
     process = started("cleanup", "--batch-size", "1", "-o", "json", DATABASE_URL=database_url)
     deadline = time.monotonic() + 30

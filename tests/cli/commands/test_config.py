@@ -49,7 +49,7 @@ def test_the_environment_overrides_a_profile_and_a_profile_the_default(config, a
 
 
 def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
-    """`config show` says for each guard and the time zone whether it comes from the profile or is the default."""
+    """`config show` says whether each guard and the time zone come from the profile or are defaults."""
     shown = by_name(answer("config", "show", "--config", config, "-p", "staging"))
     seen = {
         name: (shown[name]["value"], shown[name]["origin"].split()[0]) for name in shown if name.startswith("guard.")
@@ -65,7 +65,10 @@ def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
 
 
 def test_config_show_shows_no_secret(config, answer, keys):
-    """`config show` says only whether a secret is set. For a database, it shows only the server, port and name."""
+    """`config show` says only whether a secret is set.
+
+    Of a database URL, it shows only the server, port and database name.
+    """
     url = "postgresql://canary-user:canary-password@db.example:5433/payments?schema=x"
     document = answer("config", "show", "--config", config, "-p", "staging", DATABASE_URL=url, **keys)
     shown = by_name(document)
@@ -81,7 +84,10 @@ def test_the_document_names_the_profile(config, answer):
 
 
 def test_an_unknown_profile_is_refused_by_every_command(config, answer):
-    """If the profile is unknown, every command exits with 3 and lists the profiles, even if it needs no settings."""
+    """If the profile is unknown, every command exits with 3 and lists the profiles.
+
+    This includes commands that do not need settings.
+    """
     document = answer("version", "--config", config, "-p", "production")
     assert document["exit_code"] == 3
     assert "staging" in document["error"]["hint"]
@@ -129,7 +135,7 @@ def test_config_show_has_every_setting(answer):
 
 
 def test_every_command_shows_the_database_s_place_in_the_same_way(answer, invoke, database_url, postgres):
-    """`config show`, `config validate`, `cdc config` and `db upgrade` show the same server, port and database."""
+    """`config show`, `config validate`, `cdc config` and `db upgrade` show the database's location identically."""
     name = database_url.rpartition("/")[2]
     userinfo = database_url.partition("//")[2].rpartition("@")[0]
     url = f"postgresql://{userinfo}@whatever.invalid/x?host=127.0.0.1&port={postgres.port}&dbname={name}"

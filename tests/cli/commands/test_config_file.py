@@ -1,4 +1,4 @@
-"""Test what payctl says about a configuration file that it cannot use."""
+"""Test the errors and hints about a configuration file that payctl cannot use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ NOBODY = 65534
     ],
 )
 def test_the_error_for_an_invalid_configuration_file_names_the_place(text, words, answer, tmp_path):
-    """For an invalid configuration file, payctl exits with 3. The error names the file and key, and shows no value."""
+    """For an invalid configuration file, payctl exits with 3.
+
+    The error names the file and key, but does not show the value.
+    """
     file = tmp_path / "config.toml"
     file.write_bytes(text.encode("latin-1"))
     document = answer("version", "--config", str(file), "-p", "staging")
@@ -43,7 +46,7 @@ def test_the_error_for_an_invalid_configuration_file_names_the_place(text, words
 
 @pytest.mark.parametrize("name", ["missing.toml", "", "/dev/zero"])
 def test_an_unreadable_configuration_file_is_a_config_error(name, answer, tmp_path):
-    """`payctl` exits with 3 if --config names a missing file, a directory or an endless device."""
+    """`payctl` exits with 3 if --config points to a missing file, a directory or an endless device."""
     assert answer("version", "--config", str(tmp_path / name), "-p", "staging")["exit_code"] == 3
 
 
@@ -67,7 +70,7 @@ def foreign(path):
 
 
 def in_a_locked_directory(path):
-    """Write a configuration file into a directory that its owner is not allowed to search."""
+    """Write a configuration file into a directory for which its owner has no execute permission."""
     path.write_text(FILE, "utf-8")
     os.chown(path.parent, NOBODY, -1)
     path.parent.chmod(0)
@@ -106,7 +109,10 @@ LOCKED = {
 @pytest.mark.parametrize("name", UNUSABLE)
 @pytest.mark.parametrize("command", ["path", "validate"])
 def test_the_hint_about_an_unusable_file_says_what_helps(name, command, tmp_path, answer):
-    """If the configuration file cannot be used, the error names it and says what to do, and names no payctl command."""
+    """If the configuration file cannot be used, the error names the file and says what to do.
+
+    It does not suggest a payctl command.
+    """
     write, message, hint = UNUSABLE[name]
     file = tmp_path / "config.toml"
     write(file)
@@ -139,7 +145,7 @@ def as_nobody(run):
 @pytest.mark.parametrize("name", LOCKED)
 @pytest.mark.parametrize("how", [["path"], ["path", "-p", "staging"], ["validate", "-p", "staging"]])
 def test_the_hint_about_a_locked_file_names_the_missing_permission(name, how, folder, answer):
-    """If this user is not allowed to read the configuration file, the hint says who must give which permission."""
+    """If the user is not allowed to read the configuration file, the hint says who must grant which permission."""
     file, (write, hint) = folder / "config.toml", LOCKED[name]
     write(file)
     error = as_nobody(lambda: answer("config", *how, PAYCTL_CONFIG=str(file)))["error"]
@@ -149,7 +155,7 @@ def test_the_hint_about_a_locked_file_names_the_missing_permission(name, how, fo
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 def test_config_path_names_the_file_even_if_it_may_not_be_read(folder, answer):
-    """Without a profile, `config path` names a file that may not be read, because it does not read the file."""
+    """Without a profile, `config path` shows the path of an unreadable file, because it does not open the file."""
     locked(folder / "config.toml")
     document = as_nobody(lambda: answer("config", "path", XDG_CONFIG_HOME=str(folder.parent)))
     assert document["result"] == {"path": str(folder / "config.toml"), "exists": True}
@@ -157,7 +163,7 @@ def test_config_path_names_the_file_even_if_it_may_not_be_read(folder, answer):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 def test_config_path_says_which_directory_may_not_be_searched(folder, answer):
-    """If this user may not search the file's directory, `config path` says so, and does not say that it has a bug."""
+    """If the user has no execute permission for the file's directory, `config path` says so and reports no bug."""
     in_a_locked_directory(folder / "config.toml")
     error = as_nobody(lambda: answer("config", "path", XDG_CONFIG_HOME=str(folder.parent)))["error"]
     assert error["code"] == "CONFIG"

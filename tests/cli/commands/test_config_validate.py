@@ -59,7 +59,7 @@ def test_the_error_for_a_wrong_setting_names_the_variable(name, value, answer):
     ],
 )
 def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
-    """`payctl` exits with 3 for an invalid DATABASE_URL, and the error contains no part of the URL."""
+    """`payctl` exits with 3 for an invalid DATABASE_URL, and the error does not contain any part of the URL."""
     document = answer("db", "status", DATABASE_URL=url)
     assert document["exit_code"] == 3
     assert "DATABASE_URL" in document["error"]["message"]
@@ -76,7 +76,7 @@ def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
     ],
 )
 def test_validate_refuses_an_unknown_name_in_a_profile(line, name, words, answer, tmp_path):
-    """`config validate` refuses an unknown name in a profile.
+    """`config validate` refuses an unknown setting in a profile.
 
     The error suggests a similar name and does not show the value.
     """
@@ -91,7 +91,7 @@ def test_validate_refuses_an_unknown_name_in_a_profile(line, name, words, answer
 
 
 def test_validate_refuses_a_misspelt_variable_of_the_environment(answer):
-    """`config validate` refuses a misspelt variable, and ignores variables of other programs with the same prefix."""
+    """`config validate` refuses a misspelt variable, and ignores other programs' variables with the same prefix."""
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
     others = {"PAYCTL_TEST_POSTGRES": "x", "PAYCTL_OUTPUT": "json", "KAFKA_HEAP_OPTS": "x"}
     assert answer("config", "validate", **settings, **others)["ok"]
@@ -126,7 +126,7 @@ def test_validate_accepts_secrets_that_only_the_functions_read(answer):
     ],
 )
 def test_validate_finds_faults_without_a_connection(settings, name, words, answer):
-    """`config validate` detects an invalid setting without a connection.
+    """`config validate` detects an invalid setting without connecting to a server.
 
     It exits with 3, and names the fault but not the value.
     """

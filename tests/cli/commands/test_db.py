@@ -20,7 +20,7 @@ def test_db_upgrade_and_db_status_agree(answer, empty_database_url):
 
 
 def test_db_status_names_the_command_to_run(invoke, empty_database_url):
-    """`db status` names `payctl db upgrade` if steps are missing, and `db upgrade` lists the steps that it ran."""
+    """`db status` suggests `payctl db upgrade` if steps are missing, and `db upgrade` lists the steps that it ran."""
     database = {"DATABASE_URL": empty_database_url}
     assert "payctl db upgrade" in invoke("db", "status", **database).stdout
     assert "✔  ran" in invoke("db", "upgrade", **database).stdout

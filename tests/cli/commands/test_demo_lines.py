@@ -12,7 +12,7 @@ from ticketbottle_payctl.cli.output.text import as_text
 
 @pytest.mark.parametrize("program", ["payctl", ".venv/bin/payctl"])
 def test_the_commands_to_try_next_fit_80_columns(program, monkeypatch):
-    """Each suggested command and its note fit on one line of 80 columns, even if payctl's path is long."""
+    """Each suggested command and its note fit in one line of 80 columns, even if payctl's path is long."""
     monkeypatch.setenv("COLUMNS", "80")
     text = as_text(Result("x/1", human=[*try_next(program, 80)]), Surface(terminal=True, colour=False))
     lines = text.splitlines()

@@ -79,7 +79,7 @@ def test_the_doctor_leads_with_the_customers_and_never_with_what_is_harmless(fin
 
 
 def test_the_doctor_counts_a_gateway_without_keys_as_off(invoke, keys):
-    """The doctor shows a gateway that has no keys as off, and does not count it as ok."""
+    """The doctor shows a gateway without keys as off, and does not count it as ok."""
     shown = invoke(*KEYS_ONLY).stdout
     assert shown.startswith("-  nothing was checked: everything is off\n"), shown
     assert ("✔" in shown, shown.count("is off: no keys are set"), shown.splitlines()[-1]) == (
@@ -119,7 +119,7 @@ def test_the_doctor_refuses_an_option_without_effect(arguments, words, answer):
 
 
 def test_a_doctor_bundle_has_the_findings_and_no_secret(tmp_path, keys, answer):
-    """The doctor's bundle contains settings, versions and findings, but no secret.
+    """The doctor's bundle contains settings, versions and findings, but no secrets.
 
     Only the bundle's owner can read it.
     """
@@ -160,7 +160,7 @@ def test_the_error_for_an_unwritable_bundle_has_the_reason(answer):
 
 @pytest.mark.postgres
 def test_a_dry_run_of_the_doctor_s_repair_shows_its_plan(database_url, engine, invoke):
-    """With -n, `doctor --fix-published-flags` prints its plan and changes no row."""
+    """With -n, `doctor --fix-published-flags` prints its plan and changes nothing."""
     with engine.begin() as connection:
         insert_events(connection, 5, state="sent_unmarked")
     repair = ["doctor", "--fix-published-flags"]

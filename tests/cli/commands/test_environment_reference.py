@@ -19,13 +19,13 @@ VARIABLES = {one.name: one for section in sections() for one in section.variable
 OF_GATEWAYS = {field.env.partition("_")[0] for gateway in GATEWAYS.values() for field in gateway.fields}
 PREFIXES = "|".join(("PAYCTL|OTEL|PG|KAFKA|OUTBOX|AWS|DATABASE|XDG|LOG|_X_AMZN", *OF_GATEWAYS))
 NOT_VARIABLES = {"DATABASE_UNAVAILABLE", "KAFKA_REFUSED", "KAFKA_UNAVAILABLE", *map(str.upper, GATEWAYS)}
-"""Strings that look like variables: error codes, and the payment service's names for the gateways."""
+"""Strings that look like variables but are error codes or the payment service's names for the gateways."""
 
 LISTS = {"reference.py", "variables_of_cli.py", "variables_on_aws.py"}
-"""The files in `cli/commands/config` that list the variables."""
+"""The names of the files in `cli/commands/config` that list the variables."""
 
 NOT_READ_BY_THE_PACKAGE = {"PAYCTL_KAFKA_HOME"}
-"""Variables that `payctl config` knows, although only the tests read them."""
+"""Variables that `payctl config` knows even though only the tests read them."""
 
 REQUIRED = {"DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c", "KAFKA_BROKERS": "a:1"}
 
@@ -49,7 +49,7 @@ def test_every_variable_of_the_code_is_in_the_reference():
 
 
 def test_a_setting_that_is_not_in_the_table_of_defaults_is_reported():
-    """If a setting of environment.md is not in the table of the defaults, the error names the file to change."""
+    """If a setting in environment.md is missing from the table of defaults, the error names the file to change."""
     with pytest.raises(KeyError, match=r"add PAYCTL_QUIET_HOURS to .*/config/names.py: DEFAULTED"):
         with_default("PAYCTL_QUIET_HOURS", WHOLE, (CLI,), "8", "The quiet hours.")
 

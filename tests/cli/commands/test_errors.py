@@ -44,7 +44,7 @@ def test_usage_errors_signals_and_bugs_have_a_code_a_hint_and_a_row(error):
 
 
 def test_no_two_errors_have_the_same_code():
-    """No two errors have the same code, so a script can tell all errors apart."""
+    """No two errors have the same code, so scripts can distinguish all errors."""
     codes = [kind.code for kind in CLASSES]
     assert len(codes) == len(set(codes))
 

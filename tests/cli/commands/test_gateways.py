@@ -1,4 +1,4 @@
-"""Test ``payctl gateways``: the list of keys, and the registration of a webhook with a stand-in for PayOS."""
+"""Test that ``payctl gateways`` lists keys, and registers a webhook with a stand-in for PayOS."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_payos_accepts_an_address_that_answers(register, gateways):
 
 @pytest.mark.postgres
 def test_payctl_s_webhook_accepts_the_test_callback_of_payos(register, gateways, started, database_url, answer):
-    """With only the checksum key, payctl's webhook answers PayOS's test callback, so PayOS registers the URL."""
+    """With only the checksum key, payctl's webhook accepts PayOS's test callback, so PayOS registers the URL."""
     keys = {"PAYOS_CHECKSUM_KEY": KEYS["PAYOS_CHECKSUM_KEY"]}
     process = started("listen", "--port", "0", DATABASE_URL=database_url, **keys)
     port = next(int(found[1]) for line in process.stderr if (found := re.search(rb"http://127\.0\.0\.1:(\d+)/", line)))
@@ -175,7 +175,7 @@ def raw(status, body=b"", **headers):
     ],
 )
 def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, reply, code, words):
-    """`register-webhook` exits with 0 if PayOS accepts the URL, 5 if PayOS refuses it, and 4 if this is unclear."""
+    """`register-webhook` exits with 0 if PayOS accepts the URL, 5 if it refuses, and 4 if the response is unclear."""
     gateways.hostile = reply
     document = register(HOOK, "-y")
     assert document["exit_code"] == code
@@ -202,7 +202,7 @@ def test_register_webhook_ends_at_its_timeout(register, gateways):
 
 
 def test_register_webhook_sends_nothing_without_a_yes(register, gateways):
-    """`register-webhook` sends no request with -n, and exits with 7 without --yes."""
+    """`register-webhook` does not send a request with -n, and exits with 7 without --yes."""
     gateways.call = lambda _url, _body: pytest.fail("PayOS was asked")
     document = register(HOOK, "-n")
     assert (document["exit_code"], document["dry_run"], document["result"]["entered"]) == (0, True, False)
@@ -212,7 +212,7 @@ def test_register_webhook_sends_nothing_without_a_yes(register, gateways):
 
 @pytest.mark.parametrize("variable", PAYOS)
 def test_register_webhook_names_a_missing_key(register, variable):
-    """If a key is missing, `register-webhook` exits with 3 and sends no request, even with -n."""
+    """If a key is missing, `register-webhook` exits with 3 without sending a request, even with -n."""
     for option in ("-n", "-y"):
         document = register(HOOK, option, **{variable: ""})
         assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")
@@ -263,7 +263,7 @@ def test_register_webhook_masks_the_address_after_the_gateway_s_name(register, i
     ("gateway", "label"), [("zalopay", "ZaloPay"), ("zalo-pay", "ZaloPay"), ("vnpay", "VNPay"), ("momo", "MoMo")]
 )
 def test_register_webhook_is_only_for_payos(answer, gateway, label):
-    """`register-webhook` exits with 2 for other gateways, and the hint says where to enter the URL."""
+    """`register-webhook` exits with 2 for other gateways, and the hint says where to enter their URL."""
     document = answer("gateways", "register-webhook", gateway, HOOK, "-y", **KEYS)
     assert document["exit_code"] == 2
     assert document["error"]["message"] == f"{label} has no API to register a webhook URL"
@@ -272,14 +272,14 @@ def test_register_webhook_is_only_for_payos(answer, gateway, label):
 
 
 def test_register_webhook_names_the_gateway_of_a_wrong_address(register):
-    """If the address belongs to another gateway, the error contains that gateway's display name."""
+    """If the URL is for another gateway, the error contains that gateway's display name."""
     message = register("https://shop.example/webhook/zalo-pay", "-y")["error"]["message"]
     assert message == "this URL receives the callbacks of ZaloPay, but PayOS would call it"
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_an_answer_that_quotes_a_key_or_a_part_of_it_is_blanked(form, invoke, gateways):
-    """If PayOS's message quotes a key, or the start or end of a key, `register-webhook` masks the quoted part."""
+    """If PayOS's message quotes a key, or its start or end, `register-webhook` masks the quoted characters."""
     key = PAYOS["PAYOS_API_KEY"]
     gateways.call = lambda _url, _body: 500
     gateways.tamper = lambda it: it.update(desc=f"the key {key} ({key[:7]}..., ...{key[-6:]}) is not known")
@@ -290,7 +290,7 @@ def test_an_answer_that_quotes_a_key_or_a_part_of_it_is_blanked(form, invoke, ga
 
 
 def test_register_webhook_shows_no_key_and_no_account_number(register, invoke, gateways):
-    """Even with -vv, `register-webhook` shows no key and no account data from PayOS's response."""
+    """Even with -vv, `register-webhook` does not show keys, or account data from PayOS's response."""
     run = invoke(*REGISTER, HOOK, "-y", "-vv", **PAYOS, PAYCTL_PAYOS_URL=gateways.base)
     text = run.stdout + run.stderr + str(register(HOOK, "-y"))
     for unwanted in (*PAYOS.values(), "0071000999", "NGUYEN VAN A"):

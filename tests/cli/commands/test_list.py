@@ -50,7 +50,7 @@ def test_every_kind_of_row_is_listed(ask, engine):
 
 
 def test_a_list_says_which_pending_events_are_blocked(ask, invoke, database_url, engine):
-    """`payctl list` marks an event as blocked if an earlier event of its payment is dead.
+    """`payctl list` marks an event as blocked if an earlier event of the same payment is dead.
 
     The event's state stays pending.
     """

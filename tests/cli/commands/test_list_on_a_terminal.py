@@ -131,7 +131,7 @@ def test_a_blocked_event_is_shown_as_blocked(shown, engine):
 
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_wide_shows_full_values(arguments, shown, ask):
-    """With --wide, a list prints one line for each row, with the complete id, even on a narrow terminal."""
+    """With --wide, a list prints one line for each row, with the complete id, even if the terminal is narrow."""
     lines = COLOURS.sub("", shown(*arguments, "--wide", width=40)).splitlines()
     ids = [item["id"] for item in ask(*arguments)["items"]]
     assert [whole for whole in ids if sum(whole in line for line in lines) != 1] == []
@@ -182,7 +182,7 @@ def test_hostile_text_in_a_row_does_not_move_the_cursor(shown, engine):
 
 
 def test_a_short_id_is_the_id_for_every_command(shop, ask):
-    """Each command accepts a short id from a list, and finds the same row as with the complete id."""
+    """Each command accepts a short id from a list, and finds the same row as by the complete id."""
     event = ask("list", "outbox", "--failed")["items"][0]
     short, aggregate = event["id"][:8], event["aggregate_id"]
     assert [item["id"] for item in ask("list", "outbox", short)["items"]] == [event["id"]]
@@ -206,7 +206,7 @@ def test_a_short_id_is_the_id_for_every_command(shop, ask):
     ids=" ".join,
 )  # fmt: skip
 def test_an_ambiguous_short_id_is_refused_with_the_ids(arguments, ask, engine):
-    """If a short id matches two ids, the error names these ids, and the command selects no row."""
+    """If a short id matches two ids, the error names both, and the command does not select any row."""
     both = [str(UUID(int=(0xABCDEF12 << 96) + (number << 80))) for number in (1, 2)]
     with engine.begin() as connection:
         for whole in both:
@@ -226,7 +226,7 @@ def test_an_ambiguous_short_id_is_refused_with_the_ids(arguments, ask, engine):
 
 @pytest.mark.parametrize("name", ["abcdef1", "abcdef12", "abcdef1_", "%%%%%%%%", "' OR 1=1"])
 def test_an_unknown_short_id_selects_nothing(name, ask):
-    """A short id selects no row if it is too short or if no id starts with it."""
+    """A short id does not select any row if it is too short or if no id starts with it."""
     if " " not in name:
         assert ask("list", "payments", name)["counts"] == {"listed": 0}
     assert ask("show", name)["exit_code"] == 8

@@ -1,4 +1,4 @@
-"""Test the first line of each list, which says how many rows the list shows and what states they are in."""
+"""Test the first line of each list, which gives the count and the states of the listed rows."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_every_list_begins_with_the_summary(terminal, database_url):
 def test_in_a_pipe_the_summary_is_on_stderr(process, database_url):
     """If the output is piped, stdout contains only the table.
 
-    stderr contains the summary and the options for more rows.
+    stderr contains the summary and the options for showing more rows.
     """
     for command, said in LISTS.items():
         shown = process(*command, DATABASE_URL=database_url)

@@ -39,7 +39,7 @@ def listening(started, database_url):
 
 @pytest.fixture
 def pending(engine):
-    """Insert a MoMo payment that waits for its callback, and return it."""
+    """Insert a MoMo payment that waits for its callback, and return the payment."""
     with engine.begin() as connection:
         return insert_payment(connection, provider="MOMO")
 
@@ -122,7 +122,7 @@ def test_twenty_concurrent_callbacks_write_one_event(listening, pending, engine)
     ids=lambda each: str(each)[:40],
 )
 def test_listen_refuses_a_request_that_is_not_a_callback(asked, status, shared_port):
-    """If a request is not a callback, `listen` replies with the HTTP status that fits the problem."""
+    """If a request is not a callback, `listen` replies with the HTTP status that matches the problem."""
     assert ask(shared_port, *asked)[0] == status
 
 

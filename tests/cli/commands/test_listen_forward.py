@@ -177,7 +177,7 @@ def test_a_genuine_callback_reaches_the_service_unchanged(listening, service, na
 
 @pytest.mark.parametrize("name", PAYMENTS)
 def test_a_forged_callback_does_not_reach_the_service(listening, service, name):
-    """`listen` refuses a forged callback, does not forward it, and prints the reason."""
+    """`listen` refuses a forged callback without forwarding it, and prints the reason."""
     process, port = listening(service.url)
     reply = deliver(port, callback(PAYMENTS[name], Scenario.BAD_SIGNATURE))
     refusal = providers.by_name(name).reply(Answer.BAD_SIGNATURE)
@@ -198,7 +198,7 @@ def test_a_forged_callback_does_not_reach_the_service(listening, service, name):
     ids=["500", "404", "204", "redirect"],
 )
 def test_the_gateway_gets_the_service_s_status(listening, service, answer, status):
-    """`listen` passes every complete response from the service to the gateway, and follows no redirect."""
+    """`listen` passes every complete response from the service to the gateway, and does not follow redirects."""
     process, port = listening(service.url)
     service.answer = answer
     assert deliver(port, callback(PAYMENTS["momo"]))[0] == status
@@ -321,7 +321,7 @@ def test_replay_verifies_the_stored_callback_again(answer_of_replay, service, re
 
 @pytest.fixture
 def answer_of_replay(process, database_url):
-    """Return a function that replays a receipt to a URL and returns the JSON document."""
+    """Return a function that sends a receipt's callback to a URL and returns the JSON document."""
 
     def run(url, receipt_id, **changes):
         arguments = ["listen", "--forward-to", url, "--replay", receipt_id, "-o", "json"]

@@ -46,7 +46,7 @@ def settle(answer, database_url, tmp_path):
 
 
 def rows(engine, table):
-    """Return the number of rows in a table."""
+    """Return a table's row count."""
     with engine.connect() as connection:
         return connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608
 
@@ -79,7 +79,7 @@ def test_process_webhook_records_who_settled_which_payment(settle, pending, answ
 
 
 def test_process_webhook_records_a_refused_and_a_repeated_callback(settle, answer, engine, database_url):
-    """`process-webhook` also records a genuine callback that changes nothing, with the id of its receipt."""
+    """`process-webhook` also records a genuine callback that changes nothing, with its receipt's id."""
     refused = settle()
     with engine.begin() as connection:
         insert_payment(
@@ -97,7 +97,7 @@ def test_process_webhook_records_a_refused_and_a_repeated_callback(settle, answe
 
 
 def test_a_forged_callback_is_not_recorded(settle, answer, database_url):
-    """`process-webhook` records no run for a forged callback, because the callback changes nothing."""
+    """`process-webhook` does not record a run for a forged callback, because the callback changes nothing."""
     assert settle(ZALOPAY_KEY2="another key")["run_id"] is None
     assert answer("runs", "list", DATABASE_URL=database_url)["items"] == []
 
@@ -140,7 +140,7 @@ def test_receipt_processes_a_stored_callback_again(settle, engine):
     "receipt", ["123e4567-e89b-12d3-a456-426614174000", "'; DROP TABLE outbox; --", "%s", "x" * 10_000]
 )
 def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
-    """If the receipt is unknown, process-webhook exits with 8 and changes no table."""
+    """If the receipt is unknown, process-webhook exits with 8 and leaves the database unchanged."""
     document = settle("--receipt", receipt)
     assert (document["exit_code"], document["error"]["code"]) == (8, "NOT_FOUND")
     assert document["error"]["hint"] == "`payctl list receipts` lists the ids"
@@ -149,7 +149,7 @@ def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
 
 @pytest.mark.parametrize("other", [["file"], ["--query", "x"], ["--path", "/x"], ["--provider", "momo"]])
 def test_a_receipt_cannot_be_combined_with_another_callback(other, answer, database_url):
-    """process-webhook refuses --receipt together with another callback, because one of the two would be ignored."""
+    """process-webhook refuses --receipt together with another callback, because it would ignore one of them."""
     document = answer("process-webhook", *other, "--receipt", str(uuid4()), DATABASE_URL=database_url)
     assert document["exit_code"] == 2
 
@@ -175,7 +175,7 @@ def test_a_callback_with_a_wrong_amount_is_refused(settle, engine):
 
 @pytest.mark.usefixtures("pending")
 def test_a_forged_callback_changes_nothing(settle, engine):
-    """`process-webhook` refuses a callback that is signed with the wrong key, and stores no receipt."""
+    """`process-webhook` refuses a callback that is signed with the wrong key, and does not store a receipt."""
     document = settle(ZALOPAY_KEY2="another-key-of-another-merchant")
     assert (document["exit_code"], document["result"]["reason"]) == (5, "signature")
     assert document["result"]["receipt_id"] is None
@@ -184,7 +184,7 @@ def test_a_forged_callback_changes_nothing(settle, engine):
 
 @pytest.mark.parametrize("source", ["file", "event", "stdin"])
 def test_the_error_for_a_refused_signature_names_the_key_and_a_command(source, invoke, database_url, tmp_path):
-    """If a signature is refused, `process-webhook` names the key that it tried, and suggests a command that works."""
+    """If a signature is refused, `process-webhook` names the key that it used, and suggests a command that works."""
     file = tmp_path / "my callback.json"
     body = SAMPLE.request.body.decode()
     http = {"version": "2.0", "rawPath": "/webhook/zalopay", "requestContext": {"http": {"method": "POST"}}}

@@ -1,4 +1,4 @@
-"""Test what ``payctl runs`` says about a run that ended early, and how its list fits a terminal."""
+"""Test that ``payctl runs`` explains why a run ended early, and that its list fits in 80 columns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def failed(engine, database_url, process):
 
 
 def test_a_run_says_which_error_ended_it(failed, ask, invoke, database_url):
-    """After an outage of Kafka, `runs show` prints the error's code, and says that nothing was changed."""
+    """After a Kafka outage, `runs show` prints the error's code, and says that nothing was changed."""
     result = ask("runs", "show", failed)["result"]
     assert (result["status"], result["ended_by"]) == ("incomplete", "KAFKA_UNAVAILABLE")
     assert "ended_by" not in result["options"]
@@ -46,7 +46,7 @@ def test_a_run_says_which_error_ended_it(failed, ask, invoke, database_url):
 
 
 def test_an_interrupted_run_says_which_error_ended_it(engine, ask):
-    """If an error interrupts a run, `runs show` has the error's code, and a later end of the run removes it."""
+    """If an error interrupts a run, `runs show` has the error's code until the run ends in another way."""
     with pytest.raises(LockedError), open_run(engine, NewRun(RUN, "replay", Actor("an", "here")), LIMITS):
         raise LockedError("held")  # noqa: EM101 - any message
     assert ask("runs", "show", RUN)["result"]["ended_by"] == "LOCKED"
@@ -57,7 +57,7 @@ def test_an_interrupted_run_says_which_error_ended_it(engine, ask):
 
 @pytest.mark.parametrize(("deed", "kept"), [(RunAction.RESUMED, None), (RunAction.CANCELLED, "LOCKED")])
 def test_a_resumed_run_forgets_which_error_ended_it(deed, kept, engine, ask):
-    """While a resumed run is running, `runs show` does not name its earlier error. A cancelled run keeps its error."""
+    """While a resumed run is running, `runs show` does not name the earlier error. A cancelled run keeps its error."""
     with pytest.raises(LockedError), open_run(engine, NewRun(RUN, "replay", Actor("an", "here")), LIMITS):
         raise LockedError("held")  # noqa: EM101 - any message
     with engine.begin() as connection:
@@ -75,7 +75,10 @@ def test_a_resumed_run_forgets_which_error_ended_it(deed, kept, engine, ask):
     ],
 )
 def test_the_list_shows_the_reason_at_80_columns(command, status, selector, engine, terminal, database_url):
-    """At 80 columns, `runs list` shows at least 20 characters of each reason, and ends with the hint for the rest."""
+    """At 80 columns, `runs list` shows at least 20 characters of each reason.
+
+    It ends with a hint on how to see the rest.
+    """
     run = NewRun(RUN, command, Actor("an", "here"), reason=REASON, selector=selector)
     with engine.begin() as connection:
         runs.start(connection, run)

@@ -1,4 +1,4 @@
-"""Test that simulated callbacks are valid or refused as their scenario says, and are never sent to production."""
+"""Test that simulated callbacks are accepted or refused as their scenario says, and are never sent to production."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_simulate_signs_a_value_that_set_changes(gateway, change, invoke, answer
     [("zalopay", "mac=x"), ("payos", "signature=x"), ("vnpay", "vnp_SecureHash=x"), ("momo", "signature=x")],
 )
 def test_simulate_sends_a_given_signature_unchanged(gateway, change, invoke):
-    """If --set gives a signature, `simulate` sends it unchanged, and `verify-signature` refuses the callback."""
+    """If --set specifies a signature, `simulate` sends it unchanged, and `verify-signature` refuses the callback."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     assert invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS).exit_code == 5
 
@@ -79,7 +79,7 @@ def test_simulate_sends_a_given_signature_unchanged(gateway, change, invoke):
     ids=" ".join,
 )
 def test_simulate_refuses_what_it_cannot_send(arguments, answer):
-    """`simulate` exits with 2 for an unknown field, an impossible scenario, or the address of another machine."""
+    """`simulate` exits with 2 for an unknown field, an impossible scenario, or another machine's address."""
     document = answer("simulate", *arguments, **KEYS)
     check(document)
     assert document["exit_code"] == 2
@@ -165,14 +165,14 @@ def test_simulate_advises_a_command_that_still_processes_the_callback(answer, da
 
 @pytest.mark.postgres
 def test_simulate_without_an_order_says_how_to_name_one(invoke, database_url):
-    """If `simulate` makes up an order, the callback is refused as unknown_order. The output suggests --order-code."""
+    """If `simulate` makes up an order, the callback is refused with unknown_order. The output suggests --order-code."""
     result = invoke("simulate", "zalopay", "paid", "--to", "process-webhook", DATABASE_URL=database_url, **KEYS)
     assert (result.exit_code, "unknown_order" in result.stdout, "--order-code" in result.stdout) == (5, True, True)
 
 
 @pytest.mark.postgres
 def test_the_mark_of_a_refused_callback_agrees_with_the_exit_code(invoke, database_url, engine):
-    """If payctl refuses a simulated callback, the first line is marked ✘, although the gateway got its reply."""
+    """If payctl refuses a simulated callback, the first line is marked ✘, even though the gateway got a valid reply."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="PAYOS", amount=450_000)
     given = ("--order-code", payment.order_code, "--amount", "1", "--to", "process-webhook")
@@ -257,7 +257,7 @@ def test_simulate_says_why_a_reply_does_not_acknowledge_the_callback(
 
 
 def test_simulate_gives_no_reason_for_a_reply_that_acknowledges(answer, service):
-    """If a gateway would accept the reply to a callback, `simulate` exits with 0 and gives no reason."""
+    """If a gateway would accept the reply to a callback, `simulate` exits with 0 and does not give a reason."""
     document = answer("simulate", "zalopay", "paid", "--url", service(200, '{"return_code":1}'), **KEYS)
     assert (document["exit_code"], document["items"][0]["why_not"]) == (0, None)
 

@@ -95,7 +95,7 @@ def test_stats_call_a_backlog_growing_only_if_an_event_is_overdue(shown, insert,
 
 
 def test_stats_say_that_nothing_can_be_sent_if_every_event_is_blocked(shown, stats, insert, execute):
-    """If every pending event is blocked, `payctl stats` says that nothing can be sent, and makes no forecast."""
+    """If every pending event is blocked, `payctl stats` says that nothing can be sent, and does not make a forecast."""
     insert(600, state="published", age=timedelta(seconds=10))
     insert(1, state="dead", age=timedelta(hours=2))
     insert(1, age=timedelta(hours=1))
@@ -192,7 +192,7 @@ def test_stats_refuse_an_option_without_effect(stats, arguments):
 
 
 def test_stats_print_prometheus_metrics(shown, insert):
-    """`stats --prometheus` prints the type and samples of each metric, and no other text."""
+    """`stats --prometheus` prints the type and samples of each metric, and nothing else."""
     insert(3)
     insert(2, state="dead", last_error='a "quoted" back\\slash')
     lines = shown("--prometheus", "--by", "error").stdout.splitlines()
@@ -237,7 +237,7 @@ def test_stats_since_a_day_count_from_its_beginning(stats, insert):
 
 
 def test_an_empty_outbox_keeps_its_age_metric(shown):
-    """If the outbox is empty, `stats --prometheus` prints 0 as the oldest age, and does not omit the metric."""
+    """If the outbox is empty, `stats --prometheus` prints 0 as the oldest event's age, and keeps the metric."""
     assert "payctl_outbox_oldest_pending_age_seconds 0\n" in shown("--prometheus").stdout
 
 

@@ -1,4 +1,4 @@
-"""Test ``payctl stats --watch`` on a terminal: content, size, and behaviour during faults."""
+"""Test the content and size of ``payctl stats --watch`` on a terminal, and its behaviour during faults."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def troubled(engine, database_url, process):
 
 @pytest.mark.parametrize(("columns", "lines"), SIZES)
 def test_the_picture_fits_the_terminal(troubled, columns, lines, terminal):
-    """At any terminal size, `stats --watch` writes only to rows of the terminal and sends no line feed."""
+    """At any terminal size, `stats --watch` writes only to rows of the terminal and does not send line feeds."""
     with terminal(*WATCH, columns=columns, lines=lines, **troubled) as it:
         it.wait_for("oldest")
         it.read(1.5)
@@ -84,7 +84,7 @@ def test_the_live_screen_shows_what_an_operator_needs(troubled, terminal):
 
 
 def test_the_ids_of_a_blocked_event_are_short(engine, database_url, terminal):
-    """At 80 columns, `stats --watch` shows the whole line about a blocked event, because the line has short ids."""
+    """At 80 columns, the short ids in a line about a blocked event let `stats --watch` show the whole line."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1, age=timedelta(hours=1))
         connection.exec_driver_sql(
@@ -99,7 +99,7 @@ def test_the_ids_of_a_blocked_event_are_short(engine, database_url, terminal):
 
 
 def test_a_publisher_has_one_line(database_url, mock_kafka, started, terminal):
-    """`stats --watch` shows one line for a publisher, although the publisher has two sessions and three shards."""
+    """`stats --watch` shows one line for a publisher, even if the publisher has two sessions and three shards."""
     places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_SHARDS": "3"}
     process = started("publish-outbox", "--loop", **places)
     said = iter(process.stderr.readline, b"")
@@ -184,7 +184,7 @@ def test_ctrl_z_restores_the_terminal_and_fg_redraws_the_screen(troubled, termin
 
 
 def test_a_watch_reports_a_lost_database_and_recovers(troubled, postgres, terminal):
-    """If the database fails, `stats --watch` keeps its figures and shows a first line with the time of the figures.
+    """If the database fails, `stats --watch` keeps its figures, and a new first line says when they were read.
 
     The next successful reading removes this line.
     """
@@ -220,7 +220,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(troubled, name, termi
 
 
 def test_no_color_draws_without_colours(troubled, terminal):
-    """With --color never, `stats --watch` uses no colours, and the mark still shows the outbox's state."""
+    """With --color never, `stats --watch` does not use colours, but the mark still shows the outbox's state."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C to quit")
         assert "\x1b[31m" in it.sent.decode()
@@ -242,7 +242,7 @@ def test_a_reading_has_a_fixed_number_of_statements(engine):
 
 
 def test_rates_are_differences_of_two_readings(engine):
-    """The rates of `stats --watch` count the events that were created, or left the backlog, between two readings."""
+    """The rates of `stats --watch` count the events that were created or left the backlog between two readings."""
 
     def read():
         return collect_live(engine, max_retries=5, created_after=watched.counted_from)

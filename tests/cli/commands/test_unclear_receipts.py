@@ -86,14 +86,14 @@ def row_of(engine, payment):
 
 
 def unclear(payment, gateway, change):
-    """Return a genuine callback for the payment. The callback is too unclear for payctl to settle the payment."""
+    """Return a callback for the payment that is genuine but too ambiguous for payctl to settle the payment."""
     return alter(callback(payment, environ=KEYS), gateway, [change], KEYS)
 
 
 @pytest.mark.parametrize("reason", UnclearReason)
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_receipt_that_payctl_can_read_now_is_settled(gateway, reason, pending, settle, engine):
-    """A callback that was stored as unclear settles its payment exactly once if payctl can now read the callback."""
+    """A callback that was stored as unclear settles its payment exactly once when payctl can finally read it."""
     payment = pending(gateway)
     receipt = Receipt(
         str(uuid4()),
@@ -206,7 +206,7 @@ def test_an_unclear_callback_names_no_payment_of_another_gateway(gateway, pendin
 
 
 def test_an_unclear_callback_without_a_name_finds_no_payment(pending, arrive, engine):
-    """A callback without a readable order reference is not linked to a payment whose reference is empty."""
+    """A callback without a readable order reference is not linked to a payment with an empty reference."""
     payment = pending("momo")
     with engine.begin() as connection:
         connection.exec_driver_sql("""UPDATE payments SET "providerTransactionId" = '' """)

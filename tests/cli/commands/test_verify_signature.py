@@ -13,14 +13,14 @@ from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 
 
 def judged(document):
-    """Return the fields that the document and a test vector have in common."""
+    """Return the document's values for the fields that a test vector also has."""
     names = ("valid", "outcome", "order_ref", "provider_transaction_id", "amount")
     return {name: document["result"][name] for name in names}
 
 
 @pytest.mark.parametrize("how", ["named", "by path"])
 def test_verify_signature_gives_each_vector_its_verdict(vector, how, answer):
-    """`verify-signature` gives each test vector the right verdict with --provider and with --path."""
+    """With --provider or with --path, `verify-signature` gives the right verdict on each test vector."""
     told = ["--provider", vector.gateway] if how == "named" else ["--path", vector.path]
     document = answer("verify-signature", "-", *told, stdin=vector.content, **vector.environment)
     assert judged(document) == vector.expect
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_an_event_is_wrong_input(content, answer, tmp_path):
 
 
 def sample_file(tmp_path, gateway):
-    """Return a file with the content of a sample, and the sample's keys as environment variables."""
+    """Return a file with a sample's content, and the sample's keys as environment variables."""
     sample = samples()[gateway]
     file = tmp_path / "callback"
     file.write_bytes(sample.request.body or sample.request.query.encode())
@@ -123,7 +123,7 @@ def sample_file(tmp_path, gateway):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("form", ["env", "short", "bare", "exported"])
 def test_verify_signature_reads_keys_from_a_file(gateway, form, answer, tmp_path):
-    """A key file can contain the variables, the gateway's own names for the keys, or only the key that signs."""
+    """A key file can contain the variables, the gateway's own names for the keys, or only the signing key."""
     file, keys = sample_file(tmp_path, gateway)
     signing = SIGNING_VARIABLES[gateway]
     short = {field.env: field.name for field in GATEWAYS[gateway].fields}
@@ -188,7 +188,7 @@ def test_each_key_that_was_tried_is_named_and_none_is_shown(environment, expecte
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
-    """`verify-signature` does not list application ids, terminal codes or partner codes among the tried keys."""
+    """`verify-signature` lists only keys as tried, and not application ids, terminal codes or partner codes."""
     file, keys = sample_file(tmp_path, gateway)
     expected = [field.env for field in GATEWAYS[gateway].fields if field.signs_callbacks and field.secret]
     document = answer("verify-signature", str(file), "--provider", gateway, **keys)
@@ -197,7 +197,7 @@ def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
 
 
 def test_no_key_is_named_if_the_content_cannot_be_read(answer, tmp_path):
-    """If the content cannot be read, `verify-signature` lists no tried key, because no signature was checked."""
+    """If the content cannot be read, `verify-signature` does not list tried keys, because it checked no signature."""
     _, keys = sample_file(tmp_path, "momo")
     result = answer("verify-signature", "-", "--provider", "momo", stdin="hello", **keys)["result"]
     assert (result["reason"], result["keys"]) == ("malformed", [])
@@ -269,6 +269,6 @@ def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
 
 
 def test_a_callback_of_no_known_shape_is_not_valid(answer):
-    """`verify-signature` exits with 5 for a callback whose shape matches no gateway."""
+    """`verify-signature` exits with 5 for a callback whose format does not match any gateway."""
     document = answer("verify-signature", "-", stdin="hello")
     assert (document["exit_code"], document["result"]["provider"]) == (5, None)

@@ -1,4 +1,4 @@
-"""Test that ``stats`` and ``doctor`` say why events are waiting and suggest the right commands."""
+"""Test that ``stats`` and ``doctor`` explain why events are waiting and suggest the right commands."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def given(engine):
 
 
 DEAD = {"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no", "age": MINUTES + SECONDS}
-"""A dead event that is older than every other event in this file.
+"""A dead event that is older than all other events in this file.
 
 Events from the same millisecond have no fixed order.
 """
@@ -99,7 +99,7 @@ def test_stats_show_a_tick_only_if_no_event_is_dead_blocked_or_overdue(
     ],
 )
 def test_stats_check_within_its_limits_still_counts_dead_events(world, given, invoke, limits, code, verdict):
-    """If the number of dead events is within its limit, the verdict of `stats --check` is "within the limits"."""
+    """If the count of dead events is within its limit, the verdict of `stats --check` is "within the limits"."""
     given(DEAD)
     result = invoke("stats", "--check", *limits, **world)
     assert (result.exit_code, result.stdout.splitlines()[:2]) == (code, [verdict, "1 dead"])
@@ -181,7 +181,7 @@ def test_errors_counts_the_events_that_wait_without_an_error(
 
 @pytest.mark.parametrize(("retries", "waiting"), [(0, 1), (1, 0)])
 def test_errors_counts_a_locked_event_only_once(world, given, engine, answer, retries, waiting):
-    """`payctl errors` counts an event that another session has locked either in a group or as waiting, not twice."""
+    """`payctl errors` counts an event that another session has locked once, either in a group or as waiting."""
     given({"age": MINUTES, "retry_count": retries, "last_error": "no" if retries else None})
     with engine.begin() as holder:
         holder.exec_driver_sql("SELECT FROM outbox FOR UPDATE")
@@ -191,7 +191,7 @@ def test_errors_counts_a_locked_event_only_once(world, given, engine, answer, re
 
 @pytest.mark.parametrize("failed", [False, True])
 def test_errors_prints_its_groups_if_the_waiting_events_cannot_be_counted(world, given, engine, invoke, answer, failed):
-    """If the count of waiting events waits too long for a lock, `payctl errors` prints the groups and a warning."""
+    """If a lock stops `payctl errors` from counting waiting events, it prints the groups and a warning."""
     given({"age": MINUTES}, *[{"age": SECONDS, "retry_count": 1, "last_error": "no"}][:failed])
     with engine.begin() as holder:
         holder.exec_driver_sql("LOCK TABLE payctl.publishers IN ACCESS EXCLUSIVE MODE")
@@ -206,7 +206,7 @@ def test_errors_prints_its_groups_if_the_waiting_events_cannot_be_counted(world,
 
 @pytest.mark.parametrize("steps", [[{"age": MINUTES}], [DEAD], [{"age": MINUTES / 4, "retry_count": 8}]])
 def test_the_doctor_is_not_ok_if_events_are_dead_or_overdue(world, given, invoke, keys, steps):
-    """If events are dead or overdue, the doctor's first line, last line and exit code agree with each other."""
+    """If events are dead or overdue, the doctor's first line, last line and exit code agree."""
     given(*steps)
     result = invoke("doctor", **{**world, **keys, "OUTBOX_MAX_RETRIES": "20" if "retry" in str(steps) else "5"})
     first, *_, last = result.stdout.splitlines()
@@ -263,7 +263,7 @@ def test_the_advice_for_a_message_that_is_too_large_names_the_limit(
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_the_advice_for_a_blocked_event_replays_the_dead_one(world, given, paste, invoke, command):
-    """If a dead event blocks another event, the suggested replay lets a publisher send the two events."""
+    """If a dead event blocks another event, the suggested replay lets a publisher send both events."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS, "event_type": "PAYMENT_FAILED"}, ONE_PAYMENT)
     assert "waits behind dead event" in invoke(command, **world).stdout
     assert paste(command, "dead" if command == "stats" else "is dead", "--yes").exit_code == 0
@@ -321,7 +321,7 @@ def test_a_superseded_event_that_blocks_nothing_is_harmless(world, engine, given
 
 
 def test_a_harmless_dead_event_does_not_hide_that_no_publisher_is_active(world, engine, given, invoke):
-    """Next to a harmless dead event, `stats` says first that no publisher is active, and how to publish."""
+    """Even with a harmless dead event, `stats` first says that no publisher is active and how to publish."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"})
     with engine.begin() as connection:
         insert_payments_of_events(connection)
@@ -381,7 +381,7 @@ def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
 
 
 def test_the_advice_after_a_run_without_brokers_leads_to_the_brokers(world, given, invoke):
-    """After a run that reached no broker, `stats` and `show` say what exit code 4 means.
+    """After a run that failed to reach a broker, `stats` and `show` say what exit code 4 means.
 
     The doctor names the brokers first, and does not suggest the run that failed.
     """
