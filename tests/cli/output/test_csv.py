@@ -1,4 +1,4 @@
-"""Test that CSV output is safe for spreadsheets: no cell runs as a formula, and programs can read every value."""
+"""Test that spreadsheets do not run any cell of CSV output as a formula, and that programs can read every value."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def test_csv_text_that_is_a_formula_begins_with_an_apostrophe(text):
 
 @pytest.mark.parametrize("text", KEPT)
 def test_csv_text_that_is_not_a_formula_is_not_changed(text):
-    """CSV output puts no apostrophe before text that does not start like a formula."""
+    """CSV output does not put an apostrophe before text that does not start like a formula."""
     assert both(text) == {text.replace("\t", "\\t")}
 
 
 @pytest.mark.parametrize(("value", "cell"), VALUES)
 def test_a_number_in_csv_stays_a_number(value, cell):
-    """CSV output puts no apostrophe before a negative number."""
+    """CSV output does not put an apostrophe before a negative number."""
     assert both(value) == {cell}
 
 
 def test_an_instant_or_a_list_in_csv_is_not_escaped():
-    """CSV output puts no apostrophe before an instant or a list."""
+    """CSV output does not put an apostrophe before an instant or a list."""
     assert both(datetime(2026, 11, 29, tzinfo=UTC)) == {"2026-11-29T00:00:00.000Z"}
     assert both(["=1"]) == {'["=1"]'}
 

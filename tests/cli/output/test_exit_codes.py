@@ -15,7 +15,7 @@ from ticketbottle_payctl.errors import PayctlError
 
 
 def error_classes():
-    """Return all classes of payctl's errors."""
+    """Return all of payctl's error classes."""
     return [kind for _, kind in getmembers(errors, isclass) if issubclass(kind, PayctlError)]
 
 

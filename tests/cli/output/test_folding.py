@@ -1,4 +1,4 @@
-"""Test how payctl folds lines that are wider than the terminal, and how it draws full-screen rows."""
+"""Test that payctl folds lines that are wider than the terminal, and fits full-screen rows to the terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def texts(rows):
     "parts", [("   ", WORDS), (good("✔"), "grants     ", WORDS), (bad("✘"), bold(WORDS), dim("and 3 more"))]
 )
 def test_a_line_is_folded_between_words(parts, width):
-    """Each part of a folded line fits the terminal and keeps words whole. Continuation lines are indented."""
+    """Each part of a folded line fits the terminal, and words are not broken. Continuation lines are indented."""
     rows = texts(folded(parts, 2, width))
     assert max(map(len, rows)) <= width
     assert " ".join(rows).split() == " ".join(texts([[part] for part in parts])).split()
@@ -70,7 +70,7 @@ def test_a_figure_stays_with_its_unit(figure, width):
 
 @pytest.mark.parametrize("width", range(45, 80))
 def test_a_name_stays_with_its_value(width):
-    """Folding breaks a JSON line between two pairs, and within a pair only if the pair alone does not fit."""
+    """Folding breaks a JSON line between name-value pairs, or within a pair that does not fit on one line."""
     payload = '{"currency": "VND", "amount_cents": 750000, "transaction_id": "261123_27b7245bd477"}'
     rows = texts(folded(["  payload", payload], 2, width))
     assert any('"amount_cents": 750000,' in row for row in rows)
@@ -79,7 +79,7 @@ def test_a_name_stays_with_its_value(width):
 
 
 def test_a_line_hangs_from_the_part_it_names():
-    """When a line of a history is folded, it continues below its text and not below its time."""
+    """When a line of a history is folded, it continues below its text, not below its timestamp."""
     parts = ["2026-11-29 12:30:19.030 +00:00", "callback       ", "MoMo", "COMPLETED, settled", "750,000 VND"]
     rows = texts(folded([*parts, dim("receipt 0bdc8b3e")], 2, 80, hang=2))
     assert rows[1] == " " * 49 + "750,000 VND  receipt 0bdc8b3e"
@@ -87,7 +87,7 @@ def test_a_line_hangs_from_the_part_it_names():
 
 
 def test_a_row_as_wide_as_the_terminal_keeps_its_last_character(monkeypatch):
-    """If a row is as wide as the terminal, its last character stays, because the screen clears the line first."""
+    """A row as wide as the terminal keeps its last character, because the screen clears the line before writing."""
     monkeypatch.setenv("COLUMNS", "9")
     stream = io.StringIO()
     Screen(stream, TERMINAL).draw([["a long row"]])

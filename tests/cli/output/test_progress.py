@@ -29,7 +29,7 @@ LONG = [
 def typed(engine, database_url, payctl_command):
     """Return a function that runs a command with a terminal or pipe as stderr.
 
-    The function returns exit code and output.
+    The function returns the exit code and the output.
     """
     with engine.begin() as connection:
         insert_events(connection, 3, state="published", age=timedelta(days=8))
@@ -84,6 +84,6 @@ def test_no_progress_bar_is_written_to_a_pipe(typed, arguments, word, end):
 
 
 def test_quiet_draws_no_progress_bar(typed):
-    """With -q, payctl draws no progress bar, even on a terminal."""
+    """With -q, payctl does not draw a progress bar, even on a terminal."""
     code, out, err = typed("-q", "cleanup", terminal=True)
     assert (code, json.loads(out)["exit_code"], "━" in err, "deleting" in err) == (0, 0, False, False)

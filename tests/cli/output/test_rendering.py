@@ -56,12 +56,12 @@ def test_hostile_text_is_shown_escaped(text):
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_harmless_text_is_not_escaped(text):
-    """`payctl` does not escape letters of any script, markup, or emoji names."""
+    """`payctl` does not escape markup, emoji names, or letters of any script."""
     assert escape(text) == text
 
 
 def test_every_character_of_unicode_is_shown_or_escaped_by_its_category():
-    """`payctl` escapes each control, format, private, unassigned and separating character, and no other character."""
+    """`payctl` escapes each control, format, private, unassigned and separating character, but no other character."""
     hidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     characters = map(chr, range(sys.maxunicode + 1))
     wrong = [each for each in characters if (escape(each) != each) != (category(each) in hidden)]
@@ -70,7 +70,7 @@ def test_every_character_of_unicode_is_shown_or_escaped_by_its_category():
 
 @pytest.mark.parametrize(("text", "shown"), [("\x1b", r"\x1b"), ("\u202e", r"\u202e"), ("\n", r"\n")])
 def test_escapes_have_the_usual_form(text, shown):
-    """`payctl` escapes a control character as Python does."""
+    """`payctl` escapes a control character in the same way as Python."""
     assert escape(text) == shown
 
 
@@ -172,7 +172,7 @@ def test_the_json_document_always_has_every_field():
 
 
 def test_csv_flattens_a_result_and_lists_items():
-    """In CSV output, the name of a nested value's column is the value's path, and a missing value is an empty cell."""
+    """In CSV output, a nested value's column is named after the value's path, and a missing value is an empty cell."""
     one = as_csv(
         Result("payctl.test/1", counts={"n": 1}, result={"reply": {"status": 200}, "hints": ["a", "b"], "ok": True})
     )
@@ -214,7 +214,7 @@ def test_no_color_and_dumb_terminals_turn_colour_off(colour, environ, shown):
 
 
 def test_a_closed_stream_does_not_count_as_a_terminal():
-    """`payctl` does not treat a closed stream as a terminal, and raises no error."""
+    """`payctl` does not treat a closed stream as a terminal, and does not raise an error."""
     closed = io.StringIO()
     closed.close()
     assert not surface_of(closed, Colour.AUTO, {}).terminal

@@ -1,4 +1,4 @@
-"""Test that every command's JSON output is valid against its JSON Schema and has no undocumented field."""
+"""Test that every command's JSON output is valid against its JSON Schema and has no undocumented fields."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def fields(part, path=""):
 
 
 def described(name):
-    """Return every field of an output, or of the envelope around all outputs.
+    """Return every field of an output, or of the envelope that all outputs share.
 
     A field appears once for each variant of an item.
     """
@@ -72,7 +72,7 @@ PROMISED = json.loads((Path(__file__).parents[2] / "data" / "schema-fields.json"
 
 @pytest.mark.parametrize("name", PROMISED)
 def test_an_output_never_loses_a_field(name):
-    """In each output, no version 1 field disappears, becomes optional, or changes its types or allowed values."""
+    """No field of version 1 disappears from an output, becomes optional, or gets other types or allowed values."""
     now = described(name)
     for promised in PROMISED[name]:
         assert any(_keeps(each, promised) for each in now if each["field"] == promised["field"]), promised
@@ -88,7 +88,7 @@ def _keeps(now, promised):
 
 @pytest.mark.parametrize("name", schema.names())
 def test_every_schema_is_a_valid_json_schema(name):
-    """Each JSON Schema is valid and refers to no other file."""
+    """Each JSON Schema is valid and does not refer to other files."""
     Draft202012Validator.check_schema(schema.load(name))
 
 
@@ -198,7 +198,7 @@ ELSEWHERE = {
     "cdc mark": "cdc/test_refusals.py",
     "cdc cut-back": "cdc/test_refusals.py",
 }
-"""Commands that need Apache Kafka or run until a signal, each with the test file that checks its document."""
+"""Commands that need Apache Kafka or run until a signal, each with the test file that validates its document."""
 LISTS = {
     name
     for name in RUNS

@@ -1,4 +1,4 @@
-"""Test that tables fit a terminal of 80 columns and that no word is broken across lines."""
+"""Test that tables fit in 80 columns and that no word is broken across lines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def lines_of(blocks):
 
 
 def holds(lines, *cells):
-    """Assert that no line is too long, and that each word of each cell is complete on one line."""
+    """Assert that every line fits, and that each word of each cell is complete on one line."""
     assert max(map(len, lines)) <= 80
     for word in " ".join(cells).split():
         assert any(word in line.split() for line in lines), (word, lines)
@@ -71,7 +71,7 @@ FINDINGS = [
 
 
 def test_the_plan_of_reconcile_payments_folds_no_word():
-    """At 80 columns, the plan of `reconcile payments` breaks no order, amount, answer or action across lines."""
+    """At 80 columns, the plan of `reconcile payments` does not break orders, amounts, answers or actions."""
     lines = lines_of(plan_blocks(FINDINGS))
     holds(lines, *CODES, "1,250,000 VND", "completed", "settle: COMPLETED", "refuse: contradicts completed")
     holds(lines, "query refused", "unknown state (4711)", "needs manual review")
@@ -89,7 +89,7 @@ def test_a_figure_of_the_plan_is_not_folded():
 
 
 def test_the_outcome_of_reconcile_payments_folds_no_word():
-    """At 80 columns, the outcome of `reconcile payments` breaks no order, answer or status across lines."""
+    """At 80 columns, the outcome of `reconcile payments` does not break orders, answers or statuses."""
     done = {
         FINDINGS[0].payment.id: Settled(
             FINDINGS[0].payment.id, "settled", status_before="PENDING", status_after="COMPLETED", event_id="e"
@@ -108,7 +108,7 @@ def run_of(command="replay"):
 
 
 def test_the_rows_of_runs_show_fold_no_word():
-    """At 80 columns, `runs show` breaks no word across lines, and shows short ids and operators' full names."""
+    """At 80 columns, `runs show` does not break words across lines, and shows short ids and operators' full names."""
     before = {"published": True, "published_at": "2026-11-23T10:00:00.123", "retry_count": 5, "last_error": "x"}
     after = {"published": False, "published_at": None, "retry_count": 0, "last_error": "x"}
     items = [

@@ -1,4 +1,4 @@
-"""Test that payctl uses only its theme, whose colours are readable on light and dark backgrounds."""
+"""Test that payctl uses only the colours of its theme, which are readable on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.postgres
 BARS = ["cleanup --older-than 1d -y", "replay --failed --rate 50/s -y"]
 SCREENS = ["stats", "stats -w --interval 200ms", "doctor", "list outbox", "errors", "gateways list", "--help", *BARS]
 ALLOWED = {"", "0", "1", "2", "31", "32", "33", "36"}
-"""The allowed colour codes: reset, bold, dim, red, green, yellow and cyan.
+"""The allowed codes are reset, bold, dim, red, green, yellow and cyan.
 
 Other colours are unreadable on some backgrounds.
 """
