@@ -1,4 +1,4 @@
-"""Provide half-marked rows to repair, and profiles with every kind of guard."""
+"""Provide half-marked rows to repair, and profiles with different guards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REPAIR = ["doctor", "--fix-published-flags"]
 
 @pytest.fixture
 def half_marked(engine, database_url, tmp_path):
-    """Insert 12 half-marked rows, and write profiles with every kind of guard. Return the environment for payctl."""
+    """Insert 12 half-marked rows, and write profiles with different guards. Return the environment for payctl."""
     with engine.begin() as connection:
         insert_events(connection, ROWS, state="sent_unmarked")
     file = tmp_path / "config.toml"
@@ -32,7 +32,7 @@ def half_marked(engine, database_url, tmp_path):
 
 @pytest.fixture
 def left(engine):
-    """Return a function that returns the number of half-marked rows."""
+    """Return a function that returns the count of half-marked rows."""
 
     def count():
         with engine.begin() as connection:

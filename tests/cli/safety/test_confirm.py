@@ -16,16 +16,16 @@ from tests.cli.safety.conftest import REPAIR, ROWS
 pytestmark = pytest.mark.postgres
 
 KEYS = {None: b"\x04", "\x03": b"\x03"}
-"""The keys that take effect without Enter: the end of the input, and Ctrl-C."""
+"""The keys that take effect without Enter. They end the input or send Ctrl-C."""
 
 HESITATION = 0.2
-"""The time in seconds between a question and its answer, so that payctl already waits for the answer."""
+"""The time in seconds between a question and its answer, so that payctl is already waiting for the answer."""
 
 ENDED = "<ended>"
 SHELL = ["sh", "-c", f"trap : INT; \"$@\"; code=$?; printf '{ENDED}' >&2; read -r _; exit $code", "sh"]
 """The start of a command line that leaves the terminal open until everything from it is read.
 
-If the process that controls a terminal ends, Linux discards what was not read yet.
+When the process that controls a terminal ends, Linux discards unread output.
 """
 
 PLAN = f'{ROWS} events  with "publishedAt" but'
@@ -89,7 +89,7 @@ def test_a_yes_on_a_terminal_confirms_the_change(answer, half_marked, on_termina
 
 @pytest.mark.parametrize("answer", ["", "n", "prod", "yess", None])
 def test_any_answer_but_yes_cancels_the_change(answer, half_marked, on_terminal, left):
-    """If the answer is not yes, payctl changes nothing and exits with 7. An empty answer means no."""
+    """If the answer is anything but yes, payctl changes nothing and exits with 7. An empty answer means no."""
     code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
     assert (code, stdout, left()) == (7, "", ROWS)
     assert "error[GUARD]" in talk
@@ -119,7 +119,7 @@ def test_the_end_of_the_input_at_a_question_ends_the_line(half_marked, on_termin
     ],
 )
 def test_a_protected_profile_needs_reason_yes_and_name(options, answers, half_marked, on_terminal, left):
-    """For a protected profile, payctl asks for each missing part: the confirmation or the profile's name."""
+    """For a protected profile, payctl asks for whichever is missing: the confirmation or the profile's name."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (0, 0), talk
 
@@ -135,14 +135,14 @@ def test_a_protected_profile_needs_reason_yes_and_name(options, answers, half_ma
     ],
 )
 def test_a_protected_profile_refuses_an_incomplete_confirmation(options, answers, half_marked, on_terminal, left):
-    """For a protected profile, payctl refuses a change without reason or confirmation, or with a wrong profile name."""
+    """For a protected profile, a change without a reason or confirmation, or with a wrong profile name, is refused."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (7, ROWS), talk
 
 
 @pytest.mark.parametrize("more", [["--no-input"], ["-o", "json"], ["-o", "ndjson"], ["-o", "csv"]])
 def test_no_question_is_asked_with_no_input_or_a_machine_format(more, half_marked, on_terminal, left):
-    """With --no-input or a machine-readable format, payctl asks no question, prints the plan and exits with 7."""
+    """With --no-input or a machine-readable format, payctl prints the plan and exits with 7 without asking."""
     code, _, talk = on_terminal(*REPAIR, *more, **half_marked)
     assert (code, left()) == (7, ROWS)
     assert 'with "publishedAt" but' in talk
@@ -201,7 +201,7 @@ def test_a_protected_profile_accepts_reason_yes_and_confirm(half_marked, answer,
     ],
 )
 def test_a_change_over_the_limit_is_refused(options, code, half_marked, answer, left):
-    """--yes does not override the limit of --max-affected or of the profile. The hint says which number to allow."""
+    """--yes does not override the limit of --max-affected or of the profile. The hint says which limit to set."""
     document = answer(*REPAIR, "--yes", *options, **half_marked)
     assert (document["exit_code"], left()) == (code, ROWS if code else 0)
     if code:
@@ -216,7 +216,7 @@ def test_a_read_only_profile_allows_reading_and_dry_runs(arguments, half_marked,
 
 @pytest.mark.parametrize("arguments", [["publish-outbox"], ["db", "upgrade"]], ids=" ".join)
 def test_a_routine_command_on_a_protected_profile_needs_reason_and_name(arguments, half_marked, answer):
-    """For a protected profile, a routine command asks no question but requires --reason and --confirm."""
+    """For a protected profile, a routine command requires --reason and --confirm, but does not ask for confirmation."""
     environment = {**half_marked, "KAFKA_BROKERS": "127.0.0.1:1"}
     refused = answer(*arguments, "-p", "prod", **environment)
     assert refused["exit_code"] == 7
@@ -226,6 +226,6 @@ def test_a_routine_command_on_a_protected_profile_needs_reason_and_name(argument
 
 
 def test_a_change_of_no_rows_needs_no_confirmation(database_url, answer):
-    """If a command would change no rows, payctl asks no question and records no run."""
+    """If a command would not change any rows, payctl does not ask for confirmation or record a run."""
     document = answer(*REPAIR, DATABASE_URL=database_url)
     assert (document["exit_code"], document["run_id"], document["counts"]["matched"]) == (0, None, 0)

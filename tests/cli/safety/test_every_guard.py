@@ -45,11 +45,11 @@ WRITING = {
     "cdc cut-back": [["cdc", "cut-back", "-y"]],
 }
 PLANNED_BESIDE_DEBEZIUM = {"cdc cut-over", "cdc cut-back"}
-"""Commands whose plan needs Kafka and logical decoding. tests/cdc tests them with a protected profile."""
+"""Commands whose plan needs Kafka and logical decoding. The tests in tests/cdc run them with a protected profile."""
 
 
 def each(but=frozenset()):
-    """Return a pytest mark that runs a test once for each command that writes, except the commands in ``but``."""
+    """Return a pytest mark that runs a test once for each command that writes, except for the commands in ``but``."""
     cases = [(name, arguments) for name, every in WRITING.items() if name not in but for arguments in every]
     return pytest.mark.parametrize(("name", "arguments"), cases, ids=[" ".join(arguments) for _, arguments in cases])
 
@@ -113,7 +113,7 @@ def test_every_writing_command_has_a_guard_test():
 
 @pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry: entry.name)
 def test_a_reading_command_has_no_option_for_approval(entry):
-    """A command with an option such as --dry-run or --yes is registered as a command that writes."""
+    """Every command with an option such as --dry-run or --yes is registered as a command that writes."""
     assert entry.writes or not {"dry_run", "yes", "reason", "max_affected", "confirm"} & _parameters(entry.name)
 
 

@@ -25,7 +25,7 @@ REASON = ["--reason", "ticket 4711"]
 
 
 class Record(StrEnum):
-    """The kinds of record that a command can leave."""
+    """The kinds of record that a command can make."""
 
     RUN = "its own run"
     ACT = "an action on the run that it names"
@@ -69,7 +69,7 @@ EVERY = {
 CODES = {"publish-outbox": 6, "runs resume": 10}
 """The exit codes that are not 0.
 
-One command reports that a customer waits for a dead event, and the other that the canary is not published yet.
+One command reports that a customer is waiting for a dead event, and the other that the canary is not yet published.
 """
 
 CASES = [
@@ -136,7 +136,7 @@ def test_a_command_that_changes_payments_or_events_is_recorded(
 ):
     """A command's record contains the command, operator, reason and counts.
 
-    The record also lists the changed rows, or says why there are none. A routine command leaves no record.
+    The record also lists the changed rows, or says that it contains only counts. A routine command is not recorded.
     """
     before, rows = recorded(), content()
     typed = [world["words"].get(word, word) for word in arguments]

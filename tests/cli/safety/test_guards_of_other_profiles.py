@@ -1,4 +1,4 @@
-"""Test that a profile's guard protects its database, no matter which profile or spelling a command uses."""
+"""Test that a profile's guard protects its database, no matter which profile or URL spelling a command uses."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_guards_of_the_default_configuration_file_always_apply(reached_by_anothe
 
 @pytest.mark.parametrize("named", ["reader", "desk"])
 def test_the_stricter_guard_of_two_profiles_of_one_database_applies(named, half_marked, answer, left, tmp_path):
-    """If two profiles have the same database and one of them is read-only, no command can change the database."""
+    """If two profiles have the same database and one of them is read-only, commands cannot change the database."""
     file, database_url = tmp_path / "both.toml", half_marked["DATABASE_URL"]
     both = "".join(f'[profiles.{name}]\nDATABASE_URL = "{database_url}"\n' for name in ("desk", "reader"))
     file.write_text(f"{both}[profiles.reader.guard]\nread_only = true\n", "utf-8")
@@ -114,7 +114,7 @@ SPELLINGS = (
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_guard_recognises_every_spelling_of_its_server(spelling, half_marked, postgres, answer, left, tmp_path):
-    """A guard recognises its server by localhost, by a loopback address, by a socket, or in a list of hosts."""
+    """A guard recognises its server by localhost, by a loopback address, by a socket, or as one of several hosts."""
     name = half_marked["DATABASE_URL"].rpartition("/")[2]
     other = f"postgresql://u:p@{spelling.format(port=postgres.port, name=name)}"
     guard = "[profiles.other.guard]\nread_only = true\n"

@@ -1,4 +1,4 @@
-"""Test that a command whose run cannot be recorded does its work, and says in one sentence what was not recorded."""
+"""Test that a command does its work even if its run cannot be recorded, and says in one sentence what is missing."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def run(world, answer, tmp_path):
 
 @pytest.mark.parametrize(("name", "lacks"), CASES)
 def test_a_command_says_what_was_not_recorded(name, lacks, run, execute):
-    """If a run cannot be recorded, its command does the work, shows no run id, and prints one warning.
+    """If a run cannot be recorded, its command does the work, prints one warning and does not show a run id.
 
-    `payctl runs` shows no finished run.
+    `payctl runs` does not list a finished run.
     """
     before = execute(WORK)
     execute(f"REVOKE {lacks.replace(' ON ', ' ON TABLE ')} FROM {ROLE}")
@@ -103,7 +103,7 @@ def test_a_recorded_command_shows_its_run_and_no_warning(name, run, execute):
 def test_without_a_reason_only_a_scheduled_command_is_silent(name, warned, run, execute):
     """A command that an operator runs warns even if no reason is given.
 
-    A cleanup does not warn, because it is usually scheduled with a role that is not allowed to record it.
+    A cleanup does not warn, because its usual role is not allowed to record runs.
     """
     execute(f"REVOKE INSERT ON TABLE payctl.runs FROM {ROLE}")
     said = [each for each in run(name)["warnings"] if "recorded" in each]

@@ -38,7 +38,7 @@ def config(tmp_path):
 
 
 def show(answer, file, *arguments, **environment):
-    """Run a command that only reads. Return its exit code and error."""
+    """Run a command that only reads. Return the exit code and the error."""
     document = answer("config", "show", "--config", file, *arguments, **environment)
     return document["exit_code"], document["error"] or {}
 
@@ -51,7 +51,7 @@ def test_a_configuration_file_that_only_its_owner_can_write_is_read(answer, conf
 
 @pytest.mark.parametrize(("mode", "folder"), UNSAFE, ids=oct)
 def test_a_configuration_file_that_others_can_write_is_refused_for_a_protected_profile(answer, config, mode, folder):
-    """If other users can write the configuration file, payctl refuses only its protected profiles."""
+    """If other users can write the configuration file, payctl refuses only the file's protected profiles."""
     file = config(mode, folder)
     code, error = show(answer, file, "-p", "prod")
     assert (code, "protected profile prod" in error["message"]) == (3, True)
@@ -61,7 +61,7 @@ def test_a_configuration_file_that_others_can_write_is_refused_for_a_protected_p
 
 
 def test_a_writable_configuration_file_is_refused_for_a_protected_database(answer, config):
-    """If other users can write the configuration file, payctl refuses any profile with a protected database."""
+    """If other users can write the configuration file, payctl refuses every profile with a protected database."""
     url = "postgresql://u:p@localhost:1/shop"
     file = config(0o666)
     for arguments in ([], ["-p", "dev"]):
