@@ -46,7 +46,7 @@ def command(payctl_command):
 
 @pytest.fixture
 def process(command):
-    """Return a function that runs payctl as a process and waits until it ends. Input and output are strings."""
+    """Return a function that runs payctl as a process and waits for its end. Input and output are strings."""
 
     def run(*arguments, stdin="", cwd=None, **environment):
         return subprocess.run(
@@ -120,7 +120,10 @@ def invoke():
 
 @pytest.fixture
 def answer(invoke):
-    """Return a function that runs payctl with ``-o json`` and returns the document, which must be all of stdout."""
+    """Return a function that runs payctl with ``-o json`` and returns the document.
+
+    The document must be all of stdout.
+    """
 
     def run(*arguments, **options):
         result = invoke(*arguments, "-o", "json", **options)
@@ -166,7 +169,7 @@ def ask(answer, database_url):
 
 @pytest.fixture
 def keys():
-    """Return a merchant's keys for all gateways, as environment variables."""
+    """Return a merchant's keys for all gateways as environment variables."""
     return dict(KEYS)
 
 

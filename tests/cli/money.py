@@ -1,10 +1,10 @@
-"""Insert a receipt of a refused callback that reports money, which an operator must deal with."""
+"""Insert receipts of refused callbacks that report money."""
 
 from __future__ import annotations
 
 
 def refused_money(connection, payment):
-    """Insert a receipt of a refused callback that reports money. An operator must deal with this money."""
+    """Insert a receipt of a refused callback that reports money that an operator must deal with."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.webhook_receipts (id, provider, order_ref, reference, amount, currency, outcome, result,

@@ -1,4 +1,4 @@
-"""Run a command on a terminal of a given size, and read what the terminal shows."""
+"""Run a command on a terminal of a given size, and read the screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test that the commands in payctl's output work when they are pasted, with and without a profile that has guards."""
+"""Test that the commands in payctl's output work when pasted, with and without a guarded profile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ ASKING = ("replay", "runs resume", "reconcile payments", "close")
 """Commands that ask for confirmation. The test adds --yes, because its shell cannot answer questions."""
 
 ACCEPTED = {0, 4, 5, 6, 10}
-"""Acceptable exit codes of a suggested command: done, unavailable, negative result, partly done, and timed out."""
+"""The exit codes that a suggested command may have.
+
+They mean done, unavailable, negative result, partly done, and timed out.
+"""
 
 PROFILES = {
     "no profile": "",
@@ -164,7 +167,7 @@ def as_pasted(command):
 @pytest.mark.parametrize("guard", PROFILES)
 @pytest.mark.parametrize("screen", SCREENS)
 def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen, guard):
-    """Each command that payctl suggests works when a user pastes the commands in the printed order."""
+    """Each command that payctl suggests works if a user pastes the commands in the printed order."""
     prepare, least = SCREENS[screen]
     with engine.begin() as connection:
         arguments = prepare(connection)
@@ -179,7 +182,7 @@ def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen,
 def accept(shell, command, rules):
     """Check that a pasted command works.
 
-    If it contains a placeholder, payctl must refuse it until a person replaces the placeholder.
+    payctl must refuse a command with a placeholder until the placeholder is replaced.
     """
     if PLACEHOLDER in shlex.split(command):
         refused = shell(command, rules)
@@ -199,7 +202,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_options_of_a_hint_are_accepted_when_they_are_pasted(engine, shell, name):
-    """The options in a refusal's hint complete the command, after a person has replaced the placeholder."""
+    """The options in a refusal's hint complete the command once a person has replaced the placeholder."""
     rules = PROFILES["protected with a cap"]
     with engine.begin() as connection:
         command = shlex.join(["payctl", *REFUSED[name](connection), "-p", "prod", "--config", "config.toml"])

@@ -1,4 +1,4 @@
-"""Test that no command prints a secret, in any format and at any log level."""
+"""Test that commands do not print secrets, in any format and at any log level."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_no_command_prints_a_secret(arguments, form, body, invoke, keys):
 
 
 def test_a_real_process_prints_no_secret(process, body, keys):
-    """Tracebacks and warnings of a payctl process contain no secret."""
+    """Tracebacks and warnings of a payctl process contain no secrets."""
     file, signature = body
     result = process("process-webhook", file, "-vv", DATABASE_URL=URL, **KAFKA, **keys)
     seen = result.stdout + result.stderr

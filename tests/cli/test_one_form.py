@@ -69,7 +69,7 @@ WINDOW = re.compile(r"\(\d{4}-\d\d-\d\dT[\d:.]+Z\)")
 
 @pytest.fixture
 def world(engine, database_url, mock_kafka, process):
-    """Insert one or several rows of each kind, and return the environment for payctl."""
+    """Insert one or more rows of each kind, and return the environment for payctl."""
     with engine.begin() as connection:
         order = insert_payment(connection, provider="MOMO", order_code=ORDER, amount=7_200_000, age=timedelta(hours=5))
         late = insert_payment(connection, provider="ZALOPAY", order_code=ZALOPAY, amount=450_000)
@@ -109,7 +109,7 @@ def prose(text):
 
 
 def test_every_command_is_run_here():
-    """Every command is in one of this file's tables. NOT_RUN gives a reason for each command that is not run."""
+    """Every command is in one of this file's tables. NOT_RUN gives the reason why a command is not run."""
     named = {command.name for command in COMMANDS}
     run = {name for name in named if any(f"{look} ".startswith(f"{name} ") for look in (*LOOKS, *CHANGES))}
     assert named - run == FOR_PROGRAMS | set(NOT_RUN)
@@ -134,7 +134,10 @@ def test_each_kind_of_value_has_one_format(commands, world, terminal):
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_first_lines_fit_and_give_the_answer(width, world, terminal):
-    """The first line of each command gives the result in at most 80 columns. Only one other line names the database."""
+    """The first line of each command's output gives the result in at most 80 columns.
+
+    Only one other line names the database.
+    """
     for command in ("stats", "doctor", f"show {ORDER}", f"show {ZALOPAY}", "errors", "runs list", "list outbox"):
         with terminal(*command.split(), columns=width, **world) as it:
             it.finish()

@@ -1,4 +1,4 @@
-"""Test that commands report no internal error on closed or full streams, and do not hide a change that they made."""
+"""Test that commands do not report internal errors on closed or full streams, or hide a change that they made."""
 
 from __future__ import annotations
 
@@ -79,7 +79,10 @@ def places(database_url, mock_kafka):
 
 @pytest.mark.parametrize("name", [entry.name for entry in registry.COMMANDS if entry.name not in LASTING])
 def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, invoke, places):
-    """On unusable streams, a command that only reads keeps its exit code, except that a full stdout changes 0 to 4."""
+    """On unusable streams, a command that only reads keeps its exit code.
+
+    However, a full stdout changes exit code 0 to 4.
+    """
     arguments = [*name.split(), *READ.get(name, []), "-o", "json"]
     usual = invoke(*arguments, **places)
     assert usual.exit_code != 1, usual.stderr
@@ -92,7 +95,7 @@ def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, in
 @pytest.mark.parametrize("arguments", [["version"], ["--help"], ["runs"]])
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 def test_help_and_version_on_unusable_streams_report_no_internal_error(streams, arguments, ran):
-    """On unusable streams, help and version report no internal error.
+    """On unusable streams, help and version do not report an internal error.
 
     Only a full stdout is an error, with exit code 4.
     """
@@ -115,7 +118,7 @@ def test_a_full_stdout_is_reported_with_and_without_a_buffer(arguments, unbuffer
 
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 def test_completion_on_unusable_streams_prints_no_traceback(streams, ran):
-    """Completion prints no traceback on closed or full streams."""
+    """Completion does not print a traceback on closed or full streams."""
     asked = {"_PAYCTL_COMPLETE": "complete_bash", "COMP_WORDS": "payctl st", "COMP_CWORD": "1"}
     result = ran(streams, **asked)
     assert result.returncode == (4 if streams.startswith(">/dev/full") else 0)
@@ -152,7 +155,7 @@ CHANGES = {
     ),
     "db upgrade": (["db", "upgrade"], "SELECT 1", 1, 0),
 }
-"""The arguments of each command, a query, the query's expected result, and the expected exit code."""
+"""Each command with its arguments, a query, the query's expected result, and the expected exit code."""
 
 
 @pytest.fixture
@@ -183,7 +186,7 @@ def test_a_change_on_unusable_streams_is_committed_and_keeps_its_exit_code(name,
 
 @pytest.mark.parametrize("streams", [each for each in STREAMS.values() if "2>" in each])
 def test_a_publisher_continues_without_a_stderr(streams, places, engine, payctl_command):
-    """If a publisher cannot write its log lines, it keeps publishing, and SIGTERM still stops it."""
+    """A publisher that cannot write log lines keeps publishing, and SIGTERM still stops it."""
     reader, writer = os.pipe()
     os.close(reader)
     command = ["/bin/bash", "-c", f'exec 9>&{writer}; exec "$@" {streams} 9>&-', "bash", *payctl_command]

@@ -1,4 +1,7 @@
-"""Test where each command prints the target line, which names the profile, the database and the brokers."""
+"""Test that each command prints the target line in the right place.
+
+The target line names the profile, the database and the brokers.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +46,13 @@ WITHOUT = {
     "verify-signature", "gateways list", "gateways register-webhook", "config show", "config path", "config validate",
     "cdc config", "schema", "completion", "version", "help", "demo",
 }  # fmt: skip
-"""Commands that use no configured database. They print no target line."""
+"""Commands that do not use a configured database. They do not print a target line."""
 A_SERVER = {"listen"}
 
 
 @pytest.fixture
 def world(engine, database_url, mock_kafka):
-    """Insert one or several rows of each kind, and return the environment for payctl."""
+    """Insert one or more rows of each kind, and return the environment for payctl."""
     with engine.begin() as connection:
         order = insert_payment(connection, provider="MOMO", order_code=ORDER, amount=320_000, age=timedelta(minutes=5))
         refused_money(connection, order)

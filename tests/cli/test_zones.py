@@ -42,7 +42,7 @@ COMMANDS = (
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize(("zone", "offset"), [("Asia/Ho_Chi_Minh", "+07:00"), ("<+0530>-5:30", "+05:30")])
 def test_instants_are_shown_in_the_given_time_zone(arguments, zone, offset, world, invoke):
-    """Commands show every instant with the offset of --tz, except that instants in parentheses are in UTC."""
+    """Commands show instants with the offset of --tz, or in UTC if the instants are in parentheses."""
     assert invoke("replay", "e-2", "-y", **world).exit_code == 0
     result = invoke(*arguments, "--tz", zone, **world)
     assert result.exit_code == (5 if arguments[0] == "show" else 0), result.stderr

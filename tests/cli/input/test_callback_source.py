@@ -1,4 +1,4 @@
-"""Test how payctl reads a callback from a file."""
+"""Test that payctl reads a callback from a file correctly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test that payctl either reads a file argument within its limits or exits with 2."""
+"""Test that payctl either reads a file argument within the limits or exits with 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMIT = 65_536
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Set the time that payctl waits for a silent pipe to 0.1 seconds."""
+    """Reduce the time that payctl waits for a silent pipe to 0.1 seconds."""
     monkeypatch.setattr(bounded_read, "PATIENCE", 0.1)
 
 
@@ -107,7 +107,7 @@ def test_dev_null_is_refused(answer):
 )
 @pytest.mark.parametrize("kind", ["pipe", "directory", "device"])
 def test_every_file_argument_must_be_a_regular_file(answer, tmp_path, command, kind):
-    """Every option for a file refuses a named pipe, a directory or a device at once."""
+    """Every option that takes a file refuses a named pipe, a directory or a device at once."""
     place = tmp_path / "place"
     if kind == "pipe":
         os.mkfifo(place)
@@ -137,7 +137,7 @@ def test_every_file_argument_must_be_a_regular_file(answer, tmp_path, command, k
     ids=lambda command: " ".join(command[:3]),
 )
 def test_every_file_argument_may_be_too_long(answer, command, name):
-    """If a file name is too long for the operating system, payctl exits with 2 or 3."""
+    """If a file's path is too long for the operating system, payctl exits with 2 or 3."""
     document = answer(*[word.format(name) for word in command], DATABASE_URL="postgresql://u:p@127.0.0.1:1/x")
     assert document["exit_code"] in {2, 3}
     assert "cannot be" in document["error"]["message"]
@@ -145,7 +145,7 @@ def test_every_file_argument_may_be_too_long(answer, command, name):
 
 @pytest.mark.usefixtures("impatient")
 def test_a_silent_pipe_is_refused_after_a_while():
-    """`payctl` refuses a pipe that sends no data within a time limit."""
+    """`payctl` refuses a pipe that does not send data within a time limit."""
     reader, writer = os.pipe()
     try:
         with pytest.raises(InputError, match="sent no data within"):

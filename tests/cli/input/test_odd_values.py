@@ -108,7 +108,7 @@ def test_an_argument_that_is_not_utf_8_is_refused_first(arguments, process):
     ["PAYCTL_ACTOR", "PAYCTL_PROFILE", "DATABASE_URL", "KAFKA_BROKERS", "ENVIRONMENT", "MOMO_SECRET_KEY"],
 )
 def test_a_variable_that_is_not_utf_8_is_refused_first(name, process):
-    """If a variable is not UTF-8, the error names the variable and does not show its value."""
+    """If an environment variable is not UTF-8, the error names the variable and does not show its value."""
     result = process("version", "-o", "json", **{name: b"canary \xff"})
     assert result.returncode == 2, result.stderr
     assert json.loads(result.stdout)["error"]["message"] == f"{name} is not UTF-8"
@@ -116,5 +116,5 @@ def test_a_variable_that_is_not_utf_8_is_refused_first(name, process):
 
 
 def test_other_programs_variables_may_be_anything(process):
-    """`payctl` accepts any bytes in a variable that it does not read."""
+    """`payctl` accepts any bytes in environment variables that it does not read."""
     assert process("version", SOMEBODY_S_TOKEN=b"\xff\xfe\xfd secret").returncode == 0

@@ -40,7 +40,7 @@ NOW = datetime(2026, 11, 22, 20, 30, tzinfo=UTC)  # in Saigon, this is 03:30 on 
     ],
 )
 def test_an_instant_is_read_in_the_given_time_zone(text, meant):
-    """`payctl` interprets days and clock times in the given time zone and converts them to UTC."""
+    """`payctl` interprets dates and clock times in the given time zone and converts them to UTC."""
     assert instant(text, SAIGON, NOW) == datetime.fromisoformat(meant).replace(tzinfo=UTC)
 
 
