@@ -1,4 +1,4 @@
-"""Fixtures for the Lambda functions, which run in this process or in AWS's runtime, and for a merchant."""
+"""Fixtures for a merchant, and for Lambda functions that run in this process or in AWS's runtime."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Shop:
     engine: object
 
     def payment(self, provider="zalopay", **values) -> SandboxPayment:
-        """Insert a pending payment with a unique reference, and return it."""
+        """Insert a pending payment with a unique reference, and return the payment."""
         number = next(numbers)
         values.setdefault("reference", f"261123_{number:012d}")
         with self.engine.begin() as connection:
@@ -72,7 +72,7 @@ class Shop:
             connection.exec_driver_sql(sql)
 
     def pending(self) -> int:
-        """Return the number of unpublished events."""
+        """Return the count of unpublished events."""
         return self.query("SELECT count(*) AS events FROM outbox WHERE NOT published")[0]["events"]
 
     def status(self, payment) -> str:
@@ -146,7 +146,7 @@ class Printed:
 
     @property
     def metrics(self):
-        """The sum of each metric over all output lines that have a function dimension."""
+        """The sum of each metric over all output lines with a function dimension."""
         self._read()
         found = {}
         for line in map(json.loads, self.out.splitlines()):

@@ -1,4 +1,4 @@
-"""Events in AWS's format: from an HTTP API with payload format 2.0, and from EventBridge Scheduler.
+"""Events in AWS's format, from an HTTP API (payload format 2.0) and from EventBridge Scheduler.
 
 If this module is run as a program, it writes the files in ``tests/events``.
 """

@@ -1,4 +1,4 @@
-"""Test that no alert in SNS and no message in SQS contains a key, account number, name or stored password."""
+"""Test that alerts in SNS and messages in SQS do not contain a key, account number, name or stored password."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def from_payos(payment, scenario):
 
 
 def test_no_alert_and_no_pointer_has_a_part_of_a_secret(called, shop, engine, cloud, database_url, mock_kafka):
-    """Alerts and pointers to dead events contain no part of a secret."""
+    """Alerts and pointers to dead events do not contain even part of a secret."""
     (arn, alerts), queue = cloud.topic(), cloud.queue()
     environ = {
         **KEYS,

@@ -81,7 +81,7 @@ def deployed(event):
 
 
 def status_of(aws):
-    """Return the status that was reported to CodeDeploy. Assert that there was exactly one report."""
+    """Return the status that was reported to CodeDeploy. Assert that exactly one status was reported."""
     (told,) = aws.told
     assert (told["deploymentId"], told["lifecycleEventHookExecutionId"]) == tuple(ASKED.values())
     return told["status"]
@@ -94,7 +94,7 @@ def test_a_new_version_gets_the_forgery_as_an_http_api_event(gateway):
 
 
 def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
-    """A version that refuses every forgery passes the deployment check, which needs no database."""
+    """A version that refuses every forgery passes the deployment check. The check does not need a database."""
     environ = aws(deployed)
     found = called(before_traffic.handler, ASKED, DATABASE_URL=NOWHERE, **environ)
     assert found == dict.fromkeys(GATEWAYS, "refused")
@@ -104,7 +104,7 @@ def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
 
 
 def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
-    """The deployment check passes if at least one gateway has keys and a callback forged in its name is refused."""
+    """The deployment check passes if at least one gateway has keys and the version refuses that gateway's forgery."""
     only = {name: "" for name in environment() if not name.startswith("MOMO")}
     called(before_traffic.handler, ASKED, DATABASE_URL=NOWHERE, **aws(deployed), **only)
     assert status_of(aws) == "Succeeded"
@@ -124,7 +124,7 @@ def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
     ids=["accepts a forgery", "asks to try again", "cannot be imported", "answers nonsense"],
 )
 def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status, headers, body):
-    """If a version does not refuse a forgery, the deployment check fails and logs its verdicts."""
+    """If a version does not refuse a forgery, the deployment check fails and logs the verdicts."""
     called(before_traffic.handler, ASKED, **aws(lambda _: (status, headers, body)))
     assert status_of(aws) == "Failed"
     (line,) = [line for line in called.printed.logs if line["message"] == "before_traffic"]
@@ -141,7 +141,7 @@ def test_a_version_that_cannot_be_invoked_is_reported_as_failed(called, aws, sta
 
 
 def test_the_check_fails_if_aws_is_unreachable(called, aws):
-    """If AWS is unreachable, the deployment check raises an error and reports nothing."""
+    """If AWS is unreachable, the deployment check raises an error and does not report a result."""
     environ = aws(deployed) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
     with pytest.raises(Exception, match="EndpointConnectionError"):
         called(before_traffic.handler, ASKED, **environ)

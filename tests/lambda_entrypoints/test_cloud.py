@@ -1,4 +1,4 @@
-"""Test the functions with AWS's services: rotated secrets and alerts."""
+"""Test the functions with rotated secrets and alerts in AWS's services."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_forged_callback_is_refused_after_the_key_was_renewed(called, shop, cl
 
 @pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup", "watch_payments"])
 def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, mock_kafka, paid, name):
-    """If the database refuses the old password, the function reads the new password and does its work."""
+    """If the database refuses the old password, the function reads the new password and continues."""
     role = f"rotating_{name}"
     shop.execute(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'the-old-password'")
     url = "postgresql://{role}:{password}@{place}".format(
@@ -117,7 +117,7 @@ def test_an_unavailable_alert_topic_does_not_change_the_reply(called, shop, clou
 
 
 def test_newly_dead_events_send_one_pointer_each_and_one_alert(called, engine, cloud, database_url, mock_kafka):
-    """The publisher's function sends one pointer for each newly dead event, and a single alert for all of them."""
+    """The publisher's function sends one pointer per newly dead event, and a single alert about all of them."""
     with engine.begin() as connection:
         insert_events(connection, 23, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 2)
@@ -152,7 +152,7 @@ def test_an_unavailable_queue_does_not_fail_the_run(called, engine, cloud, datab
 
 
 def test_the_daily_cleanup_sends_an_alert_about_dead_events(called, engine, cloud, database_url):
-    """The daily cleanup sends an alert with the number of dead events and the age of the oldest one."""
+    """The daily cleanup sends an alert with the count of dead events and the age of the oldest one."""
     with engine.begin() as connection:
         insert_events(connection, 7, state="dead", age=events.days(2))
     arn, queue = cloud.topic()

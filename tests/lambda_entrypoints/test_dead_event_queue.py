@@ -1,4 +1,4 @@
-"""Test that the runbook's commands replay the events in the dead-event queue, with moto's server."""
+"""Test with moto's server that the runbook's commands replay the events in the dead-event queue."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_runbooks_commands_replay_the_events_of_the_queue(
 
 
 def test_a_replay_accepts_the_queue_s_messages_as_lines_of_a_file(tmp_path):
-    """If SQS delivers a pointer twice, the replay uses its event id only once."""
+    """If SQS delivers a pointer twice, the replay uses the pointer's event id only once."""
     body = Pointer("event-1", "payment-1", "PAYMENT_COMPLETED", 5, "UNKNOWN_EVENT_TYPE").body
     file = tmp_path / "dead-events.ndjson"
     file.write_text(f"{body}\n{body}\n")

@@ -1,4 +1,4 @@
-"""Test the whole path in AWS's runtime, from an HTTP request through two functions and PostgreSQL to Kafka."""
+"""Test the whole flow in AWS's runtime, from an HTTP request through two functions and PostgreSQL to Kafka."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ticketbottle_payctl.sandbox.callbacks import callback
 from ticketbottle_payctl.sandbox.server import wait_until
 
 EACH = 5
-"""The number of payments of each gateway."""
+"""The number of payments for each gateway."""
 
 SCHEDULED = events.read("scheduler-publish-outbox.json")
 
@@ -126,7 +126,7 @@ def test_a_repeated_callback_becomes_exactly_one_message(
 def send_all(pool, address, payments):
     """Send each payment's callback three times at once.
 
-    Assert the status of all replies, and that one reply accepts the callback.
+    Assert that all replies have the right status, and that one reply accepts the callback.
     """
     calls = {
         name: [pool.submit(call, address, callback(payment), name) for _ in range(3)]
@@ -139,7 +139,7 @@ def send_all(pool, address, payments):
 
 
 def who_called(messages):
-    """Return the payment id of each message, with the correlation ids as keys."""
+    """Return a dictionary that maps each message's correlation id to its payment id."""
     return {m.header["correlationId"].decode(): json.loads(m.value)["payment_id"] for m in messages}
 
 

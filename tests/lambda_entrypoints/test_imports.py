@@ -1,4 +1,4 @@
-"""Test which modules each function loads before its first invocation.
+"""Test that each function loads only the modules it needs before its first invocation.
 
 Loading these modules takes most of a cold start.
 """
@@ -37,9 +37,10 @@ def loaded_by(code):
     ],
 )
 def test_a_function_loads_only_what_it_needs(name, unwanted):
-    """A function does not load an SDK or client that it does not use, or any command-line code.
+    """A function does not load command-line code, or an SDK or client that it does not use.
 
-    The import prints nothing and keeps no state, because Lambda can import the module long before the first invocation.
+    The import does not print anything or keep state, because Lambda can import the module long before the first
+    invocation.
     """
     code = f"import lambda_entrypoints.{name}, lambda_entrypoints.warm as warm; assert not warm._kept"
     loaded, printed = loaded_by(code)
@@ -49,7 +50,7 @@ def test_a_function_loads_only_what_it_needs(name, unwanted):
 
 
 def test_answering_a_callback_loads_no_more_modules():
-    """The webhook loads no further library to refuse a callback or to report an unavailable database."""
+    """The webhook does not load more libraries to refuse a callback or to report an unavailable database."""
     code = """
 import os
 os.environ |= {"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d", "PAYOS_CHECKSUM_KEY": "k"}

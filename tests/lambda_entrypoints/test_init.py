@@ -1,4 +1,4 @@
-"""Test what the webhook function prepares in AWS's runtime before its first callback."""
+"""Test that the webhook function prepares its secrets, modules and database session before its first callback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sessions(shop):
 def test_only_a_provisioned_environment_connects_before_its_first_callback(
     lambda_, shop, database_url, paid, how, connected
 ):
-    """Only with provisioned concurrency does INIT open the database session that the first callback uses."""
+    """INIT opens the database session for the first callback only with provisioned concurrency."""
     shop.engine.dispose()
     before = set(sessions(shop))
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url, **how)
@@ -68,7 +68,7 @@ def test_a_provisioned_environment_has_read_its_secrets_before_its_first_callbac
     ids=["database unreachable", "URL unreadable", "URL missing", "Secrets Manager unreachable"],
 )  # fmt: skip
 def test_an_init_that_cannot_prepare_still_succeeds(lambda_, broken):
-    """Even if INIT cannot prepare the webhook, INIT succeeds, and the first callback gets a "try again" reply."""
+    """INIT succeeds even if it cannot prepare the webhook. The first callback then gets a "try again" reply."""
     webhook = lambda_("webhook", timeout=10, **PROVISIONED, **broken)
     answer = webhook.invoke(events.read("zalopay.json"))
     assert '"return_code":0' in answer.payload["body"]
@@ -101,9 +101,10 @@ print("\\n" + json.dumps(sorted(set(sys.modules) - before)))
 
 @pytest.mark.parametrize(("how", "loads"), [(PROVISIONED, False), (ON_DEMAND, False), ({}, True)])
 def test_the_first_callback_loads_no_module_after_init(shop, database_url, paid, how, loads):
-    """After INIT, the first callback loads no modules.
+    """After INIT, the first callback does not load any modules.
 
-    Without INIT, the first callback loads SQLAlchemy's PostgreSQL driver, which takes much longer than the callback.
+    Without INIT, the first callback loads SQLAlchemy's PostgreSQL driver, which takes much longer than the callback
+    itself.
     """
     loaded = modules_of_the_first_callback(database_url, paid(shop.payment("zalopay")), how)
     assert ("sqlalchemy.dialects.postgresql.psycopg2" in loaded) is loads

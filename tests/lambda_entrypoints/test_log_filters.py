@@ -1,4 +1,4 @@
-"""Test the runbook's log filters with log lines from the functions, AWS's runtime and Lambda itself."""
+"""Test the runbook's log filters on log lines from the functions, AWS's runtime and Lambda itself."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PLATFORM = {
 def matches(pattern, line):
     """Return whether a line matches a filter such as `{ $.a.b = "text" || ... }`, in which * matches any text.
 
-    A filter has either ``||`` or ``&&`` between its comparisons.
+    The comparisons in a filter are joined by either ``||`` or ``&&``.
     """
     assert re.fullmatch(r'\{ (\$[\w.]+ = "[^"]*"( \|\| | && )?)+ \}', pattern), pattern
     assert not (" || " in pattern and " && " in pattern), pattern
@@ -58,7 +58,7 @@ def test_the_pages_have_five_kinds_of_log_filters():
 
 
 def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
-    """The runbook's error filter finds the line about a failed callback, and no other line."""
+    """The runbook's error filter finds only the line about a failed callback."""
     function = lambda_("webhook", timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
     function.invoke(events.read("momo.json"))
     found = [line for line in function.lines() if matches(ERRORS, line)]
@@ -68,7 +68,7 @@ def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
 
 @pytest.mark.parametrize("name", ["watch_payments", "probe"])
 def test_the_failure_filter_finds_an_exception(lambda_, name):
-    """The runbook's failure filter finds an exception twice: in payctl's line and in the line from AWS's runtime."""
+    """The runbook's failure filter finds an exception both in payctl's line and in the line from AWS's runtime."""
     function = lambda_(name, timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
     function.invoke(SCHEDULED)
     ours, runtimes = (line for line in function.lines() if matches(FAILURES, line))
@@ -116,21 +116,21 @@ WORDS = {
 
 
 def value(line, path):
-    """Return a field of a line, such as `counts.published`, or None."""
+    """Return the value of a field such as `counts.published` in a log line, or None."""
     for name in path.split("."):
         line = line.get(name) if isinstance(line, dict) else None
     return line
 
 
 def kept(query, lines):
-    """Return the lines that the query's filter keeps. The filter compares one field with a string or a pattern."""
+    """Return the lines that match the query's filter, which compares one field with a string or a pattern."""
     field, text, pattern = re.match(r'filter (\w+) (?:= "([^"]+)"|like /([^/]+)/) \|', query).groups()
     wanted = re.compile(pattern or f"^{re.escape(text)}$")
     return [line for line in lines if isinstance(value(line, field), str) and wanted.search(value(line, field))]
 
 
 def test_the_runbook_s_queries_find_lines_and_fields(lambda_, database_url, shop, paid, mock_kafka):
-    """Each Logs Insights query in the runbook finds log lines of payctl, and uses only fields that these lines have."""
+    """Each Logs Insights query in the runbook finds payctl's log lines, and uses only fields that these lines have."""
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url, **JSON_LOGS)
     for scenario in ("zalopay", "momo"):
         webhook.invoke(paid(shop.payment(scenario)))

@@ -60,7 +60,7 @@ def answering():
 
 @pytest.mark.parametrize("provider", GATEWAYS)
 def test_each_forgery_is_refused_for_its_signature(provider):
-    """Each gateway refuses the probe's forgery because of its signature, which shows that the key was read."""
+    """Each gateway refuses the probe's forgery because of its signature, which proves that the key was read."""
     forgery, gateway = FORGERIES[provider], GATEWAYS[provider]
     assert resolve(forgery) is gateway
     values = environment()
@@ -85,7 +85,7 @@ def test_every_forgery_is_refused_by_the_deployed_code(lambda_, http_api):  # no
 
 
 def test_the_probe_skips_a_gateway_without_keys(lambda_, http_api):  # noqa: F811 - the fixture
-    """The probe reports a gateway without keys as not configured and does not fail because of it."""
+    """The probe reports a gateway without keys as not configured, and does not fail."""
     off = {name: "" for name in environment() if not name.startswith("MOMO")}
     address = http_api(lambda_("webhook", timeout=10, DATABASE_URL=NOWHERE, **off))
     function = lambda_("probe", timeout=60, PAYCTL_PROBE_URL=address)
@@ -123,7 +123,7 @@ def test_the_probe_fails_if_the_webhook_does_not_answer(called):
 
 @pytest.mark.parametrize(("url", "error"), [("", ConfigError), ("http://payments.example", InputError)])
 def test_the_probe_needs_an_https_address(called, url, error):
-    """If the probe's address is missing or is not https, the probe raises an error and sends nothing."""
+    """If the probe's address is missing or is not https, the probe raises an error without sending a request."""
     with pytest.raises(error):
         called(probe.handler, TICK, PAYCTL_PROBE_URL=url)
     assert called.printed.metrics.keys() == {"ColdStart"}
@@ -149,6 +149,6 @@ def test_a_stranger_s_forgery_is_counted(called, environ):
 
 
 def test_the_probe_fails_during_an_outage_of_the_webhook(called):
-    """During an outage, the webhook counts a forgery with the probe's name as a transient error."""
+    """During an outage, the webhook counts a forgery with the probe's name as a transient error, so the probe fails."""
     called(webhook.handler, forged("momo"), DATABASE_URL=NOWHERE, OUTBOX_BATCH_SIZE="many")
     assert called.printed.metrics["WebhookTransientError"] == 1

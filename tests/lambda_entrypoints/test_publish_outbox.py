@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.outbox import shard_lock
 
 @pytest.fixture
 def places(database_url, mock_kafka):
-    """Return the settings for the test's database and the mock cluster, and for a short run."""
+    """Return the settings for a short run with the test's database and the mock cluster."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_LOOP_SECONDS": "3"}
 
 
@@ -52,7 +52,7 @@ def test_a_locked_shard_is_not_a_failure_of_the_function(called, places, engine)
 
 
 def test_an_unavailable_broker_is_a_failure_of_the_function(called, places):
-    """If no broker is available, the publisher's function raises an error, so its alarm goes off."""
+    """If no broker is available, the publisher's function raises an error, so the function's alarm goes off."""
     with pytest.raises(BrokerUnavailableError):
         called(handler, {}, **{**places, "KAFKA_BROKERS": "127.0.0.1:1"})
     assert "publish_outbox_failed" in {line["message"] for line in called.printed.logs}

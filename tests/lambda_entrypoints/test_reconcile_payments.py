@@ -1,4 +1,4 @@
-"""Test the function that settles overdue payments, in AWS's runtime and with test gateways."""
+"""Test the function that settles overdue payments in AWS's runtime with test gateways."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def reconciler(lambda_, gateways, database_url):
 
 
 def states(shop):
-    """Return each payment's status, number of events and number of receipts, with its reference as the key."""
+    """Return a dictionary that maps each payment's reference to its status, event count and receipt count."""
     rows = shop.query("""
         SELECT "providerTransactionId" AS reference, status::text,
             (SELECT count(*) FROM outbox WHERE "aggregateId" = p.id) AS events,
@@ -79,7 +79,7 @@ def states(shop):
 
 
 def runs(shop):
-    """Return the recorded runs, each with the number of payments that it changed, starting with the oldest."""
+    """Return the recorded runs with the count of payments that each changed, starting with the oldest run."""
     return shop.query("""
         SELECT command, status, os_user, reason, counts,
             (SELECT count(*) FROM payctl.run_items AS i WHERE i.run_id = r.id AND i.after IS NOT NULL) AS changed
@@ -183,7 +183,7 @@ def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, g
 
 
 def test_two_functions_at_once_settle_each_payment_once(reconciler, shop, overdue, gateways):
-    """If two reconcile runs overlap, each payment is settled once, and neither run counts a failure."""
+    """If two reconcile runs overlap, each payment is settled once, and neither run reports a failure."""
     both = [reconciler(), reconciler()]
     for function in both:
         function.invoke(TICK)  # so that neither run waits for the other's cold start
@@ -238,7 +238,7 @@ BUSY = """
 
 
 def test_a_payment_that_another_session_has_locked_is_a_failure_of_this_run_only(reconciler, shop, overdue):
-    """A reconcile run counts a locked payment as failed and settles the other payments."""
+    """A reconcile run counts a locked payment as failed, but settles the other payments."""
     overdue(3)
     function = reconciler()
     with shop.engine.connect() as other:

@@ -1,4 +1,4 @@
-"""Test the functions as Lambda runs them: in AWS's runtime, with a real database and a broker."""
+"""Test the functions in AWS's runtime, with a real database and a broker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ONE_PASS = {"PAYCTL_LOOP_SECONDS": "0"}
 
 @pytest.fixture
 def in_background():
-    """Yield a function that makes a call in a thread and returns its future."""
+    """Yield a function that makes a call in a thread and returns the call's future."""
     with ThreadPoolExecutor(2) as pool:
         yield pool.submit
 
@@ -48,7 +48,7 @@ def pending(engine, count, **values):
 
 @pytest.mark.parametrize("name", [*GATEWAYS, "payos-base64"])
 def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_url, name):
-    """In one execution environment, the first invocation settles the payment, and the second one finds a duplicate."""
+    """In one execution environment, a payment is settled by the first invocation, and the second finds a duplicate."""
     shop.known()
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
     cold, warm = (webhook.invoke(events.read(f"{name}.json")) for _ in range(2))
@@ -63,7 +63,7 @@ def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_ur
 
 
 def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, database_url, mock_kafka, read_all):
-    """The publisher's function publishes events and emits every outbox gauge, even if its value is zero."""
+    """The publisher's function publishes events and emits every outbox gauge, even those with the value zero."""
     pending(engine, 300)
     processor = lambda_(
         "publish_outbox", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap, PAYCTL_LOOP_SECONDS="1"
@@ -127,7 +127,7 @@ def test_the_processor_ends_before_lambda_s_deadline(lambda_, engine, database_u
 def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
     lambda_, engine, database_url, mock_kafka, read_all, in_background, in_mid_batch, how, timeout, words
 ):
-    """If the publisher's function is killed or times out, the next run sends the events that it had claimed."""
+    """If the publisher's function is killed or times out, the next run sends the claimed events."""
     pending(engine, 3000)
     mock_kafka.set_rtt(30)
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
@@ -150,7 +150,7 @@ def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
 def test_unavailable_brokers_are_raised_after_the_metrics(lambda_, engine, database_url, mock_kafka):
     """If no broker is available, the publisher's function emits its metrics and raises an error.
 
-    No event uses up a retry.
+    Events do not use up retries.
     """
     pending(engine, 20)
     mock_kafka.down()

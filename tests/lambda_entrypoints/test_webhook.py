@@ -96,7 +96,7 @@ def test_every_outcome_has_a_metric_and_every_alert_an_explanation():
     ],
 )
 def test_a_request_that_is_not_a_callback_gets_a_constant_reply(called, changes, status):
-    """If a request is not a callback, the webhook's reply is constant and quotes no part of the request."""
+    """If a request is not a callback, the webhook's reply is constant and does not quote the request."""
     answer = called(handler, events.read("zalopay.json") | changes)
     assert (answer["statusCode"], list(json.loads(answer["body"]))) == (status, ["message"])
     assert called.printed.metrics["WebhookMalformed"] == 1
@@ -115,7 +115,7 @@ def test_every_event_gets_a_well_formed_response(called, event):
 @pytest.mark.parametrize("provider", GATEWAYS)
 @pytest.mark.parametrize("environ", [{"DATABASE_URL": NOWHERE}, {"DATABASE_URL": ""}, {"OUTBOX_BATCH_SIZE": "many"}])
 def test_an_internal_fault_asks_the_gateway_to_call_again(called, provider, environ):
-    """If the database or a setting is faulty, the webhook sends the gateway's retry reply and logs no password."""
+    """If the database or a setting is faulty, the webhook asks the gateway to call again. The log has no password."""
     answer = called(handler, events.read(f"{provider}.json"), **environ)
     assert (answer["statusCode"], answer["body"]) == WORDS[provider]["try_again"]
     assert called.printed.metrics["WebhookTransientError"] == 1
@@ -125,7 +125,7 @@ def test_an_internal_fault_asks_the_gateway_to_call_again(called, provider, envi
 
 @pytest.mark.parametrize("provider", GATEWAYS)
 def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
-    """If a gateway has no keys, the webhook counts its callback as not configured and does not use the database."""
+    """The webhook counts a callback for a gateway without keys as not configured. It does not use the database."""
     off = {field.env: "" for field in GATEWAYS[provider].fields}
     assert is_response(called(handler, events.read(f"{provider}.json"), DATABASE_URL=NOWHERE, **off))
     assert called.printed.metrics["WebhookNotConfigured"] == 1
@@ -136,7 +136,7 @@ def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
     [("order-7.a_B", "order-7.a_B"), ("x" * 65, None), ("a b", None), ("é", None), ("a\n", None), (["a"], None)],
 )
 def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database_url, paid, sent, kept):
-    """Log, receipt and event contain the sender's valid correlation id, or otherwise API Gateway's request id."""
+    """The log, receipt and event contain the sender's correlation id or, if it is invalid, API Gateway's request id."""
     event = paid(shop.payment())
     event["headers"]["x-correlation-id"] = sent
     expected = kept or event["requestContext"]["requestId"]
@@ -172,7 +172,7 @@ def test_a_missing_index_is_reported_once_a_day(
 
 
 def test_no_log_line_contains_the_callback(called, shop, database_url, paid):
-    """The webhook's log lines contain no body, query, MAC or key."""
+    """The webhook's log lines do not contain the body, query, MAC or key."""
     for provider in GATEWAYS:
         for scenario in (Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE):
             called(handler, paid(shop.payment(provider), scenario), DATABASE_URL=database_url, LOG_LEVEL="debug")
@@ -237,7 +237,10 @@ def test_the_webhook_measures_two_latencies(called, shop, cloud, database_url, p
 
 
 def test_a_callback_without_a_gateway_path_is_recognised_by_its_shape(called, shop, database_url, paid):
-    """The webhook recognises a callback without a path by its shape, because a custom domain can remove the path."""
+    """The webhook recognises a callback without a path by the callback's fields.
+
+    A custom domain can remove the path.
+    """
     payment = shop.payment("vnpay")
     event = paid(payment) | {"rawPath": "/"}
     assert '"RspCode":"00"' in called(handler, event, DATABASE_URL=database_url)["body"]
