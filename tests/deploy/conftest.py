@@ -1,4 +1,7 @@
-"""Provide the stack as CloudFormation receives it, and the stack's generator. No test in this folder calls AWS."""
+"""Provide the stack as CloudFormation receives it, and the stack's generator.
+
+The tests in this folder do not call AWS.
+"""
 
 from __future__ import annotations
 
@@ -176,7 +179,7 @@ class Checkout:
         self.build(183)
 
     def build(self, machine, *files):
-        """Write both zips. ``machine`` is the architecture's number in the library's ELF header."""
+        """Write both zips. ``machine`` is the architecture's code in the ELF header of the library."""
         package = self.folder / "build" / "package"
         package.mkdir(parents=True, exist_ok=True)
         for name in ("code.zip", "dependencies.zip"):
@@ -193,7 +196,7 @@ class Checkout:
         path.write_text(text.replace(before, after), "utf-8")
 
     def name_real_resources(self):
-        """Replace every example in the configuration, as a person does before the first deployment."""
+        """Replace every example in the configuration, as an operator does before the first deployment."""
         path = self.folder / "deploy" / "samconfig.toml"
         text = re.sub(r"subnet-example([ab])", r"subnet-0a1b2c3\1", path.read_text("utf-8"))
         text = re.sub(r"(vpc|sg)-example[a-z]*", r"\1-0a1b2c3d", text)

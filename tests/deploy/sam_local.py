@@ -1,4 +1,4 @@
-"""Print each function's environment in a container of `sam local` and after deployment, with SAM CLI's own classes.
+"""Use SAM CLI's own classes to print each function's environment in a `sam local` container and after deployment.
 
 Run this module with the Python interpreter for the template tools: ``python -m tests.deploy.sam_local ENV_FILE``. The
 classes come from the runtime emulator's environment, which contains SAM CLI without its dependencies. The result is a

@@ -66,7 +66,7 @@ def test_every_metric_of_the_list_is_emitted_by_the_functions(root):
 def test_an_alarm_on_missing_data_watches_a_metric_that_is_always_emitted():
     """An alarm on missing data watches only a metric that every run emits.
 
-    A quiet night therefore sets off no alarm.
+    A quiet night therefore does not set off an alarm.
     """
     strict = [alarm for alarm in ALARMS if alarm.silence == "breaching" and alarm.watch.namespace == NAMESPACE]
     assert strict
@@ -110,7 +110,7 @@ def test_a_scheduled_function_that_does_not_run_sets_off_an_alarm():
 
 
 def test_every_urgent_alarm_pages(of_type):
-    """The composite alarm, which pages, contains every alarm that means lost money or lost tickets."""
+    """The composite alarm, which pages an operator, contains every alarm that means lost money or lost tickets."""
     (composite,) = of_type("CloudWatch::CompositeAlarm").values()
     rule, sometimes = composite["AlarmRule"]["Fn::Sub"]
     named = set(re.findall(r'ALARM\("\$\{(\w+)\}"\)', rule + json.dumps(sometimes).replace("\\", "")))
@@ -131,7 +131,7 @@ def refused_share(refused, received, expression):
 )  # fmt: skip
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_alarm_pages_if_a_gateway_s_callbacks_are_refused(of_type, gateway, refused, received, rings):
-    """A gateway's alarm pages if, within 15 minutes, at least 3 callbacks and more than a fifth of all are refused."""
+    """A gateway's alarm pages if 3 or more callbacks, and over a fifth of all callbacks, are refused in 15 minutes."""
     alarm = of_type("CloudWatch::Alarm")[f"{NAMES[gateway]}RefusedAlarm"]
     share, part, whole = alarm["Metrics"]
     assert (alarm["ComparisonOperator"], whole["MetricStat"]["Period"]) == ("GreaterThanThreshold", 900)
@@ -206,7 +206,7 @@ def test_the_dashboard_shows_every_metric(of_type):
 
 
 def test_every_function_of_the_code_is_in_the_template(functions):
-    """The metrics name exactly the functions that the template defines."""
+    """The list of metrics names exactly the functions that the template defines."""
     assert set(LOGICAL.values()) == set(functions)
     assert set(LOGICAL) == set(Function)
 

@@ -1,4 +1,4 @@
-"""Test docker-compose.yml by reading the file. These tests start no container."""
+"""Test docker-compose.yml by reading the file, without starting a container."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def services(root):
 
 
 def test_compose_publishes_ports_on_loopback_only(services):
-    """In docker-compose, databases and brokers have public passwords, so they are reachable only from this machine."""
+    """Databases and brokers in docker-compose have public passwords, so they are reachable only from this machine."""
     published = {name: [str(port) for port in service.get("ports", [])] for name, service in services.items()}
     assert published["postgres"]
     assert published["kafka"]

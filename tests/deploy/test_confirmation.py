@@ -1,4 +1,4 @@
-"""Test the question before a deployment to production, and the deployment of an earlier release."""
+"""Test the confirmation prompt before a deployment to production, and the deployment of an earlier release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHANGE_SET = "arn:aws:cloudformation:ap-southeast-1:444455556666:changeSet/awscl
 
 @pytest.fixture
 def production(checkout):
-    """Return a checkout with real names and with an `aws` command that records its calls in a file."""
+    """Return a checkout with real resource names and an `aws` command that records its calls in a file."""
     folder = checkout.folder / "bin"
     folder.mkdir()
     (folder / "aws").write_text(AWS)
@@ -47,7 +47,7 @@ UPLOADS = ["cp"] * 4
     ],
 )
 def test_production_is_deployed_only_after_a_confirmation(production, stdin, code, calls):
-    """With `confirm_changeset = true`, plain CloudFormation shows the changes and asks, as SAM does."""
+    """With `confirm_changeset = true`, a plain CloudFormation deployment shows the changes and asks, as SAM does."""
     done, called = production(stdin=stdin)
     assert (done.returncode, called) == (code, calls)
     assert "Deploy these changes to payctl-prod? [y/N]" in done.stdout
@@ -55,19 +55,19 @@ def test_production_is_deployed_only_after_a_confirmation(production, stdin, cod
 
 
 def test_a_deployment_without_changes_asks_nothing(production):
-    """If nothing would change, the deployment ends without a question."""
+    """If nothing would change, the deployment ends without asking for confirmation."""
     done, called = production(preview="No changes to deploy. Stack payctl-prod is up to date")
     assert (done.returncode, called) == (0, [*UPLOADS, "deploy"])
 
 
 def test_a_pipeline_deploys_production_without_a_question(production):
-    """With `--no-confirm-changeset`, the deployment script asks nothing and passes the option to SAM."""
+    """With `--no-confirm-changeset`, the deployment script asks no question and passes the option to SAM."""
     done, called = production("--no-confirm-changeset")
     assert (done.returncode, called) == (0, [*UPLOADS, "deploy"])
 
 
 def test_sam_asks_itself(checkout):
-    """SAM reads `confirm_changeset` from the configuration, unless a pipeline disables the question."""
+    """SAM reads `confirm_changeset` from the configuration, unless a pipeline disables the prompt."""
     assert "--no-confirm-changeset" not in checkout.planned("prod")[0]
     assert "--no-confirm-changeset" in checkout.planned("prod", "--no-confirm-changeset")[0]
 
@@ -89,7 +89,7 @@ def test_an_earlier_release_is_deployed_with_its_own_template_and_parameters(che
 
 @pytest.mark.parametrize("arguments", [("--release", "a" * 64), (*BUCKET, "--release", "a" * 12)])
 def test_an_earlier_release_needs_its_bucket_and_its_full_name(checkout, arguments):
-    """`make deploy` refuses `--release` without a bucket or with only a part of the hash, and says what is needed."""
+    """`make deploy` refuses `--release` without a bucket or with only part of the hash, and says what is needed."""
     done = checkout.deploy("dev", *arguments, "--print")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--release needs --bucket, and all 64 digits of a release" in done.stderr

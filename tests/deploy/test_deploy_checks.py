@@ -1,4 +1,4 @@
-"""Test what `make deploy` refuses before it uploads anything."""
+"""Test the checks that `make deploy` runs before it uploads anything."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WRONG = {
     "KafkaCaFile=/opt/other.pem": "KafkaCaFile is /opt/other.pem, but the build has no such file",
     "Traces=xray-udp": "Traces is xray-udp, but the build has no OpenTelemetry",
 }
-"""A wrong entry in the configuration for dev, and the error. A name alone means that the entry is missing."""
+"""Wrong entries in the configuration for dev, each with its error. A name alone means that the entry is missing."""
 
 PRODUCTION = {
     "ReservedWebhook=0": "in production ReservedWebhook must not be 0",
@@ -67,7 +67,7 @@ DISAGREEING = [
     ),
     ((f"GatewaySecretArn={ELSEWHERE}",), "GatewaySecretArn names region eu-west-1, but the stack is in ap-southeast-1"),
 ]
-"""Entries for dev that CloudFormation would accept but that do not agree, and the error."""
+"""Entries for dev that CloudFormation would accept but that contradict each other, each with the error."""
 
 RIGHT = [
     ("LoopSeconds=55",),
@@ -110,7 +110,7 @@ def configure(checkout, environment, *entries):
     + [("dev", *each) for each in DISAGREEING],
 )
 def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, environment, entries, words):
-    """`make deploy` names each parameter that is wrong or that does not match the others or the build."""
+    """`make deploy` names each parameter that is wrong, or that does not match another parameter or the build."""
     checkout.name_real_resources()
     configure(checkout, environment, *entries)
     done = checkout.deploy(environment, *BUCKET, "--print")
@@ -128,7 +128,7 @@ def test_a_right_parameter_is_deployed(checkout, entries):
 
 
 def test_everything_that_is_wrong_is_named_at_once(checkout):
-    """One run of `make deploy` names each wrong value, rule, disagreement, mismatch and example on its own line."""
+    """A run of `make deploy` lists every wrong value, rule, disagreement, mismatch and example on its own line."""
     checkout.name_real_resources()
     checkout.build(62)
     entries = (
@@ -163,7 +163,7 @@ def test_a_rule_about_a_wrong_value_gives_no_second_error(checkout):
 
 @pytest.mark.parametrize("arguments", [(), BUCKET])
 def test_the_examples_of_the_configuration_are_not_deployed(checkout, arguments):
-    """`make deploy` refuses samconfig.toml as it is in the repository. `--print` prints the commands and a warning."""
+    """`make deploy` refuses the repository's unchanged samconfig.toml. `--print` prints the commands and a warning."""
     done = checkout.deploy("dev", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("cannot deploy: replace the examples in deploy/samconfig.toml: VpcId, SubnetIds, ")
@@ -207,7 +207,7 @@ def test_a_configuration_that_is_no_toml_gives_an_error_without_a_traceback(chec
 
 
 def test_each_parameter_is_printed_on_its_own_line(checkout):
-    """With `--print`, `make deploy` prints the release and one parameter on each line, for both tools."""
+    """With `--print`, `make deploy` prints the release, and each parameter on its own line, for both tools."""
     for arguments in ((), BUCKET):
         done = checkout.deploy("dev", *arguments, "--print")
         lines = done.stdout.splitlines()

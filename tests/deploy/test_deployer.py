@@ -32,7 +32,7 @@ def test_the_deployer_s_policy_has_no_wildcard_action(policy):
 def test_the_deployer_s_policy_is_limited_to_one_stack(policy, service):
     """In the deployer's policy, each action that accepts resources is limited to the stack's resources.
 
-    The only exception is the permission to read a code signing configuration.
+    The exceptions are reading a code signing configuration and creating a service-linked role.
     """
     for one in policy:
         actions = {action for action in one["Action"] if action.startswith(f"{service}:")}
@@ -61,13 +61,13 @@ def test_the_deployer_can_pass_roles_to_three_services_only(policy):
 def test_the_deployer_s_policy_allows_each_step_of_a_deployment(policy, action):
     """The deployer's policy allows each action in a deployment.
 
-    If one is missing, the deployment stops in the middle.
+    Without one of them, the deployment would stop halfway.
     """
     assert action in {each for one in policy for each in one["Action"]}
 
 
 def test_the_deployer_s_policy_allows_reading_no_secret(policy):
-    """A deployer can refer to a secret by its ARN but cannot read its value."""
+    """A deployer can refer to a secret by ARN but cannot read the secret's value."""
     assert [action for one in policy for action in one["Action"] if action.startswith("secretsmanager:")] == []
 
 
@@ -82,7 +82,7 @@ def test_sam_needs_no_stack_that_the_deployer_may_not_create(root, environment):
 
 
 def test_only_production_needs_a_raised_quota(root):
-    """A new account has a small quota, so dev and staging reserve no concurrency and keep no function warm."""
+    """A new account has a small quota, so dev and staging do not reserve concurrency or keep functions warm."""
     config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))
     reserving = ("Reserved", "WebhookProvisioned")
     found = {

@@ -12,11 +12,11 @@ from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.providers import GATEWAYS, resolve
 
 OUTPUTS = {"zalopay": "ZaloPayCallback", "payos": "PayOsWebhook", "vnpay": "VnPayIpn", "momo": "MoMoIpn"}
-"""For each gateway, the stack's output that contains the address."""
+"""The stack output that contains each gateway's address."""
 
 
 def stages(of_type):
-    """Return the logical id and the properties of each API's stage, by the API's logical id."""
+    """Return a dictionary that maps each API's logical id to its stage's logical id and properties."""
     return {one["ApiId"]["Ref"]: (name, one) for name, one in of_type("ApiGatewayV2::Stage").items()}
 
 
@@ -80,7 +80,7 @@ def test_the_webhook_recognises_the_gateway_below_a_hidden_path(path):
 
 @pytest.mark.parametrize("name", ["HiddenPath", "PreviousHiddenPath"])
 def test_a_short_hidden_path_is_refused(template, name):
-    """A hidden path must be at least as long as sixteen random bytes, so that nobody can guess it."""
+    """A hidden path must be at least as long as sixteen random bytes in Base64, so that nobody can guess it."""
     pattern = template["Parameters"][name]["AllowedPattern"]
     assert re.fullmatch(pattern, secrets.token_urlsafe(16))
     assert re.fullmatch(pattern, "")
@@ -91,7 +91,7 @@ def test_a_short_hidden_path_is_refused(template, name):
 def test_the_stack_s_outputs_have_the_address_for_the_gateways(template, gateway):
     """The stack's outputs show the hidden address.
 
-    Without one, they show the domain's address or, failing that, the API's own.
+    Without one, they show the domain's address or, failing that, the API's own address.
     """
     text, values = template["Outputs"][OUTPUTS[gateway]]["Value"]["Fn::Sub"]
     assert text == f"https://${{Host}}${{Prefix}}/webhook/{gateway}"
@@ -113,7 +113,7 @@ def test_the_probe_calls_the_address_that_the_gateways_call(functions, template)
     [("ADomainNeedsACertificate", "CertificateArn"), ("ProductionTellsSomebody", "AlarmEmail")],
 )
 def test_the_template_refuses_an_empty_parameter_that_is_needed(template, rule, parameter):
-    """CloudFormation names an empty parameter that is needed.
+    """CloudFormation reports a required parameter that is empty.
 
     A domain needs CertificateArn, and production needs AlarmEmail.
     """
@@ -123,7 +123,10 @@ def test_the_template_refuses_an_empty_parameter_that_is_needed(template, rule, 
 
 
 def test_production_needs_a_limit_of_concurrent_webhooks(template):
-    """Production needs a concurrency limit. Otherwise, a flood of webhooks could open one database connection each."""
+    """Production needs a concurrency limit.
+
+    Otherwise, each webhook in a flood could open its own database connection.
+    """
     (assertion,) = template["Rules"]["ProductionBoundsItsConnections"]["Assertions"]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedWebhook"}, 0]}]}
 

@@ -63,7 +63,7 @@ def test_the_layer_fits_the_functions(functions, of_type):
 
 
 def test_the_functions_environment_has_no_secret_value(functions, values):
-    """A function's secret variable contains the secret's ARN, and CloudFormation resolves no secret value."""
+    """A function's secret variable contains the secret's ARN. CloudFormation does not resolve the secret's value."""
     for function in functions.values():
         named = function["Environment"]["Variables"]
         variables = {name: value for name, value in named.items() if value != {"Ref": "AWS::NoValue"}}
@@ -80,7 +80,7 @@ def test_the_functions_environment_has_no_secret_value(functions, values):
 
 
 def test_the_webhook_function_gets_every_key_that_signs_callbacks(functions):
-    """The webhook function gets exactly the fields of the gateways' secret that sign callbacks."""
+    """The webhook function gets exactly those fields of the gateways' secret that are used to sign callbacks."""
     signing = {field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.signs_callbacks}
     variables = functions["WebhookFunction"]["Environment"]["Variables"]
     given = {name for name, value in variables.items() if value == {"Ref": "GatewaySecretArn"}}
@@ -88,10 +88,7 @@ def test_the_webhook_function_gets_every_key_that_signs_callbacks(functions):
 
 
 def test_every_variable_of_the_template_exists_in_the_code(functions, root):
-    """The code reads every variable in the template.
-
-    Otherwise, a misspelt variable would have no effect and cause no error.
-    """
+    """The code reads every variable in the template. Otherwise, a misspelt variable would silently have no effect."""
     folders = (root / "ticketbottle_payctl", root / "lambda_entrypoints")
     known = "\n".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
     for function in functions.values():
@@ -100,7 +97,7 @@ def test_every_variable_of_the_template_exists_in_the_code(functions, root):
 
 
 def test_the_template_s_defaults_equal_the_code_s_defaults(template):
-    """Batch size, retries, retention, loop seconds and log level have the same defaults in template and code."""
+    """The template and the code have the same default batch size, retries, retention, loop seconds and log level."""
     parsed = settings.Settings.from_env({})
     defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
     assert defaults["BatchSize"] == parsed.batch_size
@@ -118,7 +115,7 @@ def test_the_publishing_loop_ends_60_seconds_before_the_function(template, funct
 
 
 def test_each_gateway_has_a_route_of_the_api(of_type):
-    """Every gateway has an API route with the method of its sample, and every route leads to a gateway."""
+    """Every gateway has an API route with its sample callback's HTTP method, and every route leads to a gateway."""
     called = {(method, path) for method, path, _ in integrations(of_type)}
     gateways = {(method, resolve(Request(method, path, "", b"")).name) for method, path in called}
     assert gateways == {(sample(name).request.method, name) for name in GATEWAYS}
@@ -162,7 +159,7 @@ def test_a_scheduled_run_that_fails_for_good_goes_to_the_dead_letter_queue(of_ty
 
 
 def test_the_functions_run_at_their_scheduled_times(of_type):
-    """The schedules run every minute, every 5 minutes, every 15 minutes, and every night (Vietnam time).
+    """The schedules start functions every minute, every 5 minutes, every 15 minutes, and every night (Vietnam time).
 
     The schedule names contain the stack's name.
     """
@@ -215,7 +212,7 @@ def test_a_function_s_permissions_exist_before_its_first_run(template, function,
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
 def test_samconfig_is_complete(root, template, environment):
-    """Each environment in samconfig.toml sets every required parameter, no unknown parameter, and no secret."""
+    """Each environment in samconfig.toml sets every required parameter, but no unknown parameters or secrets."""
     config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))
     assert config["version"] == 0.1
     deploy = config[environment]["deploy"]["parameters"]

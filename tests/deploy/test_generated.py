@@ -19,7 +19,7 @@ def test_the_generated_template_is_plain_cloudformation(template):
 
 
 def test_every_parameter_and_condition_is_used(template):
-    """The template has no unused parameter and no unused condition."""
+    """The template has no unused parameters or conditions."""
     text = json.dumps({part: template[part] for part in ("Conditions", "Resources", "Rules", "Outputs")})
     unused = [name for name in template["Parameters"] if f'"Ref": "{name}"' not in text and f"${{{name}}}" not in text]
     assert unused == []

@@ -55,7 +55,7 @@ def validate(tools):
 
 
 def test_a_manifest_follows_kubernetes_schemas(validate, manifest):
-    """`kubectl apply` accepts each manifest: every field exists and has the right type."""
+    """`kubectl apply` accepts each manifest, because every field exists and has the right type."""
     assert validate(manifest) == (0, "")
 
 
@@ -118,7 +118,7 @@ def test_the_page_names_each_manifest_with_its_secret_and_role(root, folder):
 
 
 def test_the_repair_job_has_the_limits_of_the_function(folder, template):
-    """The job asks about as many payments as the function, and has the same time limits and the same cap."""
+    """The job asks about as many payments as the Lambda function, and has the same time limits and the same cap."""
     (container,) = pod(folder / "reconcile-payments.yaml")["containers"]
     given = dict(word.removeprefix("--").split("=") for word in container["args"] if "=" in word)
     budget = template["Resources"]["ReconcilePaymentsFunction"]["Properties"]["Timeout"] - RESERVE_SECONDS

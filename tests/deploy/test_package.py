@@ -35,7 +35,7 @@ PERMITTED = {
 """The licences of the packages in the layer. Any new licence requires a decision.
 
 psycopg2's licence permits programs with any licence to link to it. certifi's licence (MPL-2.0) requires the source only
-of changed files, and payctl changes no file.
+of changed files, and payctl does not change any.
 """
 
 MACHINES = {"x86_64": 62, "arm64": 183}
@@ -188,7 +188,7 @@ def test_the_code_zip_has_the_modules_that_the_functions_load_and_no_others(cont
 
 
 def test_the_zips_hold_only_what_a_function_needs(contents):
-    """The zips contain no command-line code, no sandbox, no tests and no part of Lambda's runtime."""
+    """The zips do not contain command-line code, the sandbox, tests, or any part of Lambda's runtime."""
     for (_, name), entries in contents.items():
         folders = {part for entry in entries for part in entry.split("/")[:-1]}
         assert {"cli", "sandbox", "tests", "test", "testing", "schemas"}.isdisjoint(folders), name

@@ -1,4 +1,4 @@
-"""Test which values each template parameter accepts, and which functions get the values."""
+"""Test that each template parameter accepts only valid values, and that the right functions get the values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRETS = (
 )
 OPTIONAL = ("KafkaSecretArn", "ReconcileDatabaseSecretArn", "ReconcileGatewaySecretArn")
 URLS = {"zalopay": "ZaloPayUrl", "payos": "PayOsUrl", "vnpay": "VnPayUrl", "momo": "MoMoUrl"}
-"""For each gateway, the parameter with the address for status queries."""
+"""The parameter that contains each gateway's address for status queries."""
 
 MAYBE_SECRETS = (*OPTIONAL, *(f"Previous{name}" for name in (*SECRETS, *OPTIONAL)))
 
@@ -145,7 +145,7 @@ def test_every_arn_has_a_pattern(template):
 
 
 def test_every_pattern_has_a_description(template):
-    """The error about each value with a pattern says in words what the value must be."""
+    """The error for each parameter with a pattern says in words what the value must be."""
     patterns = {name: one for name, one in template["Parameters"].items() if "AllowedPattern" in one}
     assert {name: one.get("ConstraintDescription", "")[:8] for name, one in patterns.items()} == dict.fromkeys(
         patterns, "must be "
@@ -153,7 +153,7 @@ def test_every_pattern_has_a_description(template):
 
 
 def test_the_publisher_s_reserved_concurrency_says_which_value_is_refused(template):
-    """The template refuses the value 1, and the parameter's description says so."""
+    """The template refuses a reserved concurrency of 1 for the publisher, and the parameter's description says so."""
     (assertion,) = template["Rules"]["TicksOverlap"]["Assertions"]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedProcessor"}, 1]}]}
     assert "1 is not allowed" in template["Parameters"]["ReservedProcessor"]["Description"]

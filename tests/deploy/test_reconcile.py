@@ -1,4 +1,4 @@
-"""Test that the template's scheduled repair is off by default, runs once at a time, and has a security group."""
+"""Test that the template's scheduled repair is off by default, never overlaps, and has its own security group."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def without(node):
 
 
 def test_the_scheduled_repair_needs_its_secrets_and_internet_access(template):
-    """CloudFormation refuses a stack with `ReconcilePayments=true` if a parameter of the function is missing."""
+    """CloudFormation refuses a stack with `ReconcilePayments=true` if a parameter for the function is missing."""
     rule = template["Rules"]["ReconcilingNeedsSecretsAndAWayOut"]
     assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "ReconcilePayments"}, "true"]}
     asked = {each["Assert"]["Fn::Not"][0]["Fn::Equals"][0]["Ref"] for each in rule["Assertions"]}

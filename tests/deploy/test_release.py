@@ -1,4 +1,4 @@
-"""Test when a deployment publishes a new webhook version, and that both deployment tools deploy the same release."""
+"""Test that each changed release publishes a new webhook version, and that both tools deploy the same release."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_layers_of_earlier_releases_survive(changes):
 def test_a_changed_tag_publishes_no_version(checkout, way):
     """A changed tag does not change the release, because a tag is not a function setting.
 
-    A changed parameter does change it.
+    A changed parameter changes the release.
     """
     before = release(checkout, way)
     checkout.edit("deploy/samconfig.toml", '"environment=dev"]', '"environment=dev", "team=payments"]')
@@ -93,7 +93,7 @@ def test_a_parameter_that_is_removed_from_the_file_gets_its_default(checkout):
 
 
 def test_plain_cloudformation_uploads_the_build_under_its_release(checkout):
-    """Each release has its own S3 address for its zips, template and parameters."""
+    """Each release has its own S3 prefix for its zips, template and parameters."""
     *uploads, deployed = checkout.planned("dev", "--bucket", "a-bucket")
     place = f"s3://a-bucket/{release(checkout, 'cloudformation')}/"
     assert [command[:3] for command in uploads] == [["aws", "s3", "cp"]] * 4

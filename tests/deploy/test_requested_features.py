@@ -19,7 +19,7 @@ def test_vnpay_has_a_route_and_its_keys(of_type, functions):
 
 
 def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, statements):
-    """Both dead-letter queues keep messages for 14 days, are encrypted, and survive the stack.
+    """Both dead-letter queues keep messages for 14 days, are encrypted, and outlive the stack.
 
     Only the expected roles can send messages to them.
     """
@@ -132,7 +132,7 @@ ASKED_FOR = (
 
 @pytest.fixture(scope="module")
 def where(root):
-    """Map each feature in the table in docs/deploy.md to the place that the table gives for it."""
+    """Map each feature in the table in docs/deploy.md to the location that the table gives for the feature."""
     _, _, section = (root / "docs" / "deploy.md").read_text("utf-8").partition("\n## What is where\n")
     return dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", section.partition("\n## ")[0], re.MULTILINE))
 

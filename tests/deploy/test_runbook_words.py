@@ -15,7 +15,7 @@ from ticketbottle_payctl.jobs.order import VerdictKind
 HARMLESS = {
     VerdictKind.NOT_PAID, VerdictKind.IN_PROGRESS, VerdictKind.TEST_PING, VerdictKind.ENDED, VerdictKind.CLEANED_UP,
 }  # fmt: skip
-"""The verdicts that need no action, so that the runbook does not explain them."""
+"""The verdicts that the runbook does not explain, because they need no action."""
 
 SENTENCES = {**verdict_words._SENTENCES, **{f"requeued {k}": v for k, v in verdict_words._REQUEUED.items()}}  # noqa: SLF001
 SCREENS = "".join(map(inspect.getsource, (verdict_words, stopped))).replace("{often}", "TWICE")
@@ -61,7 +61,7 @@ def test_every_verdict_that_needs_an_action_is_in_the_runbook(kind, verdicts):
 
 @pytest.mark.parametrize("error", [BrokerUnavailableError, DatabaseUnavailableError])
 def test_the_runbook_has_the_codes_of_unavailable_services(error, runbook):
-    """The runbook has the code that the command line prints, in the row with the name that the logs have."""
+    """In the runbook, each error's name from the logs and its code from the command line are in the same row."""
     (row, *_) = re.findall(rf"^\| `{error.__name__}`.*$", runbook, re.MULTILINE)
     assert f"`{error.code}`" in row
 

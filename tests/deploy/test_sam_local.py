@@ -1,4 +1,4 @@
-"""Test that the settings of `payctl demo --keep` reach a container of `sam local`, but no deployed function.
+"""Test that the settings of `payctl demo --keep` reach a `sam local` container, but not a deployed function.
 
 The tests ask SAM CLI's own classes which variables a container would get. These tests start no container.
 """
@@ -119,7 +119,7 @@ def test_the_command_for_sam_is_printed_and_its_file_is_private(sam):
 
 
 def test_the_settings_for_sam_need_a_database_on_this_machine(root, tmp_path):
-    """If the database runs on another machine, the documented command writes no settings file."""
+    """If the database runs on another machine, the documented command does not write a settings file."""
     done = written(tmp_path / "file.json", root, DATABASE_URL="postgresql://u:p@db.example.com/payments")
     assert (done.returncode, done.stdout) == (3, "")
     assert not (tmp_path / "file.json").exists()

@@ -28,7 +28,7 @@ METADATA = "Metadata-Version: 2.4\nName: {}\nVersion: {}\n{}\n"
 
 @pytest.fixture(scope="module")
 def valid(sbom_python):
-    """Return a function that returns, for each document, whether it is valid against CycloneDX 1.6."""
+    """Return a function that checks whether a given document is valid against CycloneDX 1.6."""
 
     def ask(*documents):
         command = [sbom_python, "-c", VALIDATE]
@@ -76,10 +76,10 @@ def _is_here(distribution):
 
 
 def test_an_sbom_is_valid_against_the_schema_of_cyclonedx(own, valid):
-    """CycloneDX's validator accepts a component of each form.
+    """CycloneDX's validator accepts a component of each structure.
 
-    The validator refuses a document in which a component has no name. One component of each form is enough, because
-    deploy/sbom.py validates every document that it writes.
+    The validator refuses a document in which a component has no name. One component of each structure is enough,
+    because deploy/sbom.py validates every document that it writes.
     """
     document, _ = own
     assert document["specVersion"] == "1.6"
@@ -103,7 +103,7 @@ def test_an_sbom_names_what_payctl_needs_itself(own):
 
 
 def test_the_list_of_licences_has_a_line_for_each_package(own):
-    """The list of licences contains a line for each package, and is made from the SBOM alone."""
+    """The list of licences contains a line for each package, and is generated from the SBOM alone."""
     document, lines = own
     assert lines == licence_lines(document)
     assert len(lines) == len(document["components"]) > 20

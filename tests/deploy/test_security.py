@@ -97,7 +97,7 @@ def test_only_the_processor_reaches_kafka(functions, inside):
     [("Probe", {"logs", "xray", "kms", "sqs"}), ("BeforeTraffic", {"logs", "xray", "kms", "lambda", "codedeploy"})],
 )
 def test_a_function_outside_the_vpc_has_no_secret(functions, statements, name, services):
-    """A function with internet access can read no secret, send no alert, and reach no database."""
+    """A function with internet access cannot read secrets, send alerts or reach the database."""
     probe = functions[f"{name}Function"]
     assert probe["VpcConfig"] == {"Ref": "AWS::NoValue"}
     variables = probe["Environment"]["Variables"]
