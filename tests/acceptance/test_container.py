@@ -1,7 +1,7 @@
 """Build the container image without a container engine, and test its three uses.
 
-The tests download nothing from an image registry. Instead, debootstrap builds a Debian image with the base image's
-name. The tests need root rights, buildah and debootstrap. The base image is built once and cached.
+The tests do not download anything from an image registry. Instead, debootstrap builds a Debian image with the base
+image's name. The tests need root rights, buildah and debootstrap. The base image is built once and cached.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CERTIFICATES = "/etc/ssl/certs:/etc/ssl/certs:ro"
 SETTINGS = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot", "BUILDAH_FORMAT": "docker"}
 
 IMAGE = f"payctl-test-{os.getpid()}"
-"""The image's name. The name differs between processes, because two workers can build an image at the same time."""
+"""The image's name. It differs between processes, because two workers can build an image at the same time."""
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 

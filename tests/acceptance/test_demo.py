@@ -164,7 +164,7 @@ def test_the_demo_s_json_document_has_every_step(demo):
 
 
 def test_the_demo_removes_its_servers_and_data_after_sigterm(kept):
-    """After SIGTERM, the demo exits with 143 and leaves no server and no data directory."""
+    """After SIGTERM, the demo exits with 143 and does not leave servers or data directories behind."""
     process, document, talk = kept()
     url = valid(document)["result"]["settings"]["DATABASE_URL"]
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
@@ -274,7 +274,7 @@ def test_each_command_that_the_demo_advises_exists(demo, tmp_path):
 
 
 def test_the_demo_uses_the_brokers_of_kafka_brokers(demo, mock_kafka, read_all):
-    """If KAFKA_BROKERS is set, the demo sends its messages to these brokers and starts no mock cluster."""
+    """If KAFKA_BROKERS is set, the demo sends its messages to these brokers and does not start a mock cluster."""
     producer = Producer({"bootstrap.servers": mock_kafka.bootstrap, "log_level": 0})
     for number in range(20):
         producer.produce("payment.completed", b"somebody else's", str(number))
@@ -298,7 +298,7 @@ def test_the_demo_names_a_message_that_does_not_arrive(demo, mock_kafka):
 
 
 def test_the_demo_needs_yes_for_a_remote_cluster(demo):
-    """Without --yes, the demo sends no messages to a cluster on another machine."""
+    """Without --yes, the demo does not send messages to a cluster on another machine."""
     result = demo("-o", "json", KAFKA_BROKERS="127.0.0.1:9092,kafka.invalid:9092")
     error = json.loads(result.stdout)["error"]
     assert (result.returncode, error["code"]) == (7, "GUARD")
@@ -321,7 +321,7 @@ def test_the_demo_names_missing_postgresql_programs(demo, tmp_path):
     ("options", "code"), [(["--color", "always"], 0), (["--color", "never"], 0), (["--keep"], 143)], ids=str
 )
 def test_the_demo_fits_a_terminal_of_80_columns(options, code):
-    """The demo prints no line that is wider than 80 columns, and obeys `--color`."""
+    """The demo's output fits in 80 columns and obeys `--color`."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
     process = subprocess.Popen([*PAYCTL, "demo", *options], env=clean({}), stdout=theirs, stderr=subprocess.PIPE)
@@ -338,7 +338,7 @@ def test_the_demo_fits_a_terminal_of_80_columns(options, code):
 def read_terminal(file, stop):
     """Return everything that is written to a terminal until the other end closes it.
 
-    If the demo keeps running, call ``stop``.
+    If the demo waits for messages, call ``stop``.
     """
     text = b""
     with suppress(OSError):  # Linux raises this error when the other end is closed

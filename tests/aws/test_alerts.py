@@ -35,7 +35,7 @@ def test_each_dead_event_is_one_pointer_on_the_queue(cloud, count):
 
 
 def test_a_missing_queue_raises_no_error_and_is_called_once(cloud):
-    """`DeadEventQueue` counts the pointers that it cannot send, and does not call a missing queue again."""
+    """`DeadEventQueue` counts the pointers that it cannot send, and does not try a missing queue again."""
     asked = []
 
     def client(service):
@@ -49,7 +49,7 @@ def test_a_missing_queue_raises_no_error_and_is_called_once(cloud):
 
 
 def test_without_queue_or_topic_no_alert_is_sent():
-    """The queue and the topic are optional. Without them, payctl creates no AWS client and raises no error."""
+    """The queue and the topic are optional. Without them, payctl does not create an AWS client or raise an error."""
     DeadEventQueue(None, client=None).send(pointers(3))
     assert AlertTopic(None, env="test", client=None).tell("late_money")
 
@@ -61,7 +61,7 @@ def published(cloud, queue):
 
 @pytest.mark.parametrize("kind", sorted(MEANINGS))
 def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind):
-    """An alert gives its kind in the subject and its ids in the body, and contains no secret."""
+    """An alert gives its kind in the subject and its ids in the body, and does not contain secrets."""
     arn, queue = cloud.topic()
     topic = AlertTopic(arn, env="test", clock=clock)
     assert topic.tell(kind, order_code="TB-1", payment_id=None, note="line\none  key=" + "a" * 64)
@@ -73,7 +73,7 @@ def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind)
 
 
 def test_alerts_of_one_kind_are_limited_to_one_in_five_minutes(cloud, clock):
-    """Only one alert of each kind is sent in five minutes. The next one contains the number of suppressed alerts.
+    """Only one alert of each kind is sent in five minutes. The next one contains the count of suppressed alerts.
 
     The limit for one kind does not delay another kind.
     """
@@ -89,7 +89,7 @@ def test_alerts_of_one_kind_are_limited_to_one_in_five_minutes(cloud, clock):
 
 
 def test_an_unavailable_topic_raises_no_error_and_is_called_once(cloud, clock):
-    """If the alert topic is unavailable, payctl raises no error, and tries again only after five minutes."""
+    """If the alert topic is unavailable, payctl continues without an error, and tries again only after five minutes."""
     asked = []
 
     def client(service):

@@ -78,7 +78,7 @@ def test_a_variable_overrides_its_secret(environment_of, counting):
 
 
 def test_a_secret_is_read_when_it_is_first_used(cloud, environment_of, counting):
-    """Creating the settings calls no AWS service.
+    """Creating the settings does not call AWS.
 
     When a secret is first used, one call sets all variables of this secret.
     """
@@ -114,7 +114,7 @@ def test_a_secret_is_cached_for_five_minutes(cloud, environment_of, counting, cl
 
 
 def test_a_secret_is_renewed_at_most_once_in_thirty_seconds(cloud, environment_of, counting, clock):
-    """A thousand forged callbacks cause one call to Secrets Manager. `renew` returns whether the value changed."""
+    """A thousand forged callbacks cause only one call to Secrets Manager. `renew` returns whether the value changed."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     assert [environ.renew([KEY]) for _ in range(1000)] == [False] * 1000

@@ -52,7 +52,7 @@ def test_the_traceparent_has_the_ids_of_the_trace_header():
 
 
 def test_no_span_is_made_unless_traces_are_configured():
-    """If PAYCTL_TRACES is not set, payctl creates no tracer and forwards the incoming traceparent."""
+    """If PAYCTL_TRACES is not set, payctl does not create a tracer, but forwards the incoming traceparent."""
     assert tracer_of({}) is None
     with request_span(None, "webhook momo", "00-a-b-01") as handed_on:
         assert handed_on == "00-a-b-01"

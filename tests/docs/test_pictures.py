@@ -77,7 +77,7 @@ def test_an_excerpt_that_the_command_no_longer_prints_is_an_error():
 
 
 def test_pictures_load_nothing_from_elsewhere():
-    """Each picture has a light and a dark version, and contains no URL except that of the SVG namespace."""
+    """Each picture has a light and a dark version, and does not contain any URL except the SVG namespace."""
     names = {f"{picture.name}-{theme}.svg" for picture in PICTURES.TAKEN for theme in PICTURES.THEMES}
     files = {path.name: path.read_text("utf-8") for path in PICTURES.PICTURES.iterdir()}
     assert set(files) == names

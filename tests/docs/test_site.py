@@ -75,7 +75,7 @@ def pages(site):
 
 
 def test_each_link_and_anchor_of_the_site_leads_somewhere(site, pages):
-    """Every link on the site leads to a file in the site, and every anchor exists on its page."""
+    """Every link on the site leads to a file in the site, and every linked anchor exists."""
     broken = []
     for file, page in pages.items():
         base = site if file.name == "404.html" else file.parent

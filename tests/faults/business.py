@@ -1,4 +1,4 @@
-"""Run normal work during a fault: customers pay, and publishers publish.
+"""Let customers pay and publishers publish during a fault.
 
 The customers' gateways repeat each callback until payctl replies.
 """
@@ -56,13 +56,13 @@ class Business:
     failures: list[UnavailableError] = field(default_factory=list)
     """The errors from callbacks that the gateways will repeat."""
     refused: int = 0
-    """The number of payments that could not be stored."""
+    """The count of payments that the database failed to store."""
     reports: list[PublishReport] = field(default_factory=list)
     waits: list[UnavailableError] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
     def pay(self, stop: Event) -> None:
-        """Create a payment. Let the payment's gateway repeat its callback until it gets a reply or ``stop`` is set."""
+        """Create a payment, and let its gateway repeat the callback until payctl replies or ``stop`` is set."""
         try:
             with self.engine.begin() as connection:
                 payment = insert_payment(connection)
@@ -138,7 +138,7 @@ class Business:
                     thread.join()
 
     def pending(self) -> int:
-        """Return the number of unpublished events."""
+        """Return the count of unpublished events."""
         with self.engine.connect() as connection:
             return int(connection.exec_driver_sql("SELECT count(*) FROM outbox WHERE NOT published").scalar_one())
 

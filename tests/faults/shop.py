@@ -64,7 +64,7 @@ class Shop:
     def points(self, begin: Callable[[int], Command]) -> Iterator[tuple[int, Command]]:
         """Kill a command at its first point, then at its second, and so on.
 
-        After each kill, yield the number of the point and the command. ``begin`` prepares the database and returns the
+        After each kill, yield the point's number and the command. ``begin`` prepares the database and returns the
         command. The last run finishes before it reaches the point at which it would be killed.
         """
         for number in range(1, LAST_POINT):

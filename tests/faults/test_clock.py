@@ -119,7 +119,7 @@ def test_a_wrong_clock_changes_no_instant_and_no_decision(elsewhere, clock, offs
 
 
 def test_a_publisher_survives_every_jump_of_its_clock(elsewhere, clock, mock_kafka):
-    """The publisher still sends each event after its clock jumps back or ahead by a day."""
+    """A publisher still sends each event after the machine's clock jumps back or ahead by a day."""
     shop = elsewhere
     environment = {**shop.environment, "KAFKA_BROKERS": mock_kafka.bootstrap}
     publisher = subprocess.Popen(

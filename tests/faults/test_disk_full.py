@@ -1,4 +1,4 @@
-"""Test that payctl survives a full disk of the database, the broker or an archive.
+"""Test that payctl survives if the disk of the database, the broker or an archive is full.
 
 In each test, the disk later has free space again.
 """
@@ -106,9 +106,9 @@ def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, wha
 @pytest.mark.kafka
 @pytest.mark.xdist_group("kafka")
 def test_a_full_disk_of_the_broker_loses_nothing(engine, disk):
-    """A full disk stops Apache Kafka, but payctl loses no event and still settles callbacks.
+    """A full disk stops Apache Kafka, but payctl loses no events and still settles callbacks.
 
-    Events use up no retry while they wait for Kafka to run again.
+    Events do not use up retries while they wait for Kafka to run again.
     """
     audit.install(engine)
     place = disk(64)

@@ -1,4 +1,4 @@
-"""Test that payctl survives when the primary database dies under load and a streaming standby is promoted."""
+"""Test that payctl survives the loss of a primary database under load and the promotion of its standby."""
 
 from __future__ import annotations
 

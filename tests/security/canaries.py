@@ -17,7 +17,7 @@ IDENTIFIERS = frozenset(
 )
 """The variables that contain the merchant's identifiers.
 
-Every callback contains the identifier, so the identifier is not a canary.
+Every callback contains these identifiers, so they are not canaries.
 """
 
 PART = 6

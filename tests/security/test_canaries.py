@@ -2,7 +2,7 @@
 
 The tests create a database, Kafka and gateways with such secrets. They run many commands and functions as processes
 with these secrets. Then they search printed output, logs, rows, statements, messages, files and the process list. A
-receipt contains the bytes of its callback, so it contains account numbers, but it contains no key.
+receipt contains the bytes of its callback, so it contains account numbers, but it does not contain keys.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def test_no_output_has_a_part_of_a_secret(step, seen):
 
 
 def test_the_commands_did_their_work(seen):
-    """The commands and functions did their work with the secrets, so the other tests in this file prove something."""
+    """The commands and functions did their work with the secrets. Otherwise, the other tests would prove nothing."""
     odd = {name: code for name, code in seen.codes.items() if name in WORKS and code not in {0, 5, 6}}
     assert odd == {}, {name: seen.output[name][-400:] for name in odd}
     failed = {name for name in FAILS if seen.codes[name] == 0}
@@ -168,7 +168,7 @@ def test_the_commands_did_their_work(seen):
 
 
 def test_no_row_has_a_part_of_a_secret(seen):
-    """No database row contains a part of a secret, except for outbox errors that the replaced service wrote."""
+    """No database row contains even part of a secret, except for outbox errors that the replaced service wrote."""
     found = {table: CANARIES.seen_in(rows) for table, rows in seen.rows.items()}
     assert "payctl.run_items" in found
     allowed = defaultdict(set, {"public.outbox": {"password in a stored error"}})
@@ -183,7 +183,7 @@ def test_a_receipt_has_the_bytes_of_its_callback(seen):
 
 
 def test_no_statement_has_a_key_or_a_password(seen):
-    """The database's log of all statements contains no key and no password.
+    """The database's log of all statements does not contain keys or passwords.
 
     Account numbers appear in this log only because of receipts.
     """
@@ -193,19 +193,19 @@ def test_no_statement_has_a_key_or_a_password(seen):
 
 
 def test_no_message_in_kafka_has_a_part_of_a_secret(seen):
-    """No key, value or header of a Kafka message contains a part of a secret."""
+    """No key, value or header of a Kafka message contains even part of a secret."""
     assert seen.messages.count(b"order_code") >= 4
     assert CANARIES.seen_in(seen.messages) == set()
 
 
 def test_no_written_file_has_a_part_of_a_secret(seen):
-    """The archive, the plan, the bundle and the report contain no part of a secret, and payctl leaves no other file."""
+    """No archive, plan, bundle or report contains even part of a secret, and payctl does not leave other files."""
     assert set(seen.files) == {"old.ndjson.gz", "replay.plan", "bundle.json", "report.html"}
     assert [(name, found) for name, content in seen.files.items() if (found := CANARIES.seen_in(content))] == []
 
 
 def test_no_command_line_of_a_process_has_a_part_of_a_secret(seen):
-    """No process argument contains a part of a secret, because every user on the machine can read the arguments."""
+    """No process argument contains even part of a secret. Every user on the machine can read the arguments."""
     shown = b"\n".join(seen.processes)
     assert b"publish-outbox" in shown
     assert ROLE.encode() in shown
@@ -215,7 +215,7 @@ def test_no_command_line_of_a_process_has_a_part_of_a_secret(seen):
 @pytest.mark.parametrize("name", [*CANARIES])
 @pytest.mark.parametrize("form", ["as it is", "upper case", "hexadecimal", "base64", "in bytes"])
 def test_the_search_finds_a_part_of_every_canary(name, form):
-    """The search for secrets finds a part of a secret in each encoding and inside other text."""
+    """The search for secrets finds even part of a secret, in every encoding and inside other text."""
     value = max(CANARIES[name].split("@/"), key=len)
     part = value[2:10]
     shown = {

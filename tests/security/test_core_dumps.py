@@ -1,4 +1,4 @@
-"""Test that a crash of the interpreter writes no core file, because such a file would contain keys and passwords."""
+"""Test that a crash of the interpreter does not write a core file, which would contain keys and passwords."""
 
 from __future__ import annotations
 

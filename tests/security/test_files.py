@@ -1,4 +1,4 @@
-"""Test the mode of every file that payctl writes, and that payctl never writes through a link."""
+"""Test that every file payctl writes has the right mode, and that payctl never writes through a link."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ WRITERS = {
     "health file": ["publish-outbox", "--health-file", "FILE"],
     "report": ["report", "--since", "90d", "--html", "FILE"],
 }
-"""For each kind of file, a command that writes it.
-
-The repair plan from `payctl reconcile outbox` is of the `plan` kind.
-"""
+"""A command that writes each kind of file. The repair plan from `payctl reconcile outbox` is of the `plan` kind."""
 
 WRITTEN = {"--archive", "--plan-out", "--repair-out", "--bundle", "--health-file", "--html"}
 READ = {"--config", "--from-file", "--from-archive", "--event", "--plan", "--key-file"}
