@@ -99,7 +99,7 @@ class Terminal:
 
 @contextmanager
 def on_terminal(command, environment, columns, lines):
-    """Run a command on its own terminal, and kill its process when the block ends."""
+    """Run a command on its own terminal, and kill the process when the block ends."""
     it = Terminal(command, environment, columns, lines)
     try:
         yield it

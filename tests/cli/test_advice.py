@@ -213,7 +213,7 @@ def test_the_options_of_a_hint_are_accepted_when_they_are_pasted(engine, shell, 
 
 
 def test_payctl_has_one_placeholder_for_a_reason(engine, shell):
-    """`payctl show`, a hint and `--help` use the same placeholder for the reason that a person must give."""
+    """`payctl show`, hints and `--help` use the same placeholder for the reason that a person must give."""
     with engine.begin() as connection:
         order = wrong_amount(connection)
     assert f"--reason {PLACEHOLDER}" in shell(f"payctl show {shlex.quote(order)}", "").stdout

@@ -58,7 +58,7 @@ def codes(engine, answer):
 
 @pytest.mark.parametrize("task", COMMANDS)
 def test_the_required_privileges_are_enough(task, granted, codes):
-    """With the required privileges, each command of a task works, and the doctor allows the task."""
+    """With the required privileges, each command of a task works, and the doctor lists the task as allowed."""
     assert codes(task, granted(PRIVILEGES[task])) == ({0}, True)
 
 

@@ -61,7 +61,10 @@ def test_machine_formats_show_instants_in_utc(form, world, invoke):
 
 
 def test_an_invalid_tz_variable_does_not_hide_results(world, invoke):
-    """If TZ is invalid, a list shows UTC and a warning. A clock time in an option makes payctl exit with 3."""
+    """If TZ is invalid, a list shows a warning, and times in UTC.
+
+    A clock time in an option makes payctl exit with 3.
+    """
     shown = invoke("list", "outbox", **world, TZ="Nowhere/Zone")
     assert "2026-11-22T20:30:00.000Z" in shown.stdout
     assert shown.stderr.count("TZ is not a time zone; times are shown in UTC") == 1

@@ -109,7 +109,7 @@ _RENAME = """
 
 
 def ran(example, world, **changes):
-    """Run an example in bash, as a reader who pastes it would. Return the exit code and the output."""
+    """Run an example in bash, as if a reader had pasted it. Return the exit code and the output."""
     place, settings = world
     process = subprocess.Popen(
         ["bash", "-c", f"exec {example.line}" if example.stays else f"set -o pipefail; {example.line}"],  # noqa: S607
@@ -153,7 +153,7 @@ FIRST_LINES = [line for lines in registry.FIRST_SCREEN.values() for line in line
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("line", FIRST_LINES)
 def test_the_commands_of_the_first_screen_run(line, world, mock_kafka, gateways, invoke):
-    """The first screen of `payctl` lists each of these commands, and each command exits with the expected code."""
+    """The first screen of `payctl` lists each tested command, and the command exits with the expected code."""
     assert f"\n  {line} " in invoke(COLUMNS="80").stderr
     example = Example(line.replace("ORDER", ORDER), "", stays="--keep" in line)
     code, output = ran(example, world, KAFKA_BROKERS=mock_kafka.bootstrap, **gateways.environment)
@@ -163,7 +163,7 @@ def test_the_commands_of_the_first_screen_run(line, world, mock_kafka, gateways,
 
 @pytest.fixture
 def handed_over(world):
-    """Yield an engine whose database has the roles, tables and publication that the connector needs."""
+    """Yield an engine for a database with the roles, tables and publication that the connector needs."""
     engine = engine_of(world[1]["DATABASE_URL"])
     code, sql = ran(EXAMPLES["cdc config"][1], world)
     assert code == 0, sql
@@ -189,7 +189,7 @@ def test_the_examples_with_apache_kafka_run_as_they_are_printed(world, kafka):
 
 
 def test_every_command_has_a_group_and_two_or_three_examples():
-    """`payctl --help` lists every command, and the command's own help contains two or three examples."""
+    """`payctl --help` lists every command, and each command's own help contains two or three examples."""
     assert set(registry.children(())) <= set(chain.from_iterable(registry.PANELS.values()))
     assert {entry.name: len(EXAMPLES.get(entry.name, ())) for entry in registry.COMMANDS}.items() <= {
         (entry.name, number) for entry in registry.COMMANDS for number in (2, 3)

@@ -153,7 +153,7 @@ def test_an_unknown_output_format_is_wrong_usage(invoke):
 
 
 def test_quiet_leaves_only_errors(invoke):
-    """With -q, payctl prints errors on stderr but no notes."""
+    """With -q, payctl prints errors but no notes on stderr."""
     assert "error[INPUT]" in invoke("-q", "verify-signature").stderr
 
 

@@ -1,4 +1,4 @@
-"""Test behaviour that can be seen only in a real process: signals, closed pipes, exit codes and tracebacks."""
+"""Test behaviour that only a real process shows, such as signals, closed pipes, exit codes and tracebacks."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def test_a_description_with_colons_is_shown_whole(offered, shell):
     ],
 )
 def test_a_shell_completes_values(line, word, offered, tmp_path):
-    """The shell completes fields after a comma, event types, profiles, help topics, statuses and results."""
+    """The shell completes event types, profiles, help topics, statuses, results, and fields after a comma."""
     config = tmp_path / "config.toml"
     config.write_text("[profiles.staging]\n[profiles.prod]\n", "utf-8")
     (found,) = offered(line, PAYCTL_CONFIG=str(config))

@@ -66,7 +66,7 @@ def test_httpx_is_loaded_only_to_send_a_request(arguments):
 @pytest.mark.postgres
 @pytest.mark.parametrize(("provider", "libraries"), [("momo", {"httpx"}), ("payos", {"httpx", "payos", "pydantic"})])
 def test_payos_s_library_is_loaded_only_to_ask_payos(provider, libraries, engine, database_url):
-    """A query to MoMo does not load PayOS's library, because importing it takes longer than a quick command."""
+    """A query to MoMo does not load PayOS's library, which takes longer to import than a quick command takes to run."""
     with engine.begin() as connection:
         insert_payment(connection, provider=provider.upper(), reference="a-reference", age=timedelta(hours=1))
     with serving(Gateways(states={"a-reference": "paid"})) as gateways:

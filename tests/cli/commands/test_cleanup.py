@@ -58,7 +58,7 @@ def guarded(tmp_path, database_url, answer, insert):
 
 
 def test_a_cleanup_reports_counts_horizon_bytes_and_batches(clean, insert, events):
-    """With the configured retention, `cleanup` needs no --yes, and its document contains all fields."""
+    """With the configured retention, `cleanup` does not need --yes, and its document contains all fields."""
     insert(5, state="published", age=OLD)
     insert(1, state="dead")
     insert(2)
@@ -89,7 +89,7 @@ def test_keep_newest_overrides_a_shorter_retention(clean, insert, events):
 
 
 def test_a_dry_run_of_the_cleanup_reports_rows_and_bytes(clean, invoke, database_url, insert, events):
-    """A dry run of `cleanup` deletes nothing and needs no --yes, regardless of the retention."""
+    """A dry run of `cleanup` deletes nothing and does not need --yes, regardless of the retention."""
     insert(3, state="published", age=OLD)
     document = clean("-n", "--older-than", "1h")
     assert (document["dry_run"], document["counts"]["matched"], document["counts"]["deleted"]) == (True, 3, 0)
@@ -156,7 +156,7 @@ def test_a_retention_of_the_environment_below_the_profiles_needs_a_yes(
 ):
     """If an environment variable sets a shorter retention than the profile, `cleanup` needs --yes.
 
-    A longer retention needs no --yes.
+    A longer retention does not need --yes.
     """
     insert(2, state="published", age=timedelta(days=20))
     insert(3, state="published", age=timedelta(days=60))
@@ -309,10 +309,7 @@ def test_a_signal_ends_a_cleanup_after_the_current_batch(started, database_url, 
 
 @pytest.mark.parametrize(("typed", "ends"), [("y", (0, 1)), ("", (7, 4))])
 def test_a_cleanup_on_a_terminal_asks_for_confirmation(database_url, engine, insert, events, typed, ends):
-    """The default answer to the prompt of `cleanup` is no.
-
-    Events that expire while the prompt is open are not deleted.
-    """
+    """The default answer to the `cleanup` prompt is no. Events that expire while the prompt is open are not deleted."""
     insert(3, state="published", age=OLD)
     insert(1, state="published", age=timedelta(0))
     master, slave = pty.openpty()

@@ -133,7 +133,7 @@ def folder():
 
 
 def as_nobody(run):
-    """Return the result of a function that runs as an unprivileged user, because root can read all files."""
+    """Run a function as an unprivileged user, because root can read all files. Return the function's result."""
     os.seteuid(NOBODY)
     try:
         return run()
@@ -163,7 +163,7 @@ def test_config_path_names_the_file_even_if_it_may_not_be_read(folder, answer):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 def test_config_path_says_which_directory_may_not_be_searched(folder, answer):
-    """If the user has no execute permission for the file's directory, `config path` says so and reports no bug."""
+    """If the user may not enter the file's directory, `config path` says so instead of reporting a bug."""
     in_a_locked_directory(folder / "config.toml")
     error = as_nobody(lambda: answer("config", "path", XDG_CONFIG_HOME=str(folder.parent)))["error"]
     assert error["code"] == "CONFIG"

@@ -69,9 +69,9 @@ TOPIC = warn("kafka", "topic", "m", "f")
     ],
 )
 def test_the_doctor_leads_with_the_customers_and_never_with_what_is_harmless(findings, first):
-    """Of equally severe findings, the doctor leads with waiting events, then with money, then with overdue payments.
+    """Among equally severe findings, waiting events come first, then money, then overdue payments.
 
-    A harmless dead event leads only if nothing else is wrong.
+    A harmless dead event comes first only if nothing else is wrong.
     """
     shown = [ShownFinding(each, None, None) for each in findings]
     headline = result_of(DoctorReport(tuple(findings)), shown, None).human[0]

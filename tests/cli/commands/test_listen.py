@@ -128,7 +128,7 @@ def test_listen_refuses_a_request_that_is_not_a_callback(asked, status, shared_p
 
 @pytest.fixture(scope="module")
 def shared_port():
-    """Run one server for all tests that need no database, and yield its port."""
+    """Run one server for all tests that do not need a database, and yield its port."""
 
     def handle(_request, gateway, _headers):
         return gateway.reply(Answer.BAD_SIGNATURE)

@@ -141,7 +141,7 @@ def deliver(port, request, **headers):
 
 
 def ended(process):
-    """Stop the process. Return the items of its ndjson output, and all its output."""
+    """Stop the process. Return the items of the process's ndjson output, and all its output."""
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=20)
     return [json.loads(line) for line in stdout.splitlines()][:-1], (stdout + stderr).decode()
@@ -262,7 +262,10 @@ def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, servic
     ids=" ".join,
 )
 def test_listen_refuses_a_wrong_destination(process, arguments, words):
-    """`listen` exits with 2 for an invalid destination. The error says what to change and shows no password."""
+    """`listen` exits with 2 for an invalid destination.
+
+    The error says what to change but does not show the password.
+    """
     ended = process("listen", "--port", "0", *arguments, **KEYS)
     assert (ended.returncode, TYPED in ended.stdout + ended.stderr) == (2, False)
     assert words in ended.stderr

@@ -79,7 +79,7 @@ def test_process_webhook_records_who_settled_which_payment(settle, pending, answ
 
 
 def test_process_webhook_records_a_refused_and_a_repeated_callback(settle, answer, engine, database_url):
-    """`process-webhook` also records a genuine callback that changes nothing, with its receipt's id."""
+    """`process-webhook` also records a genuine callback that changes nothing, with the receipt's id."""
     refused = settle()
     with engine.begin() as connection:
         insert_payment(

@@ -24,7 +24,7 @@ SENT = [(name, each.value.replace("_", "-")) for name in GATEWAYS for each in sc
 
 @pytest.mark.parametrize(("gateway", "scenario"), SENT)
 def test_verify_signature_accepts_a_simulated_callback(gateway, scenario, invoke):
-    """`verify-signature` accepts every simulated callback, except in the bad-signature scenario."""
+    """`verify-signature` accepts every simulated callback, except those in the bad-signature scenario."""
     made = invoke("simulate", gateway, scenario, **KEYS)
     assert made.exit_code == 0, made.stderr
     checked = invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)
@@ -244,7 +244,7 @@ def service():
 def test_simulate_says_why_a_reply_does_not_acknowledge_the_callback(
     gateway, status, body, why, invoke, answer, service
 ):
-    """If a reply does not acknowledge the callback, `simulate` gives the reply's status, its code, and the reason."""
+    """If a reply does not acknowledge the callback, `simulate` shows the reply's status and code, and the reason."""
     command = ["simulate", gateway, "paid", "--url", service(status, body)]
     shown = invoke(*command, **KEYS)
     assert shown.exit_code == 5

@@ -1,4 +1,4 @@
-"""Test ``process-webhook --receipt`` with genuine but unclear callbacks, and how their payments are settled later.
+"""Test ``process-webhook --receipt`` with genuine but unclear callbacks, and the later settlement of their payments.
 
 Each callback is signed by its gateway's rules and stored in PostgreSQL. Test servers answer the status queries.
 """
@@ -179,7 +179,7 @@ def test_the_doctor_prints_the_command_that_settles_an_unclear_receipt(
 ):
     """The doctor reports an unclear receipt as a failure, and suggests a command that settles the payment.
 
-    After that command, the doctor reports no problem.
+    After that command, the doctor no longer reports a problem.
     """
     payment = pending(gateway)
     arrive(unclear(payment, gateway, change), gateway)

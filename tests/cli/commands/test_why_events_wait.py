@@ -181,7 +181,7 @@ def test_errors_counts_the_events_that_wait_without_an_error(
 
 @pytest.mark.parametrize(("retries", "waiting"), [(0, 1), (1, 0)])
 def test_errors_counts_a_locked_event_only_once(world, given, engine, answer, retries, waiting):
-    """`payctl errors` counts an event that another session has locked once, either in a group or as waiting."""
+    """`payctl errors` counts an event with a row lock either in its group or as waiting, but not in both."""
     given({"age": MINUTES, "retry_count": retries, "last_error": "no" if retries else None})
     with engine.begin() as holder:
         holder.exec_driver_sql("SELECT FROM outbox FOR UPDATE")
@@ -248,7 +248,7 @@ def test_the_advice_for_a_message_that_is_too_large_names_the_limit(
 ):
     """If a message is too large, `stats` and `doctor` suggest raising the topic's limit.
 
-    Then the suggested replay works.
+    After that, the suggested replay works.
     """
     given({"age": MINUTES})
     mock_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)

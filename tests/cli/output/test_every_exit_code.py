@@ -1,4 +1,4 @@
-"""Test each exit code once with a real process. Exit codes 1, 130 and 143 are in test_process.py."""
+"""Test each exit code once with a real process. Exit codes 1, 130 and 143 are tested in test_process.py."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_a_derived_error_class_has_its_parent_s_exit_code():
     """An error class that is defined outside errors.py has the exit code of its parent class."""
 
     class StaleError(errors.LockedError):
-        """An error class that only this test derives."""
+        """An error class that is defined only in this test."""
 
     assert exit_codes.of_error(StaleError("x")) is ExitCode.LOCKED
 

@@ -55,7 +55,7 @@ def typed(engine, database_url, payctl_command):
 
 
 def _read(descriptor):
-    """Read until the other side closes the stream. On a terminal, closing raises OSError."""
+    """Read until the other side closes the stream. On a terminal, reading then raises OSError."""
     seen = b""
     try:
         while more := os.read(descriptor, 65536):

@@ -67,7 +67,7 @@ def described(name):
 
 
 PROMISED = json.loads((Path(__file__).parents[2] / "data" / "schema-fields.json").read_text("utf-8"))
-"""The fields in version 1 of each output. This file must not change."""
+"""The fields in version 1 of each output, from a file that must not change."""
 
 
 @pytest.mark.parametrize("name", PROMISED)

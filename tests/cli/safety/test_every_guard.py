@@ -85,7 +85,7 @@ def world(engine, database_url, tmp_path, answer):
 
 @each()
 def test_a_read_only_profile_refuses_every_writing_command(name, arguments, world, content, answer):
-    """With a read-only profile, every command that writes exits with 7 and changes nothing, with any options."""
+    """With a read-only profile, every command that writes exits with 7 and changes nothing, whatever its options."""
     before = content()
     document = answer(*_typed(arguments, world), "-p", "archive", *_accepted(name, "archive"), **world)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]

@@ -42,7 +42,7 @@ CASES = [(command, lacks) for lacks, (commands, _) in LACKS.items() for command 
 
 @pytest.fixture
 def world(engine, database_url, mock_kafka, tmp_path):
-    """Yield an environment with work for each command. Its database role is allowed to do everything."""
+    """Yield an environment with work for each command. The environment's database role is allowed to do everything."""
     with engine.begin() as connection:
         insert_payment(connection, amount=DATA["amount"], reference=DATA["app_trans_id"])
         insert_events(connection, 1, state="dead")

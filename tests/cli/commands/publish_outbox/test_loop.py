@@ -1,4 +1,4 @@
-"""Test what ``payctl publish-outbox --loop`` shows and logs while it runs."""
+"""Test the live output and the log of ``payctl publish-outbox --loop``."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def test_a_run_with_a_dead_event_exits_with_6(process, places, insert):
 
 
 def test_publish_outbox_exits_with_4_without_a_broker(process, places, insert, engine):
-    """If no broker is available, `publish-outbox` exits with 4, and no event uses up a retry."""
+    """If no broker is available, `publish-outbox` exits with 4, and events do not use up retries."""
     insert(2)
     ran = process("publish-outbox", "--deadline", "1s", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})
     document = answer(ran)

@@ -266,7 +266,7 @@ def test_a_dry_run_of_publish_outbox_names_no_command_if_nothing_can_be_sent(inv
 
 
 def test_publish_outbox_shows_a_rate_only_of_many_events(invoke, places, add):
-    """For a single event, `publish-outbox` shows the lag but no rate and no percentiles."""
+    """For a single event, `publish-outbox` shows the lag, but not a rate or percentiles."""
     add("k")
     text = invoke("publish-outbox", **places).stdout
     assert re.match(r"✔  published 1  in [\d.]+ m?s, 1 batch\n", text), text
@@ -282,7 +282,7 @@ def test_a_rate_is_shown_after_a_second(seconds, shown):
 
 
 def test_publish_outbox_names_a_missing_topic(invoke, places, add, mock_kafka):
-    """If a topic is missing, `publish-outbox` shows its name, the broker's error and the number of waiting events."""
+    """If a topic is missing, `publish-outbox` shows the topic, the broker's error and the count of waiting events."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     try:
         add("k")
@@ -295,7 +295,7 @@ def test_publish_outbox_names_a_missing_topic(invoke, places, add, mock_kafka):
 
 
 def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, add):
-    """`publish-outbox -n` counts the blocked events, exits with 0 and shows no mark."""
+    """`publish-outbox -n` counts the blocked events, exits with 0 and does not show a mark."""
     blocked(add)
     ran = invoke("publish-outbox", "-n", **places)
     assert ran.exit_code == 0

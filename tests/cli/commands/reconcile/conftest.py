@@ -65,7 +65,7 @@ def send(kafka):
 
 
 def differences(document):
-    """Return each difference in the document, with its event id."""
+    """Return each difference in the document with the event's id."""
     return {(item["difference"], item["event_id"]) for item in document["items"]}
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_finds_no_difference_after_publishing(compare):
-    """If all events are published, `reconcile outbox` finds no difference and exits with 0."""
+    """If all events are published, `reconcile outbox` finds no differences and exits with 0."""
     document = compare()
     assert (document["exit_code"], document["counts"]["compared"], document["items"]) == (0, SENT, [])
 

@@ -73,7 +73,7 @@ def test_the_advised_repair_of_lost_events_passes_the_profile_s_guard(
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_no_replay_with_a_read_only_profile(invoke, answer, world, lose, tmp_path):
-    """With a read-only profile, `reconcile outbox` says so and does not suggest a replay."""
+    """With a read-only profile, `reconcile outbox` does not suggest a replay, and names the profile as the reason."""
     file = tmp_path / "payctl.toml"
     values = "".join(f'{name} = "{value}"\n' for name, value in world.items())
     file.write_text(f"[profiles.replica]\n{values}guard.read_only = true\n", "utf-8")

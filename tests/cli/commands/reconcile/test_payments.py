@@ -164,7 +164,7 @@ def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, d
 
 
 def test_reconcile_payments_records_its_run(overdue, reconcile, engine):
-    """`reconcile payments` records its reason, and the values of each payment before and after the run."""
+    """`reconcile payments` records the operator's reason, and each payment's values before and after the run."""
     payment = overdue(state="paid")
     document = reconcile("--yes", "--reason", "lost callback")
     with engine.connect() as connection:
@@ -265,7 +265,7 @@ def test_reconcile_payments_shows_no_key_and_no_signature(gateways, overdue, inv
 
 
 def test_a_running_reconcile_cannot_be_cancelled(started, answer, database_url, gateways, overdue, engine):
-    """`payctl runs cancel` exits with 7 for a running reconcile, because the process would not notice it."""
+    """`payctl runs cancel` exits with 7 for a running reconcile, which would not notice the cancellation."""
     payment = overdue(state="paid")
 
     def run():

@@ -85,7 +85,7 @@ def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, 
 
 
 def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, engine, payctl_command):
-    """A replay that waits for its canary recognises an idle publisher, even if the canary's events are locked."""
+    """A replay that waits for its canary detects an idle publisher, even if the canary's events are locked."""
     publisher.send_signal(signal.SIGSTOP)  # so that it cannot send the events before this test has locked them
     with engine.connect() as holder, holder.begin():
         replay = subprocess.Popen(

@@ -28,7 +28,7 @@ def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path
 
 @pytest.mark.usefixtures("dead")
 def test_a_truncated_list_is_refused_as_input_of_a_replay(invoke, database_url, engine):
-    """`replay` exits with 2 for a truncated list, so that it does not silently omit the events that are not listed."""
+    """`replay` exits with 2 for a truncated list. Otherwise, it would silently omit the unlisted events."""
     select = ("list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson")
     page = invoke(*select, "--limit", "2", DATABASE_URL=database_url).stdout
     refused = invoke("replay", "-", "-y", "-o", "json", stdin=page, DATABASE_URL=database_url)
@@ -156,7 +156,7 @@ def test_an_alert_about_several_dead_events_is_refused(ask, dead, tmp_path):
     "content", ["[]", "[1]", '{"Messages": []}', '{"Messages": [{"Body": "hello"}]}', "[" * 20 + "]" * 20]
 )
 def test_messages_without_an_id_are_refused(ask, tmp_path, content):
-    """`replay` exits with 2 for a file of messages that contain no event id."""
+    """`replay` exits with 2 for a file of messages that do not contain an event id."""
     file = tmp_path / "messages"
     file.write_text(content)
     assert ask("replay", "--from-file", str(file), "-y")["exit_code"] == 2
@@ -164,7 +164,7 @@ def test_messages_without_an_id_are_refused(ask, tmp_path, content):
 
 @pytest.mark.parametrize("name", ["two words", " outer blanks ", "-begins-with-a-hyphen", "it's $(odd)", "--failed"])
 def test_an_event_with_an_unusual_id_can_be_replayed(invoke, engine, database_url, name):
-    """The command that `payctl show` suggests replays an event with an unusual id."""
+    """A command that `payctl show` suggests can replay an event with an unusual id."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="INVALID_REQUEST: x")
         connection.exec_driver_sql("UPDATE outbox SET id = %(id)s", {"id": name})

@@ -229,7 +229,7 @@ def test_the_command_after_a_dry_run_satisfies_the_guard(invoke, database_url, d
 
 
 def test_a_dry_run_of_a_replay_from_stdin_names_no_command(invoke, database_url, dead):
-    """After a dry run that reads ids from stdin, `replay` suggests no command, because pasting it would not work."""
+    """After a dry run with ids from stdin, `replay` suggests no command, because a pasted command would not work."""
     shown = invoke("replay", "-n", "-", stdin="\n".join(dead[:2]), DATABASE_URL=database_url).stdout
     assert shown.splitlines()[-1] == "dry run:  nothing was changed"
 

@@ -1,4 +1,4 @@
-"""Test ``payctl runs``: interrupted, resumed and cancelled runs, and the names of the operators."""
+"""Test ``payctl runs`` with interrupted, resumed and cancelled runs, and with the operators' names."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_resuming_a_finished_run_changes_nothing_and_says_so(invoke, ask, databa
 
 
 def test_a_resumed_run_keeps_its_approved_limit(ask, engine):
-    """`runs resume` needs no --max-affected if a higher limit was approved for the run.
+    """`runs resume` does not need --max-affected if a higher limit was approved for the run.
 
     An explicit --max-affected still applies.
     """
@@ -147,6 +147,6 @@ def test_a_resumed_run_keeps_its_approved_limit(ask, engine):
 
 
 def test_the_help_of_the_list_says_which_runs_are_missing(invoke):
-    """`payctl runs list --help` says that an ordinary publish-outbox run is not recorded."""
+    """`payctl runs list --help` says that ordinary publish-outbox runs are not recorded."""
     text = " ".join(invoke("runs", "list", "--help").stdout.split())
     assert "A publish-outbox without --on-dead release is not recorded." in text

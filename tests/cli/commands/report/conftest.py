@@ -127,7 +127,7 @@ def story(engine):
 
 
 def night(story):
-    """Insert the rows of the whole test night, with an outage of 40 minutes. Return the facts that tests compare."""
+    """Insert the rows of the whole test night, with an outage of 40 minutes. Return the facts that the tests check."""
     for minute in range(0, 360, 3):
         down = 120 <= minute < 160
         story.event(minute, *(() if down else (0.2 + minute % 7,)), **({"sent": 161 + minute / 100} if down else {}))
@@ -167,7 +167,7 @@ def night(story):
 
 @pytest.fixture
 def told(story):
-    """Insert and commit the rows of the whole test night. Return the facts that tests compare."""
+    """Insert and commit the rows of the whole test night. Return the facts that the tests check."""
     facts = night(story)
     story.connection.commit()
     return facts

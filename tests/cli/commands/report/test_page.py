@@ -68,7 +68,7 @@ def written(night_report):
 
 @READS
 def test_the_page_is_one_private_file_that_loads_nothing(written):
-    """The HTML report contains no script, link or style attribute. Only its owner can read the file."""
+    """The HTML report does not contain scripts, links or style attributes. Only its owner can read the file."""
     text = written.read_text("utf-8")
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert "default-src 'none'; style-src 'sha256-" in text

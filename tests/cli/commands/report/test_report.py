@@ -145,7 +145,7 @@ def test_a_pause_begins_when_an_event_is_sent_or_with_the_window(window, began, 
 
 
 def test_the_peak_of_waiting_events_is_after_their_creation(ask, story):
-    """In the report, the time with the most waiting events is never before the newest of these events was created."""
+    """The report's peak of waiting events is never earlier than the creation of the newest of these events."""
     for minute in (3, 7, 11):
         story.event(minute, sent=30)
     story.connection.commit()
@@ -288,7 +288,7 @@ def test_a_report_that_does_not_read_all_events_says_so(engine, told):
 def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
     """If the window starts before the retention period, the report lists the incomplete parts.
 
-    The report does not call any order lost, because a cleanup may have deleted the order's events.
+    The report does not say that any order is lost, because a cleanup may have deleted the order's events.
     """
     document = ask("report", "--since", rfc3339(told.since - timedelta(days=30)), OUTBOX_RETENTION_DAYS="1")
     gaps = {(gap["section"], gap["reason"]) for gap in document["result"]["gaps"]}

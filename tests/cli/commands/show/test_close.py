@@ -152,7 +152,7 @@ def test_close_says_no_more_than_it_looked_at(orders, invoke, database_url):
     ids=["nothing is open", "a dead event", "no callback"],
 )
 def test_what_a_command_can_repair_cannot_be_closed(write, expected, orders, ask, close, content):
-    """`payctl close` does not close a finding that a command can repair. It exits with 7 and records nothing."""
+    """If a command can repair what a finding reports, `payctl close` exits with 7 and records nothing."""
     write(orders)
     before, code = content(), ask("show", orders.name)["exit_code"]
     document = close()

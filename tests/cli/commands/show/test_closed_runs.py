@@ -79,7 +79,7 @@ def test_a_repeat_of_a_closed_callback_is_called_a_repeat(orders, ask, invoke, d
 
 
 def test_close_with_yes_shows_each_finding_once(dead, invoke, database_url):
-    """With `--yes`, `payctl close` prints each finding once, in its result."""
+    """With `--yes`, `payctl close` prints each finding once, in the result."""
     ran = invoke("close", dead, *REASON, DATABASE_URL=database_url)
     assert (ran.exit_code, ran.stdout.count("is superseded"), ran.stderr.count("is superseded")) == (0, 1, 0)
 

@@ -184,7 +184,7 @@ KEPT = {
 def test_the_id_of_an_event_never_closes_anything_else(name, length, orders, ask, content, engine):
     """`payctl close EVENT` refuses an event that is not harmless, and does not close the order's money instead.
 
-    A harmless event is dead and superseded, and blocks no other event. The refusal names the order.
+    A harmless event is dead and superseded, and does not block another event. The refusal names the order.
     """
     write, settings = KEPT[name]
     write(orders)
@@ -270,7 +270,7 @@ def test_a_report_without_the_error_groups_is_not_quiet_about_closed_events(dead
 
 
 def test_a_closed_event_that_blocks_a_later_one_is_not_called_closed_already(dead, orders, close, ask):
-    """If an event waits behind a closed event, `payctl close EVENT` refuses and says how to let it pass."""
+    """If an event waits behind a closed event, `payctl close EVENT` refuses and says how to unblock it."""
     close(dead)
     orders.event(age=timedelta(minutes=1))
     document = ask("close", dead, "-y", "--reason", WHY)
@@ -363,7 +363,7 @@ def together(dead, engine, execute, started, database_url):
 
 
 def test_of_two_closings_at_once_one_is_recorded(together, execute):
-    """If two operators close an event at the same moment, one run is recorded, and the second operator is refused."""
+    """If two operators close an event at the same moment, one closing is recorded and the other is refused."""
     documents = together(2)
     assert sorted(each["exit_code"] for each in documents) == [0, 7]
     assert any("was closed by another run" in (each["error"] or {}).get("message", "") for each in documents)

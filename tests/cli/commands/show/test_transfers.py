@@ -120,7 +120,7 @@ CASES = {
 def test_every_transfer_that_is_open_has_a_finding_with_advice(name, orders, ask):
     """`payctl show` reports one finding for each open transfer, even after later callbacks.
 
-    A repeated callback adds no finding.
+    A repeated callback does not add a finding.
     """
     write, expected = CASES[name]
     write(orders)

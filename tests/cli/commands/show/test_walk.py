@@ -51,7 +51,7 @@ def test_show_advises_reconcile_if_no_callback_arrived(world):
 
 
 def test_show_does_not_count_a_forged_callback(world):
-    """A forged callback leaves no receipt, so `payctl show` says that no genuine callback has arrived."""
+    """A forged callback does not leave a receipt, so `payctl show` says that no genuine callback has arrived."""
     assert world.gateway("bad-signature")["exit_code"] == 5
     assert "no genuine callback arrived" in world.show()[1]["text"]
 
