@@ -22,7 +22,7 @@ BASE = ("python3", "python3-pip")
 def unpack(target: Path, packages: list[str]) -> None:
     """Unpack Debian into the empty directory ``target`` and install ``packages`` in it.
 
-    The function needs root rights and debootstrap.
+    The function needs root privileges and debootstrap.
     """
     archive = cache_home() / f"debian-{SUITE}.tar"
     with archive.with_suffix(".lock").open("w") as lock:
@@ -46,7 +46,7 @@ def make(archive: Path) -> None:
 
 
 def run(*command: str | Path) -> None:
-    """Run a command that asks no questions. Raise CalledProcessError if it fails."""
+    """Run a command in Debian's noninteractive mode. Raise CalledProcessError if it fails."""
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environ)
 

@@ -1,7 +1,7 @@
 """Build the container image without a container engine, and test its three uses.
 
 The tests do not download anything from an image registry. Instead, debootstrap builds a Debian image with the base
-image's name. The tests need root rights, buildah and debootstrap. The base image is built once and cached.
+image's name. The tests need root privileges, buildah and debootstrap. The base image is built once and cached.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Buildah:
         return "buildah"
 
     def start(self) -> Buildah:
-        """Return this object. buildah needs no background process."""
+        """Return this object. buildah does not need a background process."""
         return self
 
     def __call__(self, *words: str) -> str:

@@ -125,7 +125,10 @@ def test_a_secret_is_renewed_at_most_once_in_thirty_seconds(cloud, environment_o
 
 
 def test_the_last_known_secret_is_used_during_an_outage(cloud, environment_of, counting, clock):
-    """During an outage, payctl uses the last known secret. If payctl knows no value, it raises UnavailableError."""
+    """During an outage, payctl uses the last known secret.
+
+    If payctl does not know a value, it raises UnavailableError.
+    """
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     counting.away = True

@@ -148,7 +148,7 @@ def test_an_alarm_pages_if_a_gateway_s_callbacks_are_refused(of_type, gateway, r
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_alarm_pages_if_a_gateway_no_longer_calls(of_type, gateway):
-    """One alarm pages after two hours with payments but no callbacks.
+    """One alarm pages after two hours with payments but without callbacks.
 
     A second alarm pages if most payments stay pending.
     """

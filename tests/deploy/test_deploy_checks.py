@@ -189,7 +189,7 @@ def test_nothing_is_deployed_without_a_build(checkout):
 
 @pytest.mark.parametrize(("machine", "name"), [(62, "x86_64"), (40, "unknown")])
 def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, name):
-    """`make deploy` refuses a build for another architecture, because the function could not import its drivers."""
+    """`make deploy` refuses a build for another architecture, because the function would fail to import its drivers."""
     checkout.build(machine)
     done = checkout.deploy("dev", "--print")
     assert (done.returncode, done.stdout) == (2, "")

@@ -171,7 +171,10 @@ def test_a_private_authority_reaches_the_kafka_client(functions):
 
 
 def test_only_the_publisher_s_schedule_can_be_paused_and_a_tick_ends_before_the_next_one(template, of_type):
-    """PublishScheduleState pauses only the publisher's schedule. LoopSeconds is shorter than the schedule's minute."""
+    """PublishScheduleState pauses only the publisher's schedule.
+
+    LoopSeconds is shorter than the schedule's one-minute interval.
+    """
     schedules = of_type("Scheduler::Schedule")
     paused = {name: one for name, one in schedules.items() if "State" in one}
     (publisher,) = paused.values()

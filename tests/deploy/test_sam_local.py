@@ -126,7 +126,7 @@ def test_the_settings_for_sam_need_a_database_on_this_machine(root, tmp_path):
 
 
 def test_the_webhook_settles_a_payment_with_the_environment_of_its_container(made, database_url, engine):
-    """In AWS's runtime, and with exactly the variables of its container, the webhook function accepts a callback."""
+    """In AWS's runtime, the webhook function accepts a callback with exactly the variables of its container."""
     _, _, found = made(database_url)
     shop = Shop(engine)
     shop.known()

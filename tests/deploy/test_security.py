@@ -21,7 +21,7 @@ ANYWHERE = {
 
 
 def listed(value):
-    """Return the value in a list, or the value itself if it is a list."""
+    """Return a list with only the value, or the value itself if it is already a list."""
     return value if isinstance(value, list) else [value]
 
 

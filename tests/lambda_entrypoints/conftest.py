@@ -101,7 +101,7 @@ def own_server():
 
 @pytest.fixture
 def called(monkeypatch, capfd):
-    """Yield a function that calls a handler in this process. The handler keeps no state from earlier tests."""
+    """Yield a function that calls a handler in this process. The handler does not keep state from earlier tests."""
     printed = Printed(capfd)
 
     def prepare(environ):

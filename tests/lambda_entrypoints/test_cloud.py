@@ -109,7 +109,7 @@ def test_a_genuine_callback_for_an_unknown_order_is_an_alert(called, cloud, data
 
 
 def test_an_unavailable_alert_topic_does_not_change_the_reply(called, shop, cloud, database_url, paid):
-    """If the alert topic does not exist, the webhook sends the gateway its usual reply and counts the failed alert."""
+    """If the alert topic does not exist, the webhook sends the gateway the usual reply and counts the failed alert."""
     environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": f"{cloud.topic()[0]}-not-there"}
     answer = called(webhook.handler, paid(shop.payment("vnpay"), Scenario.WRONG_AMOUNT), **environ)
     assert '"RspCode":"04"' in answer["body"]

@@ -166,7 +166,10 @@ def test_an_answer_that_needs_manual_review_changes_nothing(reconciler, shop, ov
 
 
 def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, gateways):
-    """The reconcile function ends before Lambda's deadline, settles the known results and counts the other payments."""
+    """The reconcile function ends before Lambda's deadline.
+
+    It settles the payments with known results, and counts the others.
+    """
     overdue(40)
     gateways.tamper = slow(0.5)
     function = reconciler(timeout=36)  # 30 of these seconds are the reserve

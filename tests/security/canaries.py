@@ -30,7 +30,7 @@ This number is larger than ``PART``, because every instant contains six digits i
 """
 
 _BASE64 = 8
-"""A Base64-encoded secret counts as leaked if an output contains this many consecutive characters of its encoding."""
+"""A Base64-encoded secret counts as seen if an output contains this many consecutive characters of its encoding."""
 
 _LETTERS = "GHJKMNPQRSTVWXZ" + "ghjkmnpqrstvwxz"
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="
 
 
 def most_of_a_core_file(pid):
-    """Return a process's soft limit for core files."""
+    """Return a process's soft limit on the core file size."""
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
     return next(line.split()[4] for line in lines if line.startswith("Max core file size"))
 
