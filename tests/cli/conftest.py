@@ -46,7 +46,7 @@ def command(payctl_command):
 
 @pytest.fixture
 def process(command):
-    """Return a function that runs payctl as a process and waits for its end. Input and output are strings."""
+    """Return a function that runs payctl as a process and waits for it to finish. Input and output are strings."""
 
     def run(*arguments, stdin="", cwd=None, **environment):
         return subprocess.run(

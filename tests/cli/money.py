@@ -1,10 +1,10 @@
-"""Insert receipts of refused callbacks that report money."""
+"""Insert receipts of refused callbacks about money."""
 
 from __future__ import annotations
 
 
 def refused_money(connection, payment):
-    """Insert a receipt of a refused callback that reports money that an operator must deal with."""
+    """Insert a receipt of a refused callback about money that an operator must deal with."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.webhook_receipts (id, provider, order_ref, reference, amount, currency, outcome, result,

@@ -41,7 +41,10 @@ def granted(engine, database_url):
 
 @pytest.fixture
 def codes(engine, answer):
-    """Return a function that returns the exit codes of a task's commands, and whether the doctor allows the task."""
+    """Return a function that returns the exit codes of a task's commands.
+
+    The function also returns whether the doctor lists the task as allowed.
+    """
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -58,7 +61,7 @@ def codes(engine, answer):
 
 @pytest.mark.parametrize("task", COMMANDS)
 def test_the_required_privileges_are_enough(task, granted, codes):
-    """With the required privileges, each command of a task works, and the doctor lists the task as allowed."""
+    """With the required privileges, each command of a task works, and the doctor says that the task is allowed."""
     assert codes(task, granted(PRIVILEGES[task])) == ({0}, True)
 
 

@@ -29,7 +29,7 @@ BELOW_FIRST_LINE = [
     "db status", "db upgrade -n", "publish-outbox -n", "cleanup -n", f"close {ORDER} -n --reason x", "cdc mark -n",
     "cdc cut-over", "cdc cut-back", "replay --failed -n",
 ]  # fmt: skip
-"""Commands that change nothing. They print the target line below the first line of the answer, which can be folded."""
+"""Commands that change nothing. They print the target line below the first line of the answer, which may wrap."""
 BELOW_PLAN = [
     "replay --failed --no-input", "replay --failed -y", "cleanup --older-than 1d --no-input",
     f"close {ORDER} --no-input --reason x", "doctor --fix-published-flags --no-input",

@@ -128,7 +128,7 @@ def test_a_right_parameter_is_deployed(checkout, entries):
 
 
 def test_everything_that_is_wrong_is_named_at_once(checkout):
-    """A run of `make deploy` lists every wrong value, rule, disagreement, mismatch and example on its own line."""
+    """`make deploy` lists every wrong value, broken rule, contradiction, mismatch and example on its own line."""
     checkout.name_real_resources()
     checkout.build(62)
     entries = (

@@ -66,7 +66,7 @@ print(*{"payos", "pydantic", "pydantic_core", "httpx"} & sys.modules.keys())
 
 
 def interpreter():
-    """Return a CPython from PATH or pyenv with the Lambda runtime's version, or None."""
+    """Return the path of a CPython from PATH or pyenv that has the Lambda runtime's version, or None."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates = [*sorted(map(str, pyenv.glob(f"{RUNTIME}.*/bin/python"))), shutil.which(f"python{RUNTIME}")]
     for candidate in filter(None, candidates):

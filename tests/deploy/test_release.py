@@ -1,4 +1,4 @@
-"""Test that each changed release publishes a new webhook version, and that both tools deploy the same release."""
+"""Test that a changed release publishes a new webhook version, and that both tools deploy the same release."""
 
 from __future__ import annotations
 

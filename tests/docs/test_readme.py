@@ -53,7 +53,7 @@ def test_the_installation_of_the_readme_gives_a_working_payctl(tmp_path):
 
 @pytest.mark.parametrize(("command", "file"), PICTURES.RUN_ELSEWHERE.items())
 def test_a_command_that_does_not_run_here_runs_elsewhere(command, file):
-    """A page's command that is not run with the page is in the test file that is listed for it."""
+    """If a command is not run with its page, the test file that is listed for the command contains it."""
     assert any(command in page.read_text("utf-8") for page in PICTURES.PAGES)
     assert (ROOT / file).resolve() == Path(__file__).resolve() or command in (ROOT / file).read_text("utf-8")
 

@@ -47,7 +47,7 @@ class Business:
     pause: float = 0
     """The pause, in seconds, before a customer pays again.
 
-    In a long outage, customers without a pause would use up the machine's processor time.
+    In a long outage, customers without a pause would use up the machine's CPU time.
     """
     sent: dict[bytes, set[str]] = field(default_factory=dict)
     answered: set[bytes] = field(default_factory=set)

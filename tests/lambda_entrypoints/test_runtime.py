@@ -63,7 +63,7 @@ def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_ur
 
 
 def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, database_url, mock_kafka, read_all):
-    """The publisher's function publishes events and emits every outbox gauge, even those with the value zero."""
+    """The publisher's function publishes events and emits every outbox gauge, even gauges with the value zero."""
     pending(engine, 300)
     processor = lambda_(
         "publish_outbox", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap, PAYCTL_LOOP_SECONDS="1"

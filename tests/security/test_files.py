@@ -23,7 +23,7 @@ WRITERS = {
     "health file": ["publish-outbox", "--health-file", "FILE"],
     "report": ["report", "--since", "90d", "--html", "FILE"],
 }
-"""A command that writes each kind of file. The repair plan from `payctl reconcile outbox` is of the `plan` kind."""
+"""The command that writes each kind of file. The repair plan from `payctl reconcile outbox` is of the `plan` kind."""
 
 WRITTEN = {"--archive", "--plan-out", "--repair-out", "--bundle", "--health-file", "--html"}
 READ = {"--config", "--from-file", "--from-archive", "--event", "--plan", "--key-file"}

@@ -64,7 +64,7 @@ def test_the_code_of_an_unknown_order_is_found(ask, orders, reference):
 
 
 def test_the_code_of_an_early_callback_finds_its_payment(ask, orders):
-    """`show` finds a payment by the gateway's order number if another callback links that number's reference to it."""
+    """Given an early callback's order number, `show` finds the payment through a callback with the same reference."""
     orders.pay().callback("COMPLETED", "refused", "unknown_order", order_ref="2026", payment=None, number="1")
     orders.callback("COMPLETED", "refused", "wrong_amount", amount=5)
     assert ask("show", "2026")["result"]["order_code"] == orders.payment.order_code
