@@ -91,7 +91,7 @@ class Terminal:
         return self.process.wait(max(1.0, end - time.monotonic()))
 
     def text(self):
-        """Return everything that was printed, without colours, in lines of the terminal's width."""
+        """Return all printed text without colours, wrapped at the terminal's width."""
         screen = pyte.Screen(self.columns, _WRAPPED_AT_LEAST)
         pyte.ByteStream(screen).feed(self.sent)
         return "\n".join(line.rstrip() for line in screen.display).rstrip()

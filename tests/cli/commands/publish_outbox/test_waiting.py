@@ -210,7 +210,7 @@ def test_publish_outbox_tells_a_customer_s_dead_event_from_a_dead_failure(invoke
 def test_publish_outbox_names_the_dead_events_of_paying_customers(invoke, places, add):
     """`publish-outbox` names each paying customer's dead event once, even if another dead event blocks an event.
 
-    It names at most three of them, and counts the others.
+    It names at most three of these dead events, and counts the others.
     """
     add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", order_code="TB-BLOCKER")
     add("k", age=50)

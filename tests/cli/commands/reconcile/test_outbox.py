@@ -90,7 +90,7 @@ def test_reconcile_reports_a_second_copy_and_exits_with_0(compare, published, se
 
 
 def test_reconcile_reports_an_overtaken_event_as_out_of_order(compare, engine, send):
-    """If an event was sent before an earlier event of its payment, `reconcile outbox` reports it as out of order."""
+    """`reconcile outbox` reports an event as out of order if an earlier event of its payment was sent later."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published", aggregates=1, age=timedelta(minutes=1))
         earlier, later = connection.execute(

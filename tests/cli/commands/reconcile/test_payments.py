@@ -38,7 +38,7 @@ def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, over
     ("gateway", "state"), [(name, state) for name in STATES for state in STATES[name] if state in {"odd", "bare"}]
 )
 def test_an_undocumented_code_needs_manual_review(gateway, state, overdue, reconcile, engine):
-    """If the code in a gateway's response is unknown or missing, payctl settles nothing and prints the order.
+    """If the code in a gateway's response is unknown or missing, payctl settles nothing and warns about the order.
 
     It does not mark the payment as FAILED, because that would release the tickets.
     """

@@ -170,7 +170,7 @@ def test_a_finding_has_a_mark_and_a_row_of_the_history_has_none(orders, screen):
 
 
 def test_the_history_calls_an_event_behind_a_dead_one_blocked(orders, screen, ask):
-    """The history of `payctl show` calls a pending event behind a dead event blocked, as `payctl list outbox` does."""
+    """Like `list outbox`, the history of `payctl show` marks a pending event behind a dead event as blocked."""
     orders.pay("COMPLETED").event("FAILED", "dead", age=timedelta(hours=2)).event()
     (written,) = [line for line in screen() if "PAYMENT_COMPLETED" in line]
     assert written.endswith("PAYMENT_COMPLETED  blocked")
