@@ -2,16 +2,16 @@
 
 An archive is a gzipped NDJSON file, with one gzip member for each batch.
 
-When :meth:`Archive.add` returns, the batch is on disk and the path still names the same file. Only then can the caller
-delete the batch's rows. If payctl crashes while it writes a batch, the file ends with an incomplete member. The
+When :meth:`Archive.add` returns, the batch is on disk and the path still points to the same file. Only then may the
+caller delete the batch's rows. If payctl crashes while it writes a batch, the file ends with an incomplete member. The
 member's rows are still in the outbox, and the next run removes the member. If payctl crashes after it has written a
-batch, the rows may be in both the archive and the outbox. Therefore the archive may contain an event twice, but no
-event is missing.
+batch, the rows may be in both the archive and the outbox. Therefore the archive may contain an event twice, but it
+never lacks one.
 
 Each member's gzip header contains payctl's mark. payctl never changes a file that does not begin with this mark.
 
-Each line is a row with the table's column names, so ``json_populate_record(NULL::outbox, line)`` restores the row.
-All times are in UTC, without a time zone, as in the table.
+Each line is a row with the table's column names, so ``json_populate_record(NULL::outbox, line)`` restores the row. All
+times are in UTC, without a time zone, as in the table.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CHUNK = 1 << 20
 _MARK = b"PC\x01\x001"
 """The gzip extra field of an archive (RFC 1952, 2.3.1.1).
 
-It contains the identifier PC and one byte for the format, which is 1.
+It contains the identifier PC and one byte for the format version, which is 1.
 """
 
 _HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, "little") + _MARK
@@ -49,7 +49,7 @@ _LONGEST_LINE = 16 * 1024 * 1024
 class Archive:
     """An archive file to which only one process can append at a time.
 
-    The file must be readable only by its owner, because payloads name orders.
+    The file must be readable only by its owner, because payloads contain order data.
 
     Raises:
         InputError: the file cannot be opened, is a link or not a regular file, belongs to another user, is accessible
@@ -81,8 +81,8 @@ class Archive:
         """Append a batch. Return when the batch is on disk.
 
         Raises:
-            UnavailableError: the batch could not be written, for example because the disk is full. In this case the
-                file stays unchanged. This error is also raised if the file was removed or replaced.
+            UnavailableError: the batch cannot be written, for example because the disk is full. The file then stays
+                unchanged. This error is also raised if the file was removed or replaced.
         """
         member = _member("".join(f"{line}\n" for line in lines).encode())
         try:
@@ -114,7 +114,8 @@ class Archive:
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the events in an archive, in the order of the file. If the last batch is incomplete, leave it out.
 
-    The file is read twice, because the first pass finds the last complete batch. Only one event is in memory at a time.
+    The file is read twice: the first pass only finds the end of the last complete batch. Only one event is in memory at
+    a time.
 
     Raises:
         InputError: the file cannot be read, or is not an archive.
@@ -142,8 +143,8 @@ def _member(content: bytes) -> bytes:
 def _refuse_foreign(file: int, path: Path, end: int) -> None:
     """Raise an error if the file has content but is not an archive.
 
-    An archive from an earlier payctl version has no mark, so its first line is checked. payctl does not remove an
-    incomplete member without a mark.
+    An archive from an earlier payctl version has no mark, so its first line is checked. payctl never removes an
+    incomplete member from such an archive.
     """
     first = os.pread(file, len(_HEADER), 0)
     if not first or (len(first) >= _TELLING and first == _HEADER[: len(first)]):
@@ -215,7 +216,7 @@ def _refuse_irregular(found: os.stat_result, path: Path, hint: str) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Sync a directory to disk. Without this step, a new file could be lost in a power failure."""
+    """Sync a directory to disk. Otherwise a power failure might remove a newly created file."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -267,7 +268,7 @@ def _lines(file: int, path: Path, end: int) -> Iterator[bytes]:
 
 
 def _pieces(file: int, path: Path) -> Iterator[_Piece]:
-    """Yield the content of all members in parts. The last member can be incomplete.
+    """Yield the content of all members in parts. The last member may be incomplete.
 
     Raises:
         InputError: the content is damaged or not in gzip format. The file is not changed.
@@ -300,7 +301,7 @@ def _write(file: int, data: bytes, at: int) -> None:
 
 
 def _only(path: Path, act: Callable[[], None]) -> None:
-    """Call ``act``, and raise payctl's error if the file cannot be written."""
+    """Call ``act``. If it fails because the file cannot be written, raise payctl's error."""
     try:
         act()
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Use Secrets Manager, SQS, SNS and X-Ray in the Lambda functions. botocore is loaded on first use."""
+"""Connect the Lambda functions to Secrets Manager, SQS, SNS and X-Ray. botocore is loaded on first use."""

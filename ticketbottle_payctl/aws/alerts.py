@@ -1,8 +1,8 @@
 """Report problems. The id of each newly dead event is sent to an SQS queue, and alerts are sent to an SNS topic.
 
 The queue and the topic are optional, because the database contains the state of every event. If a message cannot be
-sent, payctl counts and logs the failure, and the job continues. No message contains a payload, an account number or a
-name.
+sent, payctl counts and logs the failure, and the job continues. Messages never contain payloads, account numbers or
+names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ticketbottle_payctl.redaction import redact
 SHORTEST_BETWEEN = 300.0
 """The minimum time in seconds between two alerts of the same kind from one process.
 
-The next alert says how many alerts were left out.
+The next alert says how many alerts were suppressed.
 """
 
 EVENT_DEAD = "event_dead"
@@ -37,7 +37,7 @@ MEANINGS = {
     "ambiguous": "The signed text of a callback has two possible meanings. Run payctl reconcile payments.",
     EVENT_DEAD: "Events are out of retries, and stay in the outbox. Customers may have paid without getting tickets.",
 }
-"""An explanation of each kind of alert. The runbook has a section for each kind."""
+"""The explanation of each kind of alert. The runbook has a section on each kind."""
 
 _MOST_IN_A_BATCH = 10  # SQS accepts at most this many messages in one request
 
@@ -71,7 +71,7 @@ def quick_client(service: str) -> Any:  # noqa: ANN401 - botocore has no types
 
 
 class DeadEventQueue:
-    """The queue for one run.
+    """The SQS queue for dead events, as one run uses it.
 
     After a failed request, no more requests are sent, so that the run does not wait for them.
     """
@@ -83,7 +83,7 @@ class DeadEventQueue:
         self.failed = 0
 
     def send(self, pointers: Sequence[Pointer]) -> None:
-        """Send pointers to dead events. Call this after the events are committed.
+        """Send pointers to dead events. Call this only after the events' new state is committed.
 
         ``failed`` counts the pointers that were not sent.
         """
@@ -109,7 +109,7 @@ class DeadEventQueue:
 
 
 class AlertTopic:
-    """A sender of alerts to the topic. It sends at most one message of each kind in five minutes.
+    """A client that sends alerts to the SNS topic, at most one of each kind in five minutes.
 
     ``clock`` is the wall clock, because the monotonic clock can stop while a function is frozen.
     """
@@ -131,9 +131,9 @@ class AlertTopic:
         self._left_out: dict[str, int] = {}
 
     def tell(self, kind: str, **facts: object) -> bool:
-        """Publish a message of a kind from :data:`MEANINGS`. Return False if a due message could not be sent.
+        """Publish an alert of a kind from :data:`MEANINGS`. Return False if a due alert cannot be sent.
 
-        The minimum time between messages also applies after a failure, so that an unavailable topic does not delay
+        The minimum time between alerts also applies after a failure, so that an unavailable topic does not delay
         callbacks.
         """
         if self._arn is None:

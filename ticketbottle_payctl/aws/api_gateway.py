@@ -1,7 +1,8 @@
 """Convert events from an API Gateway HTTP API (payload format 2.0) to requests, and convert replies to responses.
 
 Source: "Create AWS Lambda proxy integrations for HTTP APIs in API Gateway". The query comes from ``rawQueryString``.
-``queryStringParameters`` would break signatures, because its values are decoded, and repeated parameters are joined.
+Signatures cannot be checked with ``queryStringParameters``, because its values are decoded and its repeated parameters
+are joined.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Create AWS clients with short timeouts, so that a function can continue if an AWS service does not answer."""
+"""Create AWS clients with short timeouts, so that a function can continue even if an AWS service does not answer."""
 
 from __future__ import annotations
 

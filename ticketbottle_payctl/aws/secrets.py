@@ -1,8 +1,9 @@
-"""Read settings from Secrets Manager. ``X_SECRET_ARN`` names the secret that contains the value of ``X``.
+"""Read settings from Secrets Manager. ``X_SECRET_ARN`` is the ARN of the secret that contains the value of ``X``.
 
 A secret is a plain string or a JSON object. In an object, the value's key is the variable's name (``X``) or
-``current``. During a rotation, the previous value has the key ``X_PREVIOUS`` or ``previous``. An object with many
-variables is fetched only once. payctl also reads the user and password from an MSK or RDS secret in AWS's own format.
+``current``. During a rotation, the previous value has the key ``X_PREVIOUS`` or ``previous``. A secret with many
+variables is fetched only once. payctl can also read the user and password from an MSK or RDS secret in AWS's own
+format.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ KEPT_SECONDS = 300.0
 SHORTEST_BETWEEN = 30.0
 """The minimum time in seconds between two early reads of a secret.
 
-A forged callback causes an early read. Without a limit, many forged callbacks would cause many reads.
+Every forged callback asks for an early read. Without a limit, many forged callbacks would cause many reads.
 """
 
 _ARN, _PREVIOUS = "_SECRET_ARN", "_PREVIOUS"
@@ -48,10 +49,10 @@ class SecretEnvironment(Mapping[str, str]):
 
     A variable is read on first use if only its ARN is set.
 
-    If a variable itself is set, this value is used. Iterating yields only variables that are set, and fetches nothing.
-    ``clock`` is the wall clock, because the monotonic clock can stop while a function is frozen. A lookup raises
-    KeyError if there is no value. A lookup raises ConfigError if the role is not allowed to read the secret or the
-    secret is not usable. A lookup raises UnavailableError if Secrets Manager is unavailable and no earlier value is
+    If the variable itself is set, its own value is used. Iteration yields only variables that are set, and fetches
+    nothing. ``clock`` is the wall clock, because the monotonic clock can stop while a function is frozen. A lookup
+    raises KeyError if the variable has no value. It raises ConfigError if the role is not allowed to read the secret or
+    the secret is not usable. It raises UnavailableError if Secrets Manager is unavailable and no earlier value is
     known.
     """
 
@@ -84,7 +85,7 @@ class SecretEnvironment(Mapping[str, str]):
         return len(self._environ)
 
     def load_client(self) -> None:
-        """Create the client for Secrets Manager if any variable names a secret. No request is sent.
+        """Create the Secrets Manager client if any variable refers to a secret. No request is sent.
 
         Raises:
             ConfigError: botocore is not installed, or the region is not set.
@@ -191,7 +192,7 @@ def _database_url(fields: Mapping[str, Any]) -> str | None:
 
 
 def _hide(text: str) -> None:
-    """Register a secret's values and the passwords in their URLs, so that logs and errors do not show them."""
+    """Register a secret's values, and the passwords in URLs among them, so that logs and errors do not show them."""
     fields = _fields(text)
     hidden = {"": text} if fields is None else {name: value for name, value in fields.items() if isinstance(value, str)}
     for name, value in hidden.items():

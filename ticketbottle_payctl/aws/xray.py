@@ -1,8 +1,8 @@
 """Read X-Ray's trace header on Lambda, and send OpenTelemetry spans to the UDP address of Lambda's X-Ray daemon.
 
 The header is converted to a ``traceparent``. A packet contains a line of JSON, then ``T1S`` (sampled) or ``T1U``
-(unsampled), then OTLP data in base64. AWS's OpenTelemetry distribution sends the same format. This method needs no
-collector and no endpoint, and cannot delay a reply.
+(unsampled), then OTLP data in base64. AWS's OpenTelemetry distribution sends the same format. Tracing therefore needs
+neither a collector nor an endpoint, and cannot delay a reply.
 https://github.com/aws-observability/aws-otel-python-instrumentation
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ASKED_FOR = "PAYCTL_TRACES"
 BY_UDP = "xray-udp"
-"""The value of the variable :data:`ASKED_FOR` that turns tracing on. Tracing needs the otel extra."""
+"""The value of the variable ``ASKED_FOR`` that turns tracing on. Tracing needs the otel extra."""
 
 _HEADER = b'{"format":"json","version":1}\n'
 _DEFAULT_ADDRESS, _DEFAULT_PORT = "127.0.0.1:2000", 2000
@@ -104,7 +104,7 @@ class UdpExporter:
 
 @contextmanager
 def request_span(tracer: Tracer | None, name: str, traceparent: str | None) -> Iterator[str | None]:
-    """Open a span for a request, as a child of the span that ``traceparent`` names.
+    """Open a span for a request, as a child of the span in ``traceparent``.
 
     Yield the new ``traceparent`` to pass on.
 

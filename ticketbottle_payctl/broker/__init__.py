@@ -1,1 +1,1 @@
-"""Write to Kafka and read from Kafka. Each failure gets an error name and a kind of fault."""
+"""Write to Kafka and read from Kafka. Give each failure an error name and a kind of fault."""

@@ -14,7 +14,7 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import KafkaSettings
 
 MESSAGE_TIMEOUT_MS = 30_000
-"""The time limit for delivering one message in ms, including retries and the election of a new leader.
+"""The time limit for delivering one message, in milliseconds, including retries and the election of a new leader.
 
 This limit is longer than the socket timeout.
 """
@@ -22,11 +22,11 @@ This limit is longer than the socket timeout.
 _SOCKET_TIMEOUT_MS = 10_000
 
 ClientConfig = dict[str, Any]
-"""The type of librdkafka's settings. With aws-iam, one of the settings is the function that signs the next token."""
+"""The type of librdkafka's settings. With aws-iam, one of the values is the function that signs the next token."""
 
 
 def connection_config(settings: KafkaSettings) -> ClientConfig:
-    """Return the settings for connection, TLS and login, which producers, consumers and admin clients share.
+    """Return the connection, TLS and login settings, which are the same for producers, consumers and admin clients.
 
     Raises:
         ConfigError: the CA file contains no certificates, or the msk extra, the region or the AWS credentials for
@@ -52,12 +52,12 @@ def connection_config(settings: KafkaSettings) -> ClientConfig:
 def producer_config(settings: KafkaSettings, message_timeout_ms: int = MESSAGE_TIMEOUT_MS) -> ClientConfig:
     """Return a producer's settings.
 
-    For its delivery guarantee, payctl needs acks=all, idempotence and Java's partitioner.
+    payctl's delivery guarantee depends on acks=all, idempotence and Java's partitioner.
 
-    The client keeps messages in its queue until the producer flushes, because ``linger.ms`` is almost as long as the
-    message timeout. Therefore the producer can check its claim again before the first message is sent. Without this
-    check, a publisher that was frozen for a while could send its queued messages after another publisher has taken over
-    and sent newer ones.
+    Because ``linger.ms`` is almost as long as the message timeout, the client keeps messages in its queue until the
+    producer flushes. Therefore the producer can check its claim again before the first message is sent. Without this
+    check, a publisher that was frozen for a while might send its queued messages after another publisher has sent newer
+    ones.
     """
     return connection_config(settings) | {
         "acks": "all",

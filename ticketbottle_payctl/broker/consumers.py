@@ -1,4 +1,4 @@
-"""Find out which consumer groups have read past a record. This module writes nothing and joins no group."""
+"""Find out which consumer groups have read past a record. This module never writes to Kafka or joins a group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr
 _MOST_GROUPS = 100
 _LOGIN = 0.5
 _OWN = "payctl-"
-"""The prefix of payctl's own groups, such as the one for ``payctl cdc mark``. No order service uses these groups."""
+"""The prefix of payctl's own groups, such as the one for ``payctl cdc mark``. Order services never use these groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Readers:
     """The consumer groups that read a partition.
 
     ``past`` are the groups that have committed an offset past a record, and ``behind`` are the other groups. A group
-    can commit an offset past a record that it has not handled.
+    may commit an offset past a record even if it has not handled the record.
     """
 
     past: tuple[str, ...]
@@ -32,9 +32,9 @@ class Readers:
 def readers_of(config: Mapping[str, Any], topic: str, partition: int, offset: int, limit: timedelta) -> Readers | None:
     """Return the groups that have committed an offset in the partition, or None if not all groups are known.
 
-    The brokers list only the groups that the user is allowed to describe. If the user is not allowed to describe the
-    cluster and sees no group for the partition, other groups may exist, so the result is None. The result is also None
-    if the brokers do not answer within ``limit``.
+    The brokers list only the groups that the user is allowed to describe. Therefore the result is None if the user sees
+    no group for the partition and is not allowed to describe the cluster. The result is also None if the brokers do not
+    answer within ``limit``.
     """
     deadline = time.monotonic() + limit.total_seconds()
     settings: dict[str, Any] = {**config, "error_cb": _ignore}

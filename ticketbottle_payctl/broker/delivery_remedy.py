@@ -18,7 +18,7 @@ class DeliveryRemedy(StrEnum):
 
 
 def error_name(last_error: str | None) -> str:
-    """Return the name of an event's last error, which is the part before the colon."""
+    """Return the name of an event's last error, which is the text before the colon."""
     return (last_error or "").partition(":")[0]
 
 

@@ -1,7 +1,7 @@
-"""Use a table to classify a delivery error as a fault in the transport, in the configuration or in the event.
+"""Classify a delivery error as a fault in the transport, in the configuration or in the event.
 
-An error that is not in the table is a transport fault, and a transport fault does not use up a retry. Therefore no
-event becomes dead because of an outage, a refused login or a quota, even if the broker reports an unknown code.
+An error that is not listed in this module is a transport fault, which does not use up a retry. Therefore an outage, a
+refused login or a quota never makes an event dead, even if the broker reports an unknown code.
 """
 
 from __future__ import annotations

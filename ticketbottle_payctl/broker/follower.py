@@ -1,4 +1,4 @@
-"""Read the events that are in Kafka. Each read begins at the position where the previous read ended.
+"""Read the events in Kafka. Each read begins where the previous read ended.
 
 The position is stored in Kafka as the offsets of a consumer group. A reader does not join the group, so two readers can
 read at the same time.

@@ -1,7 +1,7 @@
 """Remember which partitions had no leader when the brokers were last queried.
 
-A message to a partition without a leader delays the message's whole batch until the timeout. Therefore the publisher
-checks the leaders first. The publisher postpones events for partitions without a leader, and sends all other events.
+A message to a partition without a leader delays its whole batch until the timeout. Therefore the publisher checks the
+leaders first. It postpones events for partitions without a leader, and sends all other events.
 """
 
 from __future__ import annotations

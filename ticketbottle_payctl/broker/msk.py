@@ -30,10 +30,9 @@ TokenSource = Callable[[str], tuple[str, float]]
 
 
 def token_source(brokers: str, region: str | None) -> TokenSource:
-    """Return the function that creates the client's next token.
+    """Return the function that creates the client's next token. The region comes from the brokers' host names.
 
-    The region comes from the brokers' host names. If these contain no region, as with an alias or a tunnel, ``region``
-    is used.
+    If they do not contain a region, as with an alias or a tunnel, ``region`` is used.
 
     Raises:
         ConfigError: the msk extra is not installed, the region is unknown, or no AWS credentials were found.

@@ -1,4 +1,4 @@
-"""Send messages to Kafka and return those that the brokers did not acknowledge.
+"""Send messages to Kafka, and return the failures.
 
 The client reports only failures, because reporting each message would take longer than sending it. When the client's
 queue is empty, every message without a reported failure has been acknowledged.
@@ -49,10 +49,7 @@ class DeliveryFailure(NamedTuple):
 
 
 class _Patience:
-    """The remaining time for a wave. A stop request shortens the time to 5 seconds.
-
-    If the claim is lost, no time remains.
-    """
+    """The time left for a wave. A stop request shortens it to 5 seconds, and a lost claim to zero."""
 
     def __init__(self, timeout: float, stopping: Callable[[], bool], lost: Callable[[], bool]) -> None:
         self._deadline = time.monotonic() + timeout
@@ -91,8 +88,8 @@ class Producer:
         timeout is doubled until the brokers answer. Later requests keep this timeout. Afterwards ``leaders`` contains
         the partitions without a leader.
 
-        If a topic can be sent again, the client is replaced, because for five more seconds it would refuse the topic's
-        messages as unknown.
+        If an unusable topic has become usable, the client is replaced. The old client would refuse messages to this
+        topic for five more seconds.
 
         Raises:
             BrokerUnavailableError: no broker answered.
@@ -121,8 +118,8 @@ class Producer:
 
         If every message was acknowledged, the result is empty. The call takes at most ``timeout`` seconds and a short
         purge, or a few seconds after a stop request. When ``lost`` returns True, the wave's claim is lost. Then no more
-        messages are sent, and queued messages are dropped. If a message has no result when the call ends, the message
-        counts as failed. If the broker did receive the message, the retry creates a duplicate with the same event id.
+        messages are sent, and queued messages are dropped. A message without a result when the call ends counts as
+        failed. If a broker received it nevertheless, the retry creates a duplicate with the same event id.
         """
         if lost():
             return dict.fromkeys((message.key for message in wave), _LOST)
@@ -138,11 +135,11 @@ class Producer:
         return failures
 
     def unavailable(self) -> BrokerUnavailableError | BrokerRefusedError:
-        """Return an error that says why no message can be sent. The reason comes from the client's last report."""
+        """Return an error that says why messages cannot be sent. The reason comes from the client's last report."""
         return unreachable(self._config["bootstrap.servers"], self._client_error)
 
     def close(self) -> None:
-        """Close the client. No message is lost, because no message is in flight between two calls to :meth:`send`."""
+        """Close the client. Messages cannot be lost, because none are in flight between two calls to :meth:`send`."""
         client, self._client = self._client, None
         if client is not None:
             client.purge()

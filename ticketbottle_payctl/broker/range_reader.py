@@ -1,7 +1,7 @@
 """Read ranges of offsets from Kafka.
 
-Only this module uses a Kafka consumer directly. The search, window and follower modules and the demo use this module.
-The consumer never joins a group, so two readers do not affect each other.
+This is the only module that uses a Kafka consumer directly. The consumer never joins a group, so two readers do not
+affect each other.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class Received(NamedTuple):
 class RangeReader:
     """A consumer that reads given ranges and connects on first use. Use it in a ``with`` block or call :meth:`close`.
 
-    The brokers' logs and permissions use the name ``group``, and :meth:`commit` stores offsets for this group. Each
-    request to the brokers takes at most ``timeout`` seconds.
+    The brokers know the reader by the name ``group``, as in their logs and permissions. :meth:`commit` stores offsets
+    for this group. Each request to the brokers takes at most ``timeout`` seconds.
 
     Every method raises: BrokerUnavailableError: the brokers did not answer in time, or reported an error.
     BrokerRefusedError: the brokers refused the credentials, or the TLS handshake failed. ConfigError: the user is not
@@ -108,7 +108,7 @@ class RangeReader:
     def places(self, topic: str, *, required: bool = False) -> list[Place]:
         """Return a topic's partitions.
 
-        If the topic is unknown, return an empty list, or raise an error if ``required``.
+        If the topic is unknown, return an empty list, or raise an error if ``required`` is true.
         """
         with self._named_errors():
             found = self._connected().list_topics(topic, self._timeout).topics[topic]
@@ -187,7 +187,7 @@ class RangeReader:
     def batches(self, limit: int, deadline: float) -> Iterator[list[Received]]:
         """Yield records until all ranges are read or ``deadline`` (monotonic) is reached.
 
-        Then :attr:`unread` says which of the two happened.
+        If the deadline was reached first, :attr:`unread` is true afterwards.
         """
         while self.unread and (left := deadline - time.monotonic()) > 0:
             yield self.read(limit, left)

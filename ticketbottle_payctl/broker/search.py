@@ -30,8 +30,7 @@ class SearchQuery:
 class Search:
     """The records that were found, oldest first, and the key's partition.
 
-    ``complete`` is False if the search timed out before it reached the end of the range, or if a partition cannot be
-    read.
+    ``complete`` is False if the search timed out before the end of the time range, or if a partition cannot be read.
     """
 
     partition: int
@@ -42,8 +41,8 @@ class Search:
 def find_records(connection: Mapping[str, str | int | bool], query: SearchQuery, timeout: timedelta) -> Search:
     """Find every record of the event within the query's time range. A search that times out is not complete.
 
-    If the key's current partition has no record, search the key's possible earlier partitions, in case partitions were
-    added.
+    If the key's current partition does not contain the event, search the partitions that the key may have had before
+    partitions were added to the topic.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or the topic does not exist.
@@ -67,7 +66,7 @@ def find_records(connection: Mapping[str, str | int | bool], query: SearchQuery,
 
 
 def _read(reader: RangeReader, query: SearchQuery, deadline: float) -> tuple[list[Received], bool]:
-    """Return the event's records in the started range, and whether the whole time range was read."""
+    """Return the event's records in the range that ``reader`` has started, and whether the whole range was read."""
     records: list[Received] = []
     for batch in reader.batches(_BATCH, deadline):
         for record in batch:

@@ -1,8 +1,7 @@
-"""Send outbox events, and return those that were not acknowledged. Every command that publishes uses this module.
+"""Send outbox events, and return the failures. Every command that publishes uses this module.
 
-The sender knows in advance that it cannot send some events. There are three reasons: the event's type has no topic,
-payctl cannot write to the topic, or the partition has no leader. The sender leaves these events out, so that they do
-not delay other events.
+The sender leaves out events that it knows it cannot send, so that they do not delay other events. There are three
+reasons: the event type has no topic, payctl cannot write to the topic, or the partition has no leader.
 """
 
 from __future__ import annotations
@@ -17,7 +16,10 @@ from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
 from ticketbottle_payctl.domain.retry import Fault
 
 PROBE_EVERY = 30.0
-"""The time between two probes of payctl's topics, in seconds. After a probe, stopped event types are tried again."""
+"""The time between two probes of payctl's topics, in seconds.
+
+If a probe finds a stopped type's topic usable, the sender sends events of that type again.
+"""
 
 LOOK_FOR_LEADERS_EVERY = 2.0
 """The time between two probes while a partition has no leader, in seconds.
@@ -37,8 +39,8 @@ def _never() -> bool:
 class SendResult(NamedTuple):
     """The result of sending events. ``failures`` is keyed by payment. All events without a failure were acknowledged.
 
-    ``broker_responded`` is true if a broker refused an event because of the event's content or a setting, or if the
-    brokers reported a partition without a leader.
+    ``broker_responded`` is true if a broker refused an event because of its content or a setting, or if the brokers
+    reported a partition without a leader.
     """
 
     failures: dict[str, DeliveryFailure]
@@ -90,11 +92,11 @@ class Sender:
         self._probed_at = None
 
     def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> SendResult:
-        """Send one event for each payment (``events`` is keyed by payment) and wait for the brokers to respond.
+        """Send at most one event for each payment, and wait for the brokers to respond. ``events`` is keyed by payment.
 
-        No event is sent after the clock reaches ``deadline``, or after ``lost`` returns True because the claim is lost.
-        A broker always refuses a whole batch. Therefore, if a broker refuses an event because of its content, the
-        sender sends this event again in its own batch. Only an event that is refused again is faulty.
+        Sending stops when the clock reaches ``deadline``, or when ``lost`` returns True because the claim is lost. A
+        broker can only refuse a whole batch, even if only one of the events is faulty. Therefore an event that was
+        refused because of its content is sent again in its own batch. If it is refused again, it is faulty.
         """
         obstacles = self._obstacles(events)
         ready = {key: event for key, event in events.items() if key not in obstacles} if obstacles else events

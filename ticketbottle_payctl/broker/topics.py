@@ -19,8 +19,8 @@ _STEP = 1.0
 class Topic(NamedTuple):
     """A topic as the brokers describe it. If the topic cannot be used, ``problem`` is the brokers' error text.
 
-    ``replicas`` is the smallest number of replicas that a partition has. ``leaderless`` counts partitions without a
-    leader, and ``lagging`` counts partitions with a replica that is not in sync.
+    ``replicas`` is the replica count of the partition with the fewest replicas. ``leaderless`` counts partitions
+    without a leader, and ``lagging`` counts partitions with a replica that is not in sync.
     """
 
     name: str

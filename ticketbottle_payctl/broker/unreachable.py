@@ -20,7 +20,7 @@ def unreachable(
 ) -> BrokerUnavailableError | BrokerRefusedError:
     """Return payctl's error for the client's last error, or for brokers that did not answer.
 
-    If the brokers did not refuse the client, the message begins with "Kafka at", the servers and ``what``.
+    Unless the brokers refused the client, the message begins with "Kafka at", the servers and ``what``.
     """
     if error is not None and error.code() in _CREDENTIALS:
         message = f"Kafka at {servers} refused the credentials"

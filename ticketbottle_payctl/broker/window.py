@@ -1,8 +1,8 @@
 """Read the records of given events that were written since an instant.
 
-Keep ids, keys, offsets and digests, but not the values. Every partition is read up to where it ends when the read
-starts. Records of other events are only counted, so memory use grows only with the number of records of the given
-events. The result says for each partition whether it was read completely.
+Keep ids, keys, offsets and digests, but not the values. Every partition is read up to the end that it has when the read
+starts. Records of other events are only counted, so memory use depends only on the records of the given events. The
+result says for each partition whether it was read completely.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Unread(StrEnum):
 class PartitionRead(NamedTuple):
     """The part of a partition that was read.
 
-    ``oldest`` is the oldest offset in the partition, and ``begin`` the first offset that was read. ``first_at`` is the
-    timestamp (UTC) of the first record that was read. ``unread`` is None if all records from ``begin`` to the end were
-    read.
+    ``oldest`` is the oldest offset in the partition, and ``begin`` is the first offset that was read. ``first_at`` is
+    the timestamp (UTC) of the first record that was read. ``unread`` is None if all records from ``begin`` to the end
+    were read.
     """
 
     oldest: int
