@@ -1,4 +1,4 @@
 """Implement the command line.
 
-Each command parses its options, calls one job, prints the report, and exits with the exit code.
+Each command parses its options, calls one job, prints the result, and exits with an exit code.
 """

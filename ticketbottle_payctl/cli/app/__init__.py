@@ -1,1 +1,1 @@
-"""Start payctl, parse the command line, list the commands, and run a command in its session."""
+"""Start payctl, parse the command line, look up the command, and run it in a session."""

@@ -23,8 +23,7 @@ def require_utf8(arguments: Iterable[str], environ: Mapping[str, str]) -> None:
     """Raise an error if an argument, or a variable that payctl reads, is not UTF-8.
 
     Raises:
-        InputError: an argument or a value is not UTF-8. The message names the variable but does not contain the
-            variable's value.
+        InputError: an argument or a value is not UTF-8. The message contains the variable's name but not its value.
     """
     for argument in arguments:
         if not _is_text(argument):

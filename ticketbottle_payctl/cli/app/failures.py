@@ -1,4 +1,4 @@
-"""Convert any exception that ends a command into one printed failure and one exit code."""
+"""Convert any exception that ends a command into a printed failure and an exit code."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def describe(error: BaseException, help_command: str, *, approved: bool = True) 
 
 
 def _abort(error: BaseException, *, approved: bool) -> Failure:
-    """Return the failure for a prompt that got no answer, because the user pressed Ctrl-C or the input ended."""
+    """Return the failure for an unanswered prompt: either the user pressed Ctrl-C, or the input ended."""
     if isinstance(error.__context__, KeyboardInterrupt):
         return _stopped(ExitCode.INTERRUPTED, approved=approved)
     return Failure(

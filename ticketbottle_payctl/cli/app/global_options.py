@@ -136,7 +136,10 @@ NAMES = ("output", "quiet", "verbose", "no_input", "color", "profile", "config",
 
 
 def guess_form(arguments: list[str], environ: Mapping[str, str]) -> OutputFormat:
-    """Guess the output format of a command line that cannot be parsed. With ``-o json``, the error must be JSON too."""
+    """Guess the requested output format if the command line cannot be parsed.
+
+    With ``-o json``, even this error must be JSON.
+    """
     try:
         return OutputFormat(_last_value(arguments, "-o", "--output") or environ.get("PAYCTL_OUTPUT", ""))
     except ValueError:

@@ -1,6 +1,6 @@
 """Define the examples in each command's help. A test runs every example.
 
-payctl loads this module only to show the help of a single command, so the module does not slow down any other run.
+payctl loads this module only to show a single command's help, so it does not slow down other runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lay out the pages of help: headings, examples, options and two-column lists."""
+"""Lay out help pages, with headings, examples, options and two-column lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDEST = 110
 
 
 def page_of(title: str, about: str, rows: list[tuple[str, str]]) -> str:
-    """Return a page of help that is as wide as the terminal, with a title, a paragraph and a two-column list."""
+    """Return a help page that is as wide as the terminal, with a title, a paragraph and a two-column list."""
     formatter = Page(sys.stdout)
     formatter.write(f"{formatter.bold(title)}\n")
     with formatter.indentation():
@@ -30,7 +30,7 @@ def page_of(title: str, about: str, rows: list[tuple[str, str]]) -> str:
 
 
 class Page(HelpFormatter):
-    """A page of help. Its headings are bold on a terminal."""
+    """A help page. Its headings are bold on a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(max_width=_WIDEST)
@@ -46,7 +46,7 @@ class Page(HelpFormatter):
 
 
 def text_of(command: Command, ctx: Context, stream: TextIO) -> str:
-    """Return a command's help for a stream."""
+    """Return a command's help, laid out for a stream."""
     formatter = Page(stream)
     command.format_help(ctx, formatter)
     return formatter.getvalue().rstrip("\n")

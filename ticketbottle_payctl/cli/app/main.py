@@ -42,7 +42,7 @@ With Python's default, garbage collection while modules load takes 7 % of a comm
 def main() -> None:
     """Run payctl. A closed stream causes no error. SIGTERM unwinds the stack in the same way as Ctrl-C.
 
-    A crash does not write a core file, because the file would contain the keys and the password that payctl has read.
+    After a crash, no core file is written, because it would contain the keys and the password that payctl has read.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     gc.set_threshold(_GC_THRESHOLD)

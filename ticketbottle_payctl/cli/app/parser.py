@@ -1,6 +1,6 @@
-"""Build the tree of commands for Typer.
+"""Build the command tree for Typer.
 
-A command is imported when a user chooses it, and every command takes the shared options.
+A command is imported only when a user chooses it. Every command takes the shared options.
 """
 
 from __future__ import annotations
@@ -75,24 +75,24 @@ class PayctlCommand(TyperCommand):
 
 
 class PayctlGroup(TyperGroup):
-    """A command group, such as ``runs``. A command in the group is imported when a user chooses it."""
+    """A command group, such as ``runs``. A command in the group is imported only when a user chooses it."""
 
     prefix: tuple[str, ...] = ()
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Parse the arguments. Without arguments, print help on stderr, because help is not a result."""
+        """Parse the arguments. If there are none, print help on stderr, because help is not a result."""
         if not args and not ctx.resilient_parsing:
             sys.stderr.write(f"{self.without_arguments(ctx)}\n")
             self.refuse_no_arguments(ctx)
         return super().parse_args(ctx, args)
 
     def refuse_no_arguments(self, ctx: Context) -> None:
-        """Raise the error for a group's name that is not followed by a command."""
+        """Raise a usage error that says that a command is missing."""
         sys.stderr.write("\n")
         ctx.fail(" ".join(["missing command", *(["after"] if self.prefix else []), *self.prefix]))
 
     def without_arguments(self, ctx: Context) -> str:
-        """Return the help, which is shown if no command was given."""
+        """Return the help that is shown if the command is missing."""
         return text_of(self, ctx, sys.stderr)
 
     def list_commands(self, ctx: Context) -> list[str]:
@@ -142,7 +142,7 @@ class PayctlGroup(TyperGroup):
 
 
 class PayctlRoot(PayctlGroup):
-    """The ``payctl`` root command, which handles the exceptions from every command."""
+    """The ``payctl`` root command, which handles the exceptions of all commands."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Typer's signature
         """Run one command line in its own context, so that ``--tz`` does not affect the next command line."""
@@ -169,16 +169,16 @@ class PayctlRoot(PayctlGroup):
         return formatter.getvalue().rstrip("\n")
 
     def refuse_no_arguments(self, ctx: Context) -> None:
-        """Exit with the code for a usage error.
+        """Exit with the exit code for a usage error.
 
-        Only JSON output contains an error message, because people have just seen the help.
+        An error message is written only for JSON output, because people have just seen the help.
         """
         if guess_form([], os.environ) in {OutputFormat.JSON, OutputFormat.NDJSON}:
             super().refuse_no_arguments(ctx)
         raise typer.Exit(int(exit_codes.ExitCode.USAGE))
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - Typer's signature
-        """Run the chosen command. An exception becomes one failure and one exit code."""
+        """Run the chosen command. Convert an exception into a failure and an exit code."""
         with failures(lambda: _session(ctx), lambda: _help_command(ctx)):
             return super().invoke(ctx)
 
@@ -194,7 +194,7 @@ class PayctlRoot(PayctlGroup):
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the exit codes, then the commands to try next.
 
-        These commands come last, because a terminal with 24 lines shows only the end of the help.
+        The commands to try come last, because a terminal with 24 lines shows only the end of the help.
         """
         del ctx
         with formatter.section("Exit codes"):
@@ -241,7 +241,7 @@ def _operand(parameter: Parameter) -> str:
 
 
 def _shared_parameters(ctx: Context) -> list[Parameter]:
-    """Copy the root's shared options, which mean the same after the command's name. ``--version`` is not copied."""
+    """Copy the root command's shared options, except ``--version``. They mean the same after a command's name."""
     return [copy(parameter) for parameter in ctx.find_root().command.params if parameter.name in NAMES]
 
 
@@ -265,7 +265,7 @@ def _chain(ctx: Context) -> list[Context]:
 def _given(level: Context, *, everything: bool) -> dict[str, Any]:
     """Return the options given at one level.
 
-    Below the root, return only typed options, because they override the root's.
+    Below the root command, return only options that the user typed, because they override the root command's.
     """
     return {
         name: level.params.get(name)

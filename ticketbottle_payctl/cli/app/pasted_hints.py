@@ -16,11 +16,11 @@ from ticketbottle_payctl.formats import command_line
 
 _COMMAND = re.compile(r"`payctl [^`]+`|^payctl [a-z- ]+$")
 _OWN_WORLD = re.compile(r"`?payctl demo\b")
-"""A command that needs no profile, because it starts its own servers."""
+"""A command that does not need a profile, because it starts its own servers."""
 
 
 def profile_options(shared: Shared) -> Iterator[str]:
-    """Yield the options of this run's profile and configuration file, unless the environment sets the same."""
+    """Yield the options for this run's profile and configuration file, unless the environment already selects them."""
     for option, value, variable in (
         ("-p", shared.profile, "PAYCTL_PROFILE"),
         ("--config", shared.config, "PAYCTL_CONFIG"),
@@ -30,7 +30,10 @@ def profile_options(shared: Shared) -> Iterator[str]:
 
 
 def with_profile(failure: Failure, shared: Shared) -> Failure:
-    """Return the failure with the profile in each command of its hint that does not name one."""
+    """Return the failure with this run's profile added to the commands in its hint.
+
+    Commands that already have a profile stay unchanged.
+    """
     options = [*profile_options(shared)]
     if not failure.hint or not options:
         return failure

@@ -1,8 +1,8 @@
-"""List all commands, with their words, functions and help. A command is imported when a user chooses it.
+"""List all commands, with their words, functions and help. A command is imported only when a user chooses it.
 
 A new command needs a file with a function, and a line in this module that says whether the command writes. A new
-command also needs a line in ``docs/schemas.py`` that names its output types. A test compares the help in each line with
-the function's docstring.
+command also needs a line in ``docs/schemas.py`` with its output types. A test compares the help in this list with the
+docstrings.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _HERE = "ticketbottle_payctl.cli.commands"
 class CommandEntry:
     """A command, with its words, its target (``module:function`` below ``commands``) and the first line of its help.
 
-    ``writes`` is True if the command can change rows, or send messages or callbacks. Such a command calls
-    ``safety.confirm`` first. A test checks this for every command.
+    ``writes`` is True if the command can change rows, or send messages or callbacks. Such a command must call
+    ``safety.confirm`` first, which a test checks.
     """
 
     words: tuple[str, ...]
@@ -171,9 +171,9 @@ FIRST_SCREEN: dict[str, dict[str, str]] = {
         "payctl reconcile payments --dry-run": "which callbacks never arrived?",
     },
 }
-"""The groups of command lines that `payctl` shows if no arguments are given.
+"""The groups of command lines that `payctl` without arguments shows.
 
-Next to each command line is its effect, or the question that it answers. A test runs the command lines.
+Each command line has a note with its effect, or with the question that it answers. A test runs the command lines.
 """
 
 
@@ -193,10 +193,10 @@ def find(words: tuple[str, ...]) -> CommandEntry | None:
 
 
 def near(prefix: tuple[str, ...], word: str) -> list[str]:
-    """Return the commands that a user may have meant by ``word`` after ``prefix``, most likely first.
+    """Return the commands that a user who typed ``word`` after ``prefix`` may have meant, most likely first.
 
-    Prefer the commands that begin with the word. If no command begins with the word, return the commands that contain
-    it. If no command contains the word, return the commands with a similar word.
+    Return the commands that begin with the word. If there are none, return the commands that contain it, or else the
+    commands with a similar word.
     """
     here = list(children(prefix))
     lowered = word.lower()
@@ -218,7 +218,7 @@ def _parts(entry: CommandEntry) -> list[str]:
 
 
 def alike(word: str, known: list[str]) -> list[str]:
-    """Return the known words that begin with ``word``. If no known word does, return those with a similar spelling."""
+    """Return the known words that begin with ``word``. If there are none, return those with a similar spelling."""
     lowered = word.lower()
     return [each for each in known if lowered and each.startswith(lowered)] or get_close_matches(lowered, known)
 

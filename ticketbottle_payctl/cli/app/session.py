@@ -1,4 +1,4 @@
-"""Give a running command its options, profile and services, and methods to end the command."""
+"""Provide a running command with its options, profile and services, and with methods to end it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _LEVELS = ("warning", "info", "debug")
 TRACEBACK_VERBOSITY = 2
-"""The number of ``-v`` flags that makes payctl show tracebacks."""
+"""How many ``-v`` flags make payctl show tracebacks."""
 
 _TOLD_BY_RESULTS = frozenset({"outbox_dead_events", "outbox_late_events"})
 """The names of log events that only repeat the command's result."""
@@ -84,7 +84,7 @@ class Session:
 
     @property
     def guard(self) -> GuardInForce:
-        """The guard of the database that this run uses. The configuration file is read even if no profile was given.
+        """The guard that protects the database in use. The configuration file is read even if no profile was given.
 
         Raises:
             ConfigError: the file exists but cannot be read.
@@ -108,7 +108,7 @@ class Session:
         return time_zone(name) if name else machine_zone()
 
     def recognise_server(self) -> None:
-        """Read the server's identifier if another profile contains one, because that profile's guard may also apply.
+        """Read the server's identifier if any other profile contains one, because that profile's guard may apply too.
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached.
@@ -136,8 +136,8 @@ class Session:
 
         On a terminal, log lines are JSON only if the user asked for the log with -v or LOG_LEVEL. Otherwise the log
         leaves out events that repeat the command's result. The log contains tracebacks only with -vv. The profile is
-        loaded at this point, so that an unknown name is never ignored. If an environment variable overrides the
-        profile, payctl prints a warning.
+        loaded now, so that an unknown name is never ignored. If an environment variable overrides the profile, payctl
+        prints a warning.
 
         Raises:
             ConfigError: the profile or its file is missing or cannot be read.
@@ -171,10 +171,11 @@ class Session:
         self._below.append(parts)
 
     def note_target(self, *, brokers: bool = False) -> None:
-        """Name the profile, the database and, if ``brokers`` is True, the brokers in a line on stderr.
+        """Print a line on stderr with the profile, the database and, if ``brokers`` is True, the brokers.
 
-        The line is printed below the first line of the answer, the plan or the error. A command that shows none of them
-        before it changes data calls :meth:`tell_target_before_change`, as the functions in ``safety.confirm`` do.
+        The line is printed below the first line of the answer, the plan or the error. A command that changes data
+        before it shows any of these must call :meth:`tell_target_before_change`. The functions in ``safety.confirm``
+        call it themselves.
         """
         self._names_target, self._names_brokers = True, brokers
 
@@ -233,8 +234,8 @@ class Session:
     def answer(self, result: Result) -> ExitCode:
         """Write this run's only document. Return the exit code, which is normally the result's exit code.
 
-        If payctl cannot write to stdout, report this on stderr. In this case, a command that changed nothing does not
-        return 0, because its answer is lost. A command that made changes keeps its exit code.
+        If payctl cannot write to stdout, report this on stderr. A command without approved changes then never returns
+        0, because its answer is lost. A command with approved changes keeps its exit code.
         """
         self._answered = True
         below = self.shared.output is OutputFormat.TABLE and not result.error  # a screen begins with the answer

@@ -20,7 +20,7 @@ class _Words(BashComplete):
     def get_completion_args(self) -> tuple[list[str], str]:
         """Return the words before the cursor, and the last word.
 
-        Older completion scripts pass the command line as words, and not as one string.
+        Older completion scripts pass the command line as separate words instead of one string.
         """
         if "_TYPER_COMPLETE_ARGS" in os.environ:
             return FishComplete.get_completion_args(self)  # type: ignore[arg-type]  # reads only the variable
@@ -29,7 +29,7 @@ class _Words(BashComplete):
     def complete(self) -> str:
         """Return the completions.
 
-        If anything fails, return an empty string, so that the user's command line does not change.
+        If anything fails, return an empty string, which leaves the user's command line unchanged.
         """
         try:
             args, incomplete = self.get_completion_args()

@@ -21,7 +21,7 @@ _CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINAT
 
 @dataclass(slots=True)
 class Stop:
-    """A request to stop, and the exit code that a shell expects after the signal."""
+    """A stop request, with the exit code that shells expect after the signal."""
 
     event: Event = field(default_factory=Event)
     exit_code: ExitCode | None = None

@@ -1,4 +1,4 @@
-"""Print results of any length. ndjson and csv are written row by row; the other formats need all rows at once."""
+"""Print results of any length. ndjson and csv are written row by row. The other formats need all rows at once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Import what payctl needs from Typer's private modules.
 
-Typer 0.26 and later contain their own copy of Click in private modules. No other file imports these private modules.
+Since version 0.26, Typer contains its own copy of Click in private modules. Only this file imports them.
 """
 
 from typer._click import Command, Context, HelpFormatter

@@ -174,7 +174,7 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
 def _act(verb: str, events: int, also: str) -> Act:
     """Return the change that needs approval.
 
-    Approval is needed even without events, because the outbox changes publishers.
+    Even without events it needs approval, because another program becomes the publisher.
     """
     plan = [line(f"would {verb}", bold(count(events, "event"))), line("and", also)]
     return Act(verb, events, "event", plan, beyond_rows=True)

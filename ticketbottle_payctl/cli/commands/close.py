@@ -129,7 +129,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
 def _before_closing(session: Session, found: OpenFindings, look: str) -> str:
     """Return what the operator must do before closing a finding about late money.
 
-    No payctl command can write a missing event.
+    payctl cannot create a missing event.
     """
     unsent, sending = found.timeline.unsent_success, found.sending
     if unsent is None or sending is None:
@@ -152,7 +152,7 @@ def _before_closing(session: Session, found: OpenFindings, look: str) -> str:
 
 
 def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry_run: bool) -> NoReturn:
-    """Close a superseded dead event and end the command. A closed event stays closed, and nothing is recorded again.
+    """Close a superseded dead event and end the command. If it is closed already, nothing is recorded.
 
     Raises:
         GuardError: the event is not dead and superseded, or blocks another event.
@@ -181,7 +181,7 @@ def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry
 
 
 def _approve(session: Session, noun: str, name: str, plan: Sequence[Block], approval: Approval) -> None:
-    """Ask for approval, and show what is closed and why. With --yes, show it only once, in the result.
+    """Ask for approval, and show what will be closed and why. With --yes, only the result shows it.
 
     Every closing needs a reason, even if no guard requires one.
     """

@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.db import migrations
 
 
 class UpgradeCounts(TypedDict):
-    """The number of migrations that this run applied, and of those that earlier runs applied."""
+    """The number of migrations that this run applied, and the number that earlier runs applied."""
 
     applied: Count
     already_applied: Count

@@ -1,4 +1,4 @@
-"""Implement ``payctl errors``, which groups the errors of unpublished events and shows the command for a replay."""
+"""Implement ``payctl errors``, which groups the errors of unpublished events and shows how to replay each group."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NOT_COUNTED = (
 
 
 class ErrorCounts(TypedDict):
-    """The number of groups, and the number of events in them."""
+    """The number of groups, and the number of events in all groups."""
 
     groups: Count
     """The number of groups in items."""
@@ -46,7 +46,7 @@ class ErrorCounts(TypedDict):
     waiting: NotRequired[Count]
     """How many events have been waiting for more than ten seconds without an error.
 
-    Left out with selectors, or if the database took too long to count these events.
+    Left out if selectors were given, or if the database took too long to count these events.
     """
 
 
@@ -72,14 +72,16 @@ class ErrorGroupItem(TypedDict):
     replay: str
     """The command that replays these events, except the superseded events; empty if all of them are superseded."""
     superseded: NotRequired[Count]
-    """The number of superseded events. A replay leaves them out, because their messages would take a paying customer's
-    tickets away."""
+    """The number of superseded events.
+
+    A replay skips them, because their messages would take tickets away from customers who have paid.
+    """
     blocking: NotRequired[Count]
     """The number of dead superseded events that block a pending event of the same payment."""
     closed: NotRequired[Count]
-    """The number of superseded dead events that a person has closed and that block no pending event."""
+    """The number of superseded dead events that a person has closed and that do not block any pending event."""
     remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
-    """What to fix before the replay; otherwise the events fail again."""
+    """What to fix before the replay, because otherwise the events would fail again."""
     todo: NotRequired[str | None]
     """What to fix before the replay, as a sentence."""
 
@@ -147,9 +149,9 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
 
 
 def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
-    """Return the command that replays the counted events, or an empty string if a replay leaves out all of them.
+    """Return the command that replays the counted events, or an empty string if a replay would skip all of them.
 
-    The command contains the same selectors, and a window with exact times.
+    The command has the same selectors, and a window with exact times.
     """
     if group.superseded == group.count:
         return ""
@@ -180,9 +182,9 @@ def _blocks(group: ErrorGroup) -> str:
 
 
 def _written(at: datetime) -> str:
-    """Return the start or the end of the window as text, rounded up to a millisecond.
+    """Return the window's start or end as text, rounded up to a whole millisecond.
 
-    The times of events are whole milliseconds, so the rounded time selects the same events.
+    Events have times in whole milliseconds, so the rounded time selects the same events.
     """
     return rfc3339(at + timedelta(microseconds=999))
 

@@ -108,10 +108,10 @@ def _stored(session: Session, receipt_id: str, source: Source, provider: str) ->
 
 
 class OfTheCommand(TypedDict):
-    """The fields that the command adds to the report."""
+    """The fields that the command adds to the job's report."""
 
     keys: NotRequired[tuple[TriedKey, ...]]
-    """The keys that the signature was compared with, if the callback is not genuine."""
+    """The keys that the signature was checked against, if the callback is not genuine."""
 
 
 def _result(report: WebhookReport, keys: Sequence[TriedKey], source: Source, adviser: Adviser) -> Result:
@@ -157,7 +157,7 @@ def _human(report: WebhookReport, keys: Sequence[TriedKey], source: Source, advi
 def _advice(source: Source, provider: str) -> str:
     """Return the command that explains the refusal.
 
-    A query string is left out, because it can contain personal data.
+    It never contains a query string, which may contain personal data.
     """
     file = source.event or source.file
     if file is None or file == "-":
@@ -167,7 +167,7 @@ def _advice(source: Source, provider: str) -> str:
 
 
 def _settling(report: WebhookReport, adviser: Adviser) -> list[str]:
-    """Return the command that asks the gateway about the payment of an unclear callback, and settles the payment."""
+    """Return the command that settles the payment of an unclear callback by asking the gateway about it."""
     if report.status_before == PaymentStatus.COMPLETED:
         return []
     options = [] if report.order_code else ["--provider", report.provider]

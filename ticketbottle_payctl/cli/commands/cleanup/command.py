@@ -1,4 +1,4 @@
-"""Implement ``payctl cleanup``, which runs the scheduled function's job by hand."""
+"""Implement ``payctl cleanup``, which runs the same job as the scheduled function."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
 
 
 def _kept_for(session: Session) -> timedelta:
-    """Return the effective retention period. If the environment shortens the profile's period, return the profile's.
+    """Return the effective retention period.
+
+    If the environment sets a shorter period than the profile, return the profile's.
 
     Raises:
         ConfigError: a setting is invalid.
@@ -152,6 +154,6 @@ def _allow(
 
 @contextmanager
 def _watched(session: Session, planned: CleanupPreview | None, word: str) -> Iterator[Callable[[Swept], None]]:
-    """Draw a progress bar. The bar has a total only if a plan was made, because counting rows takes a long time."""
+    """Draw a progress bar. It has a total only if a plan was made, because counting the rows takes a long time."""
     with bar(word, planned.matched + planned.receipts if planned else None, quiet=session.shared.quiet) as tell:
         yield lambda swept: tell(swept.deleted + swept.receipts)

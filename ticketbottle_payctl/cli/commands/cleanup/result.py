@@ -42,7 +42,7 @@ def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo, reas
 
     The exit code is 10 if the time limit was reached before all expired events were deleted.
 
-    A warning says if the run or the given ``reason`` could not be recorded.
+    If the run or the given ``reason`` was not recorded, a warning says so.
     """
     facts: CleanupFacts = {
         "horizon": report.horizon,
@@ -140,9 +140,9 @@ def _warnings(report: CleanupReport) -> Iterator[str]:
 
 
 def _unrecorded(report: CleanupReport, reason: str | None) -> list[str]:
-    """Return the warning, if any, that the run was not recorded.
+    """Return a warning if the run was not recorded.
 
-    Return no warning for a scheduled cleanup, which passes no ``--reason`` and whose role is not allowed to write
+    Return an empty list for a scheduled cleanup: it does not pass ``--reason``, and its role is not allowed to write
     records.
     """
     scheduled = reason is None and report.unrecorded is not None and report.unrecorded.run_id is None

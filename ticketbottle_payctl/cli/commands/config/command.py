@@ -1,4 +1,4 @@
-"""Implement ``payctl config``, which shows each setting and its origin. The value of a secret is never shown."""
+"""Implement ``payctl config``, which shows each setting and its origin. Values of secrets are never shown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PathFacts(TypedDict):
 
 
 class CheckedCounts(TypedDict):
-    """The number of checked items, and the number of invalid items."""
+    """The number of checked items and of invalid items."""
 
     checked: Count
     """The number of checked items, which are groups of settings and unknown names."""

@@ -20,7 +20,7 @@ DEFAULTED: dict[str, Callable[[Settings], object]] = {
     "PAYCTL_LOOP_SECONDS": lambda settings: round(settings.loop.total_seconds()),
     "PAYCTL_RECONCILE_MAX_PAYMENTS": lambda settings: settings.reconcile_cap,
 }
-"""The settings with a default. Each function returns the setting's value in the form of its variable."""
+"""The settings with a default. Each function returns the setting's value in the format that the variable uses."""
 
 PLAIN = (
     *("KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "KAFKA_CA_FILE", "KAFKA_CLIENT_ID", "PAYCTL_DB_POOL"),
@@ -36,7 +36,7 @@ SECRET_ARN, PREVIOUS = "_SECRET_ARN", "_PREVIOUS"
 _ROTATED = tuple(f"{name}{PREVIOUS}" for name in KEYS)
 ARNS = tuple(f"{name}{SECRET_ARN}" for name in ("DATABASE_URL", *HIDDEN))
 ONLY_WHERE_SET = (*_ROTATED, *ARNS)
-"""The names of previous keys and of the functions' ARNs. These names are shown only if they are set."""
+"""The variables for previous keys and for secrets' ARNs. They are shown only if they are set."""
 
 _OF_A_PROFILE = frozenset({"DATABASE_URL", *DEFAULTED, *PLAIN, *ASKED_AT, *HIDDEN, *ONLY_WHERE_SET})
 _OF_THE_ENVIRONMENT = _OF_A_PROFILE | {"PAYCTL_OUTPUT", "PAYCTL_PROFILE", "PAYCTL_CONFIG", "PAYCTL_KAFKA_HOME"}
@@ -46,8 +46,8 @@ _SURELY_MEANT = 0.9
 def unknown(profile: Profile) -> Iterator[tuple[str, str]]:
     """Yield the names that no part of payctl reads, each with a message.
 
-    payctl reports each unknown name in the profile. Other programs use the environment too. Therefore payctl reports a
-    name in the environment only if the name starts with ``PAYCTL_`` and is similar to one that payctl reads.
+    Every unknown name in the profile is reported. Other programs use the environment too, so a name in the environment
+    is reported only if it starts with ``PAYCTL_`` and is similar to one that payctl reads.
     """
     for name in sorted({*profile.origins, *profile.hidden} - _OF_A_PROFILE):
         if name.isupper():

@@ -1,4 +1,4 @@
-"""List every variable that payctl reads, with its type, default, example and meaning, and the programs that read it.
+"""List every variable that payctl reads, with its type, default, example, meaning, and the programs that read it.
 
 docs/reference/environment.md is generated from this list. Defaults come from the settings if possible, so that the page
 and the settings always agree.

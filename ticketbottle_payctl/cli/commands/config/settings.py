@@ -101,7 +101,10 @@ def _row(profile: Profile, name: str, value: str | None) -> Shown:
 
 
 def _guard(profile: Profile, guard: GuardInForce, name: str) -> Shown:
-    """Return one setting of the guard. If it comes from a profile that is not in use, the origin names that profile."""
+    """Return one setting of the guard.
+
+    If the setting comes from a profile that is not in use, its origin names that profile.
+    """
     cap = guard.cap(DEFAULT_MAX_AFFECTED)
     value, owner = {
         "protected": (str(guard.protected is not None).lower(), guard.protected),
@@ -121,7 +124,7 @@ def _of_profile(profile: Profile, name: str, value: str) -> Shown:
 def _place(profile: Profile, name: str) -> str | None:
     """Return the ARN in this variable, because an ARN is not secret.
 
-    If the variable holds a previous key, return None.
+    For a variable that does not hold an ARN, return None.
     """
     return profile.environ[name] if name in names.ARNS else None
 

@@ -18,7 +18,7 @@ IN_THE_VPC = (WEBHOOK, PUBLISH, CLEANUP, WATCH, RECONCILE)
 BEFORE = "before-traffic"
 FUNCTIONS = (*IN_THE_VPC, PROBE, BEFORE)
 ALL = (CLI, *FUNCTIONS)
-"""All programs that read variables: each function, and the command line, which can run in a container."""
+"""All programs that read variables: the functions, and the command line, which can run in a container."""
 
 
 class Variable(NamedTuple):

@@ -12,8 +12,7 @@ from ticketbottle_payctl.sandbox.demo import Case, Fault
 class CaseWords:
     """The description of an order's fault, the command that finds the fault, and the command that repairs the order.
 
-    If no command repairs the order, ``play`` simulates what the customer does, and ``repair`` closes the order
-    afterwards.
+    If no command can repair the order, ``play`` simulates what the customer does, and ``repair`` then closes the order.
     """
 
     says: str

@@ -73,7 +73,7 @@ def _program_directory() -> Path | None:
 
 
 def _given_kafka(session: Session, *, yes: bool) -> Mapping[str, str]:
-    """Return the ``KAFKA_*`` settings. If no brokers are configured, return no settings.
+    """Return the ``KAFKA_*`` settings, or an empty mapping if no brokers are configured.
 
     Raises:
         GuardError: the brokers are on another machine and --yes was not given, or the profile is protected or

@@ -15,7 +15,7 @@ from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, Case, DemoRe
 
 
 class DemoCounts(TypedDict):
-    """The number of callbacks, events, messages and unexpected results in the demo."""
+    """The counts of callbacks, events, messages and unexpected results in the demo."""
 
     callbacks: Count
     """The number of callbacks that the demo sent."""
@@ -134,7 +134,7 @@ class MessageItem(TypedDict):
     """The payload as PostgreSQL prints it."""
     headers: Mapping[str, str | None]
     as_expected: bool
-    """Whether the event has only this message, and the topic, key, headers and payload are right."""
+    """Whether this is the event's only message, and its topic, key, headers and payload are right."""
 
 
 DemoItem = StartedItem | CallbackItem | PublishedItem | MessageItem

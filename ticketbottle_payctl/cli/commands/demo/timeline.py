@@ -160,7 +160,7 @@ def _at(seconds: float) -> Styled:
 
 
 def try_next(program: str, width: int | None) -> Iterator[Block]:
-    """Return the commands to try, each with a note. The notes have a common column if the terminal is wide enough.
+    """Return the commands to try, each with a note. The notes are aligned in a column if the terminal is wide enough.
 
     ``width`` is the terminal's width, or None without a terminal.
     """

@@ -1,4 +1,4 @@
-"""Implement ``payctl doctor``, which tests everything that payctl needs, and says how to fix each problem."""
+"""Implement ``payctl doctor``, which checks everything that payctl needs, and says how to fix each problem."""
 
 from __future__ import annotations
 

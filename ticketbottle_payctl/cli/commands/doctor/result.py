@@ -29,12 +29,12 @@ SCHEMA = "payctl.doctor/1"
 _MARKS = {Status.OK: good("✔"), Status.WARN: warn("!"), Status.FAIL: bad("✘")}
 _OFF = dim("-")
 _CUSTOMERS = ("backlog", "callbacks", "payments")
-"""The checks that are about waiting customers, most urgent first."""
+"""The checks that concern waiting customers, most urgent first."""
 _SAID = {Status.OK: good, Status.WARN: warn, Status.FAIL: bad}
 
 
 class DoctorCounts(FindingCounts, total=False):
-    """The number of findings with each status. After a repair, the number of events found and repaired."""
+    """The number of findings with each status or, after a repair, of events found and repaired."""
 
     matched: Count
     """With --fix-published-flags: the number of events that were sent, but not marked as published."""
@@ -43,7 +43,7 @@ class DoctorCounts(FindingCounts, total=False):
 
 
 class DoctorFacts(TypedDict, total=False):
-    """The result of the checks. A repair has no such result."""
+    """The result of the checks. A repair does not have this result."""
 
     healthy: bool
     """Whether no check failed."""
@@ -63,7 +63,7 @@ class FindingItem(TypedDict):
     meaning: str | None
     """The consequence of the problem; null if nothing is wrong."""
     remedy: str | None
-    """The command or SQL that fixes the problem, after the words about it."""
+    """How to fix the problem, ending with a command or SQL."""
     command: NotRequired[str | None]
     """The command to paste; null if no command fixes the problem."""
     sql: NotRequired[str | None]
@@ -140,7 +140,7 @@ def _blocks(shown: ShownFinding, width: int) -> Iterator[Block]:
 def _headline(report: DoctorReport) -> Line:
     """Return the headline for the worst finding.
 
-    Of equally severe findings, the one about customers who wait or have paid comes first.
+    Among equally severe findings, those about customers who are waiting or have paid come first.
     """
     for status in (Status.FAIL, Status.WARN):
         found = [finding for finding in report.findings if finding.status is status]
@@ -154,7 +154,7 @@ def _headline(report: DoctorReport) -> Line:
 
 
 def _rank(finding: Finding) -> int:
-    """Return the place of a finding among equally severe ones. A finding without a command says less about orders."""
+    """Return a finding's rank among equally severe ones. A finding without a command ranks lower."""
     if finding.harmless:
         return len(_CUSTOMERS) + 1
     known = finding.check in _CUSTOMERS and (finding.check == "backlog" or finding.command is not None)

@@ -1,4 +1,4 @@
-"""Implement ``payctl gateways``, which lists the configured gateways and registers the webhook's URL with PayOS."""
+"""Implement ``payctl gateways``, which lists the gateways and registers the webhook's URL with PayOS."""
 
 from __future__ import annotations
 

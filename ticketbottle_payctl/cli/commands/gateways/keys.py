@@ -27,7 +27,7 @@ class KeyItem(TypedDict):
     rotation: Literal["current", "previous"]
     """Whether this is the current or the previous value in a key rotation."""
     needed_for: Literal["callbacks", "queries"]
-    """What the value is for: to check callbacks, or to query the gateway."""
+    """What the value is needed for: checking callbacks or querying the gateway."""
     is_set: bool
     length: Count | None
     """The length of the value in characters."""
@@ -47,7 +47,7 @@ def state_of(gateway: Gateway, environ: Mapping[str, str]) -> State:
 
 
 def only_for_functions(gateway: Gateway, environ: Mapping[str, str]) -> list[str]:
-    """Return the variables that name a secret in Secrets Manager. Only the Lambda functions read these secrets."""
+    """Return the variables that refer to a secret in Secrets Manager. Only the Lambda functions read these secrets."""
     names = (f"{field.env}_SECRET_ARN" for field in gateway.fields if not _is_set(field, environ))
     return [name for name in names if environ.get(name)]
 

@@ -33,7 +33,7 @@ class RegistrationFacts(TypedDict):
     url: str
     """The URL. The part after the gateway's name is hidden, because it may be a secret."""
     entered: bool
-    """Whether PayOS calls this URL from now on. False in a dry run."""
+    """Whether PayOS will call this URL from now on. False in a dry run."""
     code: str | None
     """The code in PayOS's reply, or the HTTP status. Null in a dry run."""
     said: str | None

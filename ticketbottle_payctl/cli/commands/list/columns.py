@@ -1,4 +1,4 @@
-"""Define each list's fields, the fields that its table shows in a pipe, and the columns that it shows on a terminal.
+"""Define each list's fields, the default fields of its table, and the table's columns on a terminal.
 
 To add a field, add it to the SQL and the field names in the list's file in ``store/``, such as
 ``store/outbox/list_events.py``. Then add it to the columns in this module.
@@ -47,7 +47,7 @@ def _type(row: Row, _zone: tzinfo, _now: datetime) -> str:
 
 
 def _state(row: Row) -> str:
-    """Return the state of an event. A pending event behind a dead one is blocked. A person can close a dead event."""
+    """Return an event's state. A pending event behind a dead one is blocked, and a dead event may be closed."""
     if row.get("closed"):
         return "closed"
     return "blocked" if row.get("blocked") else str(row.get("state") or "")
@@ -59,7 +59,7 @@ def _order(row: Row, _zone: tzinfo, _now: datetime) -> str:
 
 
 def _result(row: Row) -> str:
-    """Return payctl's decision about a callback. A person can close what a refused callback reports."""
+    """Return payctl's decision on a callback. The finding of a refused callback may be closed."""
     return "closed" if row.get("closed") else str(row.get("result") or "")
 
 

@@ -92,7 +92,9 @@ def cursor(at: datetime, row_id: str) -> str:
 
 
 def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprintable) -> PagePosition | None:
-    """Return the position that a page's ``next`` cursor refers to. ``is_id`` checks whether a string can be a row's id.
+    """Return the position that a page's ``next`` cursor refers to.
+
+    ``is_id`` returns whether a string can be a row's id.
 
     Raises:
         typer.BadParameter: the value is not a cursor.
@@ -132,7 +134,7 @@ def finish_list(  # noqa: PLR0913 - the list, and how it is shown
     wide: bool = False,
     place: Place = Place.NEWEST,
 ) -> NoReturn:
-    """Write the rows while reading them, then the cursor of the next page.
+    """Write the rows while reading them, then the next page's cursor.
 
     A table comes with a sentence about its rows: above it on a terminal, and on stderr elsewhere. On a terminal, the
     table has short ids, ages and the columns that fit. With ``wide`` or with columns that the user chose, it has full
@@ -184,5 +186,5 @@ def with_summary(session: Session, first: str, blocks: Sequence[Block]) -> list[
 
 
 def _safe(name: str, value: object) -> object:
-    """Redact the value if it is an error message, because an error message can quote a secret."""
+    """Redact the value if it is an error message, because the message may quote a secret."""
     return redact(value) if name == "last_error" and isinstance(value, str) else value

@@ -121,9 +121,9 @@ def _is_itself(url: str, base: str) -> bool:
 
 
 def _replay(session: Session, service: _Service, receipt_id: str) -> NoReturn:
-    """Send a stored callback to the service. Exit 0 only if the service accepted it.
+    """Send a stored callback to the service. The exit code is 0 only if the service accepted the callback.
 
-    A receipt contains no headers, so payctl sets the content type that the gateways use.
+    Receipts do not contain headers, so payctl sets the content type that the gateways use.
     """
     stored = find_receipt(session.services.engine, receipt_id)
     gateway = providers.by_name(stored.provider)

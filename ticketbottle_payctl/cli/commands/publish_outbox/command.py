@@ -1,4 +1,4 @@
-"""Implement ``payctl publish-outbox``, which runs the scheduled function's job by hand or as a service."""
+"""Implement ``payctl publish-outbox``, which runs the scheduled function's job on demand or as a service."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ class Reading(Protocol):
 
 
 def causes(obstacles: Obstacles, reading: Reading) -> list[Block]:
-    """Return a line for each cause, then the commands to run next, which ``reading`` writes.
+    """Return a line for each cause, then the commands to run next.
 
-    The cause that holds back the most events comes first.
+    The cause that holds back the most events comes first. ``reading`` builds the commands.
     """
     told = obstacles.blockers[:_MOST_TOLD]
     lines: list[Block] = [Line((f"  {sentence(each)}",)) for each in told]
@@ -37,7 +37,7 @@ def causes(obstacles: Obstacles, reading: Reading) -> list[Block]:
 
 
 def sentence(blocker: Blocker) -> str:
-    """Return a sentence that says how many events are waiting, for what, and why."""
+    """Return a sentence that says how many events are waiting, what they are waiting for, and why."""
     waiting = f"{count(blocker.events, 'event')} {'waits' if blocker.events == 1 else 'wait'}"
     detail = f": {blocker.detail}" if blocker.detail else ""
     event = named(blocker.event_id or "", blocker.order_code)
@@ -69,7 +69,7 @@ def unsent_words(unsent: UnsentSuccesses) -> str:
 
 
 def reasons(obstacles: Obstacles) -> list[str]:
-    """Return a sentence for each cause. An unusable topic is a cause even if no event waits for it."""
+    """Return a sentence for each cause. An unusable topic is a cause even if no event is waiting for it."""
     said = [obstacles.away.message] if obstacles.away else []
     if obstacles.locked:
         said.append(locked_words(obstacles))
@@ -89,7 +89,7 @@ def first_words(obstacles: Obstacles) -> str:
 
 
 def locked_words(obstacles: Obstacles) -> str:
-    """Return a sentence that names the held shards and the process that holds them."""
+    """Return a sentence with the held shards and the process that holds them."""
     first = obstacles.locked[0]
     if first.shards == 1:
         return f"another process holds the outbox: {first.holder}"

@@ -1,4 +1,4 @@
-"""Show a running publisher on stderr and in the log. stdout is for the result."""
+"""Show a running publisher's progress on stderr and in the log. stdout is only for the result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _RATE_OVER = 10.0
 
 @contextmanager
 def watched(session: Session, options: PublishOptions, health_file: Path | None = None) -> Iterator[Observer]:
-    """Yield an observer. On a terminal, it draws a bar or a live line. Elsewhere, it writes log events.
+    """Yield an observer that draws a bar or a live line on a terminal, and writes log events elsewhere.
 
     Raises:
         InputError: the health file cannot be written.
@@ -53,7 +53,7 @@ def watched(session: Session, options: PublishOptions, health_file: Path | None 
 
 @dataclass(slots=True)
 class _Log:
-    """An observer that logs the start, regular heartbeats, and the beginning and end of each cause."""
+    """An observer that logs the start, regular heartbeats, and when causes begin or end."""
 
     session: Session
     loop: bool = False
@@ -82,7 +82,7 @@ class _Log:
         log_event("publish_outbox_batch", level="debug", published=counts.published, dead=counts.dead)
 
     def on_obstacles(self, obstacles: Obstacles) -> None:
-        """Log the causes that block events, or log that no cause is left. Both events have the same log level."""
+        """Log the causes that block events, or log that none is left. Both log events have the same level."""
         if not obstacles:
             log_event("publish_outbox_resumed", level="warning")
             return

@@ -30,9 +30,9 @@ from ticketbottle_payctl.store.outbox.unsent_successes import NONE_UNSENT
 SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
 _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
-"""The smallest numbers of events and seconds for which a rate is shown. A shorter run measures only its start-up."""
+"""The minimum number of events and seconds for showing a rate. A shorter run would measure only its start-up."""
 _STOPPED = {StoppedBecause.EMPTY: "no more events can be sent now"}
-"""The text for a reason whose name is misleading. An *empty* outbox can still contain events that are held back."""
+"""The texts for reasons whose names are misleading. An *empty* outbox may still contain events that are held back."""
 _UNFINISHED = {
     StoppedBecause.DEADLINE: "the time limit was reached; more events are pending",
     StoppedBecause.MAX_BATCHES: "more events are pending",
@@ -49,11 +49,11 @@ def result_of(
     signalled: ExitCode | None = None,
     reading: Reading = command_line,
 ) -> Result:
-    """Return the result of a run, with the exit code of the error, the signal or the outcome.
+    """Return the result of a run, with the exit code for the error, the signal or the outcome.
 
     The exit code is 6 if some events failed, became dead or were held back, or if a customer is waiting for a dead
-    event. A dead event about a failed payment does not change the exit code, because no paying customer is waiting for
-    it. The exit code is 9 if another process holds a shard. The mark is a tick only if the exit code is 0.
+    event. A dead event about a failed payment does not change the exit code, because the customer has not paid. The
+    exit code is 9 if another process holds a shard. The mark is a tick only if the exit code is 0.
     """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]
@@ -75,7 +75,7 @@ def result_of(
 def result_of_preview(preview: Preview, apply: str | None, reading: Reading = command_line) -> Result:
     """Return the result of a dry run, with the events that would be claimed or held back. The exit code is 0.
 
-    ``apply`` is the command that publishes these events, or None if the typed command cannot be repeated.
+    ``apply`` is the command that publishes these events, or None if the user's command cannot be repeated.
     """
     waiting, obstacles = preview
     total, held = sum(row.events for row in waiting), obstacles.held
@@ -161,7 +161,10 @@ def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Bloc
 
 
 def _trouble(report: PublishReport) -> str | None:
-    """Return the reason why customers wait, or why the run ended before the outbox was empty."""
+    """Return why customers are waiting, or why the run ended before the outbox was empty.
+
+    Return None if neither is true.
+    """
     obstacles = report.obstacles
     said = []
     if obstacles.away is not None:
@@ -186,7 +189,7 @@ def _trouble(report: PublishReport) -> str | None:
 
 
 def _pace(report: PublishReport) -> str:
-    """Return the duration, the number of batches, and the rate if the run was long enough to measure a rate."""
+    """Return the duration, the number of batches and, if the run was long enough to measure it, the rate."""
     measured = report.counts.published >= _LEAST_EVENTS and report.seconds >= _LEAST_SECONDS
     said = [
         f"in {duration(report.seconds)}",
@@ -197,7 +200,7 @@ def _pace(report: PublishReport) -> str:
 
 
 def _lag(report: PublishReport) -> str | None:
-    """Return the percentiles of the publish lag, or one value if all percentiles are the same."""
+    """Return the publish lag's percentiles, or one value if they are all the same."""
     lag = report.lag
     if lag is None or lag.p50 == lag.p99:
         return lag and duration(lag.p50)

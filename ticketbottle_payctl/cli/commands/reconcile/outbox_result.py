@@ -35,7 +35,7 @@ _WHY = {
 
 
 class ComparedCounts(TypedDict):
-    """The number of events that were compared, and the number with each kind of difference."""
+    """The number of compared events, and the number of events with each kind of difference."""
 
     compared: Count
     """The number of published events that were created in the window."""
@@ -48,9 +48,9 @@ class ComparedCounts(TypedDict):
     out_of_order: Count
     """The number of events that were sent before an earlier event of the same payment."""
     unjudged: Count
-    """The number of missing events for which payctl cannot tell whether they are lost."""
+    """The number of missing events that payctl cannot judge: they may or may not be lost."""
     other: Count
-    """The number of records in Kafka whose events are outside the window."""
+    """The number of Kafka records whose events are outside the window."""
 
 
 class ComparedFacts(TypedDict):
@@ -61,7 +61,7 @@ class ComparedFacts(TypedDict):
     not_judged: Mapping[str, Count]
     """The number of events that were not judged, by reason."""
     repairable: Count
-    """The number of lost or wrong events that a replay can repair, because the right topic has no record of them."""
+    """The number of lost or wrong events that a replay can repair, because they are not in the right topic."""
     repair_file: str | None
     """The file with the plan for the replay; null without --repair-out."""
     repair: str | None
@@ -69,7 +69,7 @@ class ComparedFacts(TypedDict):
 
 
 class DifferenceItem(TypedDict):
-    """An event that differs, or with --all an event that was not judged."""
+    """An event with a difference. With --all, also an event that was not judged."""
 
     event_id: str
     """The event's id."""
@@ -81,7 +81,7 @@ class DifferenceItem(TypedDict):
     detail: str
     """What differs and where the records are, or why the event was not judged."""
     copies: Count
-    """The number of the event's records in Kafka."""
+    """How many records of the event are in Kafka."""
     repairable: bool
     """Whether a replay can repair the difference."""
     created_at: datetime
@@ -93,8 +93,8 @@ class DifferenceItem(TypedDict):
 class Repair(NamedTuple):
     """The plan that sends the lost events again, its file, and the command to run next.
 
-    If the plan was written to a file, the command applies the plan. Otherwise the command writes the plan. If a
-    read-only profile forbids the replay, ``read_only`` is its name, and ``file`` and ``command`` are None.
+    If the plan was written to a file, the command applies the plan. Otherwise the command writes it. If a read-only
+    profile forbids the replay, ``read_only`` is the profile's name, and ``file`` and ``command`` are None.
     """
 
     plan: ReplayPlan
@@ -104,7 +104,7 @@ class Repair(NamedTuple):
 
 
 def to_repair(report: OutboxComparison) -> list[str]:
-    """Return the ids of the events that a replay can repair, without duplicates."""
+    """Return the distinct ids of the events that a replay can repair."""
     return list(dict.fromkeys(each.event.id for each in report.disagreements if each.repairable))
 
 

@@ -133,6 +133,6 @@ def _settle(session: Session, found: list[StatusFinding], reason: str | None, ch
 
 
 def _look(session: Session, found: list[StatusFinding]) -> str | None:
-    """Return the command that shows the first payment that a person must look at, or None if there is no such one."""
+    """Return the command that shows the first payment that a person must look at, or None if nobody needs to look."""
     code = next((each.payment.order_code for each in found if needs_a_look(each)), None)
     return None if code is None else Adviser(session, "reconcile payments").reading(["show"], [code])

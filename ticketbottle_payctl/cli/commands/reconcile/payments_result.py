@@ -52,9 +52,9 @@ class PaymentItem(TypedDict):
     status: str
     """The payment's status when the gateway was asked."""
     says: Annotated[str, Keywords(enum=[*_ENDS, *NoVerdict, *_NOT_ASKED])]
-    """The gateway's response, or the reason why the gateway gave no response."""
+    """The gateway's response, or the reason why there is none."""
     detail: str | None
-    """The gateway's own code, or why the gateway was not asked, or why the response was rejected."""
+    """The gateway's own code, or the reason why the gateway was not asked or its response was rejected."""
     gateway_amount: int | None
     """The amount paid according to the gateway, in whole VND."""
     gateway_transaction_id: str | None
@@ -72,7 +72,7 @@ class PaymentItem(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """The facts of one run. ``done`` contains the settled payments.
+    """The facts about one run. ``done`` contains the settled payments.
 
     ``too_old`` counts the payments that are too old to query.
     """
@@ -89,7 +89,7 @@ class Reconciled:
     apply: str | None = None
     """The command that settles the payments that the dry run found, or None if there are none."""
     look: str | None = None
-    """The command that shows a payment that payctl did not settle and a person must look at, or None."""
+    """The command that shows a payment that payctl did not settle and that a person must look at, or None."""
 
 
 def result_of(it: Reconciled) -> Result:

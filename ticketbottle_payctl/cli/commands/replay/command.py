@@ -170,7 +170,7 @@ class _Allowed:
 def _planned(
     session: Session, selector: Selector, allowed: _Allowed, approval: Approval | None, *, everything: bool
 ) -> StoredPlan:
-    """Make a plan. If ``approval`` is None, the plan is only shown, so it can have any length.
+    """Make a plan. If ``approval`` is None, the plan will only be shown, so it may have any length.
 
     Raises:
         InputError: no selector was given, or --all contradicts a selector.
@@ -198,7 +198,7 @@ def _planned(
 
 
 def _names_a_part(selector: Selector) -> bool:
-    """Return whether the selector contradicts --all, because --all means every unpublished event."""
+    """Return whether the selector contradicts --all, which means every unpublished event."""
     return selector.ids is not None or selector.failed or selector.stuck is not None or selector.published
 
 

@@ -11,7 +11,7 @@ from ticketbottle_payctl.jobs.replay import LeftOutReason, ReplayOutcome
 
 
 class ReplayCounts(TypedDict):
-    """The number of events that were selected, requeued and skipped, and the number that failed."""
+    """The number of events that were selected, requeued or skipped, or that failed."""
 
     matched: Count
     """The number of selected events that exist."""
@@ -33,7 +33,7 @@ class ResumeCounts(TypedDict):
     skipped: Count
     failed: Count
     remaining: Count
-    """The number of events that the run did not reach."""
+    """The number of events that the run has not reached."""
 
 
 class Ended(TypedDict):
@@ -48,7 +48,7 @@ class Ended(TypedDict):
     superseded: NotRequired[Count]
     """The number of superseded events to requeue because of --allow-superseded.
 
-    Superseded events that were left out are not counted.
+    Superseded events that the plan leaves out are not counted.
     """
     superseded_ids: NotRequired[Sequence[str]]
     """The ids of the superseded events to requeue."""
@@ -83,7 +83,7 @@ class ReplayFacts(Ended):
     by_state: NotRequired[Mapping[str, Count]]
     """The number of planned events in each current state."""
     keys_with_newer: NotRequired[Count]
-    """The number of payments that have an event that is newer than the planned events for the payment."""
+    """The number of payments with an event that is newer than the payment's planned events."""
     oldest: NotRequired[datetime | None]
     """When the oldest planned event was created (UTC)."""
     newest: NotRequired[datetime | None]
@@ -99,6 +99,6 @@ class LeftAloneItem(TypedDict):
     id: str
     outcome: Annotated[str, Keywords(enum=["skipped", "failed"])]
     reason: Annotated[str, Keywords(enum=[*LeftOutReason, "changed", "gone", "locked"])] | None
-    """Why the event was not requeued; superseded if the event was left out because --allow-superseded was not given."""
+    """Why the event was not requeued; superseded if the event is superseded and --allow-superseded was not given."""
     event_type: str | None
     aggregate_id: str | None

@@ -1,4 +1,4 @@
-"""Explain that an order code or a payment id was given as an event id, and name the right command."""
+"""Explain that an order code or a payment id was given as an event id, and suggest the right command."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def misnamed_sentence(found: Misnamed) -> str:
 
 
 def meant_command(found: Misnamed, adviser: Adviser) -> str | None:
-    """Return the right command, or None if every given id was an event id.
+    """Return the right command, or None if no order code or payment id was given.
 
-    If a replay of these orders would requeue nothing, return the command that shows the reason.
+    If a replay of these orders would not requeue any events, return the command that shows the reason.
     """
     names = (*found.order_codes, *found.payments)
     if not names:
@@ -39,7 +39,7 @@ def meant_command(found: Misnamed, adviser: Adviser) -> str | None:
 
 
 def misnamed_blocks(found: Misnamed, adviser: Adviser, *, said: bool) -> Iterator[Block]:
-    """Yield the right command, or nothing if every given id was an event id.
+    """Yield the right command. If no order code or payment id was given, yield nothing.
 
     Unless ``said`` is True, yield the sentence first.
     """

@@ -1,8 +1,9 @@
-"""Write and read the plan of a replay, so that a second person can review it before it is applied.
+"""Write and read a replay plan, so that a second person can review it before it is applied.
 
 The first line is a header. Each line after the header is an event. The header contains a digest of the rest of the
-file, so payctl can refuse a file that was edited. The digest protects only against mistakes, because any operator who
-is allowed to apply a plan can also make one. payctl skips an event if its row has changed since the plan was made.
+file, so payctl can refuse a file that was edited. The digest protects only against mistakes, because an operator who is
+allowed to apply a plan is also allowed to make one. payctl skips an event if its row has changed since the plan was
+made.
 """
 
 from __future__ import annotations

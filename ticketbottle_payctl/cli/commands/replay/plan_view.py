@@ -1,4 +1,4 @@
-"""Show a replay's plan to people: the planned events, the consequences, and the events that are left out."""
+"""Show a replay plan to people: the planned events, the consequences, and the events that are left out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHY = {
     "gone": "deleted since the plan",
     "locked": "locked by another session, such as a publisher",
 }
-"""The text for each reason why a row was skipped."""
+"""The text for each reason for skipping a row."""
 
 
 def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
@@ -48,19 +48,19 @@ def superseded_warning(found: Sequence[Superseded]) -> str:
 
 
 def superseded_row(found: Sequence[Superseded], options: ReplayOptions) -> tuple[str, object]:
-    """Return a row with the number of superseded events. The value is None if the options do not allow such events."""
+    """Return a row with the number of superseded events. If the options do not allow such events, the value is None."""
     if found:
         return "superseded", bad(f"{len(found):,} INCLUDED")
     return "superseded", "allowed, but none found" if options.allow_superseded else None
 
 
 def superseded_note(found: Sequence[Superseded]) -> str:
-    """Return a note for the confirmation prompt that names the harm that superseded events would do."""
+    """Return a note for the confirmation prompt about the harm that superseded events would do."""
     return f"{len(found):,} of them superseded: paying customers lose their tickets" if found else ""
 
 
 def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
-    """List the first events that are left out, with their reasons."""
+    """List the first events that are left out, each with the reason."""
     if not left_out:
         return
     rows = tuple((left.id, left.event_type, WHY[left.reason]) for left in left_out[:_MOST_SHOWN])
@@ -70,7 +70,7 @@ def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
 
 
 def skipped_rows(outcomes: Mapping[tuple[str, str | None], int], outcome: str) -> list[tuple[str, object]]:
-    """Return a row for each reason that led to this outcome. The most frequent reason comes first."""
+    """Return a row for each reason for this outcome. The most frequent reason comes first."""
     found = sorted(((number, reason) for (each, reason), number in outcomes.items() if each == outcome), reverse=True)
     return [(outcome, f"{number:,} {WHY.get(reason or '', reason or '')}".rstrip()) for number, reason in found]
 
@@ -80,7 +80,7 @@ def _twice(published: int) -> str:
 
 
 def _changes(failed: int, pending: int) -> str | None:
-    """Return what the replay changes about pending events, or None if none of them has failed."""
+    """Return how the replay changes pending events, or None if none of them has failed before."""
     if not failed:
         return None
     which = "the pending events get" if failed == pending else f"{failed:,} of {pending:,} pending events get"

@@ -1,7 +1,4 @@
-"""During a replay, show the wait for the canary, then a progress bar.
-
-Without a terminal, print lines and log events.
-"""
+"""Show a replay's wait for the canary, then a progress bar. Without a terminal, print lines and write log events."""
 
 from __future__ import annotations
 

@@ -77,7 +77,9 @@ def result_of_plan(  # noqa: PLR0913 - most are passed by name
     nothing: bool = False,
     typed: Sequence[str] = (),
 ) -> Result:
-    """Return the result for a plan. ``nothing`` is True if the plan should be applied but has no events.
+    """Return the result for a plan.
+
+    ``nothing`` is True if this is not a dry run, but the plan has no events to requeue.
 
     ``typed`` contains the arguments of the dry run. The same arguments without ``-n`` apply the plan.
     """
@@ -119,7 +121,7 @@ def result_of_pending(plan: ReplayPlan, options: ReplayOptions, adviser: Adviser
 
 
 def next_publish(adviser: Adviser) -> Fields:
-    """Return the command that sends pending events, for the case that no publisher is running."""
+    """Return the command that sends pending events, in case no publisher is running."""
     return Fields((("if no publisher runs", adviser.changing(["publish-outbox"])),))
 
 
@@ -206,7 +208,7 @@ def _ended(report: ReplayReport) -> str | None:
 
 
 def _may_publish(report: ReplayReport) -> bool:
-    """Return whether a publisher can do all the remaining work."""
+    """Return whether a publisher can do all of the remaining work."""
     progress = report.progress
     waited = report.outcome is ReplayOutcome.CANARY_TIMEOUT
     return bool(progress.pending and not progress.dead and not report.remaining and not waited)
@@ -226,7 +228,7 @@ def _next(report: ReplayReport, adviser: Adviser) -> str | None:
 
 
 def _nothing(plan: ReplayPlan, code: ExitCode, *, named: bool) -> Line:
-    """Return the first line for a replay that has no events. The mark agrees with the exit code."""
+    """Return the first line for a replay without events. Its mark matches the exit code."""
     if code is ExitCode.DONE:
         return line(good("✔"), "nothing to replay: no event matches")
     if plan.misnamed.order_codes or plan.misnamed.payments:
@@ -307,8 +309,8 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None, 
 def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
     """Return the exit code of a plan.
 
-    If a plan leaves out all events, a guard stops it. If it leaves out only some, an event counts as a failure only if
-    its id was given.
+    If all events are left out, the exit code is that of a guard, or of a missing row if none of them exists. If only
+    some are left out, they count as failures only if ids were given.
     """
     if plan.misnamed.unknown_orders:
         return ExitCode.PARTIAL if plan.events else ExitCode.NOT_FOUND

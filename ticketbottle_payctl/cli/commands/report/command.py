@@ -1,6 +1,6 @@
 """Implement ``payctl report``, which reports on a time window, for example at a hand-over or after an incident.
 
-The report is text on a terminal, Markdown elsewhere, and an HTML file on request.
+The report is text on a terminal and Markdown elsewhere. On request, it is an HTML file.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def report_command(
 
 
 def _window(session: Session, since: str | None, until: str | None) -> tuple[datetime, datetime]:
-    """Return the window in whole milliseconds, so that the suggested commands have exactly the same window.
+    """Return the window in whole milliseconds, so that the suggested commands use exactly the same window.
 
     Raises:
         typer.BadParameter: an instant cannot be read, or the window is empty or in the future.

@@ -34,7 +34,7 @@ _LONGEST = 160
 
 
 class Section(NamedTuple):
-    """A section of the report: its text in Markdown, and the names of the plots that belong under it."""
+    """A section of the report, with its text in Markdown and the names of the plots to show below it."""
 
     text: str
     plots: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The database and the profile that a report is about, and the time zone in which the report shows times."""
+    """The database and the profile that a report is about, and the report's time zone."""
 
     zone: tzinfo
     zone_name: str

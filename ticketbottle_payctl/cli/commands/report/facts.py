@@ -41,7 +41,7 @@ class OpenOrderFacts(TypedDict):
     at: datetime
     """When the event was created, the payment was completed, or the callback arrived (UTC)."""
     why: str | None
-    """The last error, why the callback was refused, or the kind of the finding as in `payctl show`."""
+    """The last error, the reason why the callback was refused, or the kind of finding as in `payctl show`."""
     command: str
     """The command that shows what to do."""
 
@@ -53,9 +53,9 @@ class DeadGroupFacts(TypedDict):
     error: str
     dead: Count
     superseded: NotRequired[Count]
-    """The dead events that a replay leaves out, because their payment is COMPLETED now."""
+    """The number of dead events that a replay skips, because their payments are COMPLETED now."""
     closed: NotRequired[Count]
-    """The superseded dead events that a person has closed and that block no pending event."""
+    """The number of superseded dead events that a person has closed and that do not block any pending event."""
     event_types: Sequence[str]
     command: str
     """The command that shows the cause, and what to do."""
@@ -105,14 +105,14 @@ class ActedFacts(TypedDict):
 
 
 class GapFacts(TypedDict):
-    """A part of the report that was not counted."""
+    """A part of the report whose events or callbacks were not counted."""
 
     section: Section
     reason: GapReason
     before: datetime | None
-    """Nothing before this instant was counted; null if the gap is not a period of time."""
+    """The end of the uncounted period; null if the gap is not a period of time."""
     said: str
-    """A sentence that names the section and the reason."""
+    """A sentence with the section and the reason."""
 
 
 class ReportFacts(TypedDict):

@@ -1,4 +1,4 @@
-"""Compute a report's figures, each with the command that prints the figure."""
+"""Compute a report's figures, each with the command that prints it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ class Commands:
         return self.adviser.reading(["report"], options=self.window)
 
     def again(self, options: Sequence[str]) -> str:
-        """Return the command that makes this report in another format. ``options`` contains the options as typed."""
+        """Return the command that creates this report in another format.
+
+        ``options`` are the options that the user typed.
+        """
         return self.adviser.reading(["report"], options=options)
 
     def stats(self) -> str:
@@ -75,7 +78,7 @@ class Commands:
         )
 
     def callbacks(self, options: Sequence[str]) -> str:
-        """Return the command that counts callbacks. The responses to status queries do not count."""
+        """Return the command that counts callbacks. Responses to status queries are not counted."""
         field = ["--all", "--fields", "id,source", "-o", "csv"]
         return self.adviser.reading(["list", "receipts"], options=[*options, *field]) + _COUNT_CALLBACKS
 
@@ -90,7 +93,7 @@ NOT_PUBLISHED = ("--type", "PAYMENT_COMPLETED", "--failed", "--stuck", "--age", 
 
 
 def figures(report: Report, commands: Commands) -> list[Figure]:
-    """Return the figures for the current state, then those for the window. A figure that was not read is left out."""
+    """Return the figures for the current state, then those for the window. Figures that were not read are left out."""
     return [
         *_now(report, commands),
         *_flow(report, commands),

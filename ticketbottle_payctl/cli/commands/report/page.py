@@ -1,4 +1,4 @@
-"""Write the report as one HTML file with SVG plots. The file runs no script and sends no request."""
+"""Write the report as one HTML file with SVG plots. The file does not run scripts or send requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DATE = re.compile(r"\d-\d")
 
 
 def has_libraries() -> bool:
-    """Return whether the libraries that the page needs are installed. Import none of them."""
+    """Return whether the libraries that the page needs are installed, without importing them."""
     return all(find_spec(name) for name in ("vl_convert", "markdown_it"))
 
 
@@ -97,7 +97,7 @@ def _libraries() -> tuple[Callable[[str], str], Callable[[Plot, int], str]]:
 
 
 def _code(_renderer: object, tokens: Sequence[Token], place: int, *_: object) -> str:
-    """Return a code span that breaks only between words, so that no option breaks at a hyphen."""
+    """Return a code span that breaks only between words, so that options do not break at hyphens."""
     words = (_unbroken(word) if word else "" for word in tokens[place].content.split(" "))
     return f"<code>{' '.join(words)}</code>"
 

@@ -1,6 +1,6 @@
 """Build the parts of a Vega-Lite specification that all plots share.
 
-Colours are CSS variables, for a light and a dark page.
+Colours are CSS variables, so that they suit both a light and a dark page.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 Spec = dict[str, Any]
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 SERIES = tuple(f"var(--series-{number})" for number in range(1, 7))
-"""The colours of the series of a plot."""
+"""The colours for a plot's series."""
 _FEW = 5
 
 
@@ -73,7 +73,7 @@ _CONFIG: Spec = {
 
 
 def vertical_axis(field: str, title: str, most: int | None = None) -> Spec:
-    """Return the vertical axis. If ``most``, the highest count, is given, the ticks are whole numbers."""
+    """Return the vertical axis. ``most`` is the highest count. If it is given, the ticks are whole numbers."""
     ticks: Spec = {"format": ",~g"}
     if most is not None:
         ticks = {"format": ",d", **({"values": [*range(most + 1)]} if most <= _FEW else {})}
@@ -106,7 +106,7 @@ def labelled_rows(rows: Sequence[Spec], name: str, order: str, bar: Spec) -> Spe
 
 
 def colour_of(field: str, domain: Sequence[str], colours: Sequence[str]) -> Spec:
-    """Return the colours of the values in ``domain``, in this order."""
+    """Return the colours for the values in ``domain``, in the same order."""
     return {"field": field, "type": "nominal", "scale": {"domain": list(domain), "range": list(colours[: len(domain)])}}
 
 

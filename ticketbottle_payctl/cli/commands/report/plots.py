@@ -34,7 +34,7 @@ _DURATION_TICKS = [0.01, 0.1, 1, 10, 60, 600, 3600, 36_000, 360_000, 3_600_000]
 
 
 def plots(report: Report, zone: tzinfo, zone_name: str) -> dict[str, Plot]:
-    """Return the plots by name. A plot that has no data is left out."""
+    """Return the plots by name. Plots without data are left out."""
     drawn = _Drawn(report, zone, escape(zone_name))
     found = {
         "waiting": drawn.waiting(),

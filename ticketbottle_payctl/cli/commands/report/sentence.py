@@ -1,4 +1,4 @@
-"""Build a report's sentences: the verdict, what is open, what happened, and what was not counted.
+"""Build a report's sentences: the verdict, what is still open, what happened, and what was not counted.
 
 The functions' ``quote`` parameter makes external text safe: as a code span for Markdown, or as plain text for a
 terminal.
@@ -95,7 +95,7 @@ def overdue_sentence(report: Report) -> str | None:
 
 
 def too_old_sentence(report: Report) -> str | None:
-    """Return a sentence about overdue payments that are too old for a status query, or None if there are none."""
+    """Return a sentence about overdue payments that are too old for a status query, or None if no payment is."""
     number = report.overdue_in_portal
     if not number:
         return None
@@ -118,7 +118,7 @@ def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
 def dead_words(group: ErrorGroup) -> str:
     """Return the number of a group's dead events.
 
-    Also say how many of them a later success supersedes, and how many a person has closed.
+    Also say how many of them are superseded, and how many a person has closed.
     """
     dead = count(group.dead, "dead event")
     closed = f", {group.closed:,} closed by a person" if group.closed else ""
@@ -158,13 +158,13 @@ def look(moment: Moment, commands: Commands) -> str | None:
 
 
 def run_sentence(run: Run, zone: tzinfo, quote: Quote) -> str:
-    """Return the result of a run, and when it ended."""
+    """Return the result of a run, and when the run ended."""
     ended = f", ended {wall_clock(run.finished_at, zone)}" if run.finished_at else ""
     return f"{quote(run.status)}, {counts_of(dict(run.counts))}{ended}"
 
 
 def act_sentence(run: Run, act: RunAct, quote: Quote) -> str:
-    """Return a sentence that says which operator resumed or cancelled a run."""
+    """Return a sentence that says who resumed or cancelled a run."""
     return f"{quote(act.who.actor or act.who.os_user)} {act.deed} run {quote(short_id(run.id))}"
 
 

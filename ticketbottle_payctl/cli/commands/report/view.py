@@ -42,7 +42,7 @@ from ticketbottle_payctl.store.payments.open_orders import OpenOrder
 _CLOCK = len("2026-11-29 13:17:28")
 _LONGEST_CODE = 28
 _SAID = 1
-"""The index of the part that follows the clock time in a line."""
+"""In a line, the index of the part that follows the clock time."""
 
 
 def first_line(report: Report) -> Line:
@@ -53,7 +53,7 @@ def first_line(report: Report) -> Line:
 def view(
     report: Report, figures: Sequence[Figure], commands: Commands, place: Place, window: Sequence[str]
 ) -> list[Block]:
-    """Return the report for a terminal. ``window`` contains the window's options as typed."""
+    """Return the report for a terminal. ``window`` contains the window's options as the user typed them."""
     parts, zone = report.parts, place.zone
     length = duration((parts.until - parts.since).total_seconds())
     return [

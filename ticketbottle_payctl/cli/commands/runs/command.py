@@ -122,7 +122,7 @@ def resume_command(  # noqa: PLR0913 - one argument per option
 
 
 def _approved_rows(run: Run) -> int | None:
-    """Return the number of rows that was approved for the run, or None if an older payctl did not record it."""
+    """Return how many rows were approved for the run, or None if an older version of payctl did not record this."""
     approved = run.options.get(APPROVED_ROWS)
     return approved if isinstance(approved, int) and approved > 0 else None
 

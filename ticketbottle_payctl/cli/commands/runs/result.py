@@ -28,7 +28,7 @@ def listed(
     place: Place,
     brief: tuple[tzinfo, datetime] | None = None,
 ) -> Result:
-    """Return a page of runs and the cursor of the next page, below a sentence about the runs.
+    """Return a page of runs below a sentence about them, and the next page's cursor.
 
     On a terminal, ``brief`` contains the time zone and the current time. If ``brief`` is given, ids are short and times
     are shown as ages.
@@ -73,7 +73,7 @@ def _row(run: Run) -> dict[str, object]:
 
 
 _ONLY_COUNTS = {"publish-outbox", "cleanup", "cdc cut-over", "cdc cut-back"}
-"""The commands that can change millions of rows. Their runs record only counts, not rows."""
+"""The commands that can change millions of rows. Their records contain only counts, not rows."""
 
 
 def shown(  # noqa: PLR0913 - one argument per part of the output
@@ -192,7 +192,7 @@ def _redacted(state: Mapping[str, object] | None) -> dict[str, object] | None:
 def _change(item: RunItem) -> str | None:
     """Return the columns that changed, each with its old and new value.
 
-    For a closed event or finding, ``after`` lacks some columns of ``before``. These columns did not change.
+    For a closed event or finding, ``after`` lacks the columns of ``before`` that did not change.
     """
     if item.before is None or item.after is None:
         return None
@@ -211,7 +211,7 @@ _CHANGED = ("requeued", "settled", "repaired", "deleted", "published", "closed",
 
 
 def _changed(run: Run) -> int | None:
-    """Return the number of rows that the run changed. Each command has its own name for this count."""
+    """Return how many rows the run changed. Each command has its own name for this count."""
     return next((run.counts[word] for word in _CHANGED if word in run.counts), None)
 
 
