@@ -40,7 +40,7 @@ class PayctlError(Exception):
 
 
 class ConfigError(PayctlError):
-    """A setting is missing or invalid. The message names the variable, never its value."""
+    """A setting is missing or invalid. The message contains the variable's name, never its value."""
 
     code = "CONFIG"
     advice = "payctl config validate"
@@ -68,7 +68,7 @@ class BodyTooLargeError(InputError):
 
 
 class NotFoundError(PayctlError):
-    """Something that the command or callback names does not exist, such as an event, a run or a gateway."""
+    """Something that the command or callback refers to does not exist, such as an event, a run or a gateway."""
 
     code = "NOT_FOUND"
     advice = "check the name; the list commands show what exists"
@@ -118,7 +118,7 @@ class BrokerUnavailableError(UnavailableError):
 class OutputError(PayctlError):
     """payctl cannot write to stdout, for example because the disk is full.
 
-    The output is lost, but the command's work is not.
+    Only the output is lost, not the command's work.
     """
 
     code = "OUTPUT"

@@ -2,8 +2,8 @@
 
 The ``TypedDict`` of a report's fields is in the module that defines the report. ``make docs`` generates the JSON
 Schemas from these types and their docstrings. A field that was added within version 1 is ``NotRequired``, because
-earlier documents of this version do not have the field. At run time, values of these types are plain dictionaries, and
-payctl imports no schema library.
+earlier documents of this version do not have it. At run time, values of these types are plain dictionaries, and payctl
+imports no schema library.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def local_and_utc(at: datetime, zone: tzinfo) -> str:
 
 
 def wall_clock(at: datetime, zone: tzinfo) -> str:
-    """Format an instant in ``zone`` to the second, without naming the zone: ``2026-11-22 10:04:05``."""
+    """Format an instant in ``zone`` to the second, without the zone: ``2026-11-22 10:04:05``."""
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
 
@@ -155,7 +155,7 @@ def _short(amount: float) -> str:
 
 
 PLACEHOLDER = "TEXT"
-"""The placeholder for a reason that only a person knows. Suggested commands, hints and the help contain it."""
+"""The placeholder for a reason that only a person knows, in suggested commands, hints and the help."""
 
 
 def command_line(verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:

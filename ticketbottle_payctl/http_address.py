@@ -1,4 +1,4 @@
-"""Check a URL before payctl sends a request to it. This module loads no HTTP library."""
+"""Check a URL before payctl sends a request to it. This module does not load an HTTP library."""
 
 from __future__ import annotations
 

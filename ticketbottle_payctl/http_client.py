@@ -1,7 +1,7 @@
 """Send one HTTP request with httpx. The response size and the total time are limited.
 
-The client does not follow redirects, and does not use proxies or cookies. The client always verifies TLS certificates.
-Only requests to a loopback address are allowed without TLS.
+The client does not follow redirects, does not use proxies or cookies, and always verifies TLS certificates. Only
+requests to a loopback address are allowed without TLS.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def send(request: HttpRequest, timeout: timedelta) -> HttpResponse:
     """Send ``request`` and return its response.
 
     ``timeout`` covers the whole exchange: connection, TLS, request, and the last byte of the response. Only the DNS
-    lookup can take longer, because the system's resolver cannot be interrupted. The error contains nothing that was
+    lookup can take longer, because the system's resolver cannot be interrupted. Errors never contain anything that was
     sent or received.
 
     Raises:
@@ -91,7 +91,7 @@ def _bytes(value: str | bytes) -> bytes:
 
 
 def _cause(error: httpx.TransportError) -> str:
-    """Describe the cause of the failure. The description quotes nothing that was sent or received."""
+    """Describe the cause of the failure, without quoting anything that was sent or received."""
     for each in _chain(error):
         match each:
             case ssl.SSLCertVerificationError():

@@ -1,1 +1,1 @@
-"""Define payments, callbacks, events and their rules. All functions are pure. They use no driver and no clock."""
+"""Define payments, callbacks, events and their rules. All functions are pure: they do not use a driver or a clock."""

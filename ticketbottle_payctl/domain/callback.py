@@ -42,7 +42,7 @@ class Outcome(StrEnum):
 
 
 class IgnoredBecause(StrEnum):
-    """The reasons why payctl ignores a genuine callback. An ignored callback changes no payment."""
+    """The reasons why payctl ignores a genuine callback. An ignored callback does not change its payment."""
 
     PING = "ping"
     AGREEMENT = "agreement"
@@ -63,9 +63,9 @@ class RejectReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderHint:
-    """The parts of an order code that a gateway's number contains: the date (YYYYMMDD) and the last five characters.
+    """The parts of an order code that a gateway's order id contains: the date (YYYYMMDD) and the last five characters.
 
-    Both fields are None if the number has a different format.
+    Both fields are None if the id has a different format.
     """
 
     day: str | None = None
@@ -79,8 +79,8 @@ class Callback:
     ``reference`` is the id with which the payment was created, which is stored in ``payments."providerTransactionId"``.
     The gateways call this id ``app_trans_id`` (ZaloPay), ``paymentLinkId`` (PayOS), ``vnp_TxnRef`` (VNPay) and
     ``orderId`` (MoMo). ``order_ref`` is the gateway's name for the order. ``gateway_transaction_id`` is the gateway's
-    transaction number with all its digits, or None if the gateway sends 0. ``amount`` is in whole VND, or None if the
-    callback has no amount.
+    transaction id with all its digits, or None if the gateway sends 0. ``amount`` is in whole VND, or None if the
+    callback does not contain an amount.
     """
 
     provider: str
@@ -92,11 +92,11 @@ class Callback:
     currency: str = "VND"
     ignored_because: IgnoredBecause | None = None
     payment_number: str | None = None
-    """The gateway's number for this money transfer. Two numbers for one payment mean that the customer paid twice."""
+    """The gateway's id for this money transfer. If a payment has two such ids, the customer paid twice."""
     order_hint: OrderHint | None = None
     """A hint for finding the order, or None if the gateway sends the order code.
 
-    The hint can also match other orders.
+    The hint may match other orders too.
     """
 
 
@@ -114,7 +114,7 @@ class Unclear:
     UNREADABLE: the content breaks a rule in the gateway's documentation. AMBIGUOUS: the signed text has two possible
     meanings. ``detail`` is a constant string and never quotes the callback. ``order_ref``, ``reference`` and
     ``order_hint`` are the same as in :class:`Callback`, or empty if payctl cannot read them. payctl uses these fields
-    only to show the payment to the operator, and never to settle the payment.
+    only to show the payment to the operator, never to settle it.
     """
 
     provider: str

@@ -1,4 +1,4 @@
-"""Define the decision about a callback, with the field names of the JSON output, the Lambda functions and the log."""
+"""Define the decision on a callback, with the field names of the JSON output, the Lambda functions and the log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WebhookOutcome(StrEnum):
 
 
 class Alert(StrEnum):
-    """An alert that asks the operator to decide, because money is involved."""
+    """An alert that asks the operator to make a decision, because money is involved."""
 
     LATE_MONEY = "late_money"
     WRONG_AMOUNT = "wrong_amount"
@@ -39,7 +39,7 @@ ProviderName = Annotated[str, Keywords(enum=[*PROVIDERS])]
 
 
 class Decision(TypedDict):
-    """The decision about a callback, with the field names of the JSON output."""
+    """The decision on a callback, with the field names of the JSON output."""
 
     reason: str | None
     """A stable code that says why payctl refused or ignored the callback."""
@@ -63,4 +63,4 @@ NO_DECISION: Decision = {
     "receipt_id": None,
     "alert": None,
 }
-"""The decision fields of a request that payctl has not decided about. All fields are null."""
+"""The decision fields of a request on which payctl has not decided. All fields are null."""

@@ -1,7 +1,7 @@
 """Define outbox events, and convert them to Kafka messages. The same event is always converted to the same message.
 
-The message's value is the payload exactly as PostgreSQL prints it. payctl does not parse the payload. The event type
-determines the topic. An event of an unknown type is dead, because it has no topic.
+The message's value is the payload exactly as PostgreSQL prints it, because payctl does not parse it. The event type
+determines the topic. An event of an unknown type becomes dead, because it has no topic.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ TOPICS = {
 """The topic of each event type. The order service reads these topics."""
 
 FAILURES = ("PAYMENT_FAILED", "PAYMENT_CANCELLED")
-"""The event types that no paying customer is waiting for. A later success of the payment supersedes such an event."""
+"""The event types that no paying customer is waiting for.
+
+If the payment succeeds later, such an event is superseded.
+"""
 
 LARGEST_MESSAGE = 1_000_000
 """The size of the largest message that payctl sends, in bytes.
@@ -31,13 +34,13 @@ ENVELOPE = 2_000
 """The maximum size of a message's key and headers, in bytes."""
 
 SOURCE = "payment-service"
-"""The value of the ``source`` header in every message, no matter which publisher sends the message."""
+"""The value of the ``source`` header in every message, whichever publisher sends it."""
 
 _CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
 
 
 Position = tuple[datetime, str]
-"""An event's position in the order of publishing, which is by ``"createdAt"``, then by the id's code points."""
+"""An event's position in the publishing order, which is by ``"createdAt"``, then by the id's code points."""
 
 START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the payment service's columns are UTC without a zone
 """A position before every event."""
@@ -46,7 +49,8 @@ START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the payment servi
 class OutboxEvent(NamedTuple):
     """A claimed row of the outbox.
 
-    The type is a tuple, because tuples are fast to create. A publisher creates tens of thousands of tuples per second.
+    The type is a tuple, because a publisher creates tens of thousands of events per second, and tuples are fast to
+    create.
     """
 
     id: str
@@ -61,7 +65,7 @@ class OutboxEvent(NamedTuple):
 
     @property
     def position(self) -> Position:
-        """Return the event's position in the order of publishing."""
+        """Return the event's position in the publishing order."""
         return self.created_at, self.id
 
 

@@ -1,6 +1,6 @@
 """Build the event that reports a payment's change of state. The order service depends on the event's field names.
 
-This module is separate from :mod:`ticketbottle_payctl.domain.event`, because a publisher does not need it.
+This module is separate from :mod:`ticketbottle_payctl.domain.event`, because publishers do not need it.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class PaymentStatus(StrEnum):
 class Payment:
     """The columns of a payment that are needed for a decision. ``amount`` is in whole VND, and all times are in UTC.
 
-    ``status`` is a plain string if payctl does not recognise the payment's status.
+    ``status`` is a plain string if payctl does not recognise it.
     """
 
     id: str
@@ -38,15 +38,18 @@ class Payment:
 
 
 def is_of_gateway(payment: Payment, gateway: str) -> bool:
-    """Return whether the payment was made at this gateway. Ignore case and punctuation in the provider's name."""
+    """Return whether the payment belongs to this gateway. Ignore case and punctuation in the provider's name."""
     return gateway_of(payment.provider) == gateway
 
 
 def status_of(name: str) -> PaymentStatus | str:
-    """Return the status with this name. If payctl has no such status, return the name itself."""
+    """Return the status with this name, or the name itself if payctl does not recognise it."""
     return next((status for status in PaymentStatus if status.value == name), name)
 
 
 def gateway_of(provider: str) -> str:
-    """Return payctl's name of a payment's gateway: without case or punctuation, so ``zalo-pay`` means ``zalopay``."""
+    """Return payctl's name for a payment's gateway.
+
+    Ignore case and punctuation, so that ``zalo-pay`` means ``zalopay``.
+    """
     return "".join(letter for letter in provider.lower() if letter.isalnum())

@@ -1,8 +1,7 @@
 """Decide how a failed delivery changes an event's retry count, when the event is retried, and when it is dead.
 
-A transport failure does not change the retry count. A configuration fault does not change the count either, but stops
-all events of the event's type. A fault in the event itself increments the count. A permanent fault makes the event dead
-immediately.
+A transport fault does not change the retry count. A configuration fault does not change it either, but stops all events
+of the same type. A fault in the event itself increments the count. A permanent fault makes the event dead immediately.
 """
 
 from __future__ import annotations
@@ -47,10 +46,16 @@ def retry_count_after(fault: Fault, retry_count: int, max_retries: int) -> int:
 
 
 def is_dead(retry_count: int, max_retries: int) -> bool:
-    """Return whether an event with this retry count has no retries left. ``store.outbox.states`` has it in SQL."""
+    """Return whether an event with this retry count has no retries left.
+
+    ``store.outbox.states`` has this rule in SQL.
+    """
     return retry_count >= max_retries
 
 
 def error_text(code: str, reason: str) -> str:
-    """Return the text for ``"lastError"``: the error's code and the broker's message, on one line, without payload."""
+    """Return the text for ``"lastError"``, which is the error's code and the broker's message on one line.
+
+    It never contains the payload.
+    """
     return " ".join(f"{code}: {reason}".split())[:_LONGEST_ERROR]

@@ -45,8 +45,8 @@ class Transition:
 class Duplicate:
     """The decision that a callback does not change its payment, because it reports nothing new.
 
-    Either the payment already has the reported status, or the payment is FAILED or CANCELLED and the callback reports
-    no success.
+    Either the payment already has the reported status, or it is FAILED or CANCELLED and the callback does not report a
+    success.
     """
 
     status: PaymentStatus
@@ -65,8 +65,8 @@ Verdict = Transition | Duplicate | Refusal
 def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
     """Decide how a genuine callback changes its payment.
 
-    The caller must read ``now`` while it holds the lock on the payment's row. The new transition is later than every
-    earlier transition of this payment, even if a clock was set back. Therefore the payment's events keep their order.
+    The caller must read ``now`` while it holds the lock on the payment's row. The new transition is always later than
+    this payment's earlier transitions, even if a clock was set back. Therefore the payment's events keep their order.
     """
     if not is_of_gateway(payment, callback.provider):
         return Refusal(RefusalReason.OTHER_PROVIDER)
@@ -88,8 +88,8 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
 def reason_now(reason: str | None, provider: str, gateway: str) -> str | None:
     """Return why a stored callback settled nothing, now that its payment exists.
 
-    ``reason`` was recorded when the callback arrived. A callback that arrived before its payment existed would be
-    accepted now. The exception is a callback from a ``gateway`` that is not the payment's ``provider``.
+    ``reason`` was recorded when the callback arrived. If the payment did not exist yet, the callback would be accepted
+    now, unless its ``gateway`` is not the payment's ``provider``.
     """
     if reason == RefusalReason.UNKNOWN_ORDER and gateway_of(provider) != gateway:
         return RefusalReason.OTHER_PROVIDER

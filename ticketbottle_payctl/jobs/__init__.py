@@ -1,4 +1,4 @@
 """Implement payctl's jobs.
 
-Each module or package has a public function that does a job and returns an immutable report.
+Each module or package has a public function that does one job and returns an immutable report.
 """

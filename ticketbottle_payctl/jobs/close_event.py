@@ -1,4 +1,7 @@
-"""Close a superseded dead event: record that no customer waits for it. The event stays dead and is never deleted."""
+"""Close a superseded dead event by recording that no customer is waiting for it.
+
+The event stays dead and is never deleted.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def find_event(engine: Engine, name: str, max_retries: int) -> NamedEvent | None
 
 
 def close_event(engine: Engine, event: NamedEvent, run: NewRun, max_retries: int, look: str) -> None:
-    """Record a run that closes this event. The event's row is locked and judged again in the run's transaction.
+    """Record a run that closes this event. In the run's transaction, the event's row is locked and checked again.
 
     Raises:
         GuardError: the event has changed, blocks another event, or another person has closed it. Nothing was recorded.

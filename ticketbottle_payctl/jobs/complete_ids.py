@@ -41,7 +41,7 @@ def largest_error_groups(engine: Engine, max_retries: int) -> list[ErrorGroup]:
 
 
 def orders_beginning_with(engine: Engine, prefix: str) -> list[NamedOrder]:
-    """Return orders whose code begins with ``prefix``, in the order of their codes.
+    """Return orders whose codes begin with ``prefix``, sorted by code.
 
     Raises:
         PayctlError: the database did not answer in time.

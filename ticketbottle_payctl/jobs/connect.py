@@ -1,4 +1,4 @@
-"""Connect to the database before the first request needs the connection."""
+"""Connect to the database before the first request needs a connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Group unpublished events by the kind of their last error, and count the events that are waiting without an error."""
+"""Group unpublished events by the kind of their last error, and count events that are waiting without an error."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _WINDOW = timedelta(minutes=5)
 class ErrorsReport:
     """Groups of events with the same kind of error, largest first. ``truncated`` is True if more groups exist.
 
-    ``waiting`` is None if a selector chose the events, or if counting took too long. In the second case, ``timed_out``
-    is True.
+    ``waiting`` is None if a selector was given, or if counting took too long. In the latter case, ``timed_out`` is
+    True.
     """
 
     groups: tuple[ErrorGroup, ...]

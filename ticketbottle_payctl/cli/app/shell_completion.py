@@ -39,7 +39,7 @@ class _Words(BashComplete):
         return "\n".join(self.line(item, incomplete) for item in items if _is_one_word(item.value))
 
     def line(self, item: CompletionItem, incomplete: str) -> str:
-        """Return the word without the part that bash treats as earlier words. In bash, = and : begin a new word."""
+        """Return the word without the part that bash treats as earlier words. bash begins a new word at = and :."""
         whole = f"{_option_before(incomplete)}{item.value}"
         breaks = [mark for mark in os.environ.get("COMP_WORDBREAKS", "=:") if mark in "=:"]
         return whole[max((incomplete.rfind(mark) + 1 for mark in breaks), default=0) :]

@@ -1,4 +1,4 @@
-"""Implement ``payctl verify-signature``, which checks a callback without a database, Kafka or the network."""
+"""Implement ``payctl verify-signature``, which checks a callback without a database, Kafka or a network."""
 
 from __future__ import annotations
 
@@ -97,12 +97,12 @@ def _with_keys(name: str, gateway: Gateway | None, otherwise: CredentialsFor) ->
 
 
 class OfTheCommand(TypedDict):
-    """The fields that the command adds to the report."""
+    """The fields that the command adds to the job's report."""
 
     example: str | None
     """The built-in example that was checked, and which of its fields was changed."""
     keys: NotRequired[tuple[TriedKey, ...]]
-    """The keys that the signature was compared with, without their values."""
+    """The keys that the signature was checked against, without their values."""
     canonical: NotRequired[str | None]
     """With --explain: the signed string, in which personal data is masked."""
 

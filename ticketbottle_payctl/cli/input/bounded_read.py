@@ -20,7 +20,7 @@ _CHUNK = 65_536
 _INHERITED = ("/dev/fd/", "/proc/self/fd/")
 """The prefixes of the paths that a shell passes for ``<(command)``.
 
-Such a path is a pipe that the command writes to.
+Such a path leads to a pipe that the command writes to.
 """
 _STDIN = "stdin"
 

@@ -1,6 +1,6 @@
-"""Define the options that name a callback's source and gateway.
+"""Define the options for a callback's source and gateway.
 
-These options are in a separate file, because importing the gateways' names loads code that most commands do not need.
+This file is separate, because importing the gateways' names loads code that most commands do not need.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NAMES_OF_GATEWAYS = (AUTO, *providers.GATEWAYS)
 
 
 def gateway_name(value: str) -> str:
-    """Return ``auto``, or the name of the gateway for which ``value`` is an accepted spelling.
+    """Return the name of the gateway that ``value`` spells in an accepted way. Return ``auto`` unchanged.
 
     Raises:
         typer.BadParameter: no gateway has this name.

@@ -1,4 +1,4 @@
-"""Define the options of the commands that change something. An option has the same meaning in every command."""
+"""Define the options for commands that change something. An option has the same meaning in every command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Complete event types for a shell. This file is separate, because importing the other options loads the gateways."""
+"""Complete event types for a shell.
+
+This file is separate, because importing the other options would load the gateways.
+"""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ def choose(name: str | None, field: str | None, source: Source) -> tuple[Request
     """Return the callback to check, its keys, and a sentence about the callback.
 
     Raises:
-        InputError: another callback was also given, ``--tamper`` was given without an example, or the field does not
-            exist.
+        InputError: both an example and another callback were given, ``--tamper`` was given without an example, or the
+            field does not exist.
         NotFoundError: no example has this name.
     """
     if name is None:

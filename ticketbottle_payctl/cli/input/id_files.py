@@ -15,12 +15,12 @@ _LONGEST_ID = 200
 
 
 def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, ...] | None:
-    """Return the ids from the arguments, a file or stdin (``-``), without duplicates.
+    """Return the distinct ids from the arguments, a file or stdin (``-``).
 
-    Return None if no id and no file was given.
+    Return None if neither ids nor a file was given.
 
     Raises:
-        InputError: two sources were given, the file cannot be read or has no id, or a line is not an id.
+        InputError: two sources were given, the file cannot be read or does not contain any ids, or a line is not an id.
     """
     typed = arguments or []
     if from_file is not None and typed:
@@ -36,12 +36,12 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
 def read_ids(name: str) -> tuple[str, ...]:
     """Return the ids in a file, or in stdin if ``name`` is ``-``. Each line has one id, and ``#`` starts a comment.
 
-    If a line is a JSON object, as in the output of ``-o ndjson``, the object's ``id`` is read. A summary line has no
-    id. If a summary line says that more rows exist, the list is refused as incomplete. The file can also be one JSON
+    If a line is a JSON object, as in the output of ``-o ndjson``, the object's ``id`` is read. A summary line does not
+    contain an id. If it says that more rows exist, the list is refused as incomplete. The file may also be one JSON
     value, or a message about dead events that payctl's functions sent to SQS or SNS (:mod:`queue_messages`).
 
     Raises:
-        InputError: the file cannot be read or has no id, a line is not an id, or the list is incomplete.
+        InputError: the file cannot be read or does not contain any ids, a line is not an id, or the list is incomplete.
     """
     where = "stdin" if name == "-" else name
     try:
@@ -95,7 +95,7 @@ def _json(line: str, where: str) -> object:
 
 
 def _checked(text: str, where: str) -> str:
-    """Return ``text`` if it can be an id. An id can contain spaces, because the payment service chooses the ids.
+    """Return ``text`` if it can be an id. An id may contain spaces, because the payment service chooses the ids.
 
     A line such as ``MOMO_SECRET_KEY=...`` is refused, because ids are printed and sent to the database.
     """

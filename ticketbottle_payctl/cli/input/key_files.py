@@ -1,4 +1,4 @@
-"""Read a merchant's keys from a small file or stdin, so that no key has to be given as an argument.
+"""Read a merchant's keys from a small file or stdin, so that they need not be given as arguments.
 
 The file has ``NAME=value`` lines. NAME is the environment variable (``ZALOPAY_KEY2``) or the gateway's name for the key
 (``key2``). Alternatively, the file contains only the key that signs the gateway's callbacks.

@@ -13,7 +13,7 @@ CredentialsFor = Callable[[Gateway], Credentials]
 
 
 def missing_keys(gateway: Gateway, credentials: Credentials) -> ConfigError:
-    """Return the error that names the missing variables."""
+    """Return the error that lists the missing variables."""
     absent = [
         field.env for field in gateway.fields if field.signs_callbacks and not any(credentials.get(field.name, ()))
     ]

@@ -1,4 +1,4 @@
-"""Read event ids from JSON: payctl's lists, messages from the dead-event queue, and envelopes around such messages.
+"""Read event ids from JSON lists, from messages of the dead-event queue, and from envelopes around such messages.
 
 The ``publish-outbox`` function sends the id of each newly dead event to an SQS queue, and a message to an SNS topic.
 The input can be the output of ``aws sqs receive-message``, a function's event, or the text of an email.
@@ -22,10 +22,10 @@ _ALERT_EVENTS = re.compile(r"^events: (\d{1,9})$", re.MULTILINE)
 
 
 def ids_in(value: object, where: str, depth: int = 0) -> Iterator[str]:
-    """Yield the ids in a JSON value. A summary or an empty list has no ids.
+    """Yield the ids in a JSON value. Summaries and empty lists do not contain ids.
 
     Raises:
-        InputError: an object has no id, or the list is incomplete.
+        InputError: an object does not contain an id, or the list is incomplete.
     """
     if depth > _DEEPEST:
         raise _no_id(where)
@@ -46,10 +46,10 @@ def is_alert(text: str) -> bool:
 
 
 def ids_of_alert(text: str, where: str) -> Iterator[str]:
-    """Yield the id in an alert about dead events.
+    """Yield the id in an alert about a dead event.
 
     Raises:
-        InputError: the alert is about several events but names only the first.
+        InputError: the alert is about several events, but contains only the first event's id.
     """
     events = _ALERT_EVENTS.search(text)
     if events is not None and int(events[1]) > 1:

@@ -38,7 +38,7 @@ def selector_of(  # noqa: PLR0913 - one argument per option
 ) -> Selector:
     """Return the selector for the options, and print the resolved time window on stderr.
 
-    If ``stored`` is False, the rows are not in the database, and its clock is not read.
+    If ``stored`` is False, the rows are not in the database, so the database's clock is not read.
 
     Raises:
         InputError: ids come from two sources, or the file contains no ids.
@@ -68,7 +68,7 @@ def selector_of(  # noqa: PLR0913 - one argument per option
 
 
 def stuck_for(*, stuck: bool, age: timedelta | None) -> timedelta | None:
-    """Return how long an event must have been pending to be selected, or None without --stuck.
+    """Return how long an event must have been pending to be selected, or None if --stuck was not given.
 
     Raises:
         typer.BadParameter: --age was given without --stuck.
@@ -89,7 +89,7 @@ def window(
 ) -> tuple[datetime | None, datetime | None]:
     """Return the start and end of a window in UTC, and print them on stderr.
 
-    Times such as ``2h`` are relative to ``clock``. By default, this is the database's clock. It is read only if needed.
+    Times such as ``2h`` are relative to ``clock``, which is the database's clock by default. It is read only if needed.
 
     Raises:
         typer.BadParameter: an instant cannot be read, or the end is not after the start.

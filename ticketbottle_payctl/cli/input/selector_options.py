@@ -28,7 +28,7 @@ def text(value: str) -> str:
 
 
 def order_name(ids: str) -> typer.models.ArgumentInfo:
-    """Return the argument that names an order. ``ids`` says which ids the command accepts besides an order code."""
+    """Return the argument for an order. ``ids`` says which ids the command accepts besides an order code."""
     about = f"The id of a {ids}, or an order code or its last characters."
     argument: typer.models.ArgumentInfo = typer.Argument(
         metavar="ID|ORDER-CODE", parser=text, autocompletion=order_codes, help=about
@@ -37,7 +37,7 @@ def order_name(ids: str) -> typer.models.ArgumentInfo:
 
 
 def provider(value: str | None) -> str | None:
-    """Return the name of the gateway for which ``value`` is an accepted spelling.
+    """Return the name of the gateway that ``value`` spells in an accepted way.
 
     Raises:
         typer.BadParameter: no gateway has this name.

@@ -1,7 +1,7 @@
-"""Complete order codes, and the ids of runs, error groups and callbacks, for a shell. They come from the database.
+"""Complete order codes, and the ids of runs, error groups and callbacks, for a shell.
 
-The user's shell is blocked until the answer arrives. Therefore payctl answers within about a second. If anything fails,
-the answer is empty.
+The completions come from the database. The user's shell is blocked until they arrive, so payctl answers within about a
+second. If anything fails, the answer is empty.
 """
 
 from __future__ import annotations

@@ -18,10 +18,7 @@ from ticketbottle_payctl.cli.output.result import dim
 from ticketbottle_payctl.formats import local_and_utc
 
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-"""The range of accepted instants.
-
-Near the ends of the range of ``datetime``, converting to another zone can overflow.
-"""
+"""The range of accepted instants. Near the limits of ``datetime``, converting to another zone can overflow."""
 
 _EXAMPLES = "use a value such as 2h, yesterday, 09:00, 2026-11-22, 2026-11-22T10:00 or 2026-11-22T03:00:00Z"
 _CLOCK = re.compile(r"\d{2}:\d{2}(:\d{2})?")
@@ -32,10 +29,10 @@ _ORDER_UNKNOWN = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}|\d{4}/\d{1,2}/\d{1
 
 
 def instant(text: str, zone: tzinfo, now: datetime, *, option: str | None = None) -> datetime:
-    """Return the instant that ``text`` names, in UTC. A day means its start, and a duration means that long ago.
+    """Parse ``text``, and return the instant in UTC. A day means its start, and a duration means that long ago.
 
     Days and clock times are read in ``zone``. ``2h ago`` and ``today`` are relative to ``now``, which must have a zone.
-    An error message names ``option``.
+    Error messages contain ``option``.
 
     Raises:
         typer.BadParameter: the value has no accepted format, is ambiguous, does not exist in ``zone``, or is not
@@ -57,12 +54,12 @@ def in_reach(moment: datetime) -> bool:
 
 
 def is_fixed(text: str) -> bool:
-    """Return whether ``text`` names the same instant whenever it is read, such as a date or an RFC 3339 instant."""
+    """Return whether ``text`` always means the same instant, as a date or an RFC 3339 instant does."""
     return any(form.fullmatch(text.strip()) for form in (_RFC_3339, _LOCAL, _DAY))
 
 
 def database_clock_of(session: Session) -> Callable[[], datetime]:
-    """Return the clock of the session's database. The rows have its time, and this machine's clock may be wrong.
+    """Return the clock of the session's database. The rows' times come from it, and this machine's clock may be wrong.
 
     Raises:
         ConfigError: the database is not configured.
@@ -103,7 +100,7 @@ def zone_of(session: Session) -> tzinfo:
 def note_window(session: Session, since: datetime | None, until: datetime | None, *, by: str | None = None) -> None:
     """Print the window on stderr, in local time and in UTC, below the line about the target.
 
-    If the window has no start and no end, print nothing.
+    If the window has neither a start nor an end, print nothing.
     """
     if since is None and until is None:
         return
@@ -146,7 +143,7 @@ def _today(zone: tzinfo, now: datetime) -> date:
 def _local(day: date, clock: time, zone: tzinfo, *, first: bool = False) -> datetime:
     """Return the instant of a clock time on a day in ``zone``.
 
-    If a clock change skips or repeats the time, refuse it unless ``first`` is True.
+    If a clock change skips or repeats this time, raise an error unless ``first`` is True.
     """
     early, late = (datetime.combine(day, clock.replace(fold=fold), zone) for fold in (0, 1))
     if early.utcoffset() != late.utcoffset() and not first:

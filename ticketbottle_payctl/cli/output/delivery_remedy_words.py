@@ -15,7 +15,7 @@ _SENTENCES = {
 
 
 def remedy_sentence(remedy: DeliveryRemedy, event_type: str, payload_bytes: int) -> str:
-    """Return the sentence that says what to fix for an event of this type and size."""
+    """Return a sentence that says what to fix for an event of this type and size."""
     words = {"topic": TOPICS.get(event_type, "its topic"), "type": event_type}
     sizes = {"size": f"{payload_bytes:,}", "limit": f"{payload_bytes + ENVELOPE:,}", "largest": f"{LARGEST_MESSAGE:,}"}
     return _SENTENCES[remedy].format_map(words | sizes) + "; until then, a replayed event becomes dead again"

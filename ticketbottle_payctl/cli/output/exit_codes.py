@@ -112,7 +112,10 @@ OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
         "signal": ExitCode.TERMINATED,
     },
 }
-"""The exit code for each outcome of each type. The keys are strings, so that this module does not import the jobs."""
+"""The exit code for each outcome of each outcome type.
+
+The keys are strings, so that this module need not import the jobs.
+"""
 
 
 def of_error(error: PayctlError) -> ExitCode:

@@ -1,4 +1,4 @@
-"""Break lines that are wider than the terminal. Lines break between words, and the following lines are indented."""
+"""Break lines that are wider than the terminal. Lines break between words, and continuation lines are indented."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
     """Break one line into lines of at most ``width`` columns. Each line is a list of adjacent parts.
 
     ``between`` is the number of spaces between two parts. A line never breaks inside a word, inside text in backquotes,
-    or between a number and its unit. A line breaks between a JSON name and its value only if one line has no room for
-    both. If ``hang`` is given, the following lines start under the part with this index, unless too little room is
-    left. A command is never broken, because a shell would run the first half when a user pastes the command.
+    or between a number and its unit. A line breaks between a JSON name and its value only if both together are too wide
+    for a line. If ``hang`` is given, continuation lines start below the part with this index, unless too little room is
+    left. A command is never broken, because a shell would run its first half when a user pastes it.
     """
     texts = [_text(part) for part in parts]
     whole = (" " * between).join(texts)
@@ -44,10 +44,10 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
 
 
 def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) -> int:
-    """Return the column where the following lines begin.
+    """Return the column where continuation lines begin.
 
-    These lines begin under the part with index ``hang``, or under the longest part if ``hang`` is None. If the longest
-    word would not fit there, the lines begin under an earlier part.
+    This is below the part with index ``hang``, or below the longest part if ``hang`` is None. If the longest word would
+    not fit there, it is below an earlier part.
     """
     start_at = texts.index(max(texts, key=columns_of)) if hang is None else min(hang, len(texts) - 1)
     words = [columns_of(word) for text in texts[start_at:] for word in text.split(" ")]
@@ -80,7 +80,7 @@ def _words(parts: Sequence[Part], between: int, room: int) -> Iterator[tuple[Par
 def _pieces(word: str, room: int) -> list[str]:
     """Return the word as one piece.
 
-    Return two pieces if the word is a JSON name with its value and too wide for a line.
+    Return two pieces if the word is a JSON name with its value, and both together are too wide for a line.
     """
     return re.findall(r" *[^ ]+", word) if columns_of(word) > room and re.fullmatch(f" *{_PAIR}", word) else [word]
 

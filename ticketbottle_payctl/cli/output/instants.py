@@ -1,7 +1,4 @@
-"""Show times to people in the zone from ``--tz``, with the zone's offset.
-
-Programs get times in UTC (:mod:`machine`).
-"""
+"""Show times to people in the ``--tz`` zone, with the zone's offset. Programs get times in UTC (:mod:`machine`)."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ _zone: ContextVar[Callable[[], tzinfo] | None] = ContextVar("payctl_zone_shown",
 
 
 def show_in(zone: Callable[[], tzinfo]) -> None:
-    """From now on, show times in the zone that ``zone()`` returns. ``zone`` is not called before a time is shown."""
+    """From now on, show times in the zone that ``zone()`` returns. ``zone`` is called only when a time is shown."""
     _zone.set(zone)
 
 

@@ -8,12 +8,12 @@ from enum import StrEnum
 from ticketbottle_payctl.formats import count
 
 _PHRASES = {"closed": "closed by a person"}
-"""The words for a state that is not clear outside of its column."""
+"""The words for a state whose name is unclear outside its column."""
 _PAIR = 2
 
 
 class Place(StrEnum):
-    """The place of the shown rows among all rows that match."""
+    """The position of the shown rows among all matching rows."""
 
     NEWEST = "newest"
     NEXT = "next"
@@ -21,7 +21,7 @@ class Place(StrEnum):
 
     @classmethod
     def after(cls, cursor: str | None) -> Place:
-        """Return the place of a page that is sorted from new to old. ``cursor`` is the value of ``--after``."""
+        """Return the position of a page that is sorted from new to old. ``cursor`` is the value of ``--after``."""
         return cls.NEXT if cursor else cls.NEWEST
 
 

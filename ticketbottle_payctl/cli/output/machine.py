@@ -1,4 +1,4 @@
-"""Write a result in the formats for programs: one JSON document, typed JSON lines, or CSV.
+"""Write a result in a format for programs: one JSON document, typed JSON lines, or CSV.
 
 All formats use the same field names. A later version of payctl never removes a field.
 """
@@ -41,7 +41,7 @@ class ErrorFacts(TypedDict):
     hint: str | None
     """A sentence that tells the user what to do."""
     retryable: bool
-    """Whether the same command can succeed later."""
+    """Whether the same command might succeed later."""
 
 
 class Envelope(TypedDict):
@@ -165,7 +165,9 @@ def _flat(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _inert(value: object) -> str:
-    """Return a cell that no spreadsheet runs as a formula. Put an apostrophe before text that begins like a formula.
+    """Return a cell that spreadsheets do not run as a formula.
+
+    Put an apostrophe before text that begins like a formula.
 
     See https://owasp.org/www-community/attacks/CSV_Injection. Numbers stay numbers.
     """

@@ -37,15 +37,15 @@ class Column:
     styled: bool = False
     right: bool = False
     brief: Callable[[Row, tzinfo, datetime], str] | None = None
-    """A function that returns a shorter text, used if a column with a low rank would not fit otherwise."""
+    """A function that returns a shorter text. It is used if an important column would not fit otherwise."""
     rest: bool = False
-    """Whether the column takes the remaining width. The column's text is then cut off at the end of the line."""
+    """Whether the column takes the remaining width. Its text is then cut off at the end of the line."""
     least: int = 0
-    """The least width of a column that takes the remaining width, if its title is shorter than that."""
+    """The minimum width of a column that takes the remaining width, unless its title is wider."""
 
 
 def narrow(columns: Sequence[Column], rows: Sequence[Row], zone: tzinfo, now: datetime) -> list[Block]:
-    """Return the rows as lines that fit the terminal's width. No word is broken."""
+    """Return the rows as lines that fit into the terminal's width."""
     width, mark = get_terminal_size().columns, Surface.of(sys.stdout, colour=False).marks("…")
     cells = {column: [_cell(column, row, zone, now, mark) for row in rows] for column in columns}
     needs = _needs(cells)
@@ -70,7 +70,7 @@ def _needs(cells: Mapping[Column, Sequence[str]]) -> dict[Column, int]:
 
 
 def _fitting(columns: Sequence[Column], needs: Mapping[Column, int], width: int) -> list[Column]:
-    """Choose the columns that fit into one line, lowest ranks first. Return the chosen columns in their usual order."""
+    """Choose the columns that fit into one line, lowest rank first. Return them in their usual order."""
     kept: list[Column] = []
     for column in sorted(columns, key=lambda each: each.rank):
         need = max(len(column.title), column.least) if column.rest else needs[column]
@@ -101,7 +101,7 @@ def _part(column: Column, text: str, width: int, mark: str) -> Part:
 
 
 def _line(columns: Sequence[Column], parts: Sequence[Part]) -> Line:
-    """Return a line without trailing spaces, because they would wrap onto the next line of a narrow terminal."""
+    """Return a line without trailing spaces, because on a narrow terminal they would wrap onto the next line."""
     *before, last = parts
     if columns[-1].right:
         return line(*before, last)
@@ -120,7 +120,7 @@ def short(name: str) -> Callable[[Row, tzinfo, datetime], str]:
 
 
 def when(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a function that shows a time field as the time of day or the date, with the age."""
+    """Return a function that shows a time field as a time of day or a date, followed by how long ago it was."""
 
     def text(row: Row, zone: tzinfo, now: datetime) -> str:
         at = row.get(name)
@@ -130,7 +130,7 @@ def when(name: str) -> Callable[[Row, tzinfo, datetime], str]:
 
 
 def ago(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a function that shows a time field as an age."""
+    """Return a function that shows how long ago a time field was."""
 
     def text(row: Row, _zone: tzinfo, now: datetime) -> str:
         at = row.get(name)

@@ -39,7 +39,7 @@ def check_free(path: Path, *, force: bool) -> None:
 def write_private(path: Path, text: str, *, force: bool) -> None:
     """Write a file with mode 0600, completely or not at all. With ``force``, replace a regular file.
 
-    A link is never followed. The text is written to a temporary file, which is then renamed to ``path``.
+    Never follow a link. The text is written to a temporary file, which is then renamed to ``path``.
 
     Raises:
         InputError: something exists at ``path`` that must not be replaced, or the file cannot be written.

@@ -1,4 +1,4 @@
-"""Draw a progress bar or a status line on stderr during a long job, if stderr is a terminal."""
+"""During a long job, draw a progress bar or a status line on stderr if it is a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Tell(Protocol):
-    """A function that takes the amount of finished work, and the total once it is known."""
+    """A function that takes the amount of finished work and, once it is known, the total."""
 
     def __call__(self, done: int, of: int | None = None, /) -> None:
         """Update the bar."""

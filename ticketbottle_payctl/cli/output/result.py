@@ -26,9 +26,9 @@ Part = str | Styled
 class Line:
     """A line of text. Two spaces separate the parts, on a terminal and in a pipe.
 
-    On a terminal, a long line breaks between words, at the terminal's width or at ``most`` columns. The following lines
-    are indented to the part with index ``hang``, or to the longest part. A line that is ``whole`` does not break, so
-    that its command can be copied.
+    On a terminal, a long line breaks between words, at the terminal's width or at ``most`` columns. Continuation lines
+    are indented to the part with index ``hang``, or to the longest part. If ``whole`` is True, the line does not break,
+    so that its command can be copied.
     """
 
     parts: tuple[Part, ...]
@@ -46,10 +46,10 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table. On a terminal it is drawn, and elsewhere it has tab-separated full values.
+    """A table, which is drawn on a terminal, and has tab-separated full values elsewhere.
 
-    On a narrow terminal, the columns in ``spare`` are left out one by one, until the remaining columns fit. If
-    ``whole`` is True, each row is one line with full values, even if the line is wider than the terminal.
+    On a narrow terminal, columns in ``spare`` are left out one by one until the others fit. If ``whole`` is True, each
+    row is one line with full values, even if the line is wider than the terminal.
     """
 
     columns: tuple[str, ...]
@@ -84,10 +84,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A command's result. A command with one answer fills ``result``. A command that lists rows fills ``items``.
+    """A command's result. A command with one answer sets ``result``, and a command that lists rows sets ``items``.
 
-    ``schema`` is the output's name and version, such as ``payctl.stats/1``. ``-o table`` shows ``human``. If ``human``
-    is empty, payctl shows the items as a table, or the result as fields. ``next`` is the cursor of the next page.
+    ``schema`` is the output's name and version, such as ``payctl.stats/1``. ``-o table`` shows ``human``. If it is
+    empty, payctl shows the items as a table, or the result as fields. ``next`` is the cursor of the next page.
     """
 
     schema: str
@@ -105,7 +105,7 @@ class Result:
 
 
 def line(*parts: Part | None) -> Line:
-    """Return a line with the given parts, without empty parts."""
+    """Return a line with the given parts, except empty ones."""
     return Line(tuple(part for part in parts if part))
 
 
@@ -120,12 +120,12 @@ def good(text: str) -> Styled:
 
 
 def bad(text: str) -> Styled:
-    """Return the given word styled as a failure."""
+    """Return a word in the style for failure."""
     return Styled(text, Style.BAD)
 
 
 def warn(text: str) -> Styled:
-    """Return the given word styled as a warning."""
+    """Return a word in the style for a warning."""
     return Styled(text, Style.WARN)
 
 

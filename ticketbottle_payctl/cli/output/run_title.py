@@ -1,4 +1,4 @@
-"""Name a recorded run for people."""
+"""Build the title of a recorded run, for people."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ticketbottle_payctl.store.payctl.runs import Run
 
 _LONGEST = 20
 _ENDING = 8
-"""The number of characters at the end of an order code that ``payctl show`` finds the order by."""
+"""How many of an order code's last characters ``payctl show`` needs to find the order."""
 
 
 def run_title(run: Run) -> str:
-    """Return the run's command. For ``close``, also name what was closed: the order's code or a short id."""
+    """Return the run's command. For ``close``, add what was closed: the order code or a short id."""
     subject = run.selector.get("subject") if run.command == "close" else None
     if not subject:
         return run.command
@@ -21,7 +21,7 @@ def run_title(run: Run) -> str:
 
 
 def short_run_title(run: Run) -> str:
-    """Return the run's title for a narrow table: only the last part of a long order code, and no option."""
+    """Return the run's title for a narrow table, without options and with only the end of a long order code."""
     title = run_title(run)
     if len(title) <= _LONGEST:
         return title

@@ -1,7 +1,7 @@
 """Draw frames on the whole terminal.
 
 Only changed rows are written, so that the screen also works over a slow connection. The frames are drawn on the
-terminal's alternate screen, so the old content is visible again at the end. Lines do not wrap.
+terminal's alternate screen, so the old content reappears at the end. Lines do not wrap.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CLEAR = "\x1b[2J"
 _EMPTY_LINE = "\x1b[K"
 """The control sequence that clears a row before its new text is written.
 
-Clearing the row afterwards would delete the last character of text that is as wide as the terminal.
+Clearing afterwards would delete the last character of text that is as wide as the terminal.
 """
 
 
@@ -63,7 +63,7 @@ class Screen:
         return self.size != self._size
 
     def draw(self, rows: Sequence[Row]) -> None:
-        """Write the rows that differ from the last frame. Rows below the terminal's last line are left out.
+        """Write the rows that differ from the last frame. Rows that do not fit on the terminal are left out.
 
         Raises:
             ReaderGoneError: the terminal was closed.
@@ -82,7 +82,7 @@ class Screen:
         self._write(out)
 
     def open(self) -> None:
-        """Switch to the alternate screen, which is empty."""
+        """Switch to the empty alternate screen."""
         self._drawn = []
         self._write(_ENTER)
 

@@ -9,7 +9,10 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Return a bar for each value. The lowest bar stands for zero, and the highest bar for the greatest value."""
+    """Return a bar for each value.
+
+    The lowest bar stands for zero, and the highest bar stands for the greatest value.
+    """
     most = max(values, default=0)
     if most <= 0:
         return _BARS[0] * len(values)

@@ -1,8 +1,8 @@
 """Make the process's stdout and stderr safe before the first command runs.
 
-stderr is for messages. If a message cannot be written, payctl drops the message and continues. stdout is for the
-result. If the result cannot be written, :class:`ReaderGoneError` or :class:`OutputError` is raised, and nothing more is
-written to stdout.
+stderr is for messages. If a message cannot be written, payctl drops it and continues. stdout is for the result. If the
+result cannot be written, :class:`ReaderGoneError` or :class:`OutputError` is raised, and nothing more is written to
+stdout.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class ReaderGoneError(BrokenPipeError):
 
 
 class ResultStream(TextIOWrapper):
-    """A stdout that raises :class:`ReaderGoneError` or :class:`OutputError`, and no other error, if a write fails."""
+    """A stdout that raises only :class:`ReaderGoneError` or :class:`OutputError` if a write fails."""
 
     def write(self, text: str, /) -> int:
-        """Write text. The text can stay in the buffer until :meth:`flush` is called.
+        """Write text. It may stay in the buffer until :meth:`flush` is called.
 
-        Empty text is ignored, because a library that writes empty text to test the stream would hide the error.
+        Empty text is ignored, because a library that tests the stream by writing empty text would hide the error.
         """
         if text == "":
             return 0
@@ -61,8 +61,8 @@ class TalkStream(TextIOWrapper):
 def protect_streams() -> None:
     """Make stdin, stdout and stderr usable, even if the caller closed them.
 
-    A closed stream is replaced by ``/dev/null``. Otherwise a new socket or file could get the stream's file descriptor,
-    and would then receive the messages. A character that a stream cannot encode is escaped.
+    A closed stream is replaced by ``/dev/null``. Otherwise a new socket or file might get the stream's file descriptor,
+    and would then receive the messages. Characters that a stream cannot encode are escaped.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         _open_if_closed(number)
@@ -76,7 +76,7 @@ def protect_streams() -> None:
 
 
 def leave_streams() -> None:
-    """Flush stdout and stderr before the process ends. If a flush fails, the exit code does not change."""
+    """Flush stdout and stderr before the process ends. A failed flush does not change the exit code."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -95,7 +95,7 @@ def silence(stream: TextIO) -> None:
 
 
 def write_failure(error: OSError) -> ReaderGoneError | OutputError:
-    """Return the error to raise if stdout could not be written."""
+    """Return the error to raise after a failed write to stdout."""
     if error.errno in _READER_GONE or isinstance(error, BrokenPipeError):
         return ReaderGoneError(error.errno, error.strerror)
     return OutputError(f"cannot write to stdout: {(error.strerror or type(error).__name__).lower()}")

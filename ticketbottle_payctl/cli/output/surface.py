@@ -1,4 +1,7 @@
-"""Find out what a stream can show: whether it is a terminal, has colour, and can encode payctl's marks."""
+"""Find out what a stream can show.
+
+The capabilities are: it is a terminal, it shows colour, and it can encode payctl's marks.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _PLAIN_MARKS = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """The capabilities of a stream: whether it is a terminal, has colour, and can encode payctl's marks."""
+    """A stream's capabilities: whether it is a terminal, shows colour, and can encode payctl's marks."""
 
     terminal: bool
     colour: bool
@@ -30,7 +33,7 @@ class Surface:
         return cls(is_terminal(stream), colour, encoding.startswith("utf"))
 
     def marks(self, text: str) -> str:
-        """Return payctl's own text. If the stream cannot encode payctl's marks, replace them."""
+        """Return text that payctl itself wrote. If the stream cannot encode payctl's marks, replace them."""
         return text if self.unicode else text.translate(_PLAIN_MARKS)
 
 

@@ -1,7 +1,7 @@
 """Draw tables on a terminal with rich. Text in cells wraps between words and is never cut off.
 
 Markup is shown as plain text. A number stays together with its unit, if there is room. Text wraps inside a word only if
-the columns' longest words do not fit side by side on one line.
+the longest words of all columns do not fit next to each other on one line.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WIDEST = 10_000
 _FIGURES = re.compile(rf"(?<![^ ]){FIGURE}")
 _Word = Callable[[object], str]
 _GLUE = "\ue000"
-"""A private-use character. It is one column wide and is not a blank."""
+"""A private-use character that is one column wide and does not count as a blank."""
 
 
 def draw(table: Table, surface: Surface) -> str:
@@ -61,7 +61,7 @@ def _laid_out(table: Table, surface: Surface, width: int) -> tuple[Table, list[i
 
 
 def _widths(table: Table, surface: Surface, width: int, word: _Word) -> list[int] | None:
-    """Return column widths that break no word, or None if the terminal is too narrow.
+    """Return column widths at which words are not broken, or None if the terminal is too narrow.
 
     The remaining width goes first to the columns that need the least extra width to show each cell on one line.
     """
@@ -79,13 +79,13 @@ def _widths(table: Table, surface: Surface, width: int, word: _Word) -> list[int
 
 
 def _useful(column: list[str], least: int, most: int) -> int:
-    """Return the smallest width at which the column's cells have as few lines as at ``most``."""
+    """Return the smallest width at which the column's cells do not need more lines than at width ``most``."""
     lines = _height(column, most)
     return next((width for width in range(least, most) if _height(column, width) == lines), most)
 
 
 def _height(column: list[str], width: int) -> int:
-    """Return the number of lines of all cells, if each line is at most ``width`` wide."""
+    """Return how many lines all cells need in total, if each line is at most ``width`` wide."""
     lines = 0
     for text in column:
         used = width
@@ -97,7 +97,7 @@ def _height(column: list[str], width: int) -> int:
 
 
 def _fitted(table: Table, width: int, word: _Word) -> Table:
-    """Return the table without the spare columns that do not fit. The cells of a spare column are never broken."""
+    """Return the table without the spare columns that do not fit. Cells of spare columns are never broken."""
     for name in table.spare:
         needs = [
             max(map(columns_of if column[0] in table.spare else _longest_word, column))

@@ -1,4 +1,4 @@
-"""Write a result for people: aligned and coloured on a terminal, and with tab-separated full values elsewhere.
+"""Write a result for people: aligned and coloured on a terminal, with tab-separated full values elsewhere.
 
 This module escapes all text, so callers do not have to.
 """
@@ -28,7 +28,7 @@ def paint(part: Part, surface: Surface) -> str:
 
 
 def escaped(part: Part, surface: Surface) -> Part:
-    """Return a part whose text is escaped and can be encoded by the stream."""
+    """Return the part with its text escaped, so that the stream can encode it."""
     if isinstance(part, Styled):
         return Styled(surface.marks(escape(part.text)), part.style)
     return surface.marks(escape(part))

@@ -1,7 +1,7 @@
 """Define the look of each style: dim labels, plain values, coloured states, and one accent colour.
 
-payctl uses only the terminal's own sixteen colours, because they are readable on the terminal's background. payctl does
-not use black or white. Colour alone never shows a state. Each state also has a word or a mark.
+payctl uses only the terminal's own sixteen colours, except black and white, because they are readable on the terminal's
+background. A state is never shown by colour alone: it also has a word or a mark.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Style(Enum):
-    """A style, which is named after its meaning and not after its look."""
+    """A style, which is named after its meaning instead of its look."""
 
     GOOD = "good"
     BAD = "bad"
@@ -33,7 +33,7 @@ RICH: Mapping[Style, str] = {
     Style.DIM: "dim",
     Style.ACCENT: "cyan",
 }
-"""The name that rich uses for each style."""
+"""rich's name for each style."""
 
 ANSI: Mapping[Style, str] = {
     Style.GOOD: "32",

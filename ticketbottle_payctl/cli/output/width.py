@@ -1,11 +1,14 @@
-"""Count the columns that text takes on a terminal. A wide character, such as a Chinese character, takes two."""
+"""Count the columns that text takes on a terminal.
+
+Wide characters, such as Chinese characters, take two columns each.
+"""
 
 from __future__ import annotations
 
 import re
 
 _MEASURED = re.compile(r"[^ -\u02ff\u1e00-\u1eff→…✔✘▁-█]")
-"""A pattern for the characters that rich must measure. Every other character takes one column."""
+"""A pattern for the characters that rich must measure. All other characters take one column."""
 
 
 def columns_of(text: str) -> int:

@@ -1,6 +1,6 @@
 """Write a result to stdout in the requested format, and everything else to stderr.
 
-Only ``-o`` and PAYCTL_OUTPUT change the format. Output to a pipe has the same format as on a terminal.
+Only ``-o`` and PAYCTL_OUTPUT change the format. A pipe gets the same format as a terminal.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def emit(
 ) -> None:
     """Write the result to stdout. A closed pipe is not an error, because the command's work is done.
 
-    ``below_headline`` is called once and can write to stderr. It is called after the first line of text for people,
-    before a document such as a script, and after the output for programs.
+    ``below_headline`` is called once, and may write to stderr. It is called after the first line of text for people,
+    before a document such as a script, or after output for programs.
 
     Raises:
         OutputError: payctl cannot write to stdout.
@@ -49,7 +49,7 @@ def emit(
 
 
 def _headline_and_rest(result: Result, form: OutputFormat) -> tuple[Sequence[Block], Sequence[Block]]:
-    """Return the first line of text for people, and the blocks below it. A document has no first line of its own."""
+    """Return the first line of text for people, and the blocks below it. For a document, the first line is empty."""
     if form is not OutputFormat.TABLE or result.error or not result.human:
         return (), ()
     if isinstance(result.human[0], Raw):
@@ -58,7 +58,7 @@ def _headline_and_rest(result: Result, form: OutputFormat) -> tuple[Sequence[Blo
 
 
 def write_stdout(text: str) -> None:
-    """Write to stdout and flush. A closed pipe causes no error, now or at exit.
+    """Write to stdout and flush. A closed pipe does not cause an error, neither now nor at exit.
 
     Raises:
         OutputError: payctl cannot write to stdout.

@@ -11,7 +11,7 @@ from ticketbottle_payctl.store.payctl.runs import Actor
 
 
 def who_runs(environ: Mapping[str, str]) -> Actor:
-    """Return the account and the machine, and the person if PAYCTL_ACTOR is set."""
+    """Return the account, the machine and, if PAYCTL_ACTOR is set, the person."""
     try:
         account = getpass.getuser()
     except (KeyError, OSError):  # in a container an account may have a number but no name

@@ -26,7 +26,7 @@ def config_path(given: str | None, environ: Mapping[str, str]) -> Path:
 
 
 def refuse_writable(path: Path, name: str) -> None:
-    """Raise an error if any account except this one and root can change the file that contains the guard of ``name``.
+    """Raise an error if any account except this one and root can change the file with the guard of profile ``name``.
 
     Raises:
         ConfigError: another account can write or replace the file, or the file cannot be inspected.

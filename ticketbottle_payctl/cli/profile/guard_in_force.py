@@ -1,8 +1,8 @@
 """Decide which guards apply. A profile's guard protects the profile's database, even if another profile is in use.
 
-If several profiles in the file name the database of DATABASE_URL, the guards of all these profiles apply. If the
-guards' limits differ, the strictest limit applies. Two URLs name the same database if their host, port and database
-name are equal; localhost, 127.0.0.1, ::1 and a socket count as one host. If a profile contains its server's system
+If several profiles in the file point to the database in DATABASE_URL, the guards of all these profiles apply. If their
+limits differ, the strictest limit applies. Two URLs point to the same database if their host, port and database name
+are equal. localhost, 127.0.0.1, ::1 and a socket count as one host. If a profile contains its server's system
 identifier, the profile's guard also applies to a connection through a tunnel.
 """
 
@@ -43,7 +43,7 @@ class GuardInForce:
 
     @property
     def read_only(self) -> str | None:
-        """The first ``read_only`` profile's name, or None. Such a profile forbids every change."""
+        """The first ``read_only`` profile's name, or None. Such a profile forbids all changes."""
         return next((each.name for each in self.profiles if each.guard.read_only), None)
 
     @property
@@ -60,11 +60,11 @@ class GuardInForce:
         return min(caps, key=lambda cap: cap.most, default=Cap(default, self.profiles[0].name))
 
     def on_server(self, system_identifier: str | None, database: str) -> GuardInForce:
-        """Return the guards that apply to the server that a connection has reached.
+        """Return the guards that apply to the server at the other end of a connection.
 
-        A profile's guard applies if its ``system_identifier`` is that of the server. If the connection's role is not
-        allowed to read this identifier, ``system_identifier`` is None. Then the guard of every profile in
-        ``recognisable`` with the name ``database`` applies.
+        A profile's guard applies if it contains the server's ``system_identifier``. If the connection's role is not
+        allowed to read this identifier, ``system_identifier`` is None. Then the guards of all profiles in
+        ``recognisable`` for a database with the name ``database`` apply.
         """
         found = tuple(
             each
@@ -79,8 +79,8 @@ def in_force(profile: Profile, given: str | None, environ: Mapping[str, str]) ->
     """Return the guards that apply to the database of ``profile``. ``given`` is the path from ``--config``.
 
     To confirm a change, an operator must type the name of the first protected profile. In the list of profiles,
-    ``profile`` comes first if its entry in the file names this database. Otherwise the profiles that name this database
-    come before ``profile``.
+    ``profile`` comes first if its entry in the file points to this database. Otherwise the profiles that point to this
+    database come before ``profile``.
 
     Raises:
         ConfigError: the file cannot be read or understood, or the file has a protected profile for this database and
@@ -107,7 +107,7 @@ def _database(profile: Profile) -> str | None:
 
 
 def _file(given: str | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the configuration file, or None if there is no such file or this account is not allowed to look for it."""
+    """Return the configuration file. Return None if it does not exist or this account is not allowed to look for it."""
     try:
         path = config_path(given, environ)
         return path if path.is_file() else None

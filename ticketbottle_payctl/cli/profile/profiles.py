@@ -40,15 +40,14 @@ class Guard:
     read_only: bool = False
     max_affected: int | None = None
     system_identifier: str | None = None
-    """The server's system identifier. The guard applies to every connection to that server, regardless of the URL."""
+    """The server's system identifier. The guard applies to all connections to this server, whatever their URL is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The effective settings.
+    """The effective settings. ``origins`` maps each setting from the profile to the profile's file.
 
-    ``origins`` maps the name of each setting that comes from the profile to the profile's file. ``hidden`` contains the
-    profile's values that the environment overrides.
+    ``hidden`` contains the profile's values that the environment overrides.
     """
 
     name: str | None

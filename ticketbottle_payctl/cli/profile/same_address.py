@@ -8,13 +8,13 @@ _KAFKA = "9092"
 
 
 def same_database(one: str, other: str) -> bool:
-    """Return whether two URLs name the same database. Two values that are not database URLs also count as equal."""
+    """Return whether two URLs point to the same database. Two values that are not database URLs also count as equal."""
     first, second = leads_to(one), leads_to(other)
     return first is second if first is None or second is None else first.may_be(second)
 
 
 def same_brokers(one: str, other: str) -> bool:
-    """Return whether two lists name the same brokers. The order does not matter."""
+    """Return whether two lists contain the same brokers. The order does not matter."""
     return brokers(one) == brokers(other)
 
 

@@ -1,4 +1,7 @@
-"""Say what helps if the configuration file cannot be used. No payctl command can read such a file."""
+"""Build the errors for an unusable configuration file.
+
+Their hints do not suggest payctl commands, because these would fail too.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ _OTHER = "or name another file with --config or PAYCTL_CONFIG"
 
 
 def unusable(message: str, fix: str) -> ConfigError:
-    """Return the error for a configuration file that must be fixed as ``fix`` says, or replaced by another file."""
+    """Return the error for a configuration file that must be fixed as ``fix`` says, or be replaced."""
     return ConfigError(message, hint=f"{fix}, {_OTHER}")
 
 

@@ -1,8 +1,8 @@
 """Build the commands that payctl suggests, so that they work when a user pastes them.
 
-A command contains this run's profile and configuration file, and the options that the guard needs. For a protected
-profile, these options are a reason and the profile's name. A command that changes more rows than the limit contains a
-higher --max-affected. A bulk change still shows its plan and asks for confirmation.
+A command contains this run's profile and configuration file, and the options that the guard requires. For a protected
+profile, these are a reason and the profile's name. A command that changes more rows than the limit contains a higher
+--max-affected. A bulk change still shows its plan and asks for confirmation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DRY_RUN = frozenset({"-n", "--dry-run"})
 class Adviser:
     """A builder of commands for the session's profile.
 
-    ``reason`` is the value of ``--reason``, if a guard needs one. Every method raises:
+    ``reason`` is the value of ``--reason``, if a guard requires one. Every method raises:
         ConfigError: the profile or its file is missing or cannot be read.
         DatabaseUnavailableError: a profile contains a server identifier, and the server cannot be reached.
     """
@@ -33,12 +33,12 @@ class Adviser:
 
     @property
     def read_only(self) -> str | None:
-        """The name of the profile that refuses every change, or None."""
+        """The name of the profile that forbids all changes, or None."""
         self.session.recognise_server()
         return self.session.guard.read_only
 
     def reading(self, verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:
-        """Return a command that changes nothing."""
+        """Return a command that does not change anything."""
         return command_line(verb, operands, [*options, *profile_options(self.session.shared)])
 
     def changing(
@@ -56,7 +56,7 @@ class Adviser:
         """Return the command that the user typed, without the options in ``without``, and with the guard's options.
 
         The guard's options are for a change of ``rows`` rows. Return None if the command cannot be repeated, because it
-        reads stdin or has none of the ``without`` options as a separate word.
+        reads stdin or does not contain any of the ``without`` options as a separate word.
         """
         typed = [each for each in arguments if each not in without]
         if len(typed) == len(arguments) or "-" in typed:

@@ -20,7 +20,7 @@ _GAP = 2
 def command_text(session: Session, command: Command | None, reason: str) -> str | None:
     """Return the command for the session's profile, or None. ``reason`` is the value of ``--reason``, if needed.
 
-    Only a person knows why something can be closed, so ``close`` has a placeholder instead.
+    A ``close`` command contains a placeholder instead, because only a person knows why something can be closed.
 
     Raises:
         ConfigError: the profile or its file is missing or cannot be read.
@@ -48,10 +48,10 @@ def advice_text(session: Session, words: str | None, command: Command | None) ->
 def next_lines(
     indent: str, label: Styled, words: str | None, command: str | None, sql: str | None = None
 ) -> Iterator[Line]:
-    """Yield the label with the advice, then a separate line with the command or the SQL, which is never broken.
+    """Yield the label with the advice, then a separate line with the command or the SQL.
 
-    The command or the SQL is easy to copy this way. It is indented less if it then fits into 80 columns. SQL ends in a
-    semicolon, so that psql runs it immediately.
+    This line is never broken, so that it can be copied. It is indented less if it then fits into 80 columns. SQL ends
+    with a semicolon, so that psql runs it immediately.
     """
     pasted = command or (f"{sql};" if sql else None)
     if words and pasted:

@@ -10,10 +10,9 @@
     a read-only profile        always refused
 
 A guard belongs to a database, so the guard of another profile with the same database also applies
-(``profile.guard_in_force``). In this case, the message names the other profile.
-
-If no person can answer (no terminal, ``--no-input``, a format for programs), payctl prints the plan. Without ``--yes``,
-the command then ends. If a function in this module raises an error, payctl has changed nothing.
+(``profile.guard_in_force``). In this case, the message contains the other profile's name. If no person can answer (no
+terminal, ``--no-input``, a format for programs), payctl prints the plan. Without ``--yes``, the command then ends. If a
+function in this module raises an error, payctl has not changed anything.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from ticketbottle_payctl.logs import log_event
 DEFAULT_MAX_AFFECTED = 1000
 
 APPROVED_ROWS = "max_affected"
-"""The key under which a run records how many rows were approved, so that a resumed run needs no new approval."""
+"""The key under which a run records how many rows were approved, so that a resumed run does not need a new approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Act:
     note: str = ""
     """A note that the question shows in parentheses after the count."""
     beyond_rows: bool = False
-    """Whether the change needs approval even if no row is affected."""
+    """Whether the change needs approval even if it does not affect any rows."""
 
     @property
     def text(self) -> str:
@@ -88,9 +87,7 @@ def permit(session: Session, verb: str, approval: Approval | None = None) -> Non
 
 
 def approve(session: Session, act: Act, approval: Approval) -> None:
-    """Print the plan, and raise an error if the change is not approved.
-
-    A change that affects nothing needs no approval.
+    """Print the plan, and raise an error if the change is not approved. A change without effect does not need approval.
 
     Raises:
         GuardError: the profile is read-only, the change is over the limit, a protected profile's name or a reason is
@@ -143,7 +140,7 @@ def max_affected(session: Session, approval: Approval) -> int:
 
 
 def refuse_read_only(session: Session, verb: str) -> None:
-    """Raise an error if the profile allows no changes. Call this before making an expensive plan.
+    """Raise an error if the profile does not allow changes. Call this before making an expensive plan.
 
     Raises:
         GuardError: the profile is read-only.
@@ -182,7 +179,7 @@ def _require(what: str, missing: list[str]) -> None:
 
 
 def _refuse_other_name(session: Session, approval: Approval) -> None:
-    """Raise an error if --confirm names the wrong profile, even if no confirmation is needed."""
+    """Raise an error if --confirm has the name of a profile that does not apply, even if confirmation is not needed."""
     names = [each.name for each in session.guard.profiles]
     if approval.confirm is not None and session.guard.protected is None and approval.confirm not in names:
         message = (
@@ -204,7 +201,7 @@ def _check_name(session: Session, approval: Approval) -> None:
 
 
 def _profile(session: Session, name: str) -> str:
-    """Return a profile's name. If the profile is not in use, add the reason why the profile's guard applies."""
+    """Return a profile's name. If the profile is not in use, add why its guard applies nevertheless."""
     return f"profile {name}" if name == session.profile.name else f"profile {name}, which has the same database,"
 
 

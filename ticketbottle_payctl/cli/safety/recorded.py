@@ -1,8 +1,8 @@
 """Describe a run of a command for its record in ``payctl.runs``.
 
-payctl records every run that changes payments or events, except two commands that deployments run all the time:
+payctl records every run that changes payments or events. The exceptions are two commands that run all the time:
 ``publish-outbox`` without ``--on-dead release``, and ``cdc mark``. Development commands are not recorded either,
-because they are refused in production. A record contains no secret and no text from a callback.
+because they are refused in production. Records never contain secrets or text from callbacks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def new_run(
 
 
 def unrecorded_warnings(unrecorded: Unrecorded | None, reason: str | None) -> list[str]:
-    """Return the sentence that says what was not recorded about a run, or an empty list if the record is complete.
+    """Return a list with a sentence that says what was not recorded about a run.
+
+    Return an empty list if the record is complete.
 
     Every command whose record is optional shows this warning. The work is done, so the exit code stays the same.
     """

@@ -1,7 +1,7 @@
-"""Find the reasons why events are waiting, from the evidence of the database and the brokers.
+"""Find the reasons why events are waiting, from evidence in the database and from the brokers.
 
 The store collects the :class:`Evidence`, and :func:`causes` derives the causes. Therefore ``stats`` and ``doctor``
-report the same causes. This package opens no connection.
+report the same causes. This package never opens a connection.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, .
 
     The result is empty if no event is dead, blocked or overdue.
 
-    If ``brokers`` is None, the brokers were not checked. In this case, the advice can name the command that checks
+    If ``brokers`` is None, the brokers were not checked. In this case, the advice may contain the command that checks
     them.
     """
     found = [*of_publishers(evidence, brokers)]

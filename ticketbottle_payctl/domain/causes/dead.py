@@ -1,4 +1,4 @@
-"""Report dead events, and the events that wait behind them, as causes. Advise a replay only if a replay can help."""
+"""Report dead events, and the events that wait behind them, as causes. Advise a replay only if it can help."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
 
 
 def harmless(evidence: Evidence) -> tuple[int, int]:
-    """Return the number of dead events that do no harm, and how many of them a person has closed."""
+    """Return the number of harmless dead events, and how many of them a person has closed."""
     waits = any(one.reason is Reason.BLOCKED for one in evidence.waiting) and evidence.slot_active is None
     return (0, 0) if evidence.blocked or waits else (evidence.superseded, evidence.superseded_closed)
 
@@ -64,7 +64,7 @@ _RELEASE = (
 
 
 def _of_harmless(evidence: Evidence) -> Cause:
-    """Return the cause for superseded events that block nothing. The advice is to close the oldest one."""
+    """Return the cause for superseded events that do not block other events. The advice is to close the oldest one."""
     number, ids = evidence.superseded - evidence.superseded_closed, evidence.superseded_ids
     if number == 1:
         orders = evidence.superseded_orders or (None,)
@@ -79,13 +79,13 @@ def _of_harmless(evidence: Evidence) -> Cause:
 
 
 def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, Command] | None:
-    """Return the advice to release the blocked events if the group's events are superseded, otherwise None."""
+    """Return the advice to release the blocked events, or None if a superseded event does not block all of them."""
     released = {one.blocker_type for one in blocked} if all(map(_is_superseded, blocked)) else set()
     return _RELEASE if released and released >= {*group.event_types} else None
 
 
 def _of_error(group: DeadGroup) -> tuple[str, Command]:
-    """Return the advice for a group. Add a replay command if a replay can help, and otherwise a show command."""
+    """Return the advice for a group, with a replay command if a replay can help, or else a show command."""
     code = (group.error or "").partition(":")[0]
     rows = group.events - group.superseded
     replay = Command(("replay",), (), replay_options(group.group, dead=True), changes=True, rows=rows)

@@ -11,8 +11,8 @@ from ticketbottle_payctl.formats import duration
 class Idle(NamedTuple):
     """The finding that no publisher is active although an event could be sent.
 
-    ``words`` describes the finding and the last activity. ``expected`` is True if a publisher was seen recently,
-    because a scheduled publisher might be between two runs.
+    ``words`` describes the finding and the last activity. ``expected`` is True if a publisher was seen recently: it may
+    be a scheduled publisher between two runs.
     """
 
     words: str

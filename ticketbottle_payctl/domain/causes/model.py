@@ -11,10 +11,10 @@ from typing import NamedTuple
 from ticketbottle_payctl.formats import duration
 
 OVERDUE_AFTER = timedelta(minutes=2)
-"""The age at which a pending event becomes overdue. A running publisher sends an event within seconds."""
+"""The age at which a pending event becomes overdue. A running publisher sends events within seconds."""
 
 WAITS_AFTER = timedelta(seconds=10)
-"""The age at which a pending event that could be sent suggests that no publisher is active."""
+"""If an event that could be sent is older than this, probably no publisher is active."""
 
 SEEN_WITHIN = timedelta(seconds=90)
 """How long a publisher counts as running after its last report. A running publisher reports every 30 s."""
@@ -76,7 +76,7 @@ class Cause(NamedTuple):
 
 
 class Reason(StrEnum):
-    """The reasons why a pending event is waiting, as its row shows them."""
+    """The reasons for which a pending event can wait, as its row shows them."""
 
     BLOCKED = "blocked"
     LOCKED = "locked"
@@ -111,11 +111,12 @@ class Waiting(NamedTuple):
     """A group of pending events of one type that are waiting for the same reason. ``id`` is the oldest event's id.
 
     ``blocker`` is the earlier event of the same payment that the oldest event waits for. ``error`` is the last error of
-    the oldest event or of an earlier event of its payment. ``due_in_s`` is the number of seconds until the first event
-    of the group is retried. ``order_code`` belongs to the oldest event. ``order_code`` is None if the event's payload
-    has no order code. ``requeued_s`` is the number of seconds since a replay requeued the oldest event, or None if no
-    replay did or the role is not allowed to read replays. ``failed`` is the number of those events that have failed, or
-    that wait behind a failed event.
+    the oldest event or of an earlier event of its payment. ``due_in_s`` is the number of seconds until the group's
+    first retry. ``order_code`` is the oldest event's, or None if its payload does not contain one.
+
+    ``requeued_s`` is the number of seconds since a replay requeued the oldest event. It is None if there was no replay
+    or the role is not allowed to read replays. ``failed`` counts the events that have failed, or that wait behind a
+    failed event.
     """
 
     reason: Reason
@@ -136,8 +137,8 @@ class Waiting(NamedTuple):
 class DeadGroup(NamedTuple):
     """A group of dead events with the same kind of error.
 
-    ``id``, ``error`` and ``payload_bytes`` describe one event. ``superseded`` counts the events that a replay
-    leaves out, because their payments are COMPLETED now.
+    ``id``, ``error`` and ``payload_bytes`` describe one of the events. ``superseded`` counts the events that a replay
+    skips, because their payments are COMPLETED now.
     """
 
     group: str
@@ -171,13 +172,13 @@ class SeenPublisher(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The facts about waiting events that the database shows.
+    """What the database shows about waiting events.
 
     ``waiting`` describes only the oldest pending events, and ``sampled`` is True if more pending events exist.
-    ``blocked`` counts all blocked events. ``superseded`` counts the dead events whose payment is COMPLETED now.
-    ``superseded`` is 0 if the role is not allowed to read the payments. ``superseded_closed`` counts the superseded
-    events that a person has closed. ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the
-    oldest superseded events that are not closed.
+    ``blocked`` counts all blocked events. ``superseded`` counts the dead events whose payments are COMPLETED now. It is
+    0 if the role is not allowed to read the payments. ``superseded_closed`` counts the superseded events that a person
+    has closed. ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the oldest superseded events
+    that are not closed.
 
     ``sent_lately`` counts the events published within the last minute, and ``newest_sent_s`` is the age of the newest
     of these events. ``last_sent_s`` is the time since an event was last published. ``publishers_known`` is False if the
@@ -209,7 +210,7 @@ class Evidence:
     def running(self) -> Sequence[SeenPublisher]:
         """The publishers that are active or were seen recently.
 
-        A scheduled publisher might be between two runs.
+        A publisher that was seen recently may be a scheduled one between two runs.
         """
         return [one for one in self.publishers if one.working or one.seconds < SEEN_WITHIN.total_seconds()]
 

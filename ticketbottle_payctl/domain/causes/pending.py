@@ -19,7 +19,7 @@ from ticketbottle_payctl.formats import count, duration
 
 
 def of_failures(evidence: Evidence) -> Iterator[Cause]:
-    """Yield a cause for overdue events that keep failing, and a cause for failed events whose retry is not due."""
+    """Yield a cause for overdue events that keep failing, and one for failed events whose retry is not due yet."""
     failing = overdue(evidence, Reason.FAILING)
     if failing and evidence.running and evidence.slot_active is None:
         oldest = max(failing, key=lambda one: one.oldest_s)
@@ -47,7 +47,7 @@ def _alive(evidence: Evidence) -> str:
 
 
 def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers | None) -> Cause:
-    """Return the cause for overdue events that no other cause explains. The cause is a long backlog or is unknown."""
+    """Return the cause for overdue events that no other cause explains: a long backlog, or an unknown reason."""
     events = total(ready)
     oldest = max(ready, key=lambda one: one.oldest_s)
     newest_sent = evidence.newest_sent_s

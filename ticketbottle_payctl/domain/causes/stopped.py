@@ -1,4 +1,4 @@
-"""Find the causes that stop publishing: no publisher, Debezium, unavailable brokers, a missing topic, or locks."""
+"""Find the causes that stop publishing: no publisher, Debezium, unavailable brokers, missing topics, or locks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ticketbottle_payctl.formats import count, duration
 
 
 def of_publishers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
-    """Yield a cause if no publisher runs, if publishers have different shard counts, or if Debezium publishes.
+    """Yield a cause if no publisher is running, if publishers have different shard counts, or if Debezium publishes.
 
     If ``brokers`` is None, the brokers were not checked. The advice to publish by hand depends on the brokers.
     """
@@ -137,7 +137,7 @@ def of_row_locks(evidence: Evidence) -> Iterator[Cause]:
 
 
 def _end(holder: Holder) -> tuple[str, str | None]:
-    """Return how to end the holder's transaction: the advice, and the statement if there is one."""
+    """Return how to end the holder's transaction: the advice and, if there is one, the SQL statement."""
     if holder.pid is None:
         return "find it in pg_prepared_xacts; its owner must commit it or roll it back", None
     return "ask its owner to end it, or in psql", f"SELECT pg_terminate_backend({holder.pid})"

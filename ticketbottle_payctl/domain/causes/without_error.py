@@ -1,4 +1,4 @@
-"""Count the pending events that wait although they have no error, such as while the brokers are unavailable."""
+"""Count the pending events that wait without an error, for example while the brokers are unavailable."""
 
 from __future__ import annotations
 

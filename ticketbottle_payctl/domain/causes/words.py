@@ -1,4 +1,4 @@
-"""Select overdue events, and describe them in words. All causes use these functions."""
+"""Select overdue events, and describe them in words. The modules for all causes use these functions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def total(waiting: Sequence[Waiting]) -> int:
 def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
     """Describe the number of waiting events and their age in words. Add "at least" if only a sample was read.
 
-    If the oldest event was replayed, also say when, because the event might not have been waiting before the replay.
+    If the oldest event was replayed, also say when, because it might not have been waiting before the replay.
     """
     events, oldest = total(waiting), max(waiting, key=lambda one: one.oldest_s)
     least = "at least " if evidence.sampled else ""
@@ -63,7 +63,7 @@ START_AND_PUBLISH = "start the publisher again; until then, publish by hand"
 def start_or_publish(otherwise: str = "run payctl doctor") -> str:
     """Return the advice to give before :data:`PUBLISH` if the brokers were not checked.
 
-    An unavailable broker might be why no publisher runs. ``otherwise`` says what to do then.
+    Perhaps no publisher is running because the brokers are unavailable. ``otherwise`` says what to do in this case.
     """
     return f"{START_AND_PUBLISH} (if that exits with 4, {otherwise})"
 

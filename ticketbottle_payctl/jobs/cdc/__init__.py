@@ -1,4 +1,4 @@
-"""Hand the outbox over to Debezium, and take it back. No event is lost, and no event is sent twice.
+"""Hand the outbox over to Debezium, and take it back. Events are neither lost nor sent twice.
 
 docs/explanation/scale.md describes the steps for an operator.
 

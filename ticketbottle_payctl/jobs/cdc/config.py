@@ -5,7 +5,7 @@ traceparent and the replay run are missing, because Debezium does not read payct
 header is missing, because Kafka Connect reads ``1.0`` as a number and would write ``1``.
 
 Debezium's outbox router builds the topic's name from the last part of the event's type, such as ``COMPLETED`` in
-``PAYMENT_COMPLETED``. No Kafka Connect transform can convert text to lower case, so each known last part has its own
+``PAYMENT_COMPLETED``. Kafka Connect transforms cannot convert text to lower case, so each known last part has its own
 router. An event of an unknown type goes to ``payment.unroutable``, which no consumer reads. See
 https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html.
 """
@@ -53,13 +53,11 @@ class CdcConfig:
 def cdc_config(
     database: DatabaseSettings, *, role: str = ROLE, password: str = PASSWORD, server: str | None = None
 ) -> CdcConfig:
-    """Return the configuration for the database in DATABASE_URL. Do not connect to the database.
+    """Return the configuration for the database in DATABASE_URL, without connecting to it.
 
-    The configuration contains no password.
-
-    ``password`` is a placeholder that Kafka Connect's config provider replaces. If DATABASE_URL names a pooler,
-    ``server`` (``host`` or ``host:port``) must name the database server, because replication does not work through a
-    pooler.
+    The configuration does not contain a password. ``password`` is a placeholder that Kafka Connect's config provider
+    replaces. If DATABASE_URL points to a pooler, ``server`` must be the address of the database server (``host`` or
+    ``host:port``), because replication does not work through a pooler.
 
     Raises:
         InputError: ``password`` is not a placeholder, or ``role`` or ``server`` is not a valid name.
@@ -86,7 +84,7 @@ def cdc_config(
 
 
 def as_properties(values: dict[str, str]) -> str:
-    """Return the properties in the format of a Java properties file, with each backslash doubled."""
+    """Return the properties in the format of a Java properties file, in which backslashes are doubled."""
     return "".join("{}={}\n".format(name, value.replace("\\", "\\\\")) for name, value in values.items())
 
 

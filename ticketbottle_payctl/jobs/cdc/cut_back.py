@@ -23,9 +23,9 @@ def cdc_cut_back(
 ) -> MarkReport:
     """Mark every event that Debezium has sent, then remove Debezium's slot. Afterwards, publishers can start again.
 
-    Before the call, the operator must delete the connector or stop its worker. payctl uses Kafka, not the slot, to find
-    the sent events, because the slot's position can be older than the last sent event. ``run`` is recorded if the role
-    is allowed to record it. A cut-back that is refused before it changes anything is not recorded.
+    Before the call, the operator must delete the connector or stop its worker. payctl finds the sent events in Kafka,
+    because the slot's position may be older than the last sent event. ``run`` is recorded if the role is allowed to
+    record it. A cut-back that is refused before it changes anything is not recorded.
 
     Raises:
         GuardError: no slot exists, or a connector still reads from the slot.

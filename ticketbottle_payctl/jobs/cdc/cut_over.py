@@ -35,7 +35,7 @@ from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded, optional_
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle=timedelta(minutes=3))
-"""The limits of the cut-over's transaction.
+"""The limits for the cut-over's transaction.
 
 The idle limit is long, because the shards stay locked until the last event is sent.
 """
@@ -56,9 +56,9 @@ class CutOverCounts(TypedDict):
     dead: Count
     """How many of the events before the slot's position became dead because their type is unknown."""
     failed: Count
-    """How many of the events before the slot's position payctl did not send.
+    """How many of the events before the slot's position were not sent.
 
-    If this number is not 0, payctl still owns the outbox.
+    If this is not 0, payctl still owns the outbox.
     """
 
 
@@ -137,10 +137,10 @@ def cdc_cut_over(  # noqa: PLR0913 - one argument per option
 
 @contextmanager
 def _entered(engine: Engine, shards: int, owner: str) -> Iterator[None]:
-    """Register this cut-over as the publisher of every shard, and record at the end that it has ended.
+    """Register this cut-over as the publisher of every shard, and record its end.
 
-    A returning publisher must then rescan its shard, and the rescan finds the slot. If the end could not be recorded,
-    a publisher on standby would wait up to 30 seconds until it rescans.
+    A returning publisher must then rescan its shard, and the rescan finds the slot. If the end is not recorded, a
+    publisher on standby waits up to 30 seconds before it rescans.
     """
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
@@ -157,8 +157,8 @@ def _keep_publishers_out(connection: Connection, shards: int, owner: str, *, ent
     """Lock every shard without writing, so that no publisher can start.
 
     PostgreSQL creates a slot only after every open transaction with writes has ended. Therefore this transaction must
-    not write before the slot exists, or it would wait for itself. A dry run creates no slot and is not
-    ``entered``, so it can write in this transaction. These writes are rolled back.
+    not write before the slot exists, or it would wait for itself. A dry run does not create a slot and is not
+    ``entered``, so it may write in this transaction. Its writes are rolled back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, owner) not in allowed for shard in range(shards)):
@@ -205,7 +205,10 @@ def _check_topics(sender: Sender) -> None:
 
 
 def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_retries: int) -> CutOverReport:
-    """Send and commit events in waves. A wave has one event per payment. Skip a payment after its first failure."""
+    """Send events in waves, and commit each wave. A wave has one event per payment.
+
+    Skip a payment after its first failure.
+    """
     sent = dead = behind = 0
     failures: dict[str, DeliveryFailure] = {}
     remaining = list(pending)

@@ -1,4 +1,4 @@
-"""Find out from Kafka which events Debezium has sent, and mark these events in the outbox.
+"""Find out from Kafka which events Debezium has sent, and mark them in the outbox.
 
 Debezium does not write to the outbox table. Without this job, the events that Debezium has sent would stay pending. The
 cleanup would never delete them, and the next publisher would send them again.

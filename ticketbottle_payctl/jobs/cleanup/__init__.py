@@ -1,8 +1,8 @@
 """Delete old published events in short transactions. Publishers can keep running. Pending and dead events are kept.
 
 Only events that were published before the horizon are deleted. With an archive, a deletion is committed only after the
-events are in the archive on disk. If the run is stopped or killed, committed batches stay deleted, and the next run
-deletes the rest.
+events are in the archive on disk. If the run is stopped or killed, events in committed batches stay deleted, and the
+next run deletes the rest.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MOST_LOGGED = 5
 
 @dataclass(frozen=True, slots=True)
 class CleanupPreview:
-    """A preview of a cleanup: the number of events, their approximate size in bytes, and the number of receipts.
+    """A preview of a cleanup, with the number of events, their approximate size in bytes, and the number of receipts.
 
     Events published before ``horizon`` and receipts stored before ``receipts_before`` would be deleted. Both times are
     UTC. ``receipts_before`` is None if receipts are kept.
@@ -59,11 +59,11 @@ class CleanupReport:
     """The number of deleted rows, and the unpublished events that need attention.
 
     Events published before ``horizon`` (UTC) are expired. ``matched`` counts the expired events that were found.
-    ``remaining`` counts the expired events that are still in the table, up to 100,000. Those events were locked, or the
+    ``remaining`` counts the expired events that are still in the table, up to 100,000. These events were locked, or the
     run ended before it reached them. ``bytes`` is the approximate size of the deleted rows. ``receipts`` is the number
     of deleted receipts. ``unpublished`` counts the pending and dead events, and ``groups`` counts them by type and
     error. ``run_id`` is the id of the recorded run, or None. ``unrecorded`` says what could not be recorded. With
-    ``dry_run``, the numbers are a preview.
+    ``dry_run``, the counts are a preview.
     """
 
     horizon: datetime
@@ -130,8 +130,8 @@ def cleanup(  # noqa: PLR0913 - one argument per option
     ``receipts_older_than`` gives their minimum age. If ``planned`` is given, its ``horizon`` and ``receipts_before``
     apply, so the run keeps events that expired after the preview. The run ends between two batches after
     ``max_duration``, or when ``stop`` is set. ``done`` is called after each committed batch. The run is recorded as
-    ``run`` if it deletes rows and the database role is allowed to write the record. With ``dry_run``, the cleanup
-    counts rows and deletes nothing.
+    ``run`` if it deletes rows and the database role is allowed to write the record. With ``dry_run``, the cleanup only
+    counts rows.
 
     The cleanup logs dead events as ``outbox_dead_events`` and late events as ``outbox_late_events``.
 

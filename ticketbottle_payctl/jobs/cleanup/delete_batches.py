@@ -49,7 +49,7 @@ class Swept:
 
 
 def kinds(horizon: datetime) -> tuple[Expired, Expired]:
-    """Return one selection of fully marked events and one of half-marked events, both published before ``horizon``."""
+    """Return two selections of events that were published before ``horizon``: fully marked and half-marked events."""
     return Expired(horizon), Expired(horizon, half_marked=True)
 
 

@@ -1,6 +1,7 @@
 """Check that everything that payctl needs exists and works. Each finding describes one fact and, if needed, a fix.
 
-The doctor changes nothing. If a check cannot run, the doctor reports this as a finding and runs the other checks.
+The doctor does not change anything. If a check cannot run, the doctor reports this as a finding, and runs the other
+checks.
 """
 
 from __future__ import annotations

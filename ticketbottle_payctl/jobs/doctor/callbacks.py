@@ -22,7 +22,7 @@ from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCall
 
 _NAME = "callbacks"
 WITHIN = timedelta(days=7)
-"""The maximum age of a reported callback. A callback is not reported if a person has closed its order."""
+"""The maximum age of a reported callback. Callbacks whose orders a person has closed are not reported."""
 
 _TABLES = ("payctl.webhook_receipts", "payctl.run_items", "payctl.runs", "payments")
 _NEEDED = tuple(Privilege(table, "SELECT") for table in _TABLES)
@@ -30,7 +30,7 @@ _MONEY = (IgnoredBecause.HELD.value, IgnoredBecause.UNDOCUMENTED.value)
 
 
 def check(connection: Connection, subject: Subject) -> list[Finding]:
-    """Report the genuine callbacks that settled no payment, and the orders whose payments need manual review.
+    """Report the genuine callbacks that did not settle a payment, and the orders whose payments need manual review.
 
     If a command can settle the payment now, the finding is a failure. Otherwise the operator must decide, and the
     finding is a warning.

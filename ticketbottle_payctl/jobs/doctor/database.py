@@ -130,7 +130,7 @@ _DEFAULT_FOLLOWS = 'a row with the default "createdAt" would get local time; pay
 def clock(connection: Connection, subject: Subject) -> list[Finding]:
     """Check that this machine's clock and the server's clock agree.
 
-    The check corrects the difference by half of the round-trip time.
+    The check corrects the difference by half the round-trip time.
     """
     before = subject.now()
     there = servers.clock(connection)

@@ -1,4 +1,4 @@
-"""Check the privileges of the database role, and show the SQL that grants the missing ones."""
+"""Check the database role's privileges, and show the SQL that grants the missing ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.inspect.tables import PAYCTL, Privilege
 def grants(connection: Connection, subject: Subject) -> list[Finding]:
     """Check that the role has every permission for at least one task.
 
-    Warn about each task for which the role has only some of the permissions.
+    Warn about other tasks that the role is probably meant for, but lacks permissions for.
     """
     role = servers.server(connection).role
     held = {task: tables.privileges(connection, wanted) for task, wanted in PRIVILEGES.items()}
@@ -51,14 +51,14 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
 def _is_meant(held: dict[Privilege, bool], explained: set[Privilege]) -> bool:
     """Return whether the role is probably meant for this task.
 
-    This is true if the role has a write permission on the service's tables that no task in ``explained`` needs.
+    This is true if the role has a write permission for this task on the service's tables that is not in ``explained``.
     """
     of_service = {one: has for one, has in held.items() if "." not in one.table and one.kind != "SELECT"}
     return any(has and one not in explained for one, has in of_service.items())
 
 
 def _lacks(connection: Connection, task: str, role: str, missing: list[Privilege], schema: str) -> Iterator[Finding]:
-    """Yield a finding for each owner, because only the owner of a table or a schema can grant privileges on it."""
+    """Yield a finding for each owner, because only a table's or schema's owner can grant privileges on it."""
     granted = tables.privileges(connection, missing, without_usage=True)
     lacking = [one for one in missing if not granted[one]]
     if any("." in one.table for one in missing) and not tables.may_use_payctl(connection):

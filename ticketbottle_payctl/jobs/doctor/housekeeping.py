@@ -1,4 +1,4 @@
-"""Check for rows that slow down the outbox: half-marked rows, and rows that vacuum did not or cannot remove."""
+"""Check for rows that slow down the outbox: half-marked rows, and dead rows that vacuum did not or cannot remove."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ _SETTINGS = (
 
 
 def old_service(connection: Connection, _: Subject) -> list[Finding]:
-    """Check that no half-marked row exists. Such a row has ``"publishedAt"``, but its ``published`` is false.
+    """Check that no half-marked rows exist.
 
-    The service that payctl replaced left these rows, and it has sent their events.
+    Such a row has ``"publishedAt"``, but its ``published`` is false. The service that payctl replaced sent the events
+    of these rows without marking them fully.
     """
     half = half_marked.count(connection)
     if not half.events:
@@ -71,7 +72,7 @@ def _advice(found: Housekeeping, subject: Subject) -> str | None:
 
 
 def snapshot(connection: Connection, _: Subject) -> list[Finding]:
-    """Check that no session holds an old snapshot, because it would keep vacuum from removing dead rows."""
+    """Check that no session holds an old snapshot, which would keep vacuum from removing dead rows."""
     holders = sessions.snapshot_holders(connection, _OLD_SNAPSHOT)
     findings = []
     for holder in holders[:_LISTED]:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:  # the key check needs neither the database driver nor the Kaf
 
 
 class Status(StrEnum):
-    """The severity of a finding.
+    """The severity of a finding. ``warn`` means that something works but needs attention.
 
-    ``warn`` is for something that works but needs attention. ``fail`` is for something that does not work.
+    ``fail`` means that something does not work.
     """
 
     OK = "ok"
@@ -37,8 +37,8 @@ class Finding:
     """A fact about the system, with its meaning and its fix.
 
     ``remedy`` is a fix in words, ``command`` a payctl command that fixes the fault, and ``sql`` a statement that fixes
-    it. These and ``meaning`` are None if there is nothing to fix. ``off`` is True if the subject of the check is not in
-    use. ``harmless`` is True if nobody is waiting because of the finding.
+    it. All of these, and ``meaning``, are None if there is nothing to fix. ``off`` is True if the subject of the check
+    is not in use. ``harmless`` is True if nobody is waiting because of the finding.
     """
 
     check: str
@@ -53,7 +53,7 @@ class Finding:
 
 
 class FindingCounts(TypedDict, total=False):
-    """The number of findings of each status."""
+    """The number of findings with each status."""
 
     ok: Count
     warn: Count
@@ -76,7 +76,7 @@ class Subject:
     max_retries: int = 5
     schema: str = "public"
     explained_by: Sequence[str] = ()
-    """The reasons of callbacks that explain why a payment is PENDING for too long. They have findings of their own."""
+    """The callback reasons that explain why a payment has been PENDING for too long. They have their own findings."""
     open_money: Callable[[Connection, datetime, datetime, datetime], OpenOrders] | None = None
     """A function that finds the orders in a window whose payments need manual review.
 
@@ -92,7 +92,7 @@ class DoctorReport:
 
     @property
     def counts(self) -> FindingCounts:
-        """The number of findings of each status."""
+        """The number of findings with each status."""
         found = Counter(finding.status for finding in self.findings)
         return {"ok": found[Status.OK], "warn": found[Status.WARN], "fail": found[Status.FAIL]}
 

@@ -1,4 +1,4 @@
-"""Check that no payment of the last seven days is overdue, which means PENDING without an answer from its gateway."""
+"""Check that no payment from the last seven days is overdue, which means PENDING without an answer from its gateway."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _ASK = Command(("reconcile", "payments"), options=("-n",))
 def check(subject: Subject) -> list[Finding]:
     """Count at most 10,000 overdue payments in the same way as ``payctl report``, for at most 15 seconds.
 
-    The finding is a warning, because only the gateways know whether the customers have paid. It names the command that
-    asks the gateways only if a gateway still answers.
+    The finding is a warning, because only the gateways know whether the customers have paid. It contains the command
+    that asks the gateways only if a gateway still answers.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

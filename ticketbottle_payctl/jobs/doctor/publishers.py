@@ -13,7 +13,7 @@ from ticketbottle_payctl.store.outbox import cdc
 
 _START = (start_or_publish("see the check kafka"), PUBLISH)
 _GONE_AFTER = 600.0
-"""The check warns if no publisher was seen for this number of seconds.
+"""The check warns if no publisher was seen for this many seconds.
 
 The limit allows for pauses between scheduled runs.
 """
@@ -33,7 +33,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
 
 
 def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
-    """Return the finding about a running publisher. Warn if its number of shards differs from this machine's."""
+    """Return the finding about a running publisher. Warn if its shard count differs from this machine's."""
     if shards is None or shards == subject.shards:
         return ok("publishers", fact)
     meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher that starts here would wait for that publisher"

@@ -21,7 +21,7 @@ def reference_index(connection: Connection, subject: Subject) -> list[Finding]:
     """Check that payctl can find a callback's payment without reading a large table.
 
     Without the index, the check fails if PayOS is in use and there are more than 100,000 payments. PayOS is the only
-    gateway that sends no order code.
+    gateway that does not send an order code.
     """
     found = tables.indexes(connection, "payments")
     serving = tables.serving(found, _COLUMN)

@@ -1,7 +1,7 @@
 """Create test callbacks, signed according to the gateways' documentation.
 
 This module shares no code with the verifiers in :mod:`ticketbottle_payctl.providers`. Therefore a mistake in the
-verifiers is not repeated in the test callbacks. The callbacks are for an order that no shop has.
+verifiers is not repeated in the test callbacks. The callbacks are for an order that cannot exist in any shop.
 """
 
 from __future__ import annotations

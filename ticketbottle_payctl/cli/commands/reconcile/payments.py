@@ -1,4 +1,4 @@
-"""Implement ``payctl reconcile payments``, which asks the gateways for the status of payments and settles them."""
+"""Implement ``payctl reconcile payments``, which settles payments whose status the gateways report."""
 
 from __future__ import annotations
 

@@ -111,7 +111,10 @@ def result_of(it: Reconciled) -> Result:
 
 
 def needs_a_look(finding: StatusFinding) -> bool:
-    """Return whether payctl refuses to settle the payment, or the gateway's answer needs a person."""
+    """Return whether a person must look at the payment.
+
+    This is true if payctl refuses to settle the payment, or if the gateway's answer needs a decision.
+    """
     return isinstance(finding.verdict, Refusal) or finding.says in FOR_A_PERSON
 
 

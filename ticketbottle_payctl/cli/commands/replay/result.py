@@ -112,7 +112,7 @@ def result_of_plan(  # noqa: PLR0913 - most are passed by name
 
 
 def result_of_pending(plan: ReplayPlan, options: ReplayOptions, adviser: Adviser, *, dry_run: bool) -> Result:
-    """Return the result for named events that are pending already, so that a replay would change nothing."""
+    """Return the result if all events that were given by id are already pending. A replay would not change them."""
     result = result_of_plan(plan, options, named=True, adviser=adviser, nothing=True)
     whose = f"{count(len(plan.events), 'event')} {'is' if len(plan.events) == 1 else 'are'} already pending"
     why = ("why an event waits", adviser.reading(["show"], [plan.events[0].row.id]))

@@ -28,7 +28,10 @@ class FigureItem(TypedDict):
 
 
 class OpenOrderFacts(TypedDict):
-    """An order without a ticket whose customer has paid or may have paid, or whose money needs manual review."""
+    """An order that needs attention.
+
+    Either the customer has paid or may have paid but has no ticket, or money needs manual review.
+    """
 
     kind: WithoutTicket
     """pending or dead: the event's state; no_event: the payment has no event; refused: the callback was refused;
@@ -105,7 +108,7 @@ class ActedFacts(TypedDict):
 
 
 class GapFacts(TypedDict):
-    """A part of the report whose events or callbacks were not counted."""
+    """A section of the report that is missing or incomplete."""
 
     section: Section
     reason: GapReason
@@ -146,7 +149,7 @@ class ReportFacts(TypedDict):
     runs: Sequence[ActedFacts] | None
     """The operators' runs; null if the runs were not read."""
     gaps: Sequence[GapFacts]
-    """The parts of the report that were not counted."""
+    """The sections that are missing or incomplete."""
     html: str | None
     """The file that --html wrote; null without --html."""
 

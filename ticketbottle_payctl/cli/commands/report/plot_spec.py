@@ -111,7 +111,7 @@ def colour_of(field: str, domain: Sequence[str], colours: Sequence[str]) -> Spec
 
 
 def dash_of(field: str, domain: Sequence[str]) -> Spec:
-    """Return the dashes of the lines for the values in ``domain``. A reader can tell the lines apart without colour."""
+    """Return the dash patterns for the values in ``domain``, so that a plot's lines differ even without colour."""
     dashes: Sequence[Sequence[int]] = ([1, 0], [6, 3], [2, 2])
     return {
         "field": field,

@@ -72,7 +72,7 @@ class RemainingCounts(TypedDict):
 
 
 RunCounts = Annotated[RemainingCounts, Keywords(additionalProperties={"type": "integer", "minimum": 0})]
-"""The remaining rows, and the counts that the run's command records, such as requeued, settled and skipped."""
+"""The number of remaining rows, and the counts that the command records, such as requeued, settled and skipped."""
 
 
 class CancelFacts(TypedDict):

@@ -40,13 +40,13 @@ class VerdictFacts(TypedDict):
     at: datetime | None
     """When the order reached this state (UTC)."""
     paid: int | None
-    """The amount paid according to the callback or the gateway's response, in whole units of the currency."""
+    """The amount paid, as reported by the callback or the gateway's response, in whole units of the currency."""
     receipt_id: str | None
     event_id: str | None
     blocked_by: str | None
     """The id of the earlier event that this event waits for. Both events belong to the same payment."""
     tries: Count
-    """The number of failed attempts to send the event, or to send the event that blocks it."""
+    """The number of failed attempts to send this event or, if it is blocked, the event that blocks it."""
     due: datetime | None
     """When the next attempt is due (UTC)."""
     readers: Sequence[str] | None
@@ -58,11 +58,11 @@ class VerdictFacts(TypedDict):
     todo: str | None
     """What the operator must do, as a sentence."""
     closed_by_run: NotRequired[str | None]
-    """The run in which a person recorded that the finding is dealt with, or null."""
+    """The run in which a person closed the finding, or null."""
 
 
 class ShowFacts(TypedDict):
-    """The payment and the verdict. If the payment has no row, its fields are null."""
+    """The payment and the verdict. The payment's fields are null if the database has no row for the payment."""
 
     payment_id: str | None
     order_code: str | None
@@ -81,9 +81,9 @@ class ShowFacts(TypedDict):
     paid: NotRequired[int | None]
     """The amount that was paid and accepted, in whole units; null if none was."""
     refused_amounts: NotRequired[Sequence[int]]
-    """The amounts of payments that payctl refused, in whole units, earliest first."""
+    """The amounts that payctl refused, in whole units, earliest first."""
     settled_by: NotRequired[Annotated[str, Keywords(enum=[*SettledBy])] | None]
-    """Where the result that settled the payment came from, if payctl settled the payment."""
+    """If payctl settled the payment: where the result came from."""
 
 
 class StepItem(TypedDict):

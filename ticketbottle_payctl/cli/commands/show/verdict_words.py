@@ -1,4 +1,4 @@
-"""Write a sentence with the verdict about an order, and a sentence that says what the operator must do."""
+"""Write a sentence with the verdict on an order, and one that says what the operator must do."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _COMPLETE = {
     VerdictKind.CLEANED_UP, VerdictKind.TEST_PING, VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT,
     VerdictKind.CONTRADICTED, VerdictKind.UNKNOWN_STATUS, VerdictKind.PAST_RETENTION, VerdictKind.NOT_IN_KAFKA,
 }  # fmt: skip
-"""The kinds of finding whose sentence already says what the finding means for the customer."""
+"""The kinds of finding whose sentences already say what the finding means for the customer."""
 
 _TODO = {
     Remedy.COMPARE_AMOUNT: "compare with the gateway's portal; collect the rest, or refund the money there",
@@ -107,9 +107,9 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
 
 
 def _closed(verdict: Verdict, now: datetime) -> str:
-    """Return a phrase that says who dealt with the finding, and how.
+    """Return a phrase that says who closed the finding, when and why.
 
-    A callback that came after the closing repeats an earlier callback.
+    A callback that arrived after the closing is a repeat of an earlier callback.
     """
     closing, receipt = verdict.closing, verdict.receipt
     if closing is None:
@@ -122,7 +122,7 @@ def _closed(verdict: Verdict, now: datetime) -> str:
 
 
 def todo(verdict: Verdict, timeline: Timeline) -> str | None:
-    """Return what the operator must do, or None if a command can do it or nothing needs to be done."""
+    """Return what the operator must do, or None if nothing needs to be done or a command can do it."""
     remedy, event = verdict.remedy, verdict.blocked_by or verdict.event
     if isinstance(remedy, DeliveryRemedy) and event is not None:
         return remedy_sentence(remedy, event.event_type, event.payload_bytes)

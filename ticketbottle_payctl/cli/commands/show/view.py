@@ -44,7 +44,7 @@ from ticketbottle_payctl.store.payments.history import PaymentRow
 
 _MASK = "***"
 _SAID = 2
-"""In a line of the history, the index of the first part after the step's name."""
+"""In a history line, the index of the first part after the step's name."""
 _HARMLESS = {
     "payment_id", "order_code", "amount_cents", "currency", "provider", "transaction_id", "completed_at", "failed_at",
     "cancelled_at", "paymentId", "orderCode", "amountCents", "transactionId", "completedAt", "failedAt", "cancelledAt",
@@ -84,7 +84,10 @@ def result_of(timeline: Timeline, reader: Reader) -> Result:
 
 
 def _masked(step: Step, *, unmask: bool) -> Step:
-    """Return the step without personal data. In a payload, only fields known to be harmless keep their values."""
+    """Return the step without personal data.
+
+    Of a payload, only fields that are known to be harmless keep their values.
+    """
     facts = dict(step.facts)
     if isinstance(facts.get("last_error"), str):
         facts["last_error"] = redact(str(facts["last_error"]))
@@ -100,7 +103,7 @@ def _masked(step: Step, *, unmask: bool) -> Step:
 
 
 def _advice(advice: Advice, timeline: Timeline, session: Session) -> AdviceFacts:
-    """Return a command with the options that the guard needs, and the reason for running the command."""
+    """Return the advised command with the options that the guard requires, and the reason for running it."""
     adviser = Adviser(session, f"show: {timeline.verdict.kind.value.replace('_', ' ')}")
     if not advice.changes:
         return {"command": adviser.reading(advice.verb, advice.operands, advice.options), "why": advice.why}
@@ -180,7 +183,10 @@ def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
 
 
 def _paid(amounts: Amounts, payment: PaymentRow) -> Styled | str | None:
-    """Return the accepted amount, or why there is none. Without it, refused amounts have a row of their own."""
+    """Return the accepted amount, or say why there is none.
+
+    If only refused amounts exist, return None, because they have their own row.
+    """
     if amounts.paid is not None:
         paid = money(amounts.paid, payment.currency)
         return paid if amounts.paid == payment.amount else warn(paid)
@@ -203,7 +209,7 @@ def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:
 
 
 def _closing(timeline: Timeline, session: Session) -> str | None:
-    """Return the command that closes the findings of this order, or None if a person can close none of them now."""
+    """Return the command that closes this order's findings, or None if they cannot be closed now."""
     open_ones = [each for each in (timeline.verdict, *timeline.also) if can_be_closed(each)]
     if not open_ones or is_too_early_to_close(timeline):
         return None

@@ -1,4 +1,4 @@
-"""Implement ``payctl simulate``, which creates a signed callback to test the payment service and payctl."""
+"""Implement ``payctl simulate``, which creates a signed callback for testing the payment service and payctl."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _MADE_UP = {
     "vnpay": "TB-TEST-20261123-SIMULATE",
     "momo": "TB-TEST-20261123-SIMULATE",
 }
-"""The reference of the made-up payment for each gateway."""
+"""The reference of each gateway's made-up payment."""
 
 SCENARIOS = tuple(sorted({each.value.replace("_", "-") for each in Scenario} | {DUPLICATE}))
 

@@ -35,16 +35,16 @@ class SimulatedCallback(TypedDict, total=False):
     query: str | None
     """VNPay's query, exactly as VNPay would send it."""
     body: str | None
-    """The body of the callback, exactly as the gateway would send it; null for VNPay, which sends a query."""
+    """The callback's body, exactly as the gateway would send it; null for VNPay, which sends a query."""
 
 
 class Judged(TypedDict):
-    """A reply, and whether the gateway would accept the reply."""
+    """A reply, and whether the gateway would accept it."""
 
     acknowledged: bool
     """Whether the gateway would accept the reply."""
     why_not: NotRequired[str | None]
-    """The reason why the gateway would not accept the reply; null if it would accept the reply."""
+    """The reason why the gateway would not accept the reply; null if it would."""
     reply_status: int
     """The HTTP status of the reply."""
     reply_code: NotRequired[str | None]
@@ -117,7 +117,7 @@ def text_of(request: Request) -> str:
 
 
 def result_of(gateway: Gateway, scenario: str, request: Request, sent: Sequence[Delivery]) -> Result:
-    """Return the outcome. The last delivery decides whether the callback was accepted."""
+    """Return the result. The last delivery determines whether the callback was accepted."""
     blocks: list[Block] = []
     for each in sent:
         blocks += _human(gateway, scenario, each)
@@ -131,7 +131,7 @@ def result_of(gateway: Gateway, scenario: str, request: Request, sent: Sequence[
 
 
 def _accepted(sent: Delivery) -> bool:
-    """Return whether the gateway would accept the reply, and payctl did not refuse the callback."""
+    """Return True if the gateway would accept the reply and payctl did not refuse the callback."""
     return sent["acknowledged"] and sent["outcome"] is not WebhookOutcome.REFUSED
 
 

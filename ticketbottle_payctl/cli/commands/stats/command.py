@@ -1,4 +1,4 @@
-"""Implement ``payctl stats``, which shows or checks the state of the outbox, or waits for a condition."""
+"""Implement ``payctl stats``, which shows or checks the state of the outbox, or waits until a condition is met."""
 
 from __future__ import annotations
 
@@ -131,7 +131,9 @@ def _live_reader(session: Session, reach: Callable[[], timedelta], by: By | None
 
 
 def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:
-    """Return a function that returns the window's current length. The window has a fixed length or a fixed start.
+    """Return a function that returns the window's current length.
+
+    The window has either a fixed length or a fixed start.
 
     Raises:
         typer.BadParameter: the value is not an instant, or the instant is in the future.

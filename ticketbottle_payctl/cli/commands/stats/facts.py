@@ -37,11 +37,11 @@ class HistoryFacts(TypedDict):
 
 
 class CauseFacts(TypedDict):
-    """A reason why events wait, and what to do about it."""
+    """A reason why events are waiting, and what to do about it."""
 
     cause: CauseKind
     events: Count
-    """The number of affected events. If the backlog is over 20,000, the true number may be higher."""
+    """The number of affected events. If the backlog has over 20,000 events, the true number may be higher."""
     fact: str
     meaning: str
     advice: str | None
@@ -64,9 +64,9 @@ class StatsFacts(TypedDict):
     superseded: NotRequired[Count]
     """The number of dead events that are harmless because the payment is COMPLETED now."""
     causes: NotRequired[Sequence[CauseFacts]]
-    """The causes of dead, blocked or overdue events, most pressing first; empty if no event is in such a state."""
+    """The causes of dead, blocked or overdue events, most pressing first; empty if there are no such events."""
     idle: NotRequired[str | None]
-    """A sentence that says that no publisher is active; null if a publisher is active or no event waits."""
+    """A sentence that says that no publisher is active; null if a publisher is active or no event is waiting."""
     by_debezium: NotRequired[bool]
     """Whether Debezium is publishing this outbox."""
     published: Count
@@ -90,7 +90,7 @@ class StatsFacts(TypedDict):
     rate: RateFacts
     """Within the window, the number of events created and published per second."""
     drain: NotRequired[Drain]
-    """Whether the backlog is growing or shrinking; `blocked` if every pending event is blocked."""
+    """Whether the backlog is growing or shrinking; `blocked` if all pending events are blocked."""
     drain_eta_s: Seconds | None
     """Seconds until only blocked events are pending, at the last minute's rate; null unless the backlog shrinks."""
     window_s: NotRequired[Seconds | None]
@@ -106,11 +106,11 @@ class StatsFacts(TypedDict):
     waited_for: NotRequired[str]
     """With --wait: the condition."""
     reached: NotRequired[bool]
-    """With --wait: whether the condition was reached."""
+    """With --wait: whether the condition was met."""
 
 
 class StatsItem(TypedDict, total=False):
-    """One group of --by. With --watch and -o ndjson, each item is a complete result instead of a group."""
+    """A group that --by asks for. With --watch and -o ndjson, each item is a complete result instead."""
 
     event_type: str | None
     """An event type."""

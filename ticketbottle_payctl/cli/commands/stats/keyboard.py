@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 _TICK = 0.2
-"""How many seconds one read of the keyboard waits. payctl notices a signal or a key within this time."""
+"""The maximum time in seconds to wait for a key before checking for signals."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Keyboard:
     def pressed(self, key: bytes) -> bool:
         """Wait up to 0.2 seconds for a key.
 
-        Return True if ``key`` was pressed in upper or lower case, or the terminal is closed.
+        Return True if ``key`` was pressed in upper or lower case, or the terminal was closed.
         """
         if self.number is None:
             time.sleep(_TICK)
@@ -43,10 +43,7 @@ class Keyboard:
         return typed is not None and (not typed or key in typed.lower())
 
     def suspend(self) -> None:
-        """Stop this process until the shell continues it.
-
-        While the process is stopped, the terminal has its earlier settings.
-        """
+        """Suspend this process until the shell resumes it. In the meantime, the terminal has its earlier settings."""
         self.restore()
         os.kill(os.getpid(), signal.SIGSTOP)
         self.suspension_asked = False
@@ -84,7 +81,7 @@ def keyboard() -> Iterator[Keyboard]:
 
 
 def _foreground() -> int | None:
-    """Return stdin's file descriptor if stdin is a terminal with this process in the foreground.
+    """Return stdin's file descriptor if stdin is a terminal and this process is in its foreground.
 
     Otherwise return None.
     """

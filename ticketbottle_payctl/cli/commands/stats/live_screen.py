@@ -26,11 +26,14 @@ Read = Callable[[datetime | None], LiveReport]
 """A function that reads the figures and counts the events created after a given instant."""
 
 _REST = 4
-"""The shortest pause after a reading, as a multiple of the reading's duration. The pause limits the database's load."""
+"""The shortest pause after a reading, as a multiple of the reading's duration.
+
+The pause limits the load on the database.
+"""
 
 
 class _Reading(Thread):
-    """One reading in a separate thread, so that the screen reacts to keys even if the database does not answer.
+    """A reading in a separate thread, so that the screen reacts to keys even if the database does not answer.
 
     The thread does not keep the process alive. After Ctrl-C, payctl ends at once, and the server rolls the transaction
     back.

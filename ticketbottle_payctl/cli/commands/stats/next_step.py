@@ -1,4 +1,4 @@
-"""Show the next step if an event is waiting, but is not yet old enough to have a cause."""
+"""Show the next step for an event that is waiting but is not yet old enough to have a cause."""
 
 from __future__ import annotations
 

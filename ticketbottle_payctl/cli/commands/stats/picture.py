@@ -1,4 +1,4 @@
-"""Draw a live screen: the verdict, the database, the causes, rates and lag, waiting events and publishers."""
+"""Draw the live screen, with the verdict, the database, the causes, rates, lag, waiting events and publishers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LEAST_ROWS = 2
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The error from a database that does not answer, and when the error first occurred."""
+    """The error of a database that does not answer, and when the error first occurred."""
 
     message: str
     since: datetime
@@ -37,10 +37,9 @@ class Lost:
 
 @dataclass(slots=True)
 class LiveView:
-    """The data that the live screen shows.
+    """The data that the live screen shows. ``target`` is the line about the profile, the database and the brokers.
 
-    ``target`` names the profile, the database and the brokers. ``command`` returns the command that fixes a cause, or
-    None. ``pause`` is the shortest time between two readings.
+    ``command`` returns the command that fixes a cause, or None. ``pause`` is the shortest time between two readings.
     """
 
     target: Sequence[Part]
@@ -52,7 +51,7 @@ class LiveView:
     lost: Lost | None = None
 
     def rows(self, width: int, height: int, now: datetime) -> list[Row]:
-        """Return at most ``height`` rows. If there are too many rows, leave out lower rows and keep the first row."""
+        """Return at most ``height`` rows. If they do not fit, shorten the lists and leave out the lower ones."""
         rows: list[Row] = [self._verdict(now), _spaced(self.target), []]
         if self.report is None:
             return rows
@@ -214,7 +213,7 @@ def _spaced(parts: Sequence[Part], gap: str = " ") -> Row:
 
 
 def _columns(pairs: Sequence[tuple[list[Row], list[Row]]], width: int, height: int) -> Iterator[Row]:
-    """Return the pairs of lists, one pair below the other. A long pair can use rows that a short pair does not need."""
+    """Return the pairs of lists, one pair below the other. Long pairs can use rows that short pairs do not need."""
     needs = [max(len(left), len(right)) for left, right in pairs]
     half = min((width - _GAP) // 2, max(_width(row) for rows, _ in pairs for row in rows) + 2)
     left = height - len(pairs) + 1

@@ -19,8 +19,8 @@ _MOST = 240
 class Series:
     """A series of values since the screen started.
 
-    When the series is full, each pair of adjacent values is merged into one. ``merge`` combines several values into
-    their mean, or into their maximum if peaks matter.
+    When the series is full, each pair of adjacent values is merged into one. ``merge`` returns the values' mean, or
+    their maximum if peaks matter.
     """
 
     merge: Callable[[Sequence[float]], float]
@@ -62,9 +62,8 @@ class _Reading:
 class Watched:
     """The readings of a session.
 
-    The rates are events per second over the last ten seconds. An event counts as incoming when it is created. An event
-    counts as outgoing when it is published, even if it is published again after a replay. At the first reading, the
-    rates are None.
+    The rates are events per second over the last ten seconds. An event counts as incoming when it is created, and as
+    outgoing each time it is published, including after a replay. At the first reading, the rates are None.
     """
 
     in_per_s: float | None = None
@@ -78,14 +77,17 @@ class Watched:
 
     @property
     def counted_from(self) -> datetime | None:
-        """The instant on the database's clock after which the next reading counts created events.
+        """The instant (on the database's clock) from which the next reading counts created events.
 
-        None before the first reading.
+        It is None before the first reading.
         """
         return self._lately[0].at if self._lately else None
 
     def add(self, report: LiveReport) -> LiveReport:
-        """Add a reading whose count begins at :attr:`counted_from`. Return the reading with this session's forecast."""
+        """Add a reading that counts events from :attr:`counted_from`.
+
+        Return the reading with this session's forecast.
+        """
         stats = self._follow(report.stats)
         now = _Reading(stats.at, stats.pending + stats.dead)
         self.began = self.began or now.at

@@ -75,26 +75,26 @@ def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Resu
 
 
 def label_name(by: By) -> str:
-    """Return the name of the field with a group's label.
-
-    The name is not ``type``, which every ndjson line already uses.
-    """
+    """Return the name of the field with a group's label. It is never ``type``, which every ndjson line already uses."""
     return "event_type" if by is By.TYPE else by.value
 
 
 def with_human(result: Result, blocks: Sequence[Block]) -> Result:
-    """Return a copy of the result with other blocks of text."""
+    """Return a copy of the result with different text for people."""
     return replace(result, human=blocks)
 
 
 def needs_attention(report: StatsReport) -> bool:
-    """Return whether an event is dead, blocked or overdue, or cannot be sent, or no publisher was seen lately."""
+    """Return whether any event is dead, blocked, overdue or cannot be sent, or no publisher was seen lately."""
     missing = report.idle is not None and not report.idle.expected
     return bool(report.dead > report.closed or report.blocked or report.causes or missing)
 
 
 def _within(report: StatsReport) -> Line:
-    """Return the verdict of a check that exceeds no limit. The limits can allow dead events."""
+    """Return the verdict of a check within all limits.
+
+    Even then, events may be dead, because the limits can allow it.
+    """
     return line(good("✔ within the limits")) if needs_attention(report) else line(good("✔ healthy"))
 
 
@@ -140,7 +140,7 @@ def _details(report: StatsReport) -> Iterator[Block]:
 
 
 def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
-    """Return the headline: the age of the oldest pending event, and the numbers of dead and blocked events."""
+    """Return the headline, with the age of the oldest pending event and the counts of dead and blocked events."""
     age = report.oldest_pending_age_s
     parts: list[Part] = []
     if age is not None:
@@ -202,7 +202,7 @@ def lag_words(report: StatsReport) -> str:
 def forecast(report: StatsReport) -> Part:
     """Return a phrase that says when the backlog will be empty, or that no publisher is active.
 
-    If no event is overdue, a growing backlog is not reported, because a few new events are not a backlog.
+    A growing backlog is reported only if an event is overdue, because a few new events do not need attention.
     """
     if report.idle is not None:
         return warn(report.idle.words)

@@ -1,4 +1,4 @@
-"""Implement ``payctl stats --wait``, which waits until a condition on the outbox holds."""
+"""Implement ``payctl stats --wait``, which waits until the outbox meets a condition."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ class WaitCondition:
 
 
 def wait_condition(text: str) -> WaitCondition:
-    """Parse a condition such as ``pending=0`` or ``age<30s``. If commas separate several terms, all must hold.
+    """Parse a condition such as ``pending=0`` or ``age<30s``.
+
+    If it has several terms, separated by commas, all must hold.
 
     Raises:
         typer.BadParameter: the value is not a condition.
@@ -85,7 +87,7 @@ def _answer(session: Session, report: StatsReport, condition: WaitCondition, sto
 
 
 def _reached(condition: WaitCondition, report: StatsReport) -> Line:
-    """Return the verdict when the condition is reached.
+    """Return the verdict when the condition is met.
 
     The verdict is not green if an event is dead, blocked or overdue.
     """

@@ -34,7 +34,7 @@ _COLUMNS = ("at", "pending", "dead", "oldest_pending_age_s", "in_per_s", "out_pe
 
 
 def draws(session: Session) -> bool:
-    """Return whether --watch draws a screen. A screen needs text output on a terminal that can move the cursor."""
+    """Return whether --watch can draw a screen: the output is text, on a terminal that can move the cursor."""
     for_people = session.shared.output is OutputFormat.TABLE
     return for_people and is_terminal(sys.stdout) and os.environ.get("TERM") not in {None, "", "dumb"}
 
