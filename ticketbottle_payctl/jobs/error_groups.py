@@ -47,10 +47,10 @@ class ErrorsReport:
 def group_errors(
     engine: Engine, selector: Selector, *, max_retries: int, limit: int, patience: timedelta = _LIMITS.statement
 ) -> ErrorsReport:
-    """Group failed, unpublished events by their last error. Ignore ids and numbers in the errors.
+    """Group failed, unpublished events by their last error, ignoring ids and numbers in the errors.
 
-    Without a selector, also count the events that are waiting without an error. If one of the statements for this count
-    takes longer than ``patience`` or waits too long for a lock, the report has only the groups.
+    Without a selector, also count events that are waiting without an error. If this takes longer than ``patience`` or
+    waits too long for a lock, the report contains only the groups.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

@@ -1,4 +1,4 @@
-"""Find the request that is stored in a receipt, so that it can be processed again."""
+"""Find the request that a receipt contains, so that it can be processed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Mark half-marked events as published, because the service that payctl replaced has sent them. Send nothing again."""
+"""Mark half-marked events as published.
+
+The service that payctl replaced has sent these events, so they are not sent again.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class FlagsReport:
 
 
 def preview_published_flags(engine: Engine) -> FlagsReport:
-    """Count the half-marked events, and change nothing.
+    """Count the half-marked events, without changing them.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -56,9 +59,9 @@ def fix_published_flags(  # noqa: PLR0913 - one argument per option
 ) -> FlagsReport:
     """Repair the ``planned`` events, oldest first, in short transactions of ``batch_size`` events.
 
-    Events that were sent after the preview are not changed. If the run is stopped, the next run repairs the rest. The
-    run and each changed row are recorded, unless there is nothing to repair. ``done`` is called after each batch with
-    the number of events repaired so far.
+    Events that were sent after the preview stay unchanged. If the run is stopped, the next run repairs the rest. The
+    run and each changed row are recorded, unless no event needs repair. ``done`` is called after each batch with the
+    number of events repaired so far.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. Committed repairs stay.

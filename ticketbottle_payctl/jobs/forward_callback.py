@@ -1,6 +1,6 @@
 """Forward a genuine callback unchanged to another service, and return that service's reply.
 
-payctl does not settle the payment. It does not forward a callback that is not genuine.
+payctl does not settle the payment, and forwards only genuine callbacks.
 """
 
 from __future__ import annotations

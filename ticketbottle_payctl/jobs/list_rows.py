@@ -14,7 +14,7 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 _PAGE = 2000
 
 Fetch = Callable[[Connection, int, PagePosition | None], list[Listed]]
-"""A function that returns one page: at most the given number of rows after the given position."""
+"""A function that returns one page: at most the given number of rows, after the given position."""
 
 
 class Listing:
@@ -45,7 +45,7 @@ def list_rows(
     """Return at most ``limit`` rows, newest first. If ``limit`` is None, return all rows.
 
     The iteration reads each page in its own transaction, so a long listing does not delay vacuum. Rows added during the
-    listing are newer than the current page, so the listing neither repeats nor skips a row.
+    listing are newer than the current page, so the listing neither repeats nor skips rows.
     """
 
     def rows(listing: Listing) -> Iterator[dict[str, object]]:

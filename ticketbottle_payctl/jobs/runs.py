@@ -75,11 +75,11 @@ def count_remaining(engine: Engine, run: Run) -> int:
 
 
 def find_run(engine: Engine, prefix: str) -> Run:
-    """Return the one run whose id begins with ``prefix``.
+    """Return the run whose id begins with ``prefix``.
 
     Raises:
         NotFoundError: no run has this id.
-        InputError: several runs match, or the prefix is too short or has a character that no id contains.
+        InputError: several runs match, or the prefix is too short or contains a character that ids never contain.
         ConfigError: payctl's schema or a permission is missing.
         DatabaseUnavailableError: the server cannot be reached.
     """

@@ -1,4 +1,7 @@
-"""Check whether a callback is genuine. If it is not, explain why. This check needs keys, but no database or network."""
+"""Check whether a callback is genuine. If it is not, explain why.
+
+This check needs only keys, and neither a database nor a network.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _UNRECOGNISED = "the request does not match any known gateway's format, and its 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """The result of a verification, with the content of a genuine callback. No field contains a key or a MAC."""
+    """The result of a verification, with the content of a genuine callback. It never contains a key or a MAC."""
 
     provider: ProviderName | None
     """The gateway's name; null if payctl does not recognise the gateway."""
@@ -36,7 +39,7 @@ class VerifyReport:
     order_ref: str | None = None
     """The gateway's name for the order."""
     provider_transaction_id: str | None = None
-    """The gateway's transaction number."""
+    """The gateway's transaction id."""
     amount: Annotated[int, Keywords(minimum=1)] | None = None
     """The amount in whole units of the currency."""
     currency: str | None = None
@@ -61,11 +64,11 @@ def verify_signature(
     explain: bool = False,
     other_keys: Mapping[str, tuple[Secret, ...]] = _NO_OTHERS,
 ) -> VerifyReport:
-    """Verify a callback with the code that the webhook uses. Do not raise an exception for an invalid request.
+    """Verify a callback with the code that the webhook uses. An invalid request never raises an exception.
 
-    If ``gateway`` is None, the path or the format of the request decides. With ``explain``, a rejection includes hints.
-    To find hints, payctl also tries the merchant's other values, other gateways' keys, and ``other_keys``.
-    ``other_keys`` maps labels, which the hints show, to keys.
+    If ``gateway`` is None, the request's path or format determines the gateway. With ``explain``, a rejection includes
+    hints. To find hints, payctl also tries the merchant's other values, other gateways' keys, and ``other_keys``, which
+    maps the labels that hints show to keys.
 
     Raises:
         ConfigError: ``credentials_for`` found an invalid setting.

@@ -1,4 +1,4 @@
-"""Find gateways whose callbacks no longer arrive, although customers create new payments."""
+"""Find gateways whose callbacks have stopped arriving although customers create new payments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WINDOW = timedelta(hours=1)
 """The measured period. A measurement covers the payments that reached :data:`OVERDUE_AFTER` in the last hour."""
 
 FEWEST = 5
-"""The minimum number of payments for a measurement. A few unpaid payments without a callback prove nothing."""
+"""The minimum number of payments for a measurement. A few payments without a callback may just be unpaid."""
 
 _LIMITS = Limits(statement=timedelta(seconds=20))
 
@@ -27,9 +27,9 @@ _LIMITS = Limits(statement=timedelta(seconds=20))
 class GatewayWatch:
     """The measurements of one gateway.
 
-    ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is the percentage of all payments
-    in the window that are overdue. ``silent_s`` is the number of seconds for which payments were created but no genuine
-    callback arrived, at most a day. ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
+    ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is the percentage of payments in
+    the window that are overdue. ``silent_s`` is how many seconds, at most a day, payments were created without a
+    genuine callback arriving. ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
     """
 
     gateway: str

@@ -1,4 +1,4 @@
-"""Choose the next commands. Never advise a replay that would fail again."""
+"""Choose the commands to run next. Never advise a replay that would fail again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def advise(
 ) -> tuple[Advice, ...]:
     """Return the commands to run next, most urgent first.
 
-    The list is empty if no command helps, or if no finding is open.
+    The list is empty if no finding is open or no command helps.
     """
     # Advise sending a published event again only if no other finding is open, such as a refund or late money.
     verdicts = [each for each in verdicts if each.closing is None]
@@ -48,7 +48,7 @@ def advise(
 
 
 def advise_sending(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: bool) -> Advice:
-    """Return the first command that helps to send the verdict's event. The event must be unsent.
+    """Return the first command that helps to send the verdict's event, which must be unsent.
 
     If the verdict has a remedy, the operator must apply it before the command.
     """

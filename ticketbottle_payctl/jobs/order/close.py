@@ -1,4 +1,4 @@
-"""Close the findings about an order: record that a person has dealt with them outside payctl."""
+"""Close the findings about an order by recording that a person has dealt with them outside payctl."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class OpenFindings:
-    """An order's open findings that a person can close. ``until`` is the latest time that they cover.
+    """An order's open findings that a person can close. A closing covers the findings up to ``until``.
 
     ``subject`` is the order's name, and ``subjects`` contains the name under which each finding is closed. ``sending``
     is the first command that helps to send the success event, or None if no unsent success event exists. ``timeline``
@@ -45,7 +45,7 @@ def find_open(
 ) -> OpenFindings:
     """Return an order's open findings that a person can close.
 
-    They are the findings of ``show``, without a search in Kafka.
+    They are the findings that ``show`` would report without searching Kafka.
 
     Raises:
         NotFoundError: no order, payment, event or receipt matches ``name``.
@@ -68,7 +68,7 @@ def find_open(
 
 
 def close_findings(engine: Engine, found: OpenFindings, run: NewRun) -> None:
-    """Record a run that closes these findings. It changes no payment.
+    """Record a run that closes these findings. The payment stays unchanged.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

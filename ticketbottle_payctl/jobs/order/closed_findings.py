@@ -1,8 +1,8 @@
 """Find out which findings about an order are closed.
 
-`payctl close` records a closing, which covers every transfer of money that was reported before it. A later transfer is
-a new open finding. If a gateway repeats a callback about a closed transfer, the transfer's finding stays closed, so
-nobody refunds it twice. A later closing does not change the reason of a finding that was closed before.
+`payctl close` records a closing, which covers every transfer of money that was reported before it. If a later transfer
+is reported, it is a new open finding. If a gateway repeats a callback about a closed transfer, the transfer's finding
+stays closed, so nobody refunds it twice. A later closing does not change the reason for closing an earlier finding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ticketbottle_payctl.store.payments.history import History
 
 
 def closed(findings: Sequence[Verdict], found: History) -> Iterator[Verdict]:
-    """Return the findings. A finding that an operator has closed is marked as good and says who closed it, and when."""
+    """Return the findings. A closed finding is marked as good, and says who closed it and when."""
     for each in findings:
         since = _since(each, found)
         first = next((closing for closing in found.closings if since is not None and since <= closing.until), None)

@@ -16,12 +16,12 @@ _LISTS = "`payctl list payments`, `payctl list outbox` and `payctl list receipts
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History:
-    """Return the history of the order with this id, order code, or last characters of a code. Ignore the code's case.
+    """Return the history of the order with this id, order code, or last characters of its code. Ignore the code's case.
 
     Raises:
         NotFoundError: no order matches ``name``. The hint suggests order codes that differ from it by one typing error.
-        InputError: several order codes end with ``name``, or an order code ends with ``name`` and a callback without a
-            payment has it as its code. The message lists the order codes.
+        InputError: several order codes end with ``name``, or one ends with it while ``name`` is also the code of a
+            callback without a payment. The message lists the order codes.
     """
     found = history.find(connection, name, max_retries)
     if found is None:
@@ -32,7 +32,7 @@ def find(connection: Connection, name: str, max_retries: int) -> History:
 
 
 def _refuse_if_ambiguous(connection: Connection, name: str, found: History) -> None:
-    """Raise an error if ``name`` is the code of a callback without a payment, and also the end of an order code."""
+    """Raise an error if ``name`` is both the code of a callback without a payment and the end of an order code."""
     stray = [receipt.id for receipt in found.receipts if receipt.order_ref == name]
     near = history.orders_ending_in(connection, name) if stray else []
     if near:

@@ -1,4 +1,4 @@
-"""Check whether the order service has received a payment's event. If it has not, find the reason."""
+"""Check whether the order service has received a payment's event. If not, find out why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REPLAY = "replay"
 
 
 def judge_delivery(found: History, records: Records, now: datetime, retention: timedelta | None) -> Verdict:
-    """Return the verdict on the event that reports the payment's status. If no payment exists, use the last event."""
+    """Return the verdict on the event that reports the payment's status, or on the last event if no payment exists."""
     payment = found.payment
     event = _deciding(found.events, payment)
     if event is None:
@@ -35,12 +35,12 @@ def judge_delivery(found: History, records: Records, now: datetime, retention: t
 
 
 def dead_until(event: EventRow, events: Sequence[EventRow]) -> list[EventRow]:
-    """Return the payment's dead events up to ``event``. These events must be resolved before ``event`` can be sent."""
+    """Return the payment's dead events up to ``event``. They must be resolved before ``event`` can be sent."""
     return [each for each in events[: events.index(event) + 1] if each.state == "dead"]
 
 
 def remedy_for(event: EventRow) -> DeliveryRemedy | None:
-    """Return what the operator must fix before replaying a dead event, or None if a replay could help immediately."""
+    """Return what the operator must fix before replaying a dead event, or None if a replay may help immediately."""
     return remedy_of(event.last_error, event.event_type, event.payload_bytes)
 
 
@@ -108,12 +108,12 @@ def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:
 
 
 def tries_of(event: EventRow) -> int:
-    """Return the number of failed attempts to send an event. If the fault is permanent, only one attempt was made."""
+    """Return the number of failed attempts to send an event. After a permanent fault, this is always one."""
     return 1 if event.state == "dead" and is_permanent(error_name(event.last_error)) else event.retry_count
 
 
 def dead_before(event: EventRow, events: Sequence[EventRow]) -> EventRow | None:
-    """Return the dead event of the payment that blocks a pending event, or None."""
+    """Return the payment's dead event that blocks a pending event, or None."""
     if event.state != "pending":
         return None
     return next((each for each in events[: events.index(event)] if each.state == "dead"), None)

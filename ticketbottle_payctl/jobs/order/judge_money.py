@@ -1,4 +1,4 @@
-"""Check a payment's money: whether the customer has paid, and whether payctl has settled the payment."""
+"""Find out whether the customer has paid, and whether payctl has settled the payment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REFUSED = {
     "pending": VerdictKind.IN_PROGRESS,
 }
 MAY_NEED_A_PERSON = tuple(reason for reason in _REFUSED if reason != "pending")
-"""The reasons in receipts that can lead to a finding that a person must deal with."""
+"""The reasons in receipts that may lead to a finding that a person must deal with."""
 
 _REMEDIES = {
     VerdictKind.WRONG_AMOUNT: Remedy.COMPARE_AMOUNT,
@@ -45,7 +45,7 @@ _REMEDIES = {
 
 
 def judge_money(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Iterator[Verdict]:
-    """Return the findings about a payment's money. They do not depend on its events."""
+    """Return the findings about a payment's money. They do not depend on the payment's events."""
     own = tuple(each for each in receipts if each.payment_id in {None, payment.id})
     match status_of(payment.status):
         case PaymentStatus.PENDING:
@@ -61,8 +61,8 @@ def judge_money(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: dateti
 def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Iterator[Verdict]:
     """Return why a PENDING payment is not settled: because of its callbacks, or because no callback arrived.
 
-    Each transfer of money has its own finding. Of the callbacks that report no money, only the last one has a finding.
-    Callbacks from another gateway do not say whether the customer has paid at the payment's own gateway.
+    Each transfer of money has its own finding. Among callbacks that do not report money, only the last one has a
+    finding. Callbacks from another gateway do not say whether the customer has paid at the payment's own gateway.
     """
     told = list(_told(payment, in_order_of_news(receipts)))
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
@@ -83,7 +83,7 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
 
 
 def judge_given_up(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return a finding about each transfer of money for a FAILED or CANCELLED payment that was not settled."""
+    """Return a finding about each transfer of money that did not settle a FAILED or CANCELLED payment."""
     yield from _each_transfer(
         each
         for each in _told(payment, in_order_of_news(receipts))
@@ -109,9 +109,9 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
 def _besides_success(
     payment: PaymentRow, receipt: ReceiptRow, settled: Collection[tuple[str, str] | None]
 ) -> VerdictKind | None:
-    """Return the finding about a callback that did not settle the COMPLETED payment, or None if nothing is open.
+    """Return the kind of finding about a callback that did not settle the COMPLETED payment.
 
-    ``settled`` contains the transfers that settled the payment.
+    Return None if nothing is open. ``settled`` contains the transfers that settled the payment.
     """
     other_money = transfer_of(receipt) not in settled
     after = payment.completed_at is None or receipt.received_at > payment.completed_at
@@ -134,7 +134,10 @@ def _besides_success(
 
 
 def _kind_of(payment: PaymentRow, receipt: ReceiptRow) -> VerdictKind | None:
-    """Return the kind of a callback that settled nothing. A callback of another gateway cannot settle the payment."""
+    """Return the kind of finding about a callback that settled nothing.
+
+    Another gateway's callback cannot settle the payment.
+    """
     return _REFUSED.get(reason_now(receipt.reason, payment.provider, receipt.provider) or "")
 
 
@@ -150,7 +153,7 @@ def successes_of(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
 def in_order_of_news(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
     """Return the receipts in the order in which their transfers were first reported.
 
-    A repeated callback reports nothing new, so it must not come after a callback about another transfer.
+    A repeated callback does not report anything new, so it must not come after a callback about another transfer.
     """
     first: dict[str, datetime] = {}
     for each in receipts:
@@ -159,9 +162,9 @@ def in_order_of_news(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
 
 
 def judge_stray(receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return one finding for the order's last callback and one for each earlier transfer.
+    """Return a finding about the order's last callback, and one about each earlier transfer of money.
 
-    Call this function for an order without a payment in the database.
+    Call this for an order without a payment in the database.
     """
     findings = [_stray(receipt) for receipt in in_order_of_news(receipts)]
     if not findings:
@@ -186,9 +189,9 @@ def reports_money(receipt: ReceiptRow) -> bool:
 
 
 def amounts_of(receipts: Sequence[ReceiptRow]) -> Amounts:
-    """Return the amount that was accepted, the amounts that were refused, and what settled the payment.
+    """Return the accepted amount, the refused amounts, and what settled the payment.
 
-    A gateway may repeat a callback, so each refused transfer counts once. A refused transfer that was accepted in
+    A gateway may repeat a callback, so each refused transfer counts only once. A refused transfer that was accepted in
     another callback does not count.
     """
     accepted = successes_of(receipts)
@@ -208,7 +211,7 @@ def amounts_of(receipts: Sequence[ReceiptRow]) -> Amounts:
 
 
 def can_be_asked(payment: PaymentRow, now: datetime) -> bool:
-    """Return whether the payment's gateway has a status query, and the payment is not too old for the query."""
+    """Return whether the payment's gateway has a status query and the payment is not too old for it."""
     query = QUERIES.get(gateway_of(payment.provider))
     return query is not None and query.knows(payment.created_at, now)
 
@@ -237,11 +240,11 @@ def _of(kind: VerdictKind, mark: Mark, receipt: ReceiptRow) -> Verdict:
 
 
 def transfer_of(receipt: ReceiptRow) -> tuple[str, str] | None:
-    """Return the gateway and its number for the transfer of money, or None if the callback has no number.
+    """Return the gateway and its id for the transfer of money, or None if the callback does not contain an id.
 
-    The result contains the gateway because two gateways can use the same number.
+    The result contains the gateway because two gateways may use the same id.
 
-    If the receipt has no payment number, use the gateway's transaction id. For PayOS, this id is the same for every
+    If the receipt has no ``payment_number``, use the gateway's transaction id. For PayOS, this id is the same for every
     transfer of an order. Receipts from older versions of payctl contain only this id.
     """
     number = receipt.payment_number or receipt.gateway_transaction_id
@@ -259,7 +262,10 @@ def _each_transfer(findings: Iterable[Verdict]) -> list[Verdict]:
 
 
 def _latest_of_each_transfer(findings: Iterable[Verdict]) -> list[Verdict]:
-    """Return the last finding of each kind or, if the callbacks report money, of each kind and transfer."""
+    """Return the last finding of each kind.
+
+    For findings about transfers of money, return the last one for each combination of kind and transfer.
+    """
     last: dict[object, Verdict] = {}
     for each in findings:
         of = each.receipt and transfer_of(each.receipt) if each.ticket_is_due else None

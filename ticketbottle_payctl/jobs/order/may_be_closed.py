@@ -1,4 +1,4 @@
-"""Decide which findings about an order a person can close, and when it is too early to close them."""
+"""Decide which findings about an order a person can close, and whether it is too early to close them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FOR_A_PERSON = {
     VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT, VerdictKind.CONTRADICTED, VerdictKind.REFUNDED,
     VerdictKind.RELEASED_AFTER_SUCCESS,
 }  # fmt: skip
-"""The kinds of findings that stay open until a person closes them. For example, payctl cannot see a refund."""
+"""The kinds of findings that stay open until a person closes them, because payctl cannot see a fix such as a refund."""
 
 
 def can_be_closed(finding: Verdict) -> bool:
@@ -19,9 +19,9 @@ def can_be_closed(finding: Verdict) -> bool:
 
 
 def is_too_early_to_close(timeline: Timeline) -> bool:
-    """Return whether the findings include late money, and the payment's success event is not sent yet.
+    """Return whether the findings include late money while the payment's success event has not been sent yet.
 
-    Until the event is sent, the seats might be sold to another customer. If a person closed the finding before that,
+    Until the event is sent, the seats may be sold to another customer. If a person closed the finding before that,
     nobody would check the seats.
     """
     findings = (timeline.verdict, *timeline.also)

@@ -65,7 +65,7 @@ class VerdictKind(StrEnum):
 
 
 class Remedy(StrEnum):
-    """The actions that no command can perform, so the operator must."""
+    """The actions that the operator must perform, because no command can."""
 
     COMPARE_AMOUNT = "compare_amount"
     REFUND = "refund"
@@ -133,19 +133,19 @@ class Verdict:
     due: datetime | None = None
     remedy: Remedy | DeliveryRemedy | None = None
     readers: tuple[str, ...] | None = None
-    """The consumer groups that have read past the event's record, or None if the brokers' answer is not reliable."""
+    """The consumer groups that have read past the event's record, or None if not all groups are known."""
     behind: tuple[str, ...] = ()
     """The consumer groups that have not read past the event's record."""
     transfers: int = 1
     """The number of transfers that this finding covers."""
     cause: Cause | None = None
-    """The cause that keeps an overdue event from being sent, or None if the database does not show the cause."""
+    """The cause that keeps an overdue event from being sent, or None if the database does not show it."""
     closing: Closing | None = None
     """The run that recorded that a person has dealt with this finding."""
 
     @property
     def is_skipped_by_debezium(self) -> bool:
-        """Whether the event is unsent, and Debezium does not send it because it is dead, was tried or was requeued."""
+        """Whether the event is unsent and Debezium will not send it, because it is dead, was tried or was requeued."""
         event = self.event
         if event is None or event.state == "published":
             return False
@@ -153,10 +153,10 @@ class Verdict:
 
 
 class Amounts(NamedTuple):
-    """The amounts that the callbacks of an order report as paid, in whole units.
+    """The amounts that an order's callbacks report as paid, in whole units.
 
-    ``paid`` is the amount that was accepted. It is None if no success was accepted. ``refused`` are the amounts of
-    refused successes, earliest first. ``settled_by`` is None if the payment is not settled.
+    ``paid`` is the accepted amount, or None if no success was accepted. ``refused`` are the amounts of refused
+    successes, earliest first. ``settled_by`` is None if the payment is not settled.
     """
 
     paid: int | None = None
@@ -166,7 +166,7 @@ class Amounts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The history of a payment, oldest step first, with the findings about the payment.
+    """The history of a payment, oldest step first, with the findings about it.
 
     ``verdict`` is the most urgent finding, and ``also`` has the other findings. ``warnings`` say which data payctl
     could not read.
@@ -180,7 +180,7 @@ class Timeline:
     amounts: Amounts = Amounts()  # noqa: RUF009 - a constant
     warnings: tuple[str, ...] = field(default=())
     debezium_sends: bool = False
-    """Whether a connector reads Debezium's slot. The connector sends an inserted event at once, but marks no row."""
+    """Whether a connector reads Debezium's slot. It sends inserted events at once, but does not mark their rows."""
 
     @property
     def success_is_unsent(self) -> bool:

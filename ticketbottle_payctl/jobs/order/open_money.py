@@ -1,4 +1,7 @@
-"""Find the orders in a time window whose payments need manual review. Each order is judged as ``show`` judges it."""
+"""Find the orders in a time window whose payments need manual review.
+
+Orders are judged in the same way as in ``show``.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ from ticketbottle_payctl.store.payments.open_money import PerhapsOpen, perhaps_o
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder, OpenOrders, WithoutTicket
 
 MOST_LISTED: Final = 100
-"""The maximum number of open orders that are returned."""
+"""The maximum number of open orders to return."""
 
 MOST_JUDGED: Final = 2000
-"""The maximum number of orders that are judged. Most of them are harmless."""
+"""The maximum number of orders to judge. Most of them are harmless."""
 
 _AT_ONCE = 100
 
@@ -36,11 +39,11 @@ def open_money(  # noqa: PLR0913 - the window, and one argument per limit
     most: int = MOST_LISTED,
     most_judged: int = MOST_JUDGED,
 ) -> OpenOrders:
-    """Return the orders with an open finding about money that a callback in the window reports.
+    """Return the orders with an open finding about money that was reported by a callback in the window.
 
-    If the only finding about an order is a refused callback and the order is not COMPLETED, it is left out. Such an
-    order already counts as an order without a ticket. At most ``most`` orders are returned, oldest first. If there may
-    be more, the result says so.
+    An order is left out if its only finding is a refused callback and it is not COMPLETED, because it already counts as
+    an order without a ticket. At most ``most`` orders are returned, oldest first. The result says whether there may be
+    more.
     """
     found: list[OpenOrder] = []
     candidates = perhaps_open(connection, since, until, MAY_NEED_A_PERSON, most_judged + 1)

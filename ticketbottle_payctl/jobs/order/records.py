@@ -85,9 +85,8 @@ def _stretches(event: EventRow, replays: Sequence[Replayed]) -> list[tuple[datet
     """Return the time ranges in which the event may have been sent.
 
     For each replay, one range surrounds the time at which the event was published before this replay. Another range
-    extends from the first replay to the last time the event was published.
-
-    The ranges are sorted by time. Adjacent ranges are merged, so that no copy is found twice.
+    extends from the first replay to the last time that the event was published. The ranges are sorted by time. Adjacent
+    ranges are merged, so that records are not found twice.
     """
     own = [each for each in replays if each.event_id == event.id]
     last = event.published_at or event.created_at

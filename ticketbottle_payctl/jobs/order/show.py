@@ -1,7 +1,7 @@
 """Show the state of an order, its history in chronological order, and the next commands.
 
-``judge_money`` checks the payment. ``judge_delivery`` checks whether the order service received the event. ``advice``
-chooses the next commands.
+``judge_money`` checks the payment, ``judge_delivery`` checks whether the order service received the event, and
+``advice`` chooses the next commands.
 """
 
 from __future__ import annotations

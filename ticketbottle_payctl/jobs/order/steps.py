@@ -15,12 +15,12 @@ from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
 
 
 def source_of(receipt: ReceiptRow) -> SettledBy:
-    """Return whether a receipt contains a callback or the response to a status query."""
+    """Return the source of a receipt's content: a callback, or the response to a status query."""
     return SettledBy.RECONCILE if receipt.method == STATUS_QUERY else SettledBy.CALLBACK
 
 
 CLOSE = "close"
-"""The command that closes findings and harmless dead events, as its runs are recorded."""
+"""The name under which runs are recorded that close findings or harmless dead events."""
 
 _RANKS = {
     "payment_created": 0, "callback": 1, "payment_settled": 2, "event_written": 3, "event_replayed": 5,
@@ -35,10 +35,10 @@ _CLOCK_GAP = timedelta(minutes=1)
 
 
 def in_order(found: History, steps: Iterable[Step]) -> list[Step]:
-    """Return the steps in chronological order. Of steps at one instant, the cause comes before its effect.
+    """Return the steps in chronological order. Among steps at the same instant, a cause comes before its effect.
 
-    One transaction writes the settlement and the receipt. The receipt's timestamp is a little later than the
-    settlement's. A record comes after its publication, even if the producer's clock is behind the database's.
+    A callback comes before the settlement that it caused, although its receipt's timestamp is a little later. A record
+    comes after its publication, even if the producer's clock is behind the database's.
     """
     steps = list(steps)
     settled = [step.at for step in steps if step.kind == "payment_settled"]

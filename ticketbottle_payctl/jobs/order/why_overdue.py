@@ -18,7 +18,7 @@ _OF_EVERY_EVENT = {CauseKind.DEBEZIUM, CauseKind.NO_PUBLISHER, CauseKind.TABLE_L
 
 
 def what_stops_every_event(engine: Engine, max_retries: int) -> Cause | None:
-    """Return the cause that stops all events, or None if the database shows no cause. Do not connect to the brokers.
+    """Return the cause that stops all events, or None if the database does not show it. Do not connect to the brokers.
 
     The result is also None if the server does not answer in time, or if the role lacks a privilege.
     """

@@ -1,7 +1,7 @@
-"""Process a callback: verify it, then lock and settle the payment in one transaction, commit, and reply.
+"""Process a callback: verify it, settle its payment in one transaction, commit, and reply.
 
-The transaction also writes the event and the receipt. payctl confirms a callback to the gateway only after the commit.
-For a forged callback, payctl does not read or write any table.
+The transaction locks the payment, and also writes the event and the receipt. payctl confirms a callback to the gateway
+only after the commit. For a forged callback, payctl does not read or write any table.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from ticketbottle_payctl.store.payments import settle as payments
 __all__ = ["Alert", "Trace", "WebhookFacts", "WebhookOutcome", "WebhookReport", "process_webhook"]
 
 LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN, jit=False)
-"""The limits of a callback's transaction.
+"""The limits for a callback's transaction.
 
-Gateways wait ten seconds, so the limits leave time for the reply "try again".
+Gateways wait ten seconds, so these limits leave time for the reply "try again".
 """
 
 
@@ -96,17 +96,15 @@ def process_webhook(  # noqa: PLR0913 - one argument per option
 ) -> WebhookReport:
     """Process one callback, from verification to reply.
 
-    The same callback can arrive any number of times, at the same moment or years later.
+    The same callback may arrive any number of times, at the same moment or years later. With ``dry_run``, payctl locks
+    and writes too, but rolls back at the end. ``stored_as`` is the id of the receipt that contains this request, if the
+    request comes from a receipt. In that case, payctl does not store the callback again if it is still unclear.
 
-    With ``dry_run``, payctl also locks and writes, but rolls back at the end. ``stored_as`` is the id of the receipt
-    that contains this request, if the request comes from a receipt. In that case, payctl does not store a callback
-    again if it is still unclear.
-
-    With ``run``, the processing of a genuine callback is recorded as this run, in separate transactions. If the
-    record cannot be written, the payment is still settled.
+    With ``run``, the processing of a genuine callback is recorded as this run, in separate transactions. If the record
+    cannot be written, the payment is still settled.
 
     Raises:
-        DatabaseUnavailableError: nothing was written. The caller must ask the gateway to call again.
+        DatabaseUnavailableError: nothing was written. The caller must ask the gateway to send the callback again.
         ConfigError: payctl's schema or a permission is missing. Nothing was written.
     """
     verified = gateway.verify(request, credentials)
@@ -131,7 +129,7 @@ def process_webhook(  # noqa: PLR0913 - one argument per option
 
 
 def _note_payment(report: WebhookReport, connection: Connection, run_id: str) -> None:
-    """Record the payment under the run, or the receipt if no payment belongs to the callback."""
+    """Add the payment to the run's record. If the callback does not belong to any payment, add the receipt instead."""
     before = {"status": report.status_before} if report.event else None
     after = {"status": report.status_after, "event_id": report.event.id} if report.event else None
     row_id = report.payment_id or report.receipt_id
@@ -160,7 +158,7 @@ class _Work:
         )
 
     def _keep(self, connection: Connection, unclear: Unclear) -> WebhookReport:
-        """Store an unclear callback and the id of its payment in a receipt, so that the operator can decide."""
+        """Store an unclear callback and its payment's id in a receipt, so that the operator can decide."""
         payment = payments.find(connection, unclear)
         receipt = self._receipt(WebhookOutcome.REFUSED, unclear.reason.value, payment, None)
         if self.stored_as is None:

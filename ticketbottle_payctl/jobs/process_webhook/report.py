@@ -14,7 +14,7 @@ from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded
 
 
 class WebhookFacts(Decision):
-    """The decision about a callback, with its payment."""
+    """The decision on a callback, with its payment."""
 
     provider: ProviderName
     """The gateway's name."""
@@ -44,10 +44,10 @@ class ReplyFacts(TypedDict):
 
 
 class WebhookResult(WebhookFacts):
-    """The decision about a callback, with the complete event and the complete reply."""
+    """The decision on a callback, with the complete event and the complete reply."""
 
     detail: str | None
-    """The reason why payctl cannot read a genuine callback; null otherwise. The reason never quotes the callback."""
+    """The reason why payctl cannot read a genuine callback; null otherwise. It never quotes the callback."""
     event: WrittenEvent | None
     reply: ReplyFacts
     """The exact reply to the gateway."""
@@ -55,7 +55,7 @@ class WebhookResult(WebhookFacts):
 
 @dataclass(frozen=True, slots=True)
 class WebhookReport:
-    """The decision about a callback, and the reply to the gateway.
+    """The decision on a callback, and the reply to the gateway.
 
     ``event`` is the new outbox event. With ``dry_run``, it is the event that would be written.
     """
@@ -76,7 +76,7 @@ class WebhookReport:
     database_s: float | None = None
     """The seconds from the request for a connection to the end of the transaction; None without a transaction."""
     unindexed_payments: int = 0
-    """The approximate number of payments that a lookup reads if the index is missing; 0 if the index exists."""
+    """If an index is missing, the approximate number of payments that a lookup reads; 0 if the index exists."""
     run_id: str | None = None
     """The id of the recorded run; None if the processing was not recorded."""
     unrecorded: Unrecorded | None = None

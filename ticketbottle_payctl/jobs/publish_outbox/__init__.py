@@ -2,7 +2,7 @@
 
 ``run`` drains the shards repeatedly within its ``budget``. ``shard`` drains one shard. ``pipeline`` claims the shard's
 batches. ``batch`` sends a batch and decides the result for each event. ``backlog`` remembers where the shard's next
-claim begins and which payments are blocked. ``obstacles`` finds out why events are waiting.
+claim begins and which payments are blocked. ``find_obstacles`` finds out why events are waiting.
 """
 
 from __future__ import annotations
@@ -73,13 +73,11 @@ def publish_outbox(  # noqa: PLR0913 - the job needs each of them
     """Publish pending events until none is left, or in a loop until ``stop`` is set.
 
     An event is committed as published only after the broker has acknowledged it. The next batch is sent only after that
-    commit, so a crash repeats at most one batch. A repeated event has the same id, and is never sent after a later
-    event of the same payment. If no broker is available, the run changes no row.
-
-    After a stop signal, or when its time limit is reached, the run ends within about 15 seconds, even if the broker
-    hangs. If an error ended the run early, the report's ``failure`` contains the error. Each run logs one event,
-    ``publish_outbox_ended``. With ``recorded_as``, the run is also recorded in ``payctl.runs``, if the role is allowed
-    to record it.
+    commit, so at most one batch is repeated after a crash. A repeated event has the same id, and is never sent after a
+    later event of the same payment. If no broker is available, the run does not change any rows. After a stop signal,
+    or when its time limit is reached, the run ends within about 15 seconds, even if the broker hangs. If an error ended
+    the run early, it is in the report's ``failure``. Each run logs the event ``publish_outbox_ended``. With
+    ``recorded_as``, the run is also recorded in ``payctl.runs``, if the role is allowed to record it.
 
     Raises:
         DatabaseUnavailableError: the database is unavailable and nothing was committed yet. A loop does not raise this
@@ -99,7 +97,7 @@ def publish_outbox(  # noqa: PLR0913 - the job needs each of them
 def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
     """Return the events that a run would claim, and the reasons why other events cannot be sent.
 
-    This function claims nothing, sends nothing and connects to no broker.
+    This function does not claim or send events, and does not connect to a broker.
 
     Raises:
         DatabaseUnavailableError: the database is unavailable.

@@ -1,8 +1,8 @@
-"""Remember the state of a shard for its publisher: the position of the next claim, and the blocked payments.
+"""Remember a shard's state for its publisher: where the next claim begins, and which payments are blocked.
 
 An event blocks the later events of its payment while it waits for its retry, or if its type cannot be sent. A dead
-event also blocks the later events, unless the ``on_dead`` option releases them. No event blocks another payment. This
-memory only saves queries. If it is wrong or lost, a rescan rebuilds it from the database.
+event also blocks them, unless the ``on_dead`` option releases them. Other payments are never blocked. This memory only
+saves queries. If it is wrong or lost, a rescan rebuilds it from the database.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ticketbottle_payctl.store.outbox.claim import Claim
 RESCAN_EVERY = 30.0
 """The interval between rescans, in seconds.
 
-A rescan reads a shard from its oldest event and finds events that were committed late.
+A rescan reads a shard from its oldest event, and finds events whose transactions committed late.
 """
 
 _MOST_FAILED = 1_000_000
@@ -82,7 +82,7 @@ class Backlog:
     def next_claim(self) -> Claim:
         """Return the next claim.
 
-        If the run has a rate, the claim is limited to the events that the rate allows in a quarter of a second.
+        If the run has a rate limit, the claim contains at most a quarter of a second's events.
         """
         limit, rate = self.options.batch_size, self.options.rate
         return Claim(
@@ -108,7 +108,7 @@ class Backlog:
     def rescan(self, connection: Connection, now: float) -> None:
         """Clear the memory, and read the blocked payments from the database.
 
-        A retry's backoff starts at the failure if this run saw the failure, and otherwise when the event was created.
+        A retry's backoff starts at the failure if this run saw it, or else when the event was created.
 
         Raises:
             GuardError: Debezium is publishing this outbox.
@@ -133,9 +133,9 @@ class Backlog:
     def may_claim_behind(self, end: Position, seen_at: float, now: float) -> bool:
         """Return whether events after ``end`` can be claimed before the batch that ends at ``end`` is committed.
 
-        Return False if a retry or a rescan is due, or if an event before ``end`` could still be committed. In the last
-        case, the publisher first reads the late-commit window again. ``seen_at`` is when the claim that ends at ``end``
-        started.
+        Return False if a retry or a rescan is due, or if a transaction with an event before ``end`` might still commit.
+        In the last case, the publisher first reads the late-commit window again. ``seen_at`` is when the claim that
+        ends at ``end`` started.
         """
         due = self.next_due()
         settled = end[0] < self.database_time(seen_at) - LATE_COMMITS
@@ -148,7 +148,7 @@ class Backlog:
             self._newest = last
 
     def rewind_for_late_commits(self, *, caught_up: bool) -> None:
-        """Move the next claim back by :data:`LATE_COMMITS`, to find events that were committed late.
+        """Move the next claim back by :data:`LATE_COMMITS`, to find events whose transactions committed late.
 
         If ``caught_up`` is true, nothing was left to claim, and the new start is relative to the newest event seen.
         Otherwise the new start is relative to the event that was claimed last.
@@ -175,7 +175,7 @@ class Backlog:
             self._excluded[key] = None
 
     def has_blocks_of(self, keys: Iterable[str]) -> bool:
-        """Return whether any of these payments might be blocked. The cost does not grow with the number of blocks."""
+        """Return whether any of these payments may be blocked. The cost does not grow with the number of blocks."""
         return not self._blocks.keys().isdisjoint(keys)
 
     def is_blocked(self, event: OutboxEvent) -> bool:

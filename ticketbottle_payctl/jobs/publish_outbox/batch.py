@@ -1,9 +1,9 @@
 """Send one claimed batch, and decide the result for each event.
 
-An event is sent only after every earlier event of its payment is committed as published. Therefore, after a crash, only
-the last event that a consumer received for this payment can arrive again. An older event never arrives again. This
-matters because a repeated PAYMENT_FAILED would cancel the tickets of a customer who has paid. If the broker does not
-acknowledge an event, the event is released in the transaction that claimed it.
+An event is sent only after every earlier event of its payment is committed as published. Therefore, after a crash,
+consumers may receive a payment's last event again, but never an older one. This matters because a repeated
+PAYMENT_FAILED would cancel the tickets of a customer who has paid. If the broker does not acknowledge an event, the
+event is released in the transaction that claimed it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _NO_LEADER_PAUSE = 2.0
 class BatchOutcome:
     """The result of a batch.
 
-    ``retried`` counts events that failed because of their own content. ``dead`` lists events that are out of retries.
-    ``unsent`` counts events that failed in transport. ``stopped`` contains the event types whose topic cannot be
-    written to. ``blocked`` events wait for an earlier event of their payment or for their topic. ``deferred`` events
+    ``retried`` counts events that failed because of their own content, and ``dead`` lists events that are out of
+    retries. ``unsent`` counts events that failed in transport. ``stopped`` contains the event types whose topic cannot
+    be written to. ``blocked`` events wait for an earlier event of their payment or for their topic. ``deferred`` events
     wait only until this batch is committed. ``excluded`` contains the payments that the next claims leave out. The
     caller stores ``blocks`` and ``excluded`` in the backlog.
     """
@@ -51,13 +51,13 @@ class BatchOutcome:
     broker_responded: bool = False
     """Whether a broker refused an event because of its content or a setting, or a partition has no leader."""
     partial_transport_failure: bool = False
-    """Whether some but not all events failed in transport. In this case, the run must probe the brokers again."""
+    """Whether only some of the events failed in transport. In this case, the run must probe the brokers again."""
     acknowledged_at: datetime = START[0]
-    """The database time at which the result of every delivery was known."""
+    """The database time at which the results of all deliveries were known."""
 
     @property
     def broker_away(self) -> bool:
-        """Whether some events failed in transport, none was published, and no broker refused an event.
+        """Whether some events failed in transport, none was published, and the brokers did not refuse any.
 
         In this case the run stops, because the next batch would fail too.
         """
@@ -75,7 +75,7 @@ class BatchOutcome:
         }
 
     def block(self, event: OutboxEvent) -> None:
-        """Release a blocked event, and exclude its payment from the next claims."""
+        """Release a blocked event, and exclude the event's payment from the next claims."""
         self.blocked += 1
         self.released.append(Released(event.id, event.retry_count, None))
         self.excluded.add(event.aggregate_id)
@@ -90,7 +90,7 @@ class BatchOutcome:
         self.blocks.append(Block(event.aggregate_id, event.position, now))
 
     def fail(self, event: OutboxEvent, failure: DeliveryFailure, options: PublishOptions, now: float) -> None:
-        """Release an event, update its retry count according to the fault, and block its payment."""
+        """Release a failed event, update its retry count according to the fault, and block its payment."""
         retry_count = retry_count_after(failure.fault, event.retry_count, options.max_retries)
         error = error_text(failure.code, failure.reason)
         self.released.append(Released(event.id, retry_count, None if retry_count == event.retry_count else error))
@@ -120,8 +120,8 @@ def send_batch(
 ) -> BatchOutcome:
     """Send one batch, oldest event first, and return which events are published, released or dead.
 
-    The previous batch must be committed. Nothing is sent after ``deadline``, which is a time as returned by ``clock``.
-    This function only reads the backlog. The caller must store the outcome's blocks in the backlog.
+    The previous batch must be committed. Sending stops at ``deadline``, which is a time as returned by ``clock``. This
+    function only reads the backlog. The caller must store the outcome's blocks in the backlog.
     """
     outcome = BatchOutcome()
     wave, later = _first_of_each_payment(batch.events, backlog, outcome)
@@ -144,7 +144,7 @@ def send_batch(
 def _first_of_each_payment(
     events: Sequence[OutboxEvent], backlog: Backlog, outcome: BatchOutcome
 ) -> tuple[dict[str, OutboxEvent], list[OutboxEvent]]:
-    """Return the first event and the later events of the payments that are not blocked."""
+    """Return the first event of each payment that is not blocked, and the later events of these payments."""
     wave = {event.aggregate_id: event for event in events}
     if len(wave) == len(events) and not backlog.has_blocks_of(wave):
         return wave, []  # fast path for the usual batch: the loop below takes longer than sending the batch

@@ -1,4 +1,4 @@
-"""Define the facts of a publisher's run. All outputs and the log use the same field names."""
+"""Define the facts about a publisher's run. All outputs and the log use the same field names."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class PublishedEvents(TypedDict):
     """Pending events that cannot be sent at the end of the run.
 
     They wait for an earlier event of their payment, for their topic, for their own retry, or for a locked row. Each
-    event counts once. An event that failed in this run is not counted.
+    event counts only once. Events that failed in this run are not counted.
     """
     pending: NotRequired[Count]
     """With dry_run: pending events."""
@@ -128,9 +128,9 @@ class PublishFacts(TypedDict):
     dead_in_outbox: NotRequired[Count | None]
     """All dead events in the outbox at the end of the run; null if the database could not be read."""
     dead_failures_in_outbox: NotRequired[Count | None]
-    """Dead events that report a failed or cancelled payment. No paying customer is waiting for these events."""
+    """Dead events that report a failed or cancelled payment. No paying customer is waiting for them."""
     dead_closed_in_outbox: NotRequired[Count | None]
-    """The dead events among these that a person has closed."""
+    """How many of these events a person has closed."""
     unsent_successes: NotRequired[UnsentFacts | None]
     """Dead events that a paying customer might be waiting for; null if the database could not be read."""
 

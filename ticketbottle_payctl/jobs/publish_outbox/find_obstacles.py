@@ -33,8 +33,8 @@ def look(
 ) -> Obstacles:
     """Return the reasons why events are waiting at ``now``, which is in monotonic seconds.
 
-    ``backlogs`` are the run's memory of its shards. ``stopped`` contains the event types whose topic cannot be written
-    to. ``locked`` are the numbers of the shards that other publishers hold.
+    ``backlogs`` are the run's memory of its shards. ``stopped`` contains the event types whose topics cannot be written
+    to. ``locked`` contains the shards that other publishers hold.
     """
     options = backlogs[0].options
     blocks = list(islice((block for backlog in backlogs for block in backlog.blocks()), _MOST_BARRIERS))
@@ -81,7 +81,7 @@ def _of_block(block: Block, events: int, now: float) -> Blocker:
 
 
 def _explained(blocker: Blocker, known: Mapping[str, BlockingEvent]) -> Blocker:
-    """Return the blocker. Add the type, order code and error of its event from the database."""
+    """Return the blocker, with the event's type, order code and error from the database."""
     event = known.get(blocker.event_id or "")
     if event is None:
         return blocker

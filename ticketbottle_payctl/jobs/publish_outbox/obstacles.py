@@ -33,7 +33,7 @@ class Blocker(NamedTuple):
 
     @property
     def facts(self) -> BlockerFacts:
-        """The blocker's data, under the field names of the JSON output."""
+        """The blocker, under the field names of the JSON output."""
         return {
             "reason": self.reason,
             "events": self.events,
@@ -57,22 +57,22 @@ class LockedShard(NamedTuple):
 
     @property
     def facts(self) -> LockFacts:
-        """The shard's data, under the field names of the JSON output."""
+        """The shard, under the field names of the JSON output."""
         return {"shard": self.shard, "holder": self.holder}
 
 
 @dataclass(frozen=True)
 class Obstacles:
-    """The reasons why events are waiting. If there is no reason, every pending event can be sent.
+    """The reasons why events are waiting. If there are none, every pending event can be sent.
 
     ``away`` is the error of an unavailable service. ``locked`` lists the shards that other processes hold. ``stopped``
-    contains the event types whose topic cannot be written to, even if no event waits for the topic. ``blockers`` are
+    contains the event types whose topics cannot be written to, even if no event is waiting for them. ``blockers`` are
     the reasons with the most waiting events.
 
     ``held`` counts the pending events that cannot be sent now. ``failed`` counts events that failed in this run and
     will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead events that no
-    paying customer is waiting for, and ``dead_closed`` counts how many of these a person has closed. ``unsent`` are the
-    other dead events, except those among the blockers.
+    paying customer is waiting for, and ``dead_closed`` counts those of them that a person has closed. ``unsent`` are
+    the other dead events, except those among the blockers.
 
     ``known`` is False if the database could not be read. In this case only ``away`` and ``stopped`` are set.
     """
@@ -93,14 +93,14 @@ class Obstacles:
     known: bool = True
 
     def __bool__(self) -> bool:
-        """Return whether there is any reason why an event is waiting."""
+        """Return whether there is a reason for any event to wait."""
         return bool(self.away or self.locked or self.stopped or self.blockers)
 
     @property
     def dead_successes(self) -> int:
         """The number of dead events that do not report a failed payment.
 
-        A customer could be waiting for such an event.
+        A customer may be waiting for such an event.
         """
         return self.dead - self.dead_failures
 
@@ -117,7 +117,7 @@ class Obstacles:
         }
 
     def same_as(self, other: Obstacles) -> bool:
-        """Return whether the operator would get the same message for ``other``. Counts and ages can differ.
+        """Return whether the operator would get the same message for ``other``. Counts and ages may differ.
 
         All retries count as one reason, because they change constantly. If there are too many blockers to list, all
         blockers of one kind also count as one reason.

@@ -2,8 +2,8 @@
 
 Two claims can run at the same time, because the publisher finds the end of a claim before it locks the claim's rows.
 The next claim begins at this end, so the two claims never touch the same row. Each connection takes one of the shard's
-two locks. One connection commits a batch only while the other connection holds the other lock. Therefore the publisher
-always holds at least one lock, and no other publisher can take over the shard.
+two locks. A connection commits a batch only while the other connection holds the other lock. Therefore the publisher
+always holds at least one lock, and other publishers cannot take over the shard.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ from ticketbottle_payctl.store.outbox.shard_lock import Entry
 LIMITS = Limits(
     statement=timedelta(seconds=30), lock=timedelta(seconds=2), idle=timedelta(seconds=60), index_only_plan=True
 )
-"""The limits for a claim's transaction.
+"""The limits for a claim's transaction. The idle limit is longer than the time needed to send a batch.
 
-The idle limit is longer than the time needed to send a batch. If a publisher hangs for longer, it loses its claim, but
-no event is lost.
+A publisher that hangs for longer loses its claim, but no events are lost.
 """
 
 _OLDEST_CLAIM = 10.0
@@ -66,9 +65,9 @@ class OpenBatch:
         return self.end or self.events[-1].position
 
     def is_lost(self) -> bool:
-        """Return whether the server ended the session, which released the claim.
+        """Return whether the server has ended the session, and so released the claim.
 
-        This check needs no round trip to the server.
+        This check does not need a round trip.
         """
         return pool.is_closed_by_server(self.connection.connection.dbapi_connection)
 
@@ -98,7 +97,7 @@ class _Ahead(NamedTuple):
 class ClaimPipeline:
     """An iterable of one shard's open batches, in order.
 
-    The iteration ends when nothing is left, or when the budget or the shard's turn is over. It also ends at a batch
+    The iteration ends when no events are left, or when the budget or the shard's turn is over. It also ends at a batch
     that must not be sent. Batches that are still open at the end of the ``with`` block are rolled back.
     """
 
@@ -106,10 +105,7 @@ class ClaimPipeline:
         self.caught_up = False
         """True if nothing was left to claim."""
         self.passed_over: Sequence[tuple[str, Position]] = ()
-        """The locked events that the last claim left out.
-
-        The sequence is empty unless that claim found no other event.
-        """
+        """The locked events that the last claim left out. It is empty if that claim found any other events."""
         self._engine, self._backlog, self._budget, self._skip_locked = engine, backlog, budget, skip_locked
         self._clock = budget.clock
         self._entered_at = self._clock()
@@ -141,7 +137,7 @@ class ClaimPipeline:
             return shard_lock.enter(self.connection(), shard, shards, 0, owner, self._nothing_new)
 
     def _nothing_new(self) -> bool:
-        """Return whether no event is pending, apart from the events that are blocked according to the backlog.
+        """Return True if the only pending events are those that are blocked according to the backlog.
 
         Return False if a retry or a rescan is due. The backlog may be out of date, so its events must not be sent.
         """
@@ -151,7 +147,7 @@ class ClaimPipeline:
         return outbox.end_of_next(self.connection(), replace(wanted, limit=1), "0") is None
 
     def show_life(self, owner: str) -> None:
-        """Record that the shard's publisher is alive, in the transaction that :meth:`enter` began."""
+        """Record that the shard's publisher is alive. Use the transaction that :meth:`enter` began."""
         with translated_errors():
             options = self._backlog.options
             shard_lock.show_life(self.connection(), self._backlog.shard, options.shards, owner)
@@ -190,7 +186,7 @@ class ClaimPipeline:
         return OpenBatch(events, complete, end, seen_at, self._clock(), passed_over, connection)
 
     def _claim_ahead(self, lock: int, after: Position | None, seen_at: float) -> _Ahead | None:
-        """Start to claim the events after ``after`` in another thread, or return None if this is not allowed now."""
+        """Start claiming the events after ``after`` in another thread. Return None if this is not allowed now."""
         if after is None or not self._may_claim_behind(after, seen_at):
             return None
         wanted, now = replace(self._backlog.next_claim(), after=after), self._clock()

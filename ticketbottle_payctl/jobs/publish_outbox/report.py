@@ -42,7 +42,10 @@ class LagPercentiles(NamedTuple):
 
 
 class LagSample:
-    """The lags of every n-th published event. When the sample is full, n is doubled, so that memory stays limited."""
+    """The lag of every n-th published event.
+
+    When the sample is full, n is doubled, so that memory use stays limited.
+    """
 
     def __init__(self) -> None:
         self._seconds: list[float] = []
@@ -120,7 +123,7 @@ class PublishCounts:
         return None if lag is None else {"p50": lag.p50, "p95": lag.p95, "p99": lag.p99}
 
     def add_dead(self, events: list[DeadEvent]) -> None:
-        """Count the dead events of a committed batch. Keep only the first 1,000, because a loop can run for months."""
+        """Count a committed batch's dead events. Keep only the first 1,000, because a loop can run for months."""
         self.dead += len(events)
         self.newly_dead = events
         self.dead_events += events[: _MOST_DEAD_LISTED - len(self.dead_events)]
@@ -140,7 +143,7 @@ class PublishReport:
     obstacles: Obstacles
     failure: PayctlError | None = None
     run_id: str | None = None
-    """The recorded run, or None if the run was not recorded."""
+    """The id of the recorded run, or None if the run was not recorded."""
     unrecorded: Unrecorded | None = None
     """What could not be recorded about the run, or None."""
 
@@ -164,7 +167,7 @@ class PublishReport:
 
     @property
     def facts(self) -> PublishFacts:
-        """The report's data, under the field names of the JSON output and the log."""
+        """The report, under the field names of the JSON output and the log."""
         return {
             "batches": self.counts.batches,
             "stopped_because": self.stopped_because,
@@ -183,7 +186,7 @@ class PublishReport:
 
     @property
     def partial(self) -> bool:
-        """Whether some events could not be published. An event that was published by a retry does not count."""
+        """Whether some events could not be published, even by a retry."""
         if not self.obstacles.known:
             return bool(self.counts.retried or self.counts.dead or self.counts.held or self.counts.stopped_types)
         return bool(self.counts.dead or self.obstacles.held or self.obstacles.failed)

@@ -1,7 +1,7 @@
 """Run a publisher once until the shards are empty, or in a loop until it must stop.
 
-No transaction is open between two drains. Therefore a run holds no lock while it waits for events, for a broker or for
-the database. A stop signal ends the wait immediately.
+No transaction is open between two drains. Therefore a run does not hold locks while it waits for events, for a broker
+or for the database. A stop signal ends the wait immediately.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ _LOOK_SHARE = 20
 _LOOK_LIMIT = timedelta(seconds=5)
 """The time limit for the statements that find out why events are waiting.
 
-A loop runs these statements within a second after the first sign of waiting events, and then every five seconds. The
-pause between two reads is at least twenty times as long as one read.
+A loop runs these statements within a second of the first sign of waiting events, and then every five seconds. The pause
+between two reads is at least twenty times as long as a read.
 """
 
 _AWAY = (UnavailableError, BrokerRefusedError)
@@ -70,7 +70,7 @@ _AWAY = (UnavailableError, BrokerRefusedError)
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """A set of functions that a run calls. The run waits until each function returns."""
+    """A set of functions that a run calls. The run waits for each function to return."""
 
     on_ready: Callable[[], None] = lambda: None
     on_heartbeat: Callable[[PublishCounts], None] = lambda _counts: None
@@ -248,7 +248,10 @@ class PublisherRun:
         self._keep_to_the_rate(len(published))
 
     def _keep_to_the_rate(self, published: int) -> None:
-        """Wait until the rate allows the next batch. Idle time is not credited, so no burst follows an idle hour."""
+        """Wait until the rate limit allows the next batch.
+
+        Idle time is not credited, so an idle hour is not followed by a burst.
+        """
         if self._options.rate is not None:
             self._paced_until = max(self._paced_until, self._clock()) + published / self._options.rate
             self._budget.wait(self._paced_until - self._clock())
@@ -260,7 +263,7 @@ class PublisherRun:
         self._budget.wait(max(0.001, min(seconds, soonest)))
 
     def _probe(self) -> None:
-        """Find out from the brokers which event types can be sent.
+        """Ask the brokers which event types can be sent.
 
         Raises:
             BrokerUnavailableError, BrokerRefusedError: the brokers are unavailable, or refuse the connection.
@@ -290,8 +293,7 @@ class PublisherRun:
     def _look_if_due(self) -> None:
         """In a loop, find out why events are waiting: soon after they start waiting, then every few seconds.
 
-        If no event is waiting, read nothing, unless the observer has ``on_look``. If the reads are slow, read less
-        often.
+        If no event is waiting, read only if the observer has ``on_look``. If the reads are slow, read less often.
         """
         if not self._options.loop:
             return
@@ -355,8 +357,8 @@ class PublisherRun:
 def _rare_garbage_collection() -> Iterator[None]:
     """Make Python collect garbage less often.
 
-    The small tuples of a batch have no reference cycles. With the default threshold, collections take a third of a
-    run's time.
+    A batch's small tuples do not have reference cycles. With the default threshold, collections take a third of a run's
+    time.
     """
     thresholds = gc.get_threshold()
     gc.set_threshold(200_000, *thresholds[1:])

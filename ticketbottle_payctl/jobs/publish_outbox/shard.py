@@ -1,7 +1,7 @@
 """Become the publisher of one shard, drain the shard, and release it.
 
-A publisher holds a shard through advisory locks. It claims batches in advance. It sends a batch only after the previous
-batch is committed.
+A publisher holds a shard through advisory locks. It claims batches in advance, but sends a batch only after the
+previous batch is committed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SEND_WITHIN = 45.0
 """The time limit from the beginning of a claim to its last delivery, in seconds.
 
 Sending a message can take 30 seconds, and the claim's transaction can be idle for 60 seconds. If a publisher is frozen
-for a minute, another publisher can take over its claim. This limit stops the frozen publisher from sending the old
+for a minute, another publisher can take over its claim. This limit keeps the frozen publisher from sending the old
 claim.
 """
 
@@ -67,16 +67,19 @@ class Shard:
 
     @property
     def is_known(self) -> bool:
-        """Whether the backlog shows which events wait. While another publisher holds the shard, it may be empty."""
+        """Whether the backlog shows which events are waiting.
+
+        It may be empty while another publisher holds the shard.
+        """
         return self.result is not DrainResult.LOCKED or self.backlog.is_scanned
 
     def drain(self) -> Generator[BatchOutcome, None, None]:
         """Drain the shard until it is empty or its turn is over. Yield the result of each batch after it is committed.
 
         Raises:
-            BrokerUnavailableError, BrokerRefusedError: no message of a batch was delivered, and the batch was released.
-            DatabaseUnavailableError: the database became unavailable. Events that were not committed are pending
-                again.
+            BrokerUnavailableError, BrokerRefusedError: none of a batch's messages was delivered, and the batch was
+                released.
+            DatabaseUnavailableError: the database became unavailable. Events that were not committed are pending again.
         """
         skip_locked = self.budget.clock() < self._skip_locked_rows_until
         try:
@@ -130,8 +133,8 @@ class Shard:
     def _remember_refusal(self) -> None:
         """Make the next claim rescan the shard. Until then, keep what this publisher knows, unless a rescan is due.
 
-        A publisher writes its name on the shard when it commits. The current holder may send an event and die before
-        that. Then nothing on the shard shows that it was there.
+        A publisher writes its name on the shard when it commits. The current holder may send an event and die before it
+        commits. Then the shard does not show that this publisher held it.
         """
         self._was_refused, self.result = True, DrainResult.LOCKED
         if self.backlog.rescan_is_due(self.budget.clock()):

@@ -1,4 +1,4 @@
-"""Find the base URL of a gateway. This module imports no database driver."""
+"""Find the base URL of a gateway. This module does not import a database driver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ticketbottle_payctl.providers.queries.status_query import StatusQuery
 
 
 def gateway_address(environ: Mapping[str, str], query: StatusQuery, *, production: bool) -> str | None:
-    """Return the base URL in ``PAYCTL_{GATEWAY}_URL``. If the variable is not set, return the gateway's own URL.
+    """Return the base URL in ``PAYCTL_{GATEWAY}_URL`` or, if this variable is not set, the gateway's own URL.
 
     Return None if the variable is not set and only the merchant knows the host.
 

@@ -1,10 +1,10 @@
-"""Compare the published events in the outbox with the records in Kafka. Change nothing.
+"""Compare the published events in the outbox with the records in Kafka, without changing either.
 
-``lost``: the event is marked as published in the outbox, but its topic has no record of it. ``wrong``: the value, key
+``lost``: the outbox marks the event as published, but its topic does not contain the event. ``wrong``: the value, key
 or topic of a record differs from the row. ``double``: the event was sent more than once without a replay. This is
 allowed, and consumers see the event twice. ``out_of_order``: the event was sent before an earlier event of its payment.
 
-A replay repairs a lost event. The other differences cannot be repaired.
+A replay repairs lost events. The other differences cannot be repaired.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Difference(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """An event, and how its database row and its Kafka records differ. ``copies`` is the number of these records.
+    """An event, and how its database row and its Kafka records differ. ``copies`` counts these records.
 
-    ``repairable`` is True if the event's topic has no record of the event, so a replay would not send it twice.
+    ``repairable`` is True if the event's topic does not contain the event, so that a replay would not send it twice.
     """
 
     event: SentEvent
@@ -66,8 +66,8 @@ class OutboxComparison:
     """The result of a comparison.
 
     ``compared`` is the number of compared events. ``not_judged`` are missing events for which payctl cannot tell
-    whether they are lost. ``other`` is the number of records outside the window. ``complete`` is False if payctl could
-    not read the topics to the end in time.
+    whether they are lost. ``other`` counts the records of events outside the window. ``complete`` is False if payctl
+    could not read the topics to the end in time.
     """
 
     compared: int
@@ -165,7 +165,7 @@ def _out_of_order(
 
 
 def _begins(event: SentEvent, copies: Mapping[str, Sequence[Copy]], coverage: Coverage) -> bool:
-    """Return whether the event's first record was read. A record that a replay wrote might not be the first one."""
+    """Return whether the event's first record was read. A replay's record might not be the first one."""
     has_original = any(not copy.replayed for copy in copies[event.id])
     return has_original or coverage.why_unjudged(event, event.created_at) is None
 

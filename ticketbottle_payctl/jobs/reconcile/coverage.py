@@ -1,7 +1,7 @@
-"""Decide whether payctl would have found an event's record if the record were in Kafka.
+"""Decide whether payctl would have found an event's record if it were in Kafka.
 
-The rules compare only records from the same partition, because clocks differ. Kafka deletes the oldest records of a
-partition first. So if a partition still has an event's record, the partition also has all later records. If partitions
+The rules compare only records from the same partition, because clocks differ. Kafka deletes a partition's oldest
+records first. So if a partition still contains an event's record, it also contains all later records. If partitions
 were added to the topic, the event's key may have belonged to a different partition before.
 """
 
@@ -40,7 +40,7 @@ class Unjudged(StrEnum):
 class Coverage:
     """The state of the topics after payctl has read them.
 
-    For each partition, it contains the time since which payctl has read every record.
+    For each partition, it contains a time after which payctl has read every record.
     """
 
     def __init__(self, window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> None:
@@ -56,10 +56,10 @@ class Coverage:
         }
 
     def why_unjudged(self, event: SentEvent, sent_at: datetime | None = None) -> Unjudged | None:
-        """Return why the topic might have a record of this event that payctl could not read, or None.
+        """Return why the topic might contain a record of this event that payctl could not read, or None.
 
-        None means that payctl would have found a record sent at ``sent_at`` (UTC). If ``sent_at`` is None, the time
-        when the event was published applies.
+        None means that payctl would have found a record that was sent at ``sent_at`` (UTC). If ``sent_at`` is None, the
+        time when the event was published applies.
         """
         topic = TOPICS.get(event.event_type)
         if topic is None:
@@ -79,7 +79,7 @@ class Coverage:
         return None
 
     def _unknown(self, topic: str, number: int, at: datetime) -> Unjudged | None:
-        """Return why payctl cannot tell whether this partition has a record sent at ``at``, or None if it can."""
+        """Return why payctl cannot tell whether this partition contains a record sent at ``at``, or None if it can."""
         read = self._partitions[topic][number]
         if read.unread is not None:
             return Unjudged(read.unread.value)
@@ -119,7 +119,7 @@ def _known_since(
 def _behind(events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> timedelta:
     """Return how far the records' clock is behind the database's clock.
 
-    The publisher marks a row just after it has sent the record. Therefore the smallest difference between the two
+    A publisher marks a row just after it has sent the record. Therefore the smallest difference between the two
     timestamps is the difference between the clocks.
     """
     lags = (events[event_id].published_at - max(copy.at for copy in found) for event_id, found in copies.items())

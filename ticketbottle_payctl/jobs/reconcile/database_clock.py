@@ -1,4 +1,7 @@
-"""Read the database's clock. Otherwise an incorrect clock on this machine could decide whether an order has expired."""
+"""Read the database's clock.
+
+Otherwise this machine's clock, which may be wrong, would decide which orders have expired.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find each gateway's status endpoint, or the reason why payctl cannot query the gateway."""
+"""Find each gateway's status endpoint, or the reason why the gateway cannot be queried."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 
 NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
-"""The query results without a payment state. The operator must fix a problem, or query the gateway again later."""
+"""The query results that do not contain a payment state. The operator must fix a problem or query again later."""
 
 FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "too_old"})
 """The query results that an operator must handle."""
@@ -30,7 +30,7 @@ class PaymentsCounts(TypedDict):
     skipped: Count
     """Payments that another session had already changed or locked."""
     pending: Count
-    """Payments that are also pending at the gateway, or that the gateway has no record of."""
+    """Payments that are also pending at the gateway, or that the gateway does not know."""
     refused: Count
     """Payments whose gateway reported a wrong amount, or a result that contradicts the payment's state."""
     for_a_person: Count
@@ -43,7 +43,7 @@ class PaymentsCounts(TypedDict):
     not_asked: Count
     """Payments that payctl did not query, because the time limit was reached or the run was stopped."""
     too_old: Count
-    """Payments that were not selected, because they are so old that the gateway has no record of them any more."""
+    """Payments that were not selected, because they are too old for the gateway's status query."""
 
 
 def count_payments(

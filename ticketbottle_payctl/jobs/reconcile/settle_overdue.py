@@ -1,8 +1,8 @@
 """Query the gateways about overdue payments, and settle these payments without an operator.
 
-A cap replaces the operator's confirmation. If a plan contains more payments than the cap, payctl changes nothing. Each
-payment is settled in its own transaction, so a killed run needs no repair. The next run finds the payments that are
-still PENDING.
+A cap replaces the operator's confirmation. If a plan contains more payments than the cap, no payment is settled. Each
+payment is settled in its own transaction, so a killed run does not need a repair. The next run finds the payments that
+are still PENDING.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 from ticketbottle_payctl.store.payments.overdue import Overdue
 
 COMMAND = "reconcile payments"
-"""The command name in the record of a run. The scheduled function does the same work as this command."""
+"""The command name in the run's record. The scheduled function does the same work as this command."""
 
 _FOR_ASKING = 2 / 3
 """The share of the time limit that is reserved for querying the gateways. The rest is for settling the payments."""
@@ -42,7 +42,7 @@ class UnattendedOptions:
 
     ``most_settled`` is the cap on the number of payments in the plan. ``most_asked`` is the maximum number of payments
     to query. ``budget`` is the time limit of the whole run. The run queries only payments that are older than
-    ``older_than`` and younger than ``younger_than``. Without the second limit, every run would query payments that
+    ``older_than`` and younger than ``younger_than``. Without the second limit, every run would query payments that will
     never get a result. ``rate`` is in requests per second, and ``timeout`` is the limit for one response.
     """
 
@@ -65,8 +65,8 @@ class UnattendedOptions:
 class UnattendedReport:
     """The result of a run.
 
-    ``over_cap`` is the number of payments in a refused plan, otherwise 0. ``more`` is True if there were more overdue
-    payments than ``most_asked``.
+    ``over_cap`` is the number of payments in a plan over the cap, otherwise 0. ``more`` is True if there were more
+    overdue payments than ``most_asked``.
     """
 
     findings: Sequence[StatusFinding]
@@ -86,7 +86,7 @@ class UnattendedReport:
 
     @property
     def unanswered(self) -> int:
-        """Return the number of payments that payctl did not query, or for which payctl got no usable response.
+        """Return the number of payments without a usable response, including those that payctl did not query.
 
         The payments that ``most_asked`` left out count as one, because their number is unknown.
         """
@@ -96,8 +96,8 @@ class UnattendedReport:
     def for_a_person(self) -> Sequence[StatusFinding]:
         """Return the findings that an operator must check.
 
-        In these cases, payctl refused the response, cannot decide about the payment, or settled a payment that was
-        FAILED or CANCELLED before.
+        In these cases, payctl refused the response, cannot decide on the payment, or settled a payment that was FAILED
+        or CANCELLED before.
         """
         return [finding for finding in self.findings if self._needs_a_person(finding)]
 
@@ -120,8 +120,8 @@ def settle_overdue(
 ) -> UnattendedReport:
     """Query the overdue payments, and settle each payment for which its gateway reports a final result.
 
-    If the plan has more than ``most_settled`` payments, payctl changes nothing and records no run. Otherwise one run
-    records every payment. When the time limit is reached, the remaining payments stay PENDING until the next run.
+    If the plan has more than ``most_settled`` payments, no payment is settled and no run is recorded. Otherwise one run
+    records all payments. When the time limit is reached, the remaining payments stay PENDING until the next run.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled.

@@ -1,7 +1,7 @@
 """Settle payments with the results that their gateways report.
 
-The lock, the decision and the SQL statement are the same as for a callback. payctl decides about each payment again
-while it holds the payment's lock, because the payment may have changed since the query.
+The lock, the decision and the SQL statement are the same as for a callback. payctl decides again while it holds the
+payment's lock, because the payment may have changed since the query.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Settled:
 class Candidates:
     """The payments to query.
 
-    ``more`` is True if the limit excluded some payments. ``missing`` contains the names that match no payment.
-    ``too_old`` is the number of payments that are too old to query at their gateway.
+    ``more`` is True if the limit excluded some payments. ``missing`` contains the names that do not match any payment.
+    ``too_old`` counts the payments that are too old to query at their gateway.
     """
 
     payments: Sequence[Unsettled]
@@ -76,7 +76,7 @@ class _Change(NamedTuple):
 
 
 def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
-    """Return the overdue payments that their gateways still have a record of, newest first.
+    """Return the overdue payments that are not too old for their gateways' status queries, newest first.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -88,7 +88,7 @@ def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
 
 
 def find_named(engine: Engine, names: Sequence[str]) -> Candidates:
-    """Return the payments with these ids or order codes. List the names that match no payment in ``missing``.
+    """Return the payments with these ids or order codes. List names that do not match any payment in ``missing``.
 
     Raises:
         InputError: a short id is ambiguous.
@@ -109,7 +109,9 @@ def settle_findings(
     stop: Event,
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[Settled]:
-    """Settle each finding that changes its payment. Use one transaction per payment, and record a single run.
+    """Settle the payment of each finding that changes its payment.
+
+    Use one transaction per payment, and record a single run.
 
     ``tell`` is called after each payment with the number of payments processed so far.
 

@@ -1,7 +1,7 @@
 """Query the gateways about payments, at a limited rate and within a deadline. Retry if a gateway is busy.
 
-A query changes nothing at the gateway or in the database. A response that payctl cannot verify or does not recognise
-settles no payment.
+A query never changes anything at the gateway or in the database. A response that payctl cannot verify or does not
+recognise never settles a payment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ticketbottle_payctl.providers.queries.status_query import Inconclusive, NoV
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
 _GIVE_UP_AFTER = 3
-"""The number of consecutive payments without a response after which payctl stops querying the gateway."""
+"""After this many consecutive payments without a response, payctl stops querying the gateway."""
 
 
 Exchange = Callable[[StatusRequest, timedelta], HttpResponse]
@@ -171,7 +171,7 @@ class _StatusPoller:
 
 
 def _last(state: RetryCallState) -> StatusFinding:
-    """Return the finding of the last attempt. Without this function, tenacity would raise its own error."""
+    """Return the last attempt's finding. Without this function, tenacity would raise its own error."""
     if state.outcome is None:
         message = "an attempt has an outcome"
         raise RuntimeError(message)

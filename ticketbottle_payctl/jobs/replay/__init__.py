@@ -1,4 +1,6 @@
-"""Make events pending again: plan a replay, apply the plan in small transactions, resume a run, or cancel a run.
+"""Make events pending again.
+
+The package plans a replay, applies the plan in small transactions, and resumes or cancels a run.
 
 The plan lists the events to requeue, and the selected events that are left out. payctl stores the plan before applying
 it.

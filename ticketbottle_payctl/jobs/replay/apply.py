@@ -1,4 +1,4 @@
-"""Apply a plan: a canary first, then one chunk per transaction, at a limited rate. Stop after too many failures.
+"""Apply a plan: first a canary, then one chunk per transaction, at a limited rate. Stop after too many failures.
 
 payctl stores the plan with the run before it changes the first row. Therefore a run that ends early can be resumed.
 """
@@ -258,10 +258,9 @@ class _Application:
         return ReplayOutcome.SIGNAL
 
     def _canary_now(self) -> tuple[Progress, float | None]:
-        """Return the states of the canary's events, and the number of seconds since a publisher was seen.
+        """Return the states of the canary's events, and the number of seconds since a publisher was last seen.
 
-        The number is infinite if no publisher was ever seen, and None if the role is not allowed to read this
-        information.
+        The number is infinite if no publisher was ever seen, and None if the role is not allowed to read it.
         """
         with transaction(self._engine, _LIMITS, commit=False) as connection:
             now = store.progress(connection, self._run_id, self._max_retries, chunk=0)
@@ -282,7 +281,7 @@ class _Application:
     def _pace(self, began: float, events: int) -> None:
         """Wait until the next chunk is due, at the run's rate. ``began`` is when the last chunk began.
 
-        A slow chunk does not shorten later waits.
+        A slow chunk does not make later waits shorter.
         """
         if self._options.rate:
             due = began + events / self._options.rate

@@ -1,4 +1,4 @@
-"""Report a run that is already done. Change nothing."""
+"""Report a run that is already done, without changing anything."""
 
 from __future__ import annotations
 

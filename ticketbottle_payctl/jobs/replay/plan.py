@@ -1,4 +1,7 @@
-"""Plan a replay: select the events to requeue, and say which selected events are left out and why. Change nothing."""
+"""Plan a replay: select the events to requeue, and say which selected events are left out and why.
+
+Planning does not change anything.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +137,7 @@ def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_supers
 def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut]:
     """Yield the requested ids that the selector did not find.
 
-    If the selector has no other conditions, these events do not exist. Otherwise, they might exist but not match the
+    If the selector has no other conditions, these events do not exist. Otherwise, they may exist without matching the
     other conditions.
     """
     if selector.ids is None:

@@ -60,7 +60,7 @@ class Misnamed:
     """The names in a selector that are probably mistakes.
 
     ``order_codes`` and ``payments`` were given as event ids, but are order codes and payment ids. ``replayable`` counts
-    the events of these payments that a replay would requeue. ``unknown_orders`` are order codes that no payment has.
+    the events of these payments that a replay would requeue. ``unknown_orders`` are order codes without a payment.
     """
 
     order_codes: tuple[str, ...] = ()
@@ -73,9 +73,9 @@ class Misnamed:
 class ReplayPlan:
     """The events to requeue, oldest first, and the consequences of requeueing them. All times are in UTC.
 
-    ``keys_with_newer`` counts the payments that also have an event that is newer than the requeued events. For these
-    payments, consumers receive older events again after the newer event. ``superseded`` lists the superseded ``events``
-    that the operator allowed.
+    ``keys_with_newer`` counts the payments with an event that is newer than their requeued events. For these payments,
+    consumers receive older events again after the newer one. ``superseded`` lists the superseded ``events`` that the
+    operator allowed.
     """
 
     events: tuple[PlannedEvent, ...] = ()
@@ -87,11 +87,11 @@ class ReplayPlan:
     superseded: tuple[Superseded, ...] = ()
     misnamed: Misnamed = field(default_factory=Misnamed)
     failed: int = 0
-    """The number of pending events whose sending has failed. A replay gives them all their retries back."""
+    """The number of pending events that have failed. A replay gives them all their retries back."""
 
     @property
     def by_state(self) -> Counter[str]:
-        """Return the number of planned events that were published, dead and pending when the plan was made."""
+        """Return the number of planned events in each state (published, dead, pending) when the plan was made."""
         return Counter(event.state for event in self.events)
 
     @property
@@ -110,8 +110,8 @@ class ReplayOptions:
     """The options of a run. ``rate`` is in events per second.
 
     The canary is the first ``canary`` events. The run requeues the other events only if the canary is published within
-    ``canary_patience``. If payctl could requeue none of the canary's events, the run stops, because the canary tested
-    nothing. The run also stops after ``max_errors`` failures. An event counts as a failure if another session has
+    ``canary_patience``. If none of the canary's events could be requeued, the run stops, because the canary did not
+    test anything. The run also stops after ``max_errors`` failures. An event counts as a failure if another session has
     locked it, or if it is dead again.
     """
 
@@ -177,8 +177,8 @@ class ReplayReport:
 
     ``outcomes`` counts the processed events by outcome and reason. ``remaining`` counts the planned events that the run
     did not reach. ``progress`` contains the current states of the requeued events. ``left_alone`` contains the first
-    rows that were not requeued. ``publisher`` is True if a publisher was running when the wait for the canary ended.
-    ``publisher`` is None if this is unknown, or if the run did not wait.
+    rows that were not requeued. ``publisher`` is True if a publisher was running when the wait for the canary ended. It
+    is None if this is unknown, or if the run did not wait.
     """
 
     run_id: str

@@ -46,7 +46,7 @@ The last argument is the current time.
 
 
 def no_money(_: Connection, _since: datetime, _until: datetime, _now: datetime) -> OpenOrders:
-    """Return no orders."""
+    """Return an empty result."""
     return OpenOrders(0, 0, ())
 
 

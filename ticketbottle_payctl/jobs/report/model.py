@@ -1,4 +1,7 @@
-"""Define the types for a window's report. Times have a time zone. Ages and lags are in seconds, amounts in VND."""
+"""Define the types for a window's report.
+
+Times have a time zone. Ages and lags are in seconds, and amounts are in VND.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class GapReason(StrEnum):
 class Gap(NamedTuple):
     """A part of the report that is missing, and the reason.
 
-    If ``before`` is set, only the data from before that time is missing.
+    If ``before`` is set, only the data before that time is missing.
     """
 
     section: Section
@@ -53,7 +56,7 @@ class Gap(NamedTuple):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the whole section is missing. If not, the section covers only some of its data."""
+        """Whether the whole section is missing, and not only some of its data."""
         return self.reason is GapReason.TIMED_OUT
 
 
@@ -97,7 +100,7 @@ class Moment(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """The longest time in which events were waiting but none was sent.
+    """The longest period in which events were waiting but none was sent.
 
     ``waiting`` is the backlog at the end of the pause.
     """
@@ -157,19 +160,22 @@ class Report:
 
     @property
     def open_orders(self) -> tuple[OpenOrder, ...]:
-        """The oldest of the orders in ``without_ticket``, sorted by group."""
+        """The oldest orders in each group of ``without_ticket``."""
         return tuple(order for group in self._groups() for order in group.oldest)
 
     @property
     def is_quiet(self) -> bool:
-        """Whether every order has its ticket, nothing waits for a person or a gateway, and no section is missing."""
+        """Whether every paid order has its ticket, nothing needs a person or a gateway, and no section is missing."""
         missing = any(gap.is_failure for gap in self.gaps) or (self.money is not None and self.money.more)
         waiting = self.waiting.pending or self.waiting.dead > self.closed
         return not (self.without_ticket or self.for_a_person or self.overdue or waiting or missing)
 
     @property
     def has_waiting_events(self) -> bool:
-        """Whether an event is pending and ``stats`` shows a next step: it is over ten seconds old, or one is dead."""
+        """Whether an event is pending and ``stats`` shows a next step.
+
+        This is true if the oldest pending event is over ten seconds old, or if a dead event is not closed.
+        """
         if not self.waiting.pending:
             return False
         return self.waiting.dead > self.closed or (self.waiting.oldest_age_s or 0) > WAITS_AFTER.total_seconds()
@@ -197,7 +203,7 @@ class Report:
 
     @property
     def dead_do_no_harm(self) -> bool:
-        """Whether all dead events are superseded and block no other event."""
+        """Whether all dead events are superseded and do not block other events."""
         groups = self.dead_groups or ()
         superseded = sum(group.superseded for group in groups)
         return superseded == self.waiting.dead and not any(group.blocking for group in groups)

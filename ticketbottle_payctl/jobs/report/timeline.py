@@ -24,7 +24,7 @@ def parts_of(since: datetime, until: datetime) -> Parts:
 
 
 def points_of(flow: Flow, parts: Parts) -> tuple[Point, ...]:
-    """Return the counts and lags of each part of the window, and the backlog at the end of the part."""
+    """Return the counts and lags in each part of the window, and the backlog at the part's end."""
     waiting, points = flow.waiting, []
     for part in range(parts.number):
         found = flow.sent.get(part)
@@ -36,9 +36,9 @@ def points_of(flow: Flow, parts: Parts) -> tuple[Point, ...]:
 
 
 def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
-    """Return the longest time in which events were waiting but none was sent, with its exact start and end.
+    """Return the longest period in which events were waiting but none was sent, with its exact start and end.
 
-    Ignore a pause that contains no whole part of the window.
+    Ignore a pause that does not contain a whole part of the window.
     """
     longest: Pause | None = None
     began, before = None, flow.waiting

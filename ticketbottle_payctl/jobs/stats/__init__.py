@@ -27,7 +27,7 @@ LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
 _SHORT = Limits(statement=timedelta(seconds=5), index_only_plan=True)
 """The limits for a query that only makes an alarm more precise.
 
-A scheduled function has only 20 seconds left when it runs this query.
+A scheduled function has only 20 seconds left for it.
 """
 
 _LATE_AFTER = timedelta(hours=1)
@@ -38,7 +38,7 @@ _RECENT_S = 60.0
 class Drain(StrEnum):
     """The trend of the backlog in the last minute. A single report estimates the trend from the rows that it reads.
 
-    ``BLOCKED`` means that each pending event is blocked, so no publisher can send any of them.
+    ``BLOCKED`` means that all pending events are blocked, so publishers cannot send any of them.
     """
 
     EMPTY = "empty"
@@ -50,7 +50,7 @@ class Drain(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Three percentiles of the lag, which is the time from when an event is created to when it is published.
+    """Three percentiles of the lag, which is the time from an event's creation to its publication.
 
     The percentiles are None if nothing was sent.
     """
@@ -64,7 +64,7 @@ class Lag:
 class Tally:
     """A row of a breakdown.
 
-    ``published`` counts the events published in the window. ``published`` is None in a breakdown of unpublished events.
+    ``published`` counts the events published in the window. It is None in a breakdown of unpublished events.
     """
 
     label: str | None
@@ -88,11 +88,10 @@ class StatsReport:
     that far. ``created`` and ``sent`` count the events in each of the window's 30 parts, oldest first.
 
     The following fields have values only if the caller asked for an explanation. ``blocked`` counts pending events
-    behind a dead event of their payment. ``superseded`` counts harmless dead events, whose payment is COMPLETED now.
-    ``superseded`` is 0 if an event is blocked or the role is not allowed to read payments. ``closed`` counts the
-    superseded events that a person has closed. ``causes`` are the reasons why events are waiting, most urgent first.
-    ``idle`` says that no publisher is active although an event could be sent. ``by_debezium`` is True if Debezium
-    publishes the outbox.
+    behind a dead event of their payment. ``superseded`` counts harmless dead events, whose payments are COMPLETED now.
+    It is 0 if an event is blocked or the role is not allowed to read payments. ``closed`` counts the superseded events
+    that a person has closed. ``causes`` are the reasons why events are waiting, most urgent first. ``idle`` says that
+    no publisher is active although an event could be sent. ``by_debezium`` is True if Debezium publishes the outbox.
     """
 
     at: datetime
@@ -151,7 +150,7 @@ def collect_stats(
 
 
 def count_harmless_dead(engine: Engine, max_retries: int) -> int:
-    """Count the dead events whose payment is COMPLETED. Return 0 if any event waits behind a dead one.
+    """Count the dead events whose payments are COMPLETED. Return 0 if any event waits behind a dead one.
 
     The result is also 0 if the role is not allowed to read the payments.
 
@@ -163,7 +162,7 @@ def count_harmless_dead(engine: Engine, max_retries: int) -> int:
 
 
 def read_state(connection: Connection, max_retries: int, since: timedelta) -> tuple[Recent, Unpublished, StatsReport]:
-    """Return the recent events, the unpublished events, and a report that has no causes and no groups yet."""
+    """Return the recent events, the unpublished events, and a report that does not contain causes or groups yet."""
     recent = store.recent(connection, since.total_seconds())
     found = store.unpublished(connection, max_retries, late_after_s=_LATE_AFTER.total_seconds(), seen=recent)
     return recent, found, _report(recent, found, store.total(connection))
@@ -213,7 +212,7 @@ def follower() -> Callable[[StatsReport], StatsReport]:
     """Return a function that adds a forecast to each report, based on how ``pending`` changed in the last minute.
 
     A single report reads only the newest events. Therefore it does not show how fast older events, such as replayed
-    events, are sent. The function returns the first report unchanged.
+    ones, are sent. The function returns the first report unchanged.
     """
     before: deque[StatsReport] = deque()
 
@@ -238,7 +237,7 @@ def _forecast_since(earlier: StatsReport, now: StatsReport) -> tuple[Drain, floa
 
 
 def _without_blocked(drain: Drain, eta: float | None, pending: int, blocked: int) -> tuple[Drain, float | None]:
-    """Return the forecast for the events that a publisher can send, from a forecast for all pending events."""
+    """Convert a forecast for all pending events into one for the events that a publisher can send."""
     if pending and blocked >= pending:
         return Drain.BLOCKED, None
     return drain, None if eta is None else round(eta * (pending - blocked) / max(1, pending), 1)
@@ -273,7 +272,7 @@ def _report(recent: Recent, found: Unpublished, total: Total) -> StatsReport:
 
 
 def _forecast(recent: Recent, found: Unpublished) -> tuple[Drain, float | None]:
-    """Return the backlog's trend, and the number of seconds until the backlog is empty at the last minute's rate.
+    """Return the backlog's trend, and the number of seconds until it is empty at the last minute's rate.
 
     The number is None if the backlog is not shrinking.
     """

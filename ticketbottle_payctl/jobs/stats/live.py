@@ -1,4 +1,4 @@
-"""Read the data for a live screen: the outbox's state, why events are waiting, publishers and refused callbacks."""
+"""Read the data for the live screen: the outbox's state, why events are waiting, publishers and refused callbacks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _NEWEST_CALLBACKS = 1000
 class LiveReport:
     """The state of the outbox, its publishers and refused callbacks.
 
-    The breakdown of ``stats`` has only pending events. ``created`` is the number of events created after the requested
-    time, or None if no time was requested. ``dead_groups`` are the largest groups of dead events. ``publishers`` are
+    The breakdown in ``stats`` contains only pending events. ``created`` counts the events created after the requested
+    time. It is None if no time was requested. ``dead_groups`` are the largest groups of dead events. ``publishers`` are
     sorted by when they were last seen, latest first. ``publishers_known`` is False if the role is not allowed to read
     when the last publisher ran. ``refused`` is None if the role is not allowed to read callbacks.
     """
@@ -46,7 +46,7 @@ def collect_live(
     by: By = By.TYPE,
     created_after: datetime | None = None,
 ) -> LiveReport:
-    """Read a live screen's data in one transaction. The cost does not grow with the number of published rows.
+    """Read the live screen's data in one transaction. The cost does not grow with the number of published rows.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
