@@ -39,9 +39,9 @@ def setup_logging(
 ) -> None:
     """Send every log record to stderr (or ``stream``) as JSON. Replace all other handlers.
 
-    ``level`` is a key of :data:`LEVELS`. Every line contains the ``always`` fields, such as ``service`` and ``env``. If
-    ``json`` is false, lines are plain text for people. If ``tracebacks`` is false, only the last line of a traceback is
-    written. Events whose names are in ``without`` are not written.
+    ``level`` is a key of :data:`LEVELS`. Every line contains the fields in ``always``, such as ``service`` and ``env``.
+    If ``json`` is false, lines are plain text for people. If ``tracebacks`` is false, only the last line of a traceback
+    is written. Events whose names are in ``without`` are not written.
     """
     handler = _Handler(stream)
     handler.addFilter(lambda record: record.getMessage() not in without)

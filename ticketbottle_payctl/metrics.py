@@ -1,7 +1,7 @@
 """List the Lambda functions' metrics. The template's alarms and dashboard are generated from this list.
 
-A function writes a metric as a line of JSON to stdout, in CloudWatch's embedded metric format. This format needs no
-request, no agent and no endpoint.
+A function writes a metric as a line of JSON to stdout, in CloudWatch's embedded metric format. This format does not
+need requests, an agent or an endpoint.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -20,7 +20,7 @@ Amount = float | Sequence[float]
 """One value, or a sequence of at most :data:`MOST_VALUES` values."""
 
 MOST_VALUES = 100
-"""The maximum number of values that one line can contain for a metric."""
+"""The maximum number of a metric's values in one line."""
 
 
 class Function(StrEnum):
@@ -36,7 +36,7 @@ class Function(StrEnum):
 
 
 class Unit(StrEnum):
-    """The unit of a metric, as CloudWatch names it."""
+    """A metric's unit, in CloudWatch's spelling."""
 
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
@@ -47,7 +47,7 @@ class Unit(StrEnum):
 class Statistic(StrEnum):
     """The statistic that summarises the values in a period.
 
-    There is no average, because an average would hide the worst values.
+    The average is not used, because it would hide the worst values.
     """
 
     SUM = "Sum"
@@ -59,18 +59,15 @@ class Statistic(StrEnum):
 BY_FUNCTION = ("env", "function")
 BY_PROVIDER = ("env", "provider")
 BY_VERSION = ("env", "version")
-"""The only sets of dimensions that are used.
-
-CloudWatch bills each combination of dimension values as a separate metric.
-"""
+"""The only sets of dimensions in use. CloudWatch bills each combination of dimension values as a separate metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A metric that one or more functions emit. ``meaning`` says what the metric measures.
 
-    Every run of a function emits the metrics with ``always``, even if they are zero. Therefore a missing value means a
-    fault.
+    If ``always`` is True, every run of the function emits the metric, even if its value is zero. Therefore a missing
+    value means a fault.
     """
 
     name: str
@@ -229,13 +226,13 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> dict[str, Amount]:
-    """Return the metrics that describe the outbox's current state, by name."""
+    """Return the metrics of the outbox's current state, by name."""
     age = round(oldest_pending_age_s or 0.0, 3)
     return {"OutboxPending": pending, "OutboxDeadTotal": dead, "OutboxOldestPendingAge": age}
 
 
 def of_dead(dead: int, harmless: int) -> dict[str, Amount]:
-    """Return the numbers of harmful and of harmless dead events."""
+    """Return the metrics that count harmful and harmless dead events."""
     return {"OutboxDeadHarmful": max(0, dead - harmless), "OutboxDeadSuperseded": harmless}
 
 

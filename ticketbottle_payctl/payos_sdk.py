@@ -2,7 +2,7 @@
 
 The library builds the request. :func:`ticketbottle_payctl.http_client.send` sends the request and sets the limits: one
 deadline, a maximum response size, no redirects, and verified TLS. payctl ignores the library's own result, because the
-library refuses a genuine response that has an unknown field. This module's functions return the response's bytes.
+library refuses genuine responses that contain an unknown field. This module's functions return the response's bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ITS_HEADERS = ("x-client-id", "x-api-key", "x-partner-code", "content-type")
 
 @dataclass(frozen=True, slots=True)
 class PayosAccount:
-    """The base URL and the credentials for requests to PayOS. ``base`` must be an allowed URL, and can have a path."""
+    """The base URL and the credentials for requests to PayOS. ``base`` must be an allowed URL, and may have a path."""
 
     base: str
     credentials: Credentials = field(repr=False)

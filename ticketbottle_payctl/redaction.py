@@ -43,7 +43,7 @@ _known_values: re.Pattern[str] | None = None
 
 
 def register(secret: Secret) -> None:
-    """Redact this secret in every later line, even if it is URL-encoded there.
+    """Redact this secret in all later output, even if it is URL-encoded there.
 
     Secrets with fewer than six characters are not redacted, because they also occur in ordinary words.
     """

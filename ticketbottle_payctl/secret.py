@@ -9,7 +9,7 @@ from typing import NoReturn, final
 class Secret:
     """A secret string. Only :meth:`reveal` returns the string, so a search for ``reveal`` finds every use.
 
-    ``origin`` names the source of the secret, such as a variable. The source is not secret.
+    ``origin`` is the source of the secret, such as a variable's name. The source is not secret.
     """
 
     __slots__ = ("__value", "origin")

@@ -1,4 +1,4 @@
-"""Create an optional OpenTelemetry span for each batch that is sent, with links to the callbacks behind its events.
+"""Optionally create an OpenTelemetry span for each batch that is sent, with links to the callbacks behind its events.
 
 Tracing is on if OpenTelemetry's variables (such as OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_ENDPOINT) turn it on, or
 if a host program has already set up tracing. Otherwise payctl does not import OpenTelemetry. Tracing needs the otel
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanContext, Tracer
 
 MOST_LINKS = 128
-"""The maximum number of links in a span, although a batch can have thousands of events.
+"""The maximum number of links in a span, which is also the SDK's limit.
 
-The SDK has the same maximum.
+A batch can have thousands of events, so not every event gets a link.
 """
 
 Ended = Callable[[Mapping[str, int]], None]
@@ -82,7 +82,7 @@ def flush(seconds: float = 2.0) -> None:
 
 
 def span_context(traceparent: str | None) -> SpanContext | None:
-    """Return the span context that a ``traceparent`` names, or None if it is missing or malformed.
+    """Return the span context in a ``traceparent``, or None if it is missing or malformed.
 
     https://www.w3.org/TR/trace-context/ defines the format.
     """
@@ -134,7 +134,7 @@ def _tracer() -> Tracer | None:
 
 @cache
 def _provider() -> TracerProvider | None:
-    """Return a provider with the exporter that the environment names. The SDK reads the other variables."""
+    """Return a provider with the exporter that the environment selects. The SDK reads the other variables."""
     name = _exporter(os.environ)
     if name is None:
         return None
@@ -156,7 +156,7 @@ def _provider() -> TracerProvider | None:
 
 
 def _exporter(environ: Mapping[str, str]) -> str | None:
-    """Return the name of the exporter that the environment chooses, or None if tracing is off."""
+    """Return the name of the exporter that the environment selects, or None if tracing is off."""
     named = environ.get("OTEL_TRACES_EXPORTER", "").strip()
     endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or named == "none" or not (named or endpoint):

@@ -1,4 +1,4 @@
-"""Create the real engine, producer and clock. No other module creates these objects.
+"""Create the real engine, producer and clock. Only this module creates them.
 
 Modules are imported on first use. Therefore the webhook's function never loads the Kafka client, and
 ``verify-signature`` never loads SQLAlchemy.
@@ -37,9 +37,9 @@ def utc_now() -> datetime:
 class Services:
     """The resources that jobs need. Each resource is created on first use.
 
-    The owner of this object must call :meth:`close`. ``secrets`` returns the values of a credential's variable,
-    current value first. By default, ``secrets`` reads the environment. An ``engine`` that is given is used, but not
-    closed. ``application`` is the application name of payctl's sessions in ``pg_stat_activity``.
+    The owner of this object must call :meth:`close`. ``secrets`` returns the values of a credential's variable, current
+    value first. By default, it reads the environment. If an ``engine`` is given, it is used but not closed.
+    ``application`` is the application name of payctl's sessions in ``pg_stat_activity``.
     """
 
     def __init__(

@@ -13,13 +13,13 @@ from ticketbottle_payctl.secret import Secret
 GATEWAYS: dict[str, Gateway] = {
     gateway.name: gateway for gateway in (zalopay.GATEWAY, payos.GATEWAY, vnpay.GATEWAY, momo.GATEWAY)
 }
-"""Every gateway by its name. :func:`resolve` compares a request with the gateways' formats in this order."""
+"""All gateways, by name. :func:`resolve` compares a request with the gateways' formats in this order."""
 
 _SPELLINGS = {spelling: gateway for gateway in GATEWAYS.values() for spelling in gateway.spellings}
 
 
 def by_name(name: str) -> Gateway:
-    """Return the gateway with this name. Accept every spelling of the name, in upper or lower case.
+    """Return the gateway with this name. Accept all known spellings of the name, in upper or lower case.
 
     Raises:
         NotFoundError: no gateway has this name.
@@ -32,11 +32,11 @@ def by_name(name: str) -> Gateway:
 
 
 def resolve(request: Request) -> Gateway | None:
-    """Return the gateway that must verify a request, or None if neither the path nor the format names a gateway.
+    """Return the gateway that must verify a request, or None if neither its path nor its format identifies one.
 
-    The last path segment that names a gateway decides. If no segment names a gateway, the format of the request
-    decides. A stage prefix, a trailing slash and the case of the path do not matter. The result does not prove that the
-    request is genuine.
+    The last path segment that is a gateway's name decides. If the path does not contain such a segment, the request's
+    format decides. A stage prefix, a trailing slash and the case of the path do not matter. The result does not prove
+    that the request is genuine.
     """
     for segment in reversed(request.path.casefold().split("/")):
         if segment in _SPELLINGS:

@@ -14,15 +14,14 @@ from ticketbottle_payctl.providers.reply_code import ReplyCode
 from ticketbottle_payctl.secret import Secret
 
 Credentials = Mapping[str, tuple[Secret, ...]]
-"""Each credential's values by field name: the current value, then the previous value during a rotation."""
+"""Each credential's values, by field name: the current value and, during a rotation, the previous value."""
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialField:
-    """A credential that the gateway gives to a merchant.
+    """A credential that the gateway gives to a merchant. ``signs_callbacks`` is True if verification needs it.
 
-    ``signs_callbacks`` is True if verification needs the credential. If ``secret`` is False, the credential only
-    identifies the merchant.
+    If ``secret`` is False, the credential only identifies the merchant.
     """
 
     name: str
@@ -35,8 +34,8 @@ class CredentialField:
 class Gateway:
     """A gateway's protocol, as functions without side effects.
 
-    ``verify`` never raises an exception, even for malformed input. ``recognises`` checks only the format, and does not
-    prove that the request is genuine. ``reply`` has a reply for every member of :class:`Answer`.
+    ``verify`` never raises an exception, even for malformed input. ``recognises`` checks only the format, which does
+    not prove that the request is genuine. ``reply`` accepts every member of :class:`Answer`.
     """
 
     name: str
@@ -48,4 +47,4 @@ class Gateway:
     reply_code: ReplyCode | None
     """The code that the gateway reads from a reply's body, or None if the gateway reads only the HTTP status."""
     content_type: str = "application/json"
-    """The content type of a callback's body. payctl sends this content type with each callback that it simulates."""
+    """The content type of a callback's body, which payctl also uses for simulated callbacks."""

@@ -83,7 +83,7 @@ def stringify(value: object, depth: int = 0) -> str:
     """Return the same string as JavaScript's ``JSON.stringify(value)``.
 
     Raises:
-        MalformedError: the value is nested more deeply than any payment needs.
+        MalformedError: the value is nested too deeply.
     """
     if depth > _MAX_DEPTH:
         detail = "nested too deep"

@@ -12,7 +12,7 @@ from ticketbottle_payctl.providers.gateway import Credentials
 
 Algorithm = Literal["sha256", "sha512"]
 OldHash = Literal["sha256", "md5"]
-"""The plain hashes that VNPay used before version 2.1.0. payctl accepts no callback with such a hash."""
+"""The plain hashes that VNPay used before version 2.1.0. payctl never accepts a callback with such a hash."""
 
 
 def keys(credentials: Credentials, name: str) -> tuple[bytes, ...]:
@@ -30,7 +30,7 @@ def matches(algorithm: Algorithm, candidates: Iterable[bytes], presented: bytes,
 
     The keys to try are in ``candidates``.
 
-    Every pair is compared, even after a match, so the time does not reveal which pair matched.
+    Every pair is compared, even after a match, so that the time does not reveal which pair matched.
     """
     found = False
     for key, text in product(candidates, texts):

@@ -1,8 +1,8 @@
 """Verify MoMo AIO v2 callbacks. A callback is a POST with twelve signed fields.
 
 The signed text consists of the access key and the twelve fields in a fixed order. Its values are not escaped. So the
-order id must have its documented format, and no value is allowed to contain another order id. Otherwise a customer
-could choose an order description that makes the signature valid for a second order too.
+order id must have its documented format, and values must not contain another order id. Otherwise a customer might
+choose an order description that makes the signature valid for a second order too.
 
 Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Further details come
 from real callbacks from MoMo's sandbox.
@@ -101,8 +101,8 @@ def _prove(
 def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[bytes]:
     """Return the strings that MoMo may have signed, one for each access key.
 
-    MoMo does not document how it prints a number with a fraction or an exponent. Therefore, if a body has such numbers,
-    the result also has strings with the received characters instead of the integers.
+    MoMo does not document how it prints a number with a fraction or an exponent. Therefore, if a body contains such
+    numbers, the result also contains strings with the received characters instead of integers.
     """
     pairs = [pairs_text(body)]
     if Real in map(type, body.values()):
@@ -139,7 +139,7 @@ def _printed(value: object) -> str:
 
 
 def value_text(body: dict[str, object], name: str, *, as_received: bool = False) -> str:
-    """Return the text that is signed for one field. For a descriptive field that is null, return an empty string.
+    """Return one field's part of the signed text. For a descriptive field that is null, return an empty string.
 
     Raises:
         MalformedError: the field is missing or has the wrong type.
@@ -192,9 +192,9 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
 
 
 def _is_ambiguous(body: dict[str, object]) -> bool:
-    """Return whether a value contains another order id. If so, the signed text could mean another order.
+    """Return whether a value contains another order id, so that the signed text may mean another order.
 
-    No other field name needs this check. The order of the fields is fixed, the amount comes before every free-text
+    Other field names do not need this check. The order of the fields is fixed, the amount comes before every free-text
     field, and the last three fields are numbers.
     """
     return any(isinstance(value := body.get(name), str) and "&orderId=" in value for name in SIGNED)

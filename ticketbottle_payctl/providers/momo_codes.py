@@ -30,5 +30,8 @@ _MEANINGS: dict[int, Meaning] = {
 
 
 def meaning(code: int) -> Meaning:
-    """Return the payment's result for a code. If the code settles nothing, return IGNORED and the reason."""
+    """Return the payment's result for a code.
+
+    If the code does not settle the payment, return IGNORED and the reason.
+    """
     return _MEANINGS.get(code, _UNDOCUMENTED)

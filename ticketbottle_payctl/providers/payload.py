@@ -1,9 +1,8 @@
 """Read untrusted input strictly, within size limits, and without losing digits.
 
-Every problem raises :class:`MalformedError` with a constant message.
-
-An integer becomes an ``int`` of any length. Any other number becomes a :class:`Real`, which keeps the received
-characters. No amount or id is ever converted to a float.
+Every problem raises :class:`MalformedError` with a constant message. An integer becomes an ``int`` of any length. Any
+other number becomes a :class:`Real`, which keeps the received characters. Amounts and ids are never converted to
+floats.
 """
 
 from __future__ import annotations
@@ -18,14 +17,17 @@ from typing import NoReturn
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
 
 MAX_AMOUNT = 10**15
-"""The largest accepted amount in VND, far above any payment. Every language can represent this number exactly."""
+"""The largest accepted amount in VND, far above any real payment.
+
+Every programming language can represent this number exactly.
+"""
 
 _DIGITS = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class MalformedError(Exception):
-    """The content does not match the gateway's documentation. ``detail`` contains no received content."""
+    """The content does not match the gateway's documentation. ``detail`` never contains received content."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -60,8 +62,8 @@ def read_object(text: str) -> dict[str, object]:
     Refuse NaN, Infinity, numbers outside the range of a double, numbers with thousands of digits, and lone surrogates.
 
     Raises:
-        MalformedError: the text is not a JSON object, is nested too deeply, repeats a name within one object, or has a
-            refused value.
+        MalformedError: the text is not a JSON object, is nested too deeply, repeats a name within one object, or
+            contains a refused value.
     """
     try:
         value: object = _DECODER.decode(text)
@@ -78,8 +80,8 @@ def read_object(text: str) -> dict[str, object]:
 def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None]:
     """Return the JSON object in a body, and the error if :func:`read_body` refuses the body.
 
-    If the body is refused, :func:`read_leniently` reads the body, so that the caller can still check the signature.
-    payctl never settles a payment from such content.
+    A refused body is read by :func:`read_leniently`, so that the caller can still check the signature. payctl never
+    settles a payment from such content.
     """
     try:
         return read_body(body), None
@@ -88,7 +90,7 @@ def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None
 
 
 def read_leniently(body: bytes) -> dict[str, object]:
-    """Return the JSON object in a body, read as JavaScript's ``JSON.parse`` would read it, or an empty object.
+    """Return the JSON object that JavaScript's ``JSON.parse`` would read from a body, or an empty object.
 
     If a name occurs twice, the last value counts.
     """
@@ -113,7 +115,8 @@ def text_of(fields: dict[str, object], name: str) -> str:
     """Return the text of a required field.
 
     Raises:
-        MalformedError: the value is not a string, is empty, or has a control character. PostgreSQL cannot store NUL.
+        MalformedError: the value is not a string, is empty, or contains a control character. PostgreSQL cannot store
+            NUL.
     """
     value = fields.get(name)
     if not isinstance(value, str) or not value or _CONTROL.search(value):
@@ -169,7 +172,7 @@ def amount_of(value: int | None) -> int:
 
 
 def transaction_id_of(value: int | None) -> str | None:
-    """Return the gateway's transaction number as a string, or None for 0, which means that no transaction exists."""
+    """Return the gateway's transaction id as a string, or None for 0, which means that no transaction exists."""
     if value is None or value < 0:
         _malformed("the gateway's transaction number is missing or not a number")
     return str(value) if value else None

@@ -33,9 +33,9 @@ from ticketbottle_payctl.providers.verdict import AmbiguousError, Named, NotGenu
 NAME = "payos"
 PING_ORDER = "123"
 PING_DESCRIPTIONS = ("VQRIO123", "Ma giao dich thu nghiem")
-"""The descriptions of the test callback that PayOS sends when a URL is registered.
+"""The descriptions in the test callback that PayOS sends when a URL is registered.
 
-PayOS signs the test callback with the merchant's key. Earlier, PayOS used the second description.
+PayOS signs the test callback with the merchant's key. PayOS used the second description in the past.
 """
 
 _DECIDING = ("amount", "code", "currency", "description", "orderCode", "paymentLinkId", "reference")
@@ -95,8 +95,8 @@ def _names(proven: _Proven) -> Named:
 def _is_ambiguous(data: dict[str, object], text: str) -> bool:
     """Return whether data with a different order, amount or outcome could have the same signed text.
 
-    The signed text escapes nothing, so ``&orderCode=5`` inside a value looks like a separate field. Therefore each
-    deciding field must begin in only one place, and its value must end at the next ``&``.
+    Nothing in the signed text is escaped, so ``&orderCode=5`` inside a value looks like a separate field. Therefore
+    each deciding field must begin in only one place, and its value must end at the next ``&``.
     """
     if text.count("&") == len(data) - 1:
         return False
@@ -192,10 +192,10 @@ def _order_code(data: dict[str, object]) -> str:
 
 
 def order_hint(number: int) -> OrderHint:
-    """Return the order's date and the last five characters of its code, decoded from PayOS's order number.
+    """Return the order's date and the last five characters of its code, decoded from PayOS's order id.
 
-    The payment service computes this number as YYYYMMDD times 10^8, plus the last five characters as a base-36 number.
-    If a number has a different format, the date and the characters are None.
+    The payment service computes this id as YYYYMMDD times 10^8, plus the last five characters as a base-36 number. If
+    an id has a different format, the date and the characters are None.
     """
     day, rest = divmod(number, 10**8)
     if not (10**7 <= day < 10**8 and rest < 36**5):

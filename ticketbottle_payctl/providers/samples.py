@@ -1,7 +1,8 @@
 """Provide sample callbacks, so that users can try payctl without a gateway account.
 
 Every key in ``samples.json`` is public. The gateways publish these keys for their sandbox or in their documentation.
-VNPay publishes no key, so the sample's key is made up. ``genuine`` means that the gateway itself created the signature.
+VNPay does not publish a key, so the key of its sample is made up. ``genuine`` means that the gateway itself created the
+signature.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ class Tampered:
 
 
 class SignedContent(NamedTuple):
-    """A pair of functions for the signed fields of a request.
+    """A pair of functions for a request's signed fields.
 
-    ``read`` returns the fields. ``write`` replaces the fields and keeps the old signature.
+    ``read`` returns the fields, and ``write`` replaces them and keeps the old signature.
     """
 
     read: Callable[[Request], Content]
@@ -54,7 +55,7 @@ class SignedContent(NamedTuple):
 
 
 def samples() -> Mapping[str, Sample]:
-    """Return every built-in sample by its name."""
+    """Return all built-in samples, by name."""
     return {record["name"]: _sample(record) for record in _records()}
 
 
@@ -99,7 +100,7 @@ def _into_query(request: Request, content: Content) -> Request:
 
 
 def _into_body(request: Request, content: Content) -> Request:
-    """Return the request with these fields in its JSON body replaced."""
+    """Replace these fields in the request's JSON body."""
     return replace(request, body=_compact({**json.loads(request.body), **content}).encode())
 
 
@@ -122,7 +123,7 @@ _SIGNED: Mapping[str, SignedContent] = {
     "vnpay": SignedContent(_in_query, _into_query),
     "momo": SignedContent(_in_body, _into_body),
 }
-"""The functions that read and replace the signed fields of each gateway's callbacks."""
+"""For each gateway, the functions that read and replace a callback's signed fields."""
 
 
 def _name(content: dict[str, Any], field: str) -> str:

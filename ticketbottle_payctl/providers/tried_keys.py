@@ -18,7 +18,7 @@ PREVIOUS = "_PREVIOUS"
 
 @dataclass(frozen=True, slots=True)
 class TriedKey:
-    """A key that payctl used to check a signature. No field contains any part of the key."""
+    """A key that payctl used to check a signature. The fields never contain any part of the key."""
 
     variable: str
     """The key's environment variable, or another source of the key."""
@@ -44,7 +44,7 @@ class TriedKey:
 def tried_keys(gateway: Gateway, request: Request, credentials: Credentials) -> tuple[TriedKey, ...]:
     """Return descriptions of the gateway's keys for callbacks. The current value of each key comes first.
 
-    If the callback's content cannot be parsed, no signature is checked and the result is empty.
+    If the callback's content cannot be parsed, the signature cannot be checked, and the result is empty.
     """
     verdict = gateway.verify(request, credentials)
     if isinstance(verdict, Rejected) and verdict.reason is RejectReason.MALFORMED:

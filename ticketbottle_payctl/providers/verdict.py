@@ -12,7 +12,7 @@ Proven = TypeVar("Proven")
 
 
 class NotGenuineError(Exception):
-    """The callback is not from the gateway, or not for this merchant. ``detail`` contains no received content."""
+    """The callback is not from the gateway, or not for this merchant. ``detail`` never contains received content."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(detail)
@@ -21,11 +21,11 @@ class NotGenuineError(Exception):
 
 
 class AmbiguousError(MalformedError):
-    """The signed text can also be read as a callback with a different order, amount or outcome."""
+    """The signed text may also mean a callback with a different order, amount or outcome."""
 
 
 class Named(NamedTuple):
-    """The names of a payment in a callback. The values are not checked, so they can have any type."""
+    """The ids of a payment in a callback. The values are not checked, so they may have any type."""
 
     reference: object
     order_ref: object
@@ -37,9 +37,9 @@ def judge(
 ) -> Callback | Unclear | Rejected:
     """Verify a callback with ``prove``, then read its content with ``read``. Return errors as results.
 
-    If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected, and payctl stores nothing. If
-    ``read`` raises MalformedError or AmbiguousError, the signature is valid but the callback is unclear. ``names``
-    returns the names of an unclear callback's payment, for the operator.
+    If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected, and is not stored. If ``read``
+    raises MalformedError or AmbiguousError, the signature is valid but the callback is unclear. ``names`` returns the
+    ids of an unclear callback's payment, for the operator.
     """
     try:
         proven = prove()

@@ -2,8 +2,8 @@
 
 The signed text consists of the sorted and encoded parameters. VNPAY's samples encode values in different ways, and the
 server's encoding is not documented. So payctl first tries the query's text as received, then the decoded values in the
-documented encoding. Each of these strings decodes to only one set of values, so payctl accepts no values that were not
-signed.
+documented encoding. Each of these strings decodes to only one set of values, so payctl never accepts values that were
+not signed.
 
 Source: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY" (IPN, response codes, RspCode). The details that the
 documentation omits come from VNPAY's own samples.
@@ -121,7 +121,7 @@ def signed_texts(parameters: list[Parameter]) -> Iterator[str]:
     """Yield the strings that VNPay may have signed, most likely first.
 
     The Java and C# samples leave out empty values, but the PHP sample signs them. The documentation does not say which
-    sample is right. PHP also encodes some characters differently, such as ``*`` as ``%2A``.
+    samples are right. PHP also encodes some characters differently, such as ``*`` as ``%2A``.
     """
     yield received_text(parameters)
     yield canonical_text(parameters)

@@ -14,7 +14,7 @@ _CANCELLED = frozenset({"11", "24"})
 """The response codes of payments that expired or that the customer cancelled."""
 
 _FAILED = frozenset({"09", "10", "12", "13", "51", "65", "75", "79", "99"})
-"""The response codes of final failures. The bank took no money."""
+"""The response codes of final failures, in which the bank did not take any money."""
 
 _RESPONSES = _CANCELLED | _FAILED | {PAID}
 
@@ -26,7 +26,7 @@ _NOT_FINAL = {
     "07": IgnoredBecause.HELD,
     "09": IgnoredBecause.REFUND,
 }
-"""The statuses that settle nothing, each with the reason.
+"""The statuses that do not settle the payment, each with the reason.
 
 04: the bank has charged the customer, but VNPay has not finished. 07: VNPay suspects fraud.
 """
@@ -35,10 +35,10 @@ _STATUS_FAILED = "02"
 
 
 def meaning(response: str, status: str) -> tuple[Outcome, IgnoredBecause | None]:
-    """Return the payment's result for the two codes. If the codes settle nothing, return IGNORED and the reason.
+    """Return the payment's result for the two codes.
 
-    The payment is paid only if both codes are 00. If either code is 07, VNPay has the money but blocks it. An
-    undocumented code settles nothing.
+    If the codes do not settle the payment, return IGNORED and the reason. The payment is paid only if both codes are
+    00. If either code is 07, VNPay has the money but blocks it. Undocumented codes never settle a payment.
     """
     if response == status == PAID:
         return Outcome.COMPLETED, None

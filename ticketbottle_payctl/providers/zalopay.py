@@ -1,8 +1,8 @@
 """Verify ZaloPay v2 callbacks. A callback is a POST with a JSON string in ``data``, which ZaloPay signs with key2.
 
 Sources: docs.zalopay.vn, "Callback" (mac, types, return codes) and "Status codes". According to the quickstart samples,
-``return_code`` 0 makes ZaloPay call again, at most three times. ZaloPay sends no callback for a failed payment, so a
-callback for an order means that the order was paid. key1 signs the merchant's requests, never a callback.
+``return_code`` 0 makes ZaloPay call again, at most three times. ZaloPay does not send callbacks for failed payments, so
+a callback for an order means that the order was paid. key1 signs the merchant's requests, never a callback.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ticketbottle_payctl.providers.verdict import Named, NotGenuineError, judge
 NAME = "zalopay"
 _DATED = re.compile(r"[0-9]{6}_(.+)", re.ASCII | re.DOTALL)
 _AGREEMENT = frozenset({"binding_id", "binding_type", "pay_token", "msg_type"})
-"""The fields that identify an agreement. An agreement links or unlinks a wallet, and moves no money."""
+"""The fields that identify an agreement, which links or unlinks a wallet without moving money."""
 
 _REPLIES: dict[Answer, tuple[int, str]] = {
     Answer.DONE: (1, "success"),
@@ -50,8 +50,8 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
     """Verify a callback, then read its content. Never raise an exception, even for malformed input.
 
     The mac covers the exact characters of ``data``, so payctl parses ``data`` only after it has verified the mac.
-    payctl does not use ``type``, because ``type`` is not signed. The data for an order has ``amount`` and
-    ``zp_trans_id``. The data for an agreement has neither.
+    payctl does not use ``type``, because it is not signed. An order's data contains ``amount`` and ``zp_trans_id``,
+    while an agreement's data contains neither.
     """
     keys, app_ids = mac.keys(credentials, "key2"), mac.texts(credentials, "app_id")
     if not keys or not app_ids:
@@ -79,7 +79,7 @@ def _names(proven: tuple[str, MalformedError | None]) -> Named:
 def _order_in(reference: str) -> str:
     """Return the reference without its yymmdd_ prefix, if any.
 
-    ZaloPay's documentation requires the prefix, but its sample lacks it.
+    ZaloPay's documentation requires this prefix, but ZaloPay's sample lacks it.
     """
     dated = _DATED.fullmatch(reference)
     return dated[1] if dated else reference

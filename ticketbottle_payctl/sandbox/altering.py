@@ -1,7 +1,7 @@
 """Change fields of a simulated callback by path, such as ``data.amount=5``, and sign the callback again.
 
-If a path names the signature, the given value replaces the signature. For VNPay, the fields are the parameters in the
-query string.
+If a path points to the signature, the given value replaces the signature. For VNPay, the fields are the parameters in
+the query string.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class _Form:
 
 
 def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
-    """Apply each ``(path, value)`` to the request, and sign the request.
+    """Apply each ``(path, value)`` pair to the request, and sign the request.
 
     ``keys`` maps the names of variables to the gateways' keys.
 
-    A value that replaces a string is used unchanged. Any other value is parsed as JSON if it is valid JSON. Otherwise
-    it is used as a string.
+    A value that replaces a string is used unchanged. Any other value is parsed as JSON or, if it is not valid JSON,
+    used as a string.
 
     Raises:
-        InputError: a path matches no field, or a value cannot be sent or signed.
+        InputError: a path does not match any field, or a value cannot be sent or signed.
     """
     try:
         return _altered(request, gateway, changes, keys)
@@ -115,7 +115,7 @@ _FORMS: Mapping[str, _Form] = {
 
 
 def _require_signable(fields: Tree, prefix: str, kinds: tuple[type, ...], wanted: str) -> None:
-    """Reject values that programming languages print differently. The signature is computed from printed values."""
+    """Reject values that programming languages print differently. Signatures are computed from printed values."""
     for name, value in fields.items():
         exact = not isinstance(value, int) or abs(value) <= _LARGEST_EXACT
         if isinstance(value, bool) or not isinstance(value, kinds) or not exact:

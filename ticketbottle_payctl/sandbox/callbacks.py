@@ -1,4 +1,4 @@
-"""Create signed callbacks like those of the gateways, for the tests and the demo.
+"""Create signed callbacks as the gateways do, for the tests and the demo.
 
 The same payment and scenario always give the same bytes, so a second callback is an exact duplicate of the first.
 """
@@ -88,7 +88,7 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
 
     Raises:
         InputError: the payment's gateway never reports this scenario.
-        NotFoundError: payctl supports no gateway with this name.
+        NotFoundError: no gateway has this name.
     """
     name = by_name(payment.provider).name
     if scenario not in _SENT[name]:
@@ -208,19 +208,18 @@ def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
 
 
 def _payos_number(payment: SandboxPayment) -> int:
-    """Return the number that the payment service sends to PayOS.
+    """Return the order id that the payment service sends to PayOS.
 
-    The number encodes the order's date and the last characters of the order code.
+    It encodes the order's date and the last characters of the order code.
     """
     code = re.fullmatch(r"TB-.*-(\d{8})-\w*([0-9A-Z]{5})", payment.order_code, re.ASCII)
     return int(code[1]) * 10**8 + int(code[2], 36) if code else gateway_number(payment, 14)
 
 
 def gateway_number(payment: SandboxPayment, digits: int, scenario: Scenario = Scenario.PAID) -> int:
-    """Return a fixed number with this many digits.
+    """Return a fixed number with this many digits. The callbacks use it as the gateway's id for a transfer of money.
 
-    The callbacks use it as the gateway's number for a transfer of money. A wrong amount is a separate transfer, so it
-    has a different number.
+    A wrong amount is a separate transfer, so its id is different.
     """
     least: int = 10 ** (digits - 1)
     named = payment.reference + ("/wrong" if scenario is Scenario.WRONG_AMOUNT else "")

@@ -1,4 +1,4 @@
-"""Answer status queries on this machine as the gateways do, so that a demo needs no gateway.
+"""Answer status queries on this machine as the gateways do, so that a demo does not need a gateway.
 
 The responses are signed in the same way as the gateways' responses. The queries' signatures are not checked.
 """
@@ -27,10 +27,7 @@ _PAYOS = "/v2/payment-requests/"
 
 @dataclass(frozen=True, slots=True)
 class GatewayOrder:
-    """An order in its gateway's records. ``paid`` is the paid amount in VND.
-
-    If ``paid`` is 0, the customer can still pay.
-    """
+    """An order in its gateway's records. ``paid`` is the paid amount in VND. If it is 0, the customer can still pay."""
 
     payment: SandboxPayment
     paid: int

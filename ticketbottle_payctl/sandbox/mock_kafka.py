@@ -28,9 +28,9 @@ _PRODUCER: Final = 0
 
 
 class KafkaRequest(IntEnum):
-    """The number of a request type in Kafka's protocol.
+    """The API key (request type) of a request in Kafka's protocol.
 
-    https://kafka.apache.org/protocol.html#protocol_api_keys lists the numbers.
+    https://kafka.apache.org/protocol.html#protocol_api_keys lists all keys.
     """
 
     PRODUCE = 0
@@ -85,7 +85,7 @@ class MockKafka(Service):
         return name
 
     def down(self) -> None:
-        """Close all connections and accept no new ones, like an unavailable cluster. Keep the data."""
+        """Close all connections and refuse new ones, like an unavailable cluster. Keep the data."""
         for broker in self._each():
             self._command("broker_set_down", broker)
 
@@ -109,7 +109,7 @@ class MockKafka(Service):
         self._library.rd_kafka_mock_push_request_errors_array(self._running, request, len(errors), numbers)
 
     def forget_failures(self) -> None:
-        """Remove the errors that no request has received yet, and respond without delay again."""
+        """Remove the errors that have not been returned yet, and respond without delay again."""
         for request in KafkaRequest:
             self._library.rd_kafka_mock_clear_request_errors(self._running, request)
         self.set_rtt(0)

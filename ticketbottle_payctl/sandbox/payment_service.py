@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 EventState = Literal["pending", "published", "dead", "sent_unmarked"]
-"""An event's state. ``sent_unmarked`` means that the event is half marked, as the replaced service left it."""
+"""An event's state. ``sent_unmarked`` means that the event is half-marked, as the replaced service left it."""
 
 _INSERT_PAYMENT: Final = text("""
     INSERT INTO payments (
@@ -111,8 +111,8 @@ def insert_payment(  # noqa: PLR0913 - a factory: every argument has a default a
 ) -> SandboxPayment:
     """Insert and return a payment as the payment service does when a customer starts to pay.
 
-    ``provider`` is in upper case: ZALOPAY, PAYOS, VNPAY or MOMO. An id, order code or reference that is not given is
-    generated and unique.
+    ``provider`` is in upper case: ZALOPAY, PAYOS, VNPAY or MOMO. If no id, order code or reference is given, a unique
+    one is generated.
     """
     made = SandboxPayment(
         id=id or str(uuid4()),

@@ -1,6 +1,6 @@
-"""Run a private PostgreSQL server on a loopback address. The server starts in 0.2 s and leaves no files behind.
+"""Run a private PostgreSQL server on a loopback address. It starts in 0.2 s and does not leave files behind.
 
-The server starts quickly because the data directory that ``initdb`` creates is cached and copied. Each server has its
+The server starts quickly, because the data directory that ``initdb`` creates is cached and copied. Each server has its
 own random password, which is required for every TCP connection.
 """
 
@@ -39,7 +39,7 @@ USER: Final = "postgres"
 _SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 _QUICK: Final = {"fsync": "off", "timezone": "UTC", "log_timezone": "UTC", "max_connections": "200"}
-"""The default settings. fsync is off because the data need not survive a power failure. Crash recovery still works."""
+"""The default settings. fsync is off, because the data need not survive a power failure. Crash recovery still works."""
 
 _WITH_SCRAM_ITERATIONS: Final = 16
 """The first major version with ``scram_iterations``. With one iteration, each connection is 3 ms faster."""
@@ -54,10 +54,10 @@ host replication all 127.0.0.1/32 scram-sha-256
 class Postgres(OneServer):
     """A PostgreSQL server. Use it as a context manager, or call :meth:`start` and :meth:`close`.
 
-    The data is in a new directory inside ``within``. The default is the system's temporary directory. If ``within`` is
-    in memory (:func:`~ticketbottle_payctl.sandbox.server.in_memory`), the server starts without waiting for a busy
-    disk. ``settings`` are parameters of postgresql.conf, such as ``{"wal_level": "logical"}``. These settings override
-    this module's defaults.
+    The data is in a new directory inside ``within``, which is the system's temporary directory by default. If
+    ``within`` is in memory (:func:`~ticketbottle_payctl.sandbox.server.in_memory`), the server starts without waiting
+    for a busy disk. ``settings`` are parameters of postgresql.conf, such as ``{"wal_level": "logical"}``. These
+    settings override this module's defaults.
 
     Raises:
         ConfigError: PostgreSQL's programs were not found.
@@ -112,7 +112,7 @@ class Postgres(OneServer):
     def restart(self, mode: Mode = "fast", *, settings: Mapping[str, str] | None = None) -> None:
         """Stop the server if it is running, change ``settings``, and start it with the same port, data and password.
 
-        With the ``immediate`` mode, the server stops as in a crash. The server flushes nothing, and recovers from the
+        With the ``immediate`` mode, the server stops as in a crash: it does not flush data, and recovers from the
         write-ahead log at the next start.
         """
         self.stop(mode)
@@ -120,9 +120,9 @@ class Postgres(OneServer):
         self._run()
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
-        """Create a database as a copy of ``template``, and return the new database's URL.
+        """Create a database as a copy of ``template``, and return its URL.
 
-        The template must have no open session.
+        The template must not have any open sessions.
         """
         # Without fsync, copying files is faster than writing them to the log: 27 ms instead of 33.
         self._administer(

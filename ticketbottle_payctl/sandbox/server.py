@@ -2,8 +2,8 @@
 
 A small shell process next to the server reads from a pipe that the current process holds open. When the current process
 ends, even because of SIGKILL, the kernel closes the pipe. The shell then stops the server and removes the directory.
-Unlike a parent-death signal, this method needs no code between fork and exec, works from any thread, and works on every
-POSIX system.
+Unlike a parent-death signal, this method does not need code between fork and exec, and works from any thread and on
+every POSIX system.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def in_memory(*, least: int = 2 << 30) -> Path | None:
 def _temporary_directory(prefix: str, within: Path | None, account: Account | None) -> Path:
     """Create a directory that only the server's account can use.
 
-    The directory's path is short, because the path of a socket can have at most 107 bytes.
+    Its path is short, because the path of a socket can have at most 107 bytes.
     """
     usual = within or Path(tempfile.gettempdir())
     base = usual if account is None or open_to_all(usual) else Path("/tmp")  # noqa: S108 - mkdtemp makes it private

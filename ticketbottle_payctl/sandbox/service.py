@@ -53,7 +53,7 @@ class OneServer(Service):
 
     @property
     def log(self) -> Path:
-        """The file with everything that the process has printed."""
+        """The file with the process's whole output."""
         return self._started.log
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 A request that cannot be a callback gets the same status as in production, where API Gateway or the webhook's function
 responds. The status is 404 for a path without a gateway, 405 for a wrong method, and 413 for a body that is too large.
-A body can be chunked.
+Chunked bodies are accepted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ticketbottle_payctl.providers.gateway import Gateway
 Handle = Callable[[Request, Gateway, Mapping[str, str]], Reply]
 """The type of a function that processes a callback with its headers.
 
-The function never raises, and must be thread-safe.
+The function must not raise, and must be thread-safe.
 """
 
 Refused = Callable[[str, str, int], None]
@@ -33,7 +33,7 @@ Refused = Callable[[str, str, int], None]
 
 _METHODS = {"vnpay": "GET"}
 _SLOWEST = 10.0
-"""The maximum time in seconds that a client can take to send its request."""
+"""The maximum time in seconds that a client may take to send its request."""
 
 GRACE = 5.0
 """The maximum time in seconds that the server waits for requests in flight when it stops."""
@@ -71,7 +71,7 @@ def webhook_server(handle: Handle, refused: Refused, *, port: int = 0) -> Iterat
 
 
 class _Server(ThreadingHTTPServer):
-    """A server that tracks requests in flight, and can end requests that take longer than the grace period."""
+    """A server that tracks requests in flight, and ends requests that take longer than the grace period."""
 
     daemon_threads = True
     block_on_close = False
@@ -107,7 +107,7 @@ class _Server(ThreadingHTTPServer):
             self._idle.wait_for(lambda: not self._open, _AFTER_CUT)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Print no traceback for a client that disconnected."""
+        """Do not print a traceback for a client that disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -37,7 +37,7 @@ class KafkaSettings:
     ca_file: str | None = None
     client_id: str = "payctl"
     region: str | None = None
-    """The AWS region, which is used only if the brokers' host names contain no region."""
+    """The AWS region, which is used only if the brokers' host names do not contain a region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class Settings:
     retention: timedelta
     shards: int
     loop: timedelta
-    """The time for which the publisher's function publishes in one invocation.
+    """How long the publisher's function publishes in one invocation.
 
-    If this time is zero, the function drains the backlog once.
+    If this is zero, the function drains the backlog once.
     """
     reconcile_cap: int
     """The maximum number of payments that one scheduled run of `reconcile payments` can settle."""
@@ -68,7 +68,7 @@ class Settings:
 
     @property
     def is_production(self) -> bool:
-        """Return whether ``ENVIRONMENT`` names a production environment in any spelling."""
+        """Return whether ``ENVIRONMENT`` is any spelling of production."""
         # This matches PRODUCTION, prod-eu, Prod2, eu_live and full-width letters. A change of case ends a word, so
         # ProdEu matches too.
         spelled = re.sub("(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", self.environment))
@@ -80,7 +80,7 @@ class Settings:
         """Read the settings from ``environ`` once.
 
         Raises:
-            ConfigError: a value is invalid. The message names the variable and never contains the value.
+            ConfigError: a value is invalid. The message contains the variable's name, but never its value.
         """
         return cls(
             environ=environ,

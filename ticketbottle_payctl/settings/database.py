@@ -16,7 +16,7 @@ _SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 _ELSEWHERE = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "schema"})
-"""The parameters that name the server, the database, the user or the schema. Other functions read these parameters."""
+"""The parameters for the server, the database, the user or the schema. Other functions read these parameters."""
 
 _COUNTS = frozenset(
     {
@@ -49,7 +49,7 @@ PRISMA = frozenset(
 )
 """The parameters for Prisma's pool, statement cache and driver.
 
-payctl ignores these parameters, because it has its own pool and prepares no statements.
+payctl ignores these parameters, because it has its own pool and does not prepare statements.
 """
 
 _IGNORED = {
@@ -60,13 +60,12 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """The settings for connecting to the database. Only this class parses the URL.
+    """The settings for connecting to the database. Only this class parses the URL. Other code uses the URL's parts.
 
-    Other code uses the parts of the URL. PGSSLMODE and the other variables that the ``tls`` module reads come from
-    ``environ``.
+    PGSSLMODE and the other variables that the ``tls`` module reads come from ``environ``.
 
     Raises:
-        ConfigError: the URL or one of its parameters is invalid. The message contains no value.
+        ConfigError: the URL or one of its parameters is invalid. The message never contains a value.
     """
 
     url: InitVar[Secret]

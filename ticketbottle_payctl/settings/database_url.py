@@ -54,8 +54,8 @@ def parse(text: str) -> DatabaseUrl:
     """Parse a database URL.
 
     Raises:
-        ConfigError: ``text`` is not a PostgreSQL URL, or a part cannot be decoded. The message contains no part of the
-            URL.
+        ConfigError: ``text`` is not a PostgreSQL URL, or a part cannot be decoded. The message never contains any part
+            of the URL.
     """
     text = _TAB_OR_NEWLINE.sub("", text.strip(_C0_OR_SPACE))
     scheme = _SCHEME.match(text)
@@ -95,7 +95,7 @@ def parse(text: str) -> DatabaseUrl:
 
 
 def secrets_in(text: str) -> Iterator[Secret]:
-    """Yield the password in a URL, its other spellings, and its parts. The URL can be invalid.
+    """Yield the password in a URL, its other spellings, and its parts. The URL may be invalid.
 
     Another parser may read a longer password from the same URL. Therefore everything up to the last ``@`` counts as
     part of the password.
@@ -137,9 +137,9 @@ def _segments(path: str) -> list[str]:
 
 
 def _refuse_stray_at(path: str, query: str, fragment: str) -> None:
-    """Raise an error if an ``@`` follows the host, because the password may have an unencoded ``/``, ``?`` or ``#``.
+    """Raise an error if an ``@`` follows the host, because the password may contain an unencoded ``/``, ``?`` or ``#``.
 
-    The rest of this password would be parsed as a database name or a parameter, and payctl could print it. A database
+    The rest of such a password would be parsed as a database name or a parameter, which payctl might print. A database
     name with an ``@`` is refused too, because payctl cannot tell the two cases apart.
     """
     names = (pair.partition("=")[0] for pair in query.split("&"))

@@ -7,7 +7,7 @@ from hashlib import sha256
 from ticketbottle_payctl.secret import Secret
 
 DIGITS = 8
-"""The number of hex digits in a fingerprint. Nobody can compute a gateway's key from these 32 bits."""
+"""The number of hex digits in a fingerprint. A gateway's key cannot be computed from these 32 bits."""
 
 
 def fingerprint(key: Secret | bytes) -> str:

@@ -1,4 +1,4 @@
-"""Find the servers and the database that a URL names, for the guard, ``config show`` and ``cdc config``."""
+"""Find the servers and the database that a URL points to, for the guard, ``config show`` and ``cdc config``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DatabasePlace:
         return f"{named}/{self.database}"
 
     def may_be(self, other: DatabasePlace) -> bool:
-        """Return whether both places name the same database and have a server in common.
+        """Return whether both have the same database name and a server in common.
 
         Different spellings of a host count as the same host.
         """
@@ -42,14 +42,14 @@ class DatabasePlace:
 
 
 def place_of(url: DatabaseUrl) -> DatabasePlace:
-    """Return the place to which libpq connects for this URL.
+    """Return the servers and the database to which libpq connects for this URL.
 
     A parameter overrides the corresponding part of the URL, and ``hostaddr`` overrides the host. payctl passes all
     these values to libpq, so libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
 
     Raises:
-        ConfigError: the URL names no database, has another URL as a host, or has different numbers of hosts,
-            addresses and ports.
+        ConfigError: the URL does not contain a database name, has another URL as a host, or the counts of hosts,
+            addresses and ports differ.
     """
     database = url.parameters.get("dbname") or url.database
     if not database:
@@ -77,7 +77,7 @@ def place_of(url: DatabaseUrl) -> DatabasePlace:
 
 
 def leads_to(text: str) -> DatabasePlace | None:
-    """Return the place that a URL names, or None if ``text`` is not a database URL."""
+    """Return the servers and the database that ``text`` points to, or None if it is not a database URL."""
     try:
         return place_of(parse(text))
     except ConfigError:

@@ -1,6 +1,6 @@
-"""Find a time zone by its IANA name or by a POSIX string, which are the values that the TZ variable can have.
+"""Find a time zone by its IANA name or by a POSIX string. These are the values that the TZ variable can have.
 
-A POSIX string has the same meaning as for the ``date`` command. ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC.
+A POSIX string has the same meaning as in the ``date`` command. ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC.
 ``EST5EDT,M3.2.0,M11.1.0`` has its own rules for summer time, and ``EST5EDT`` uses the rules of the United States.
 """
 
@@ -29,7 +29,7 @@ def time_zone(text: str) -> tzinfo:
     """Return the time zone with this name or POSIX string.
 
     Raises:
-        ValueError: there is no such zone, or the POSIX string is invalid.
+        ValueError: the zone does not exist, or the POSIX string is invalid.
     """
     # ZoneInfo imports a package for each part of an unknown name, so a long path would exhaust the stack.
     if _IANA.fullmatch(text):
@@ -41,9 +41,9 @@ def time_zone(text: str) -> tzinfo:
 
 
 def machine_zone(environ: Mapping[str, str] | None = None, *, localtime: str = "/etc/localtime") -> tzinfo:
-    """Return the machine's time zone. TZ names the zone. If TZ is not set, the link ``localtime`` names it.
+    """Return the machine's time zone, from TZ or, if TZ is not set, from the link ``localtime``.
 
-    Without such a link, the zone is the current offset from UTC. An empty TZ means UTC, as for the ``date`` command.
+    Without such a link, return the current offset from UTC. An empty TZ means UTC, as in the ``date`` command.
 
     Raises:
         ConfigError: TZ is neither a known name nor a POSIX string. The ``date`` command would use UTC without a

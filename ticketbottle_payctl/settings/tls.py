@@ -1,7 +1,7 @@
 """Decide how a database connection uses TLS, based on DATABASE_URL and the PG environment variables.
 
 Prisma's parameters are translated into libpq's parameters. If the URL and the environment differ, the stricter value is
-used. If the URL names a certificate, the connection always uses TLS.
+used. If the URL specifies a certificate, the connection always uses TLS.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Asked(NamedTuple):
 
 
 def tls(given: Mapping[str, str], environ: Mapping[str, str]) -> Tls:
-    """Return the TLS parameters for libpq that follow from a URL's parameters and an environment.
+    """Return the TLS parameters for libpq, based on a URL's parameters and an environment.
 
     Raises:
         ConfigError: a value is unknown, two values contradict each other, a certificate file cannot be read, or a

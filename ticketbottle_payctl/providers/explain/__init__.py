@@ -1,7 +1,7 @@
-"""Explain why a signature is not valid, by finding a change that would make the signature valid.
+"""Explain why a signature is not valid, by finding a change that would make it valid.
 
-The explanation is for a person who has the keys. The explanation names the variants that match, and shows the signed
-text with personal data masked. It contains no key and no MAC, so it can be pasted into a ticket.
+The explanation is for a person who has the keys. It describes the changes that make the signature match, and shows the
+signed text with personal data masked. It never contains a key or a MAC, so it can be pasted into a ticket.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def explain(
 ) -> Explanation:
     """Explain why ``gateway.verify`` rejects the request. For a genuine callback, return only the signed text.
 
-    ``others`` maps labels, which the hints show, to additional keys to try. Each hint has a different code. Never raise
-    an exception, even for malformed input.
+    ``others`` maps the labels that hints show to additional keys to try. Each hint has a different code. Never raise an
+    exception, even for malformed input.
     """
     verdict = gateway.verify(request, credentials)
     reading = _read(gateway, request, credentials)

@@ -1,4 +1,4 @@
-"""Define the types for an explanation. Their string representations contain no key and no valid MAC."""
+"""Define the types for an explanation. Their string representations never contain a key or a valid MAC."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Another key to try, with its own signed text, for a gateway whose signed text contains a key."""
+    """Another key to try, for a gateway whose signed text contains a key.
+
+    Therefore each signer has its own signed text.
+    """
 
     hint: Hint
     key: bytes = field(repr=False)
@@ -48,9 +51,9 @@ class Signer:
 class Reading:
     """The parts of a request that a search needs.
 
-    ``text`` is the signed text, and ``masked`` is the same text with personal data masked. ``key_name`` is the
-    credential that signs the text. ``presented`` is the received signature. ``variants`` and ``signers`` are possible
-    mistakes to try.
+    ``text`` is the signed text, and ``masked`` is the same text with personal data masked. ``key_name`` is the name of
+    the credential that signs the text. ``presented`` is the received signature. ``variants`` and ``signers`` are
+    possible mistakes to try.
     """
 
     algorithm: Algorithm
@@ -61,7 +64,7 @@ class Reading:
     variants: tuple[Variant, ...] = field(repr=False)
     signers: tuple[Signer, ...] = field(default=(), repr=False)
     older_texts: tuple[bytes, ...] = field(default=(), repr=False)
-    """The strings that older versions of the protocol would sign with other algorithms."""
+    """The strings that older protocol versions would sign, with other algorithms."""
 
 
 def variant(code: str, text: str, signed: str) -> Variant:

@@ -26,14 +26,14 @@ SHOWN = frozenset(
         "transId",
     }
 )
-"""The fields that an explanation is allowed to show. They contain no personal names and no account numbers."""
+"""The fields that an explanation is allowed to show. They do not contain personal names or account numbers."""
 
 _VARIABLES = {field.name: field.env for field in momo.GATEWAY.fields}
 _RIGHT = ("access_key", "secret_key")
 
 
 def read(request: Request, credentials: Credentials) -> Reading:
-    """Return the signed text for a body, and the variants of the text.
+    """Return the signed text for a body, and its variants.
 
     Raises:
         MalformedError: the body is not a JSON object, or a signed field is missing or has the wrong type.
@@ -53,7 +53,7 @@ def read(request: Request, credentials: Credentials) -> Reading:
 
 
 def _signers(body: dict[str, object], credentials: Credentials) -> Iterator[Signer]:
-    """Yield a signer for each way in which a user can mix up the three credentials.
+    """Yield a signer for each way to mix up the three credentials.
 
     The credentials look alike, and MoMo's portal shows them next to each other.
     """

@@ -1,6 +1,6 @@
 """Explain PayOS signatures.
 
-Senders differ in how they sign null values and numbers, and in the order in which they sign the fields.
+Senders differ in how they sign null values and numbers, and in the order of the signed fields.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SHOWN = frozenset(
         "reference",
     }
 )
-"""The fields that an explanation is allowed to show. They contain no personal names and no account numbers."""
+"""The fields that an explanation is allowed to show. They do not contain personal names or account numbers."""
 
 OPTIONAL = (
     "counterAccountBankId",
@@ -40,7 +40,7 @@ OPTIONAL = (
 
 
 def read(request: Request, _: Credentials) -> Reading:
-    """Return the signed text for a callback, and the variants of the text.
+    """Return the signed text for a callback, and its variants.
 
     Raises:
         MalformedError: the body or its ``data`` is not a JSON object.

@@ -1,4 +1,4 @@
-"""Search for a change that makes a signature valid: a different key, signed text, or spelling of the MAC."""
+"""Search for a change that makes a signature valid: a different key, signed text or spelling of the MAC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Undo the changes that proxies and tools can make to a request, such as to its encoding or its line endings."""
+"""Undo changes that proxies and tools may make to a request, for example to its encoding or line endings."""
 
 from __future__ import annotations
 

@@ -25,11 +25,11 @@ SHOWN = frozenset(
         "vnp_TxnRef",
     }
 )
-"""The parameters that an explanation is allowed to show. They contain no personal names and no account numbers."""
+"""The parameters that an explanation is allowed to show. They do not contain personal names or account numbers."""
 
 
 def read(request: Request, _: Credentials) -> Reading:
-    """Return the signed text for a query, and the variants of the text.
+    """Return the signed text for a query, and its variants.
 
     Raises:
         MalformedError: the query is too large, or a ``vnp_`` parameter occurs twice or is not UTF-8.

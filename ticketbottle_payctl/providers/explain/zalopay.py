@@ -1,4 +1,4 @@
-"""Explain ZaloPay signatures. The mac covers the exact characters of ``data``, and a parser can change them."""
+"""Explain ZaloPay signatures. The mac covers the exact characters of ``data``, which a parser may change."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SHOWN = frozenset(
         "discount_amount",
     }
 )
-"""The fields that an explanation is allowed to show. They contain no personal names and no account numbers."""
+"""The fields that an explanation is allowed to show. They do not contain personal names or account numbers."""
 
 _OBJECT = "data was still the JSON string that ZaloPay sent; it arrived as an object, so another program parsed it"
 
 
 def read(request: Request, _: Credentials) -> Reading:
-    """Return the signed text for a callback, and the variants of the text.
+    """Return the signed text for a callback, and its variants.
 
     Raises:
         MalformedError: the body is not a JSON object, or ``data`` is neither a string nor an object.

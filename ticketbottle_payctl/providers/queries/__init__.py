@@ -14,8 +14,8 @@ QUERIES: dict[str, StatusQuery] = {
 
 
 def known_since(now: datetime) -> dict[str, datetime]:
-    """Return the creation time of the oldest payment that each gateway still answers queries about.
+    """Return, for each gateway, the creation time of the oldest payments that it still answers queries about.
 
-    A gateway whose documentation names no limit is left out. An older payment is only in the gateway's portal.
+    Gateways without a documented limit are left out. Older payments are only in the gateway's portal.
     """
     return {name: now - query.within for name, query in QUERIES.items() if query.within is not None}

@@ -1,6 +1,6 @@
 """Define the types for an HTTP request and its response.
 
-These types let the tests check a gateway's protocol without a network.
+With these types, tests can check a gateway's protocol without a network.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request to send. Its headers and body can contain a key or a signature, so they are never printed.
+    """A request to send. Its headers and body may contain a key or a signature, so they are never printed.
 
     A header's value is an ASCII string, or bytes that are sent unchanged.
     """

@@ -1,4 +1,4 @@
-"""Build MoMo v2's transaction query and read the response. MoMo documents a signature only for the query.
+"""Build MoMo v2's transaction query, and read the response. MoMo documents a signature only for the query.
 
 Source: developers.momo.vn v3, "Check transaction status" and "Result codes". Codes 10 to 47 are about the query, not
 the payment. If a paid order was refunded later, its code is still 0, and the response lists the refund.

@@ -29,7 +29,7 @@ _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED"
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read a response. Until it has verified the signature over ``data``, this function uses only the code."""
+    """Read a response. Before the signature over ``data`` is verified, use only the code."""
     envelope = read_json(response)
     if isinstance(envelope, Inconclusive):
         return envelope

@@ -62,9 +62,6 @@ def read(response: HttpResponse, url: str) -> Registration:
 
 
 def _words(*parts: object) -> str:
-    """Return PayOS's message, shortened and redacted.
-
-    The message can contain the URL, the key or a part of the key.
-    """
+    """Return PayOS's message, shortened and redacted. The message may contain the URL, the key, or part of the key."""
     said = ": ".join(part for part in parts if isinstance(part, str) and part)
     return redact_echo(said[: 2 * _LONGEST])[:_LONGEST]

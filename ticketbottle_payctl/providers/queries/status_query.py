@@ -1,4 +1,4 @@
-"""Define the types for a status query and its response. This module sends nothing."""
+"""Define the types for a status query and its response. This module does not send requests."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ class StatusRequest:
     """The facts about a payment that are needed for its gateway's status query.
 
     ``reference`` is the id with which the payment was created. ``created_at`` is when the payment was created, and
-    ``at`` is the current time, both UTC. ``request_id`` is new for every query, because gateways refuse a repeated id.
+    ``at`` is the current time, both in UTC. ``request_id`` is new for every query, because gateways refuse repeated
+    ids.
     """
 
     reference: str
@@ -67,7 +68,7 @@ class StatusQuery:
 
     ``ask`` builds the request, or is None if the gateway's own library sends the query. ``needs`` are the required
     credentials. ``within`` is the maximum age at which the gateway still answers queries about a payment. ``hosts`` are
-    the base URLs for tests and for production. The production URL is None if only the merchant knows the URL.
+    the base URLs for tests and for production. The production URL is None if only the merchant knows it.
     """
 
     gateway: str
@@ -108,7 +109,7 @@ def verdict(
 ) -> Callback:
     """Return the content of a response as a callback.
 
-    If the payment was not paid and the response contains no amount, use the payment's amount.
+    If the payment was not paid and the response does not contain an amount, use the payment's amount.
 
     Raises:
         MalformedError: the amount is not a positive whole number of VND.
@@ -126,6 +127,6 @@ def verdict(
 
 
 def identifier(value: object) -> str | None:
-    """Return the gateway's transaction number as a string, or None if there is no number."""
+    """Return the gateway's transaction id as a string, or None if it is missing."""
     found = payload.number_of(value)
     return str(found) if found is not None and found > 0 else None

@@ -1,11 +1,9 @@
 """Build ZaloPay v2's order query, signed with key1, and read the response. The response is not signed.
 
 Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". ZaloPay answers queries about an order for
-48 hours after the order is created. Later, only the merchant portal shows the order.
-
-For an unpaid order, only expiry is final, because the customer can pay again after a failed attempt. So return code 2
-with an undocumented sub code settles nothing. If payctl set the payment to FAILED, a customer who has paid could lose
-their tickets.
+48 hours after the order is created. Later, only the merchant portal shows the order. For an unpaid order, only expiry
+is final, because the customer can pay again after a failed attempt. So return code 2 with an undocumented sub code does
+not settle the payment. If payctl set it to FAILED, a customer who has paid might lose their tickets.
 """
 
 from __future__ import annotations
@@ -89,7 +87,7 @@ def _code(sub: int | None) -> str:
 
 
 def _signed(value: object) -> int | None:
-    """Return the integer that a JSON number or a string represents, or None. The integer can be negative."""
+    """Return the integer that a JSON number or a string represents, or None. It may be negative."""
     if isinstance(value, str) and value.startswith("-"):
         found = payload.number_of(value[1:])
         return None if found is None else -found

@@ -1,4 +1,4 @@
-"""Show payctl's whole path in a local environment, from signed callbacks to Kafka messages, and check every step.
+"""Run everything locally, from signed callbacks to Kafka messages, and check every step.
 
 ``world`` starts the servers, ``story`` contains the gateways' callbacks, ``play`` runs the same jobs as in production,
 and ``check`` compares the results. ``cases`` creates orders to repair, and ``kept`` keeps the demo ready for other

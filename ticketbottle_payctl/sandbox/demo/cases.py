@@ -1,4 +1,4 @@
-"""Create orders to repair, for a demo that keeps running. Each order has a fault that occurs in practice."""
+"""Create orders to repair, for a demo that keeps running. Each order has a fault that also occurs in production."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The orders to repair, in the order in which to repair them, and the number of their dead and pending events.
+    """The orders to repair, sorted by when to repair them, and the number of their dead and pending events.
 
     The demo's gateways answer status queries for ``payments``.
     """
@@ -111,7 +111,7 @@ def _receive(world: World, payment: SandboxPayment, scenario: Scenario) -> None:
 
 
 def _lose_broker_and_wait(world: World, *payments: SandboxPayment) -> None:
-    """Mark the payments' events as dead, as a publisher does during a long outage of the broker."""
+    """Mark the payments' events as dead, as after a long outage of the broker. Move all timestamps into the past."""
     with transaction(world.services.engine, LIMITS) as connection:
         connection.execute(_LOSE_BROKER, [{"id": payment.id} for payment in payments])
     _wait(world, *payments)

@@ -39,7 +39,7 @@ def read_rows(connection: Connection) -> dict[str, OutboxRow]:
 
 
 def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
-    """Yield each difference from the expected decision about a callback and from the expected reply."""
+    """Yield each difference from the expected decision on a callback and from the expected reply."""
     expected = scene.expected
     yield from _compare("outcome", report.outcome.value, expected.outcome.value)
     yield from _compare("reason", report.reason, expected.reason)
@@ -68,7 +68,7 @@ def of_event(row: OutboxRow | None, messages: Sequence[Received], correlation_id
 
 
 def of_database(connection: Connection, scenes: Sequence[Scene], events: int) -> Iterator[str]:
-    """Yield wrong payment states, unexpected events, and genuine callbacks without a receipt."""
+    """Yield each wrong payment status, and each unexpected number of events or receipts."""
     statuses: Mapping[str, str] = {row[0]: row[1] for row in connection.exec_driver_sql(_PAYMENTS)}
     for payment_id, scene in {scene.payment.id: scene for scene in scenes}.items():
         name = f"the status of {scene.payment.order_code}"

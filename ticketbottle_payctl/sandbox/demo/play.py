@@ -25,7 +25,7 @@ _GLANCE: Final = 0.2
 
 
 def play(world: World, say: Say) -> DemoReport:
-    """Process the callbacks once, and return a report that names each difference from the expected results.
+    """Process the callbacks once, and return a report with each difference from the expected results.
 
     Raises:
         UnavailableError: the database or the given brokers cannot be reached.
@@ -96,7 +96,7 @@ def _read_back(world: World, keys: Sequence[bytes], expected: int) -> list[Arriv
 def _compare(
     world: World, callbacks: Sequence[CallbackStep], arrivals: Sequence[Arrival]
 ) -> tuple[tuple[MessageStep, ...], tuple[str, ...]]:
-    """Return a step for each event that was written for a callback, and all differences that concern no event."""
+    """Return a step for each event that was written for a callback, and the differences that no step contains."""
     scenes = [step.scene for step in callbacks]
     with transaction(world.services.engine, LIMITS, commit=False) as connection:
         rows = check.read_rows(connection)

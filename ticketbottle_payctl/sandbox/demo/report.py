@@ -45,10 +45,9 @@ class MessageStep:
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """The report of a demo.
+    """The report of a demo. ``own_broker`` is False if the operator specified the brokers.
 
-    ``own_broker`` is False if the operator named the brokers. ``strays`` are differences that do not belong to a single
-    step.
+    ``strays`` are differences that do not belong to a single step.
     """
 
     own_broker: bool

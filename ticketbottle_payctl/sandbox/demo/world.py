@@ -27,7 +27,7 @@ from ticketbottle_payctl.wiring import Services
 
 LIMITS: Final = Limits()
 Say = Callable[[str], None]
-"""The type of a function that shows a short message about the demo's current step."""
+"""The type of a function that shows a message about the demo's current step."""
 
 _PROBE_TIMEOUT: Final = 10.0
 
@@ -46,8 +46,8 @@ class World:
     """A database with payctl's schema, a broker with payctl's topics, and the same services as in production.
 
     ``settings`` contains the environment variables that another process needs to use these servers. The variables
-    include the gateways' public test keys and the password for this temporary database, but no secret for brokers that
-    the operator named. ``own_broker`` is False if the operator named the brokers.
+    include the gateways' public test keys and the password for this temporary database, but not the secrets for brokers
+    that the operator specified. ``own_broker`` is False if the operator specified the brokers.
     """
 
     services: Services
