@@ -1,4 +1,4 @@
-"""Run all SQL. Functions get an open connection and never commit.
+"""Run all SQL. Functions use an open connection and never commit.
 
 Their docstrings describe the conditions in the SQL.
 """

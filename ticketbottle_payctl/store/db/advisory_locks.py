@@ -1,7 +1,7 @@
-"""Define payctl's advisory locks, and the SQL for taking and finding these locks.
+"""Define payctl's advisory locks, and the SQL for taking and finding them.
 
 Every lock is held by a transaction and released when the transaction ends. Therefore the locks work behind PgBouncer
-and RDS Proxy, and a process that dies leaves no lock behind.
+and RDS Proxy, and a process that dies does not leave locks behind.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ MIGRATIONS = 7_262_001
 
 
 class Namespace(IntEnum):
-    """The first of a lock's two keys. The second key is the shard's number or the run's number."""
+    """The first of a lock's two keys. The second key is the number of the shard or run."""
 
     SHARDS = 7_262_002
     RUNS = 7_262_004
 
 
 def take(namespace: Namespace, key: int | str) -> str:
-    """Return an SQL expression that waits for a lock, up to the transaction's lock timeout. ``key`` can be SQL."""
+    """Return an SQL expression that waits for a lock, up to the transaction's lock timeout. ``key`` may be SQL."""
     return f"pg_advisory_xact_lock({namespace:d}, {key})"
 
 
 def try_take(namespace: Namespace, key: int | str) -> str:
     """Return an SQL expression that tries to take a lock. The expression is true if the lock was taken.
 
-    ``key`` can be SQL.
+    ``key`` may be SQL.
     """
     return f"pg_try_advisory_xact_lock({namespace:d}, {key})"
 

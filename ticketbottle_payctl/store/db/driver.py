@@ -1,8 +1,8 @@
 """Send BEGIN together with the first statement, to save a round trip.
 
 By default the driver sends ``BEGIN`` separately and waits for the reply. This module's connection is in autocommit
-mode, so the driver sends no ``BEGIN``. :mod:`ticketbottle_payctl.store.db.engine` puts ``BEGIN`` in front of the first
-statement. On commit or rollback, the connection ends the transaction if the server reports one as open.
+mode, so the driver does not send ``BEGIN``. :mod:`ticketbottle_payctl.store.db.engine` puts ``BEGIN`` in front of the
+first statement. On commit or rollback, the connection ends the transaction if the server reports one as open.
 """
 
 from __future__ import annotations

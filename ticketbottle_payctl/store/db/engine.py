@@ -1,7 +1,7 @@
 """Connect to PostgreSQL, begin transactions, and translate errors.
 
 The first statement of each transaction is sent together with ``BEGIN`` and the limits (``set_config(..., true)``). The
-limits need no extra round trip and apply only to this transaction, so they work behind PgBouncer and RDS Proxy.
+limits do not need an extra round trip, and apply only to this transaction, so they work behind PgBouncer and RDS Proxy.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ _NO_SUCH = ('FATAL:  database "', 'FATAL:  role "')
 class Limits:
     """The time limits in a transaction for each statement, for each lock wait, and for idle time.
 
-    If ``jit`` is false, the server compiles no statement. Otherwise it compiles every statement with a high estimated
-    cost, which takes tens of milliseconds.
+    If ``jit`` is false, the server does not compile statements. Otherwise it compiles every statement with a high
+    estimated cost, which takes tens of milliseconds.
     """
 
     statement: timedelta = timedelta(seconds=30)
@@ -76,8 +76,8 @@ class Limits:
 def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> Engine:
     """Return an engine whose transactions have :class:`Limits`. The engine connects on first use.
 
-    Before use, a pooled connection is replaced if the server closed it or if it was idle for a minute. This check takes
-    no round trip. ``tcp_user_timeout`` limits how long payctl waits on a connection that broke without notice.
+    Before use, a pooled connection is replaced if the server closed it or if it was idle for a minute. This check does
+    not need a round trip. ``tcp_user_timeout`` limits how long payctl waits on a connection that broke without notice.
     """
     pool_options: dict[str, Any] = (
         {"pool_size": 4, "pool_recycle": 240, "pool_timeout": 5} if settings.pooled else {"poolclass": NullPool}
@@ -97,7 +97,7 @@ def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> E
 
 
 def load_driver() -> None:
-    """Load the modules that :func:`make_engine` needs, so that later calls are fast. No connection is opened."""
+    """Load the modules that :func:`make_engine` needs, so that later calls are fast. Do not open a connection."""
     for module in ("sqlalchemy.dialects.postgresql.psycopg2", "psycopg2.extras"):
         import_module(module)
 
@@ -133,9 +133,9 @@ def open_connection(engine: Engine, limits: Limits) -> Connection:
 def fetch(connection: Connection, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
     """Run a statement on the driver's own cursor and return its rows.
 
-    The webhook uses this function, because SQLAlchemy's overhead is larger than the time that the webhook's statements
-    take. The transaction and its limits are the same as with SQLAlchemy. As with SQLAlchemy, a broken connection is
-    removed from the pool.
+    The webhook uses this function, because SQLAlchemy's overhead is larger than the time for the webhook's statements.
+    The transaction and its limits are the same as with SQLAlchemy. As with SQLAlchemy, a broken connection is removed
+    from the pool.
     """
     if not connection.in_transaction():
         connection.begin()
@@ -258,9 +258,9 @@ def _translate(error: DBAPIError) -> PayctlError | None:
 
 
 def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
-    """Return an error if no attempt to connect with these settings can succeed. Otherwise return None.
+    """Return an error if connecting with these settings can never succeed. Otherwise return None.
 
-    The driver often gives no error code for such an attempt, so this function searches the error's text.
+    The driver often does not give an error code in this case, so this function searches the error's text.
     """
     if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
         message = "PostgreSQL refused the credentials in DATABASE_URL"

@@ -6,4 +6,4 @@ GATEWAY = "translate(lower(provider), '-_ ', '')"
 """An SQL expression for payctl's name of a payment's gateway."""
 
 SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s), '-_ ', '')"
-"""An SQL condition that is true if two spellings name the same gateway, such as ``ZALOPAY`` and ``zalo-pay``."""
+"""An SQL condition that is true if two spellings mean the same gateway, such as ``ZALOPAY`` and ``zalo-pay``."""

@@ -1,4 +1,4 @@
-"""Convert instants from and to the payment service's columns, which store UTC in a type without a time zone."""
+"""Convert instants to and from the payment service's columns, which store UTC in a type without a time zone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read lists one page at a time, newest rows first. Each list of payctl uses these types."""
+"""Read lists one page at a time, newest rows first. All of payctl's lists use these types."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class PagePosition(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A row of a list.
+    """A row of a list. ``names`` contains the values' names.
 
-    ``names`` contains the names of the values. The rows are sorted by the value with the name ``instant``.
+    The rows are sorted by the value with the name ``instant``.
     """
 
     names: tuple[str, ...]
@@ -40,10 +40,10 @@ class Listed(NamedTuple):
 
 
 OLDER = '({0} <= %(before_at)s AND ({0}, o.id COLLATE "C") < (%(before_at)s, %(before_id)s))'
-"""An SQL condition for the rows ``o`` after the previous page, compared by an instant column and the id."""
+"""An SQL condition for the rows ``o`` that follow the previous page, compared by an instant column and the id."""
 
 
 def page_parameters(limit: int, before: PagePosition | None) -> dict[str, object]:
-    """Return the parameters for a page of a table of the payment service, for :data:`OLDER` and ``LIMIT``."""
+    """Return the parameters of :data:`OLDER` and ``LIMIT`` for a page from one of the payment service's tables."""
     at = stored(before.at) if before else None
     return {"limit": limit, "before_at": at, "before_id": before.id if before else None}

@@ -1,15 +1,15 @@
-"""Write the SQL conditions that say what the database role is allowed to read, so that a command can do without it."""
+"""Build SQL conditions that check what the database role is allowed to read, so that commands can omit the rest."""
 
 from __future__ import annotations
 
 
 def may_read_payments(*columns: str) -> str:
-    """Return the SQL condition that the role is allowed to read these columns of ``payments``."""
+    """Return an SQL condition that is true if the role is allowed to read these columns of ``payments``."""
     return _may_read("to_regclass('payments')", columns)
 
 
 def may_read_ours(table: str, *columns: str) -> str:
-    """Return the SQL condition that the role is allowed to read these columns of a table in the ``payctl`` schema.
+    """Return an SQL condition that is true if the role is allowed to read these columns of a ``payctl`` table.
 
     The condition is false if the table is missing. ``to_regclass`` would raise an error if the role is not allowed to
     use the schema.
@@ -20,12 +20,12 @@ def may_read_ours(table: str, *columns: str) -> str:
 
 
 def may_read_outbox(*columns: str) -> str:
-    """Return the SQL condition that the role is allowed to read these columns of ``outbox``."""
+    """Return an SQL condition that is true if the role is allowed to read these columns of ``outbox``."""
     return _may_read("to_regclass('outbox')", columns)
 
 
 def may_read_all_of_ours(table: str) -> str:
-    """Return the SQL condition that the role is allowed to read whole rows of a table in the ``payctl`` schema."""
+    """Return an SQL condition that is true if the role is allowed to read whole rows of a ``payctl`` table."""
     return f"""COALESCE((SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE n.nspname = 'payctl' AND c.relname = '{table}'), false)"""  # noqa: S608 - constants

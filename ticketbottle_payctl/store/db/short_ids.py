@@ -1,6 +1,6 @@
 """Expand short ids. A short id consists of an id's first characters, as lists show them.
 
-The search reads only the part of the primary key's index that has the matching ids.
+The search reads only the matching part of the primary key's index.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.errors import InputError
 
 _SHORTEST = 8
-"""The number of characters that a list on a terminal shows of an id (``formats.short_id``)."""
+"""How many characters of an id a list on a terminal shows (``formats.short_id``)."""
 
 _PREFIX = re.compile(rf"[0-9A-Za-z_-]{{{_SHORTEST},35}}")
 _OF_UUID = re.compile(r"[0-9a-f-]+")
 _DIGITS = 32
-"""The number of hexadecimal digits of a UUID."""
+"""The number of hexadecimal digits in a UUID."""
 
 _MOST_NAMED = 3
 
@@ -30,7 +30,7 @@ _UUID = """SELECT DISTINCT id::text FROM unnest(%(low)s::uuid[], %(high)s::uuid[
 
 
 def whole(connection: Connection, table: str, given: Sequence[str], *, uuids: bool = False) -> tuple[str, ...]:
-    """Replace each short id among the given ids with the only id in ``table`` that begins with the short id.
+    """Replace each short id among the given ids with the only id in ``table`` that begins with it.
 
     A short id stays unchanged if it is a complete id, or if no id begins with it. ``uuids`` must be true if the column
     has the type uuid. ``table`` must be a constant, never user input.
@@ -46,7 +46,7 @@ def whole(connection: Connection, table: str, given: Sequence[str], *, uuids: bo
 
 
 def _only_short(given: str, found: Iterable[str], *, uuids: bool) -> str:
-    """Return the only id that begins with a short id, which may have upper case letters if ids are UUIDs."""
+    """Return the only id that begins with a short id. If ids are UUIDs, upper case is accepted."""
     written = given.lower() if uuids else given
     whole = only(written, found)
     return given if whole == written else whole
@@ -60,7 +60,7 @@ def is_short(text: str, *, uuids: bool = False) -> bool:
 
 
 def only(given: str, found: Iterable[str]) -> str:
-    """Return the only id in ``found`` that begins with ``given``. If no id does, return ``given``.
+    """Return the only id in ``found`` that begins with ``given``, or ``given`` itself if no id does.
 
     Raises:
         InputError: several ids begin with ``given``.

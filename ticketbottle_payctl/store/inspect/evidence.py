@@ -1,8 +1,8 @@
 """Collect evidence about why events are waiting.
 
-payctl reads only a limited number of pending events, oldest first. It finds out who has locked a row without
-locking the row. The row's ``xmax`` is the id of the transaction that has locked or changed the row, and a running
-transaction holds a lock on its own id. payctl does not find a row lock that several sessions share.
+payctl reads only a limited number of pending events, oldest first. It finds out which session has locked a row, without
+locking the row itself. The row's ``xmax`` is the id of the transaction that has locked or changed the row, and a
+running transaction holds a lock on its own id. payctl does not find a row lock that several sessions share.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ticketbottle_payctl.store.outbox.stats import Recent, Unpublished
 _MOST_LOOKED_AT = 20_000
 _MOST_DEAD_GROUPS = 3
 _MOST_RETRIES = 20
-"""The number of retries after which the wait before the next retry stays the same."""
+"""The number of retries after which the backoff no longer grows."""
 
 _OLDEST = '(array_agg(judged.id ORDER BY judged.made, judged.id COLLATE "C"))[1]'
 _HOLDER = "h.pid, h.application, h.usename, h.state, h.seconds"
@@ -94,15 +94,15 @@ _TABLE_LOCKS = """
 
 
 def table_locks(connection: Connection) -> list[Holder]:
-    """Return the sessions whose lock on the whole outbox table blocks its writers."""
+    """Return the sessions whose locks on the whole outbox table block its writers."""
     return [Holder(*row) for row in connection.exec_driver_sql(_TABLE_LOCKS)]
 
 
 def harmless_dead(connection: Connection, max_retries: int) -> int:
-    """Count the dead events whose payment is COMPLETED. Return 0 if any event waits behind a dead one.
+    """Count the dead events whose payments are COMPLETED. Return 0 if any event waits behind a dead one.
 
     Also return 0 if the role is not allowed to read the payments. This function changes the planner settings of the
-    transaction, so the caller must run no other statement in it afterwards.
+    transaction, so the caller must not run other statements in it afterwards.
     """
     if not dead.rights(connection).payments:
         return 0
@@ -117,7 +117,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     """Return the database's evidence about pending and dead events.
 
     ``found`` and ``recent`` must have been read in the same transaction. This function changes the planner settings of
-    the transaction, so the caller must run no other statement in it afterwards. Error texts are redacted.
+    the transaction, so the caller must not run other statements in it afterwards. Error texts are redacted.
     """
     rights = dead.rights(connection) if found.dead else None
     superseded = dead.SupersededDead()
@@ -153,10 +153,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
 
 
 def _waiting(connection: Connection, max_retries: int, *, with_runs: bool) -> list[Waiting]:
-    """Return the groups of the oldest pending events.
-
-    If the role is not allowed to read runs, ``with_runs`` must be false.
-    """
+    """Group the oldest pending events. If the role is not allowed to read runs, ``with_runs`` must be false."""
     tries = range(_MOST_RETRIES + 1)
     parameters = {
         "max_retries": max_retries,

@@ -1,10 +1,10 @@
-"""Find the busy and the idle publishers, and find out when each of them was last seen.
+"""Find the busy and the idle publishers, and when each of them was last seen.
 
-A busy publisher holds the lock of its shard. An idle publisher holds the lock for only a millisecond per second, so the
-lock does not reliably show that the publisher is running. However, an idle publisher updates its time in
-``payctl.publishers`` every 30 seconds. Without a pooler, the publisher's sessions also show its application name.
+A busy publisher holds its shard's lock. An idle publisher holds the lock for only a millisecond per second, so the lock
+does not reliably show that the publisher is running. However, it updates its time in ``payctl.publishers`` every 30
+seconds. Without a pooler, the publisher's sessions also show its application name.
 
-A publisher process has two sessions, and can hold several shards. This module counts the process as one publisher.
+A publisher process has two sessions, and can hold several shards. It counts as one publisher.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ APPLICATION = "payctl publish-outbox"
 class Publisher(NamedTuple):
     """A running publisher as the database shows it.
 
-    ``shard`` is a shard that the publisher holds, and ``shards`` is the publisher's total number of shards. ``pid`` is
-    the process id of one of its database sessions.
+    ``shard`` is a shard that the publisher holds, and ``shards`` is its total number of shards. ``pid`` is the process
+    id of one of its database sessions.
     """
 
     shard: int
@@ -45,7 +45,7 @@ class Publisher(NamedTuple):
 
 
 class _Session(NamedTuple):
-    """A session with a publisher's application name, and the seconds since the session was last used."""
+    """A session with a publisher's application name, and the seconds since it was last used."""
 
     pid: int
     address: str
@@ -54,7 +54,7 @@ class _Session(NamedTuple):
 
 @dataclass(slots=True)
 class _Noted:
-    """A publisher in ``payctl.publishers``. ``places`` are the shards that no other publisher has taken over since."""
+    """A publisher in ``payctl.publishers``. ``places`` are its shards that no other publisher has taken over since."""
 
     seen: SeenPublisher
     places: set[tuple[int, int]]
@@ -87,8 +87,8 @@ def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: S
     """Return one entry for each publisher.
 
     The last name that was written on a held shard is the holder's name, unless the publisher with this name has signed
-    off. An idle session does not show to which process it belongs, so it counts for the publisher that was seen last.
-    If no publisher was seen lately, the session gets its own entry.
+    off. An idle session does not show which process it belongs to, so it counts as a sign of life of the publisher that
+    was seen last. If no publisher was seen lately, the session gets its own entry.
     """
     found = {id(one): one.seen for one in noted}
     unnamed: dict[str, SeenPublisher] = {}
@@ -154,7 +154,7 @@ def _noted(connection: Connection) -> list[_Noted] | None:
 def longest_wait_s(connection: Connection, max_retries: int) -> float | None:
     """Return the age in seconds of the oldest pending event that is not blocked.
 
-    It is None if there is no such event, or if the role is not allowed to read the events.
+    Return None if there is no such event, or if the role is not allowed to read the events.
     """
     columns = ("id", "aggregateId", "published", "publishedAt", "retryCount", "createdAt")
     may = connection.exec_driver_sql(f"SELECT {may_read_outbox(*columns)}").scalar_one()

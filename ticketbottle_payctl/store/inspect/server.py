@@ -13,7 +13,8 @@ from ticketbottle_payctl.store.db.owner_time import NOW, aware
 class ServerInfo(NamedTuple):
     """A server, and the current session's role and time zone.
 
-    ``version`` is PostgreSQL's number, such as 150004. ``zone`` is the initial time zone of this role's sessions.
+    ``version`` is PostgreSQL's version number, such as 150004. ``zone`` is the initial time zone of this role's
+    sessions.
     """
 
     version: int
@@ -31,7 +32,7 @@ class Identity(NamedTuple):
 
 
 class ZoneSetting(NamedTuple):
-    """A time zone setting for sessions of a role, in a database, or of a role in a database."""
+    """A time zone setting for a role's sessions, for a database's sessions, or for a role's sessions in a database."""
 
     role: str | None
     database: str | None
@@ -83,9 +84,9 @@ def clock(connection: Connection) -> datetime:
 
 
 def seconds_ahead(connection: Connection) -> float:
-    """Return how many seconds the newest event's time is ahead of now. If it is not ahead, the result is 0 or less.
+    """Return how many seconds the newest event's time is ahead of the server's clock.
 
-    The query takes two index lookups.
+    If it is not ahead, the result is 0 or less. The query needs two index lookups.
     """
     ahead = connection.exec_driver_sql(
         f"""

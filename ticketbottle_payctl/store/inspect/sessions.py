@@ -20,8 +20,8 @@ class SnapshotHolder(NamedTuple):
 def snapshot_holders(connection: Connection, older_than: float) -> list[SnapshotHolder]:
     """Return the holders of snapshots that are older than ``older_than`` seconds, oldest first.
 
-    Inactive replication slots of any age are included. Sessions of other roles are included only if the role has
-    ``pg_read_all_stats``.
+    Inactive replication slots of any age are included. Sessions of other roles are included only if the current role
+    has ``pg_read_all_stats``.
     """
     rows = connection.exec_driver_sql(
         """

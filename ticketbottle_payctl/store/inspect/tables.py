@@ -25,7 +25,7 @@ class Column(NamedTuple):
 class Privilege(NamedTuple):
     """A privilege, such as SELECT, on a table, such as ``payctl.runs``, or on one of its columns.
 
-    ``table`` can also be :data:`PAYCTL`.
+    ``table`` may also be :data:`PAYCTL`.
     """
 
     table: str
@@ -34,7 +34,7 @@ class Privilege(NamedTuple):
 
 
 class Index(NamedTuple):
-    """An index, with its name, its columns in order, and whether it is usable."""
+    """An index, with its name, its columns in order, and whether the index is usable."""
 
     name: str
     columns: tuple[str, ...]
@@ -85,7 +85,7 @@ def privileges(
 ) -> dict[Privilege, bool]:
     """Return whether the current role has each of the ``wanted`` privileges. Omit privileges on missing tables.
 
-    A role cannot use a privilege without USAGE on the schema, so the result is then false. ``without_usage`` ignores
+    Without USAGE on the schema, a role cannot use its privileges, so the result is false. ``without_usage`` ignores
     this.
     """
     rows = connection.exec_driver_sql(
@@ -161,7 +161,7 @@ def indexes(connection: Connection, table: str) -> list[Index]:
 
 
 def serving(found: Sequence[Index], *columns: str) -> Index | None:
-    """Return a usable index that begins with these columns, or None if there is no such index."""
+    """Return a usable index that begins with these columns, or None if none does."""
     usable = (one for one in found if one.columns[: len(columns)] == columns and one.valid and not one.partial)
     return next(usable, None)
 

@@ -1,6 +1,6 @@
-"""Find out which pending events are blocked. A dead event blocks the later events of its payment.
+"""Find out which pending events are blocked.
 
-While Debezium publishes, no event is blocked.
+A dead event blocks the later events of its payment. If Debezium is the publisher, no event is blocked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.outbox import cdc, states
 
 
 class Pending(NamedTuple):
-    """A pending event: its id, its payment, and its creation as the table stores it."""
+    """A pending event: its id, its payment, and its creation time as the table stores it."""
 
     id: str
     aggregate_id: str
@@ -47,7 +47,7 @@ def blocked_among(connection: Connection, pending: Sequence[Pending], max_retrie
 
 
 def oldest_to_send(connection: Connection, max_retries: int) -> float | None:
-    """Return the age in seconds of the oldest pending event that is not blocked, or None if no such event exists."""
+    """Return the age in seconds of the oldest pending event that is not blocked, or None if there is no such event."""
     sql = f"""
         SELECT EXTRACT(epoch FROM {NOW} - o."createdAt") FROM outbox AS o
         WHERE {states.pending("o.")} AND NOT EXISTS (

@@ -1,8 +1,8 @@
 """Read Debezium's publication and slot, and find the events that payctl or Debezium must send.
 
 A slot begins at a position in the write-ahead log. Debezium sends the events of transactions that commit after this
-position, and payctl sends the earlier events. Timestamps or ids cannot separate these two groups, but the snapshot of a
-new slot can.
+position, and payctl sends the earlier events. Timestamps or ids cannot separate these two groups, but a new slot's
+snapshot can.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from ticketbottle_payctl.store.outbox.debezium_names import PUBLICATION, SLOT
 
 _PRIVILEGE, _EXISTS, _NOT_LOGICAL, _CANCELED = "42501", "42710", "55000", "57014"
 _NO_REPLICATION = ("must be superuser or replication role", "permission denied to start WAL sender")
-"""The error texts of PostgreSQL up to 15 and from 16 on, if the role lacks the REPLICATION attribute.
+"""PostgreSQL's error texts if the role lacks the REPLICATION attribute: up to version 15, and from version 16 on.
 
-These errors have no code.
+These errors do not have a code.
 """
 
 
@@ -74,7 +74,7 @@ def slot(connection: Connection) -> SlotState | None:
 
 
 def refuse_while_debezium_publishes(connection: Connection) -> None:
-    """Raise an error if Debezium publishes. A second publisher would send every event twice.
+    """Raise an error if Debezium is the publisher. A second publisher would send every event twice.
 
     Raises:
         GuardError: the slot exists.
@@ -96,7 +96,7 @@ def table_name(connection: Connection) -> str:
 def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patience: timedelta) -> list[Pending]:
     """Create the slot. Return the events that were pending when the slot was created, at most ``limit``, oldest first.
 
-    This call waits until the transactions that are writing now have ended, but blocks no other session.
+    This call waits until all transactions that are writing now have ended, but does not block other sessions.
 
     Raises:
         GuardError: the slot already exists.
@@ -126,7 +126,7 @@ def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patie
 
 
 def drop_slot(engine: Engine, limits: Limits) -> None:
-    """Drop the slot. Then the server can remove old log files. Do nothing if the slot does not exist.
+    """Drop the slot, so that the server can remove old log files. If the slot does not exist, do nothing.
 
     Raises:
         GuardError: a connector reads from the slot.

@@ -1,8 +1,8 @@
 """Claim pending events of the payment service's ``outbox``, and release those that were not published.
 
 One statement claims the events and marks them as published. The transaction is committed only after the broker has
-acknowledged the events. Until then no other session sees the mark, and a crash undoes the mark. Events are always
-sorted by ``"createdAt"`` and then by id in code point order.
+acknowledged the events. Until then, other sessions do not see the mark, and a crash undoes it. Events are always sorted
+by ``"createdAt"`` and then by id in code point order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _IN_SHARD = '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(sha
 class Claim:
     """The conditions that select the pending events for the next claim.
 
-    ``excluded`` contains the ids of blocked payments. If ``types`` is empty, events of every type are claimed. If
+    ``excluded`` contains the ids of blocked payments. If ``types`` is empty, events of all types are claimed. If
     ``end`` is given, every event up to and including that position is claimed. Then ``limit`` is only the expected
     number of events.
     """
@@ -79,8 +79,8 @@ def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position |
     """Return the position at which the next full claim will end, or None if too few events are pending.
 
     A claim that ends at this position and a claim that begins after it never touch the same row. Therefore two
-    connections can run these claims at the same time. No row is changed. The same statement also evaluates the SQL
-    expression ``first``. If ``first`` takes a lock, the transaction keeps the lock.
+    connections can run these claims at the same time. This function does not change any rows. Its statement also
+    evaluates the SQL expression ``first``. If ``first`` takes a lock, the transaction keeps the lock.
     """
     sql = _end_sql(_where(wanted), first)
     _, created_at, event_id = connection.exec_driver_sql(sql, _parameters(wanted)).one()
@@ -91,13 +91,12 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
     """Claim and mark the next pending events.
 
     After the claim has locked a row, it checks again that the event is unpublished and below the retry limit. The claim
-    waits for rows that another session has locked, up to the transaction's lock timeout. With ``skip_locked``, the
-    claim skips these rows.
+    waits for rows that another session has locked, up to the transaction's lock timeout. With ``skip_locked``, it skips
+    them.
 
     If ``complete`` is false, the caller must roll back. This happens in two cases. In the first case, another session
-    changed a row while the claim waited for the row. The claim leaves this row out although its event may still be
-    pending, so later events would overtake the event. In the second case, the range contains far more events than
-    expected.
+    changed a row while the claim waited for it. The claim leaves this row out although its event may still be pending,
+    so later events would overtake it. In the second case, the range contains far more events than expected.
     """
     most = wanted.limit if wanted.end is None else wanted.limit + _MOST_MORE_IN_RANGE
     parameters = _parameters(wanted) | {"limit": most}
@@ -110,7 +109,7 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
 
 
 def preview(connection: Connection, wanted: Claim) -> list[Waiting]:
-    """Count, by event type, all events that claims would take. Change nothing."""
+    """Count all events that claims would take, by event type, without changing them."""
     sql = f'SELECT "eventType", count(*), min("createdAt") FROM outbox WHERE {_where(wanted)} GROUP BY 1 ORDER BY 1'  # noqa: S608
     rows = connection.exec_driver_sql(sql, _parameters(wanted))
     return [Waiting(event_type, events, aware(oldest)) for event_type, events, oldest in rows]
@@ -164,7 +163,7 @@ def waiting_of_other_types(connection: Connection, types: Sequence[str], max_ret
 def locked_by_others(connection: Connection, wanted: Claim, last: Position | None) -> list[tuple[str, Position]]:
     """Return the payment and position of each event that a claim with ``skip_locked`` left out, up to ``last``.
 
-    If ``last`` is None, the claim took no event, and the result contains at most ``wanted.limit`` events.
+    If ``last`` is None, the claim did not take any events, and the result contains at most ``wanted.limit`` events.
     """
     behind = 'AND ("createdAt", id COLLATE "C") < (%(last_at)s, %(last_id)s)' if last else "LIMIT %(limit)s"
     sql = f"""
@@ -182,7 +181,7 @@ def now(connection: Connection) -> datetime:
 
 
 _MOST_MORE_IN_RANGE = 1000
-"""The maximum number of events by which a claimed range can exceed the expected number."""
+"""The maximum number of events that a claimed range may contain beyond the expected number."""
 
 _EVENT = itemgetter(slice(1, None))
 _BY_POSITION = itemgetter(5, 0)

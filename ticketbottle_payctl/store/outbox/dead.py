@@ -1,6 +1,6 @@
 """Count dead events, and find the superseded ones.
 
-After a person has closed a superseded event, no warning counts it while no event waits behind it.
+A superseded event that a person has closed is not counted in warnings unless an event waits behind it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def _closed(which: str = "true") -> str:
     """Return the SQL query for the ids of the dead events that count as closed, for every command.
 
     A closed event counts as closed only while it is superseded and no pending event of its payment waits behind it.
-    Otherwise a customer might be waiting. While Debezium publishes, no event waits for another one. The pending events
-    are read once, and only if an event is closed. ``which`` is an SQL condition that limits the events.
+    Otherwise a customer might be waiting. If Debezium is the publisher, events never wait for each other. The pending
+    events are read once, and only if an event is closed. ``which`` is an SQL condition that limits the events.
     ``store.payctl.runs`` defines the outcome in this query as ``CLOSED``.
     """
     return f"""
@@ -45,7 +45,7 @@ def _closed(which: str = "true") -> str:
 
 
 CLOSED_DEAD = f"(o.id IN ({_closed()}))"
-"""The SQL condition for a dead event that counts as closed."""
+"""The SQL condition for dead events that count as closed."""
 
 # A publisher's role may have no privilege on the payments table.
 _RIGHTS = f"SELECT {may_read_payments('id', 'status')}, {may_read_ours('run_items', 'item_id', 'outcome')}"
@@ -63,9 +63,10 @@ class Rights(NamedTuple):
 
 
 class DeadCount(NamedTuple):
-    """The number of dead events. ``failures`` counts those of type PAYMENT_FAILED or PAYMENT_CANCELLED.
+    """The number of dead events.
 
-    ``closed`` is the number of failures that count as closed.
+    ``failures`` counts those of type PAYMENT_FAILED or PAYMENT_CANCELLED, and ``closed`` counts the failures that count
+    as closed.
     """
 
     events: int
@@ -76,7 +77,7 @@ class DeadCount(NamedTuple):
 class SupersededDead(NamedTuple):
     """The number of superseded dead events, with the ids and order codes of the five oldest ones that are not closed.
 
-    ``closed`` is the number of those that count as closed.
+    ``closed`` counts the superseded events that count as closed.
     """
 
     events: int = 0
@@ -113,15 +114,15 @@ def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -
 
 
 def rights(connection: Connection) -> Rights:
-    """Return what the database role is allowed to read about dead events. Use one statement."""
+    """Return what the database role is allowed to read about dead events. This needs one statement."""
     return Rights(*connection.exec_driver_sql(_RIGHTS).one())
 
 
 class NamedEvent(NamedTuple):
     """An event that a person wants to close. ``superseded`` is true only if the event is dead.
 
-    ``blocks`` is true if a pending event of its payment waits behind it. While Debezium publishes, no event waits for
-    another one.
+    ``blocks`` is true if a pending event of its payment waits behind it. If Debezium is the publisher, events never
+    wait for each other.
     """
 
     id: str
@@ -161,7 +162,7 @@ def superseded(connection: Connection, max_retries: int, *, with_closings: bool)
 
 
 def find(connection: Connection, event_id: str, max_retries: int) -> NamedEvent | None:
-    """Return the event with this id, or None if the outbox does not have it."""
+    """Return the event with this id, or None if it is not in the outbox."""
     sql = f"""
         SELECT o.id, o."eventType", {states.name("o.")}, {states.dead("o.")} AND {SUPERSEDED},
             COALESCE(p."orderCode", {states.order_code("o.")}), o."aggregateId", o."lastError",
@@ -178,5 +179,5 @@ def find(connection: Connection, event_id: str, max_retries: int) -> NamedEvent 
 
 
 def lock(connection: Connection, event_id: str) -> None:
-    """Lock an event's row. A statement after this one sees what the previous holder of the lock has committed."""
+    """Lock an event's row. Later statements see what the lock's previous holder has committed."""
     connection.exec_driver_sql("SELECT FROM outbox WHERE id = %(id)s FOR UPDATE", {"id": event_id})

@@ -1,4 +1,4 @@
-"""Define the names that payctl, Debezium and PostgreSQL share while Debezium publishes the outbox."""
+"""Define the names that payctl, Debezium and PostgreSQL share if Debezium publishes the outbox."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SLOT = "payctl_outbox"
 ROLE = "payctl_cdc"
 TOPIC_PREFIX = "payctl"
 HEARTBEATS = f"__debezium-heartbeat.{TOPIC_PREFIX}"
-"""The topic for the connector's heartbeats. No consumer needs to read this topic."""
+"""The topic for the connector's heartbeats. Consumers need not read it."""
 
 HEARTBEAT_MESSAGE = "payctl-heartbeat"
 UNROUTABLE = "payment.unroutable"
@@ -18,7 +18,7 @@ UNROUTABLE = "payment.unroutable"
 MARKING_GROUP = "payctl-cdc-mark"
 """The consumer group that marks Debezium's events as published.
 
-The group's committed offsets store how far the marking has come.
+Its committed offsets show how far the marking has come.
 """
 
 ALL_TOPICS = (*TOPICS.values(), UNROUTABLE)

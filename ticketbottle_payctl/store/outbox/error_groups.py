@@ -29,9 +29,9 @@ class ErrorGroup:
     """Unpublished events that failed in the same way. All times are in UTC.
 
     ``sample`` is the error of the newest event that is not superseded, or of the newest event if all are superseded.
-    ``superseded`` counts the superseded events, which a replay leaves out. ``blocking`` counts those superseded dead
-    events whose payment has a pending event. ``sample_type`` and ``sample_bytes`` are the type and the message size of
-    the sampled event. ``closed`` counts the dead events that count as closed.
+    ``superseded`` counts the superseded events, which a replay skips. ``blocking`` counts the superseded dead events
+    whose payments have a pending event. ``sample_type`` and ``sample_bytes`` are the type and the message size of the
+    sampled event. ``closed`` counts the dead events that count as closed.
     """
 
     group: str
@@ -62,8 +62,9 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     """Return groups of unpublished events that failed at least once, one for each kind of error, largest first.
 
     ``first`` and ``last`` are the times when the group's oldest and newest events were created. Without
-    ``with_payments``, superseded events are not counted, and the role needs no privilege on the ``payments`` table.
-    Without ``with_closings``, no event counts as closed, and the role needs no privilege on the table of closings.
+    ``with_payments``, superseded events are not counted, and the role does not need privileges on the ``payments``
+    table. Without ``with_closings``, no event counts as closed, and the role does not need privileges on the table with
+    the closings.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

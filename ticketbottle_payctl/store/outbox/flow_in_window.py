@@ -1,7 +1,7 @@
 """Read how many events were created, sent and waiting in a time window, and how long their lags were.
 
-The creation time has an index, but the publishing time does not. Therefore payctl reads the :data:`MOST_READ` newest
-published events by creation time, and checks when each event was sent.
+The creation time has an index, but the publishing time does not. Therefore payctl reads the newest published events by
+creation time, at most :data:`MOST_READ`, and checks when each was sent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.db.owner_time import aware, stored
 from ticketbottle_payctl.store.outbox import republished, states
 
 MOST_READ = 1_000_000
-"""The maximum number of published events that are read, starting with the newest."""
+"""The maximum number of published events to read, starting with the newest."""
 
 # The replaced service stored "createdAt" in the session's time zone, and no zone is further from UTC than this.
 _WRONG_ZONE = timedelta(hours=15)
@@ -31,7 +31,7 @@ class Parts(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Return the number of parts. The last part can be shorter."""
+        """Return the number of parts. The last part may be shorter."""
         return max(1, int(-(-(self.until - self.since).total_seconds() // self.step_s)))
 
     def start(self, part: int) -> datetime:
@@ -42,7 +42,7 @@ class Parts(NamedTuple):
 class SentPart(NamedTuple):
     """The number of events that were sent in one part of the window, and their lags in seconds.
 
-    The first of these events was sent at ``first``, and the last at ``last``. The lags are None if each event had been
+    The first of these events was sent at ``first``, and the last at ``last``. The lags are None if all events had been
     sent before.
     """
 
@@ -55,10 +55,10 @@ class SentPart(NamedTuple):
 
 
 class Newcomers(NamedTuple):
-    """The number of events that were created in a part after the last event was sent in this part.
+    """The number of events that were created in a part of the window after the part's last event was sent.
 
-    If no event was sent in the part, ``number`` counts all events that were created in the part. The oldest of the
-    counted events was created at ``first``.
+    If no event was sent in the part, ``number`` counts all events that were created in it. The oldest counted event was
+    created at ``first``.
     """
 
     number: int
@@ -79,11 +79,11 @@ class Flow(NamedTuple):
     """The flow of events in a window. The keys of the mappings are part numbers.
 
     The mappings omit parts without events. ``created`` counts all events that were created, and ``joined`` only those
-    that are not dead now. ``newcomers`` counts those that were created after the last event was sent in the same part.
-    ``waiting`` counts the events that were waiting when the window started and are not dead now. Lags are seconds
-    from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. An event that a replay sent again has no
-    lag, and waited only since it was requeued. Only published events that were created after ``read_since`` were
-    read. If all published events were read, ``read_since`` is None.
+    that are not dead now. ``newcomers`` counts those that were created after the last event of the same part was sent.
+    ``waiting`` counts the events that were waiting when the window started and are not dead now. Lags are seconds from
+    ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. An event that a replay sent again has no lag,
+    and waited only since it was requeued. Only published events that were created after ``read_since`` were read. If
+    all published events were read, ``read_since`` is None.
     """
 
     created: Mapping[int, int]
@@ -130,7 +130,8 @@ _RECORDED = "SELECT reltuples FROM pg_class WHERE oid = 'payctl.run_items'::regc
 def _flow_sql(again: str) -> str:
     """Return the statement that finds each event that waited or was sent in the window. ``again`` finds the replays.
 
-    An event that a replay sends again joined when it was requeued, and has no lag. The customer did not wait for it.
+    An event that a replay sends again counts from when it was requeued, and has no lag, because the customer did not
+    wait for it.
     """
     # The index skips the published events when the server reads the unpublished ones. Each event's parts and lag are
     # computed once, because the events are then read six times. They are NULL if they are not in the window.
@@ -180,7 +181,7 @@ def _flow_sql(again: str) -> str:
 def flow(connection: Connection, parts: Parts, max_retries: int, most: int = MOST_READ) -> Flow:
     """Read the flow of events in a window. At most ``most`` published events are read.
 
-    If an event was sent more than once, only the last time counts, because the row does not store the earlier times.
+    If an event was sent more than once, only the last time counts, because the row does not contain the earlier times.
     """
     parameters: dict[str, object] = {
         "since": stored(parts.since),

@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.outbox import states
 
 
 class HalfMarked(NamedTuple):
-    """The number of half-marked events, the oldest and newest creation times, and the latest publishing time.
+    """The number of half-marked events, their oldest and newest creation times, and their latest publishing time.
 
     All times are in UTC. If there are no half-marked events, the times are None.
     """
@@ -51,9 +51,9 @@ def repair(  # noqa: PLR0913, PLR0917 - the statement needs each of them
 ) -> Repaired:
     """Set ``published`` on the next ``limit`` half-marked events, in order, and record each event as a row of the run.
 
-    A row is changed only if it is still half marked and was sent no later than ``sent_until`` (UTC). A row that another
-    session has locked is left for later. ``after`` is the position at which the previous batch ended. Without this
-    position, every batch would read the dead index entries of the earlier batches.
+    A row is changed only if it is still half-marked and was sent no later than ``sent_until`` (UTC). Rows that another
+    session has locked are left for later. ``after`` is the position at which the previous batch ended. Without this
+    position, every batch would read the earlier batches' dead index entries.
     """
     bound = '("createdAt", id COLLATE "C") > (%(at)s, %(id)s) AND "createdAt" >= %(at)s' if after else "true"
     sql = f"""

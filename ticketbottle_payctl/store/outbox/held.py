@@ -12,10 +12,7 @@ from ticketbottle_payctl.store.outbox import states
 
 
 class Barrier(NamedTuple):
-    """An event that blocks the later events of its payment.
-
-    If ``itself`` is true, the barrier is a pending event too.
-    """
+    """An event that blocks the later events of its payment. If ``itself`` is true, this event is pending too."""
 
     key: str
     position: Position
@@ -23,7 +20,7 @@ class Barrier(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The number of pending events that wait because of the same cause.
+    """The number of pending events that are waiting because of the same cause.
 
     The cause is the barrier with the index ``barrier``, or an event type that cannot be sent.
     """
@@ -49,7 +46,7 @@ class BlockingEvent(NamedTuple):
 def held(
     connection: Connection, barriers: Sequence[Barrier], stopped: Sequence[str], types: Sequence[str], max_retries: int
 ) -> list[Held]:
-    """Count the waiting events for each cause. Each event counts once, under the earliest barrier of its payment.
+    """Count the waiting events by cause. Each event counts once, under the earliest barrier of its payment.
 
     A pending event of a ``stopped`` type is also a barrier. If ``types`` is not empty, only events of these types are
     counted.
@@ -90,9 +87,9 @@ def held(
 
 
 def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:
-    """Return the events with these ids, and the sessions that have locked the events' rows.
+    """Return the events with these ids, and the sessions that have locked their rows.
 
-    A field that the role cannot read is None.
+    Fields that the role cannot read are None.
     """
     rows = connection.exec_driver_sql(
         f"""

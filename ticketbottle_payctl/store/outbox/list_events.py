@@ -41,12 +41,12 @@ class ListedEvent(TypedDict, total=False):
     superseded: bool | None
     """Whether this event reports a failure or cancellation of a payment that is COMPLETED now.
 
-    The value is null in an archive.
+    In an archive, the value is null.
     """
     blocked: bool
     """Whether this event is pending and waits behind a dead event of its payment."""
     closed: bool
-    """Whether a person has closed this event, which is dead and superseded.
+    """Whether a person has closed this dead and superseded event.
 
     The value is false while a pending event waits behind it.
     """
@@ -59,7 +59,7 @@ OUTBOX_FIELDS = tuple(ListedEvent.__annotations__)
 def list_events(
     connection: Connection, limit: int, before: PagePosition | None, *, selector: Selector, max_retries: int
 ) -> list[Listed]:
-    """Return selected events, newest first. The selector's own limit is ignored.
+    """Return the selected events, newest first. The selector's own limit is ignored.
 
     Raises:
         InputError: the ``error`` pattern is not a regular expression, or a short id is ambiguous.

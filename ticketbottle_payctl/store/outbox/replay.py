@@ -79,7 +79,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The number of a run's requeued events by current state."""
+    """The number of a run's requeued events in each current state."""
 
     published: int
     dead: int
@@ -87,7 +87,9 @@ class Progress:
 
 
 def candidates(connection: Connection, selector: Selector, max_retries: int) -> list[Candidate]:
-    """Return the selected events, oldest first. Include published events only if the selector names the state or ids.
+    """Return the selected events, oldest first.
+
+    Include published events only if the selector contains this state or ids.
 
     Raises:
         InputError: the ``error`` pattern is not a regular expression.
@@ -124,7 +126,7 @@ def count_candidates(
 
 
 def count_failed(connection: Connection, ids: Sequence[str]) -> int:
-    """Count those of these events whose sending has failed since they were last requeued."""
+    """Count those of these events that have failed since they were last requeued."""
     if not ids:
         return 0
     sql = 'SELECT count(*) FROM outbox WHERE id = ANY(%(ids)s) AND "retryCount" > 0'
@@ -163,7 +165,7 @@ def superseded_among(connection: Connection, ids: Sequence[str]) -> tuple[Supers
 
 
 def superseded_left(connection: Connection, run_id: str) -> tuple[Superseded, ...]:
-    """Return the superseded events in the part of the run's plan that is not applied yet, oldest first."""
+    """Return the superseded events in the part of the run's plan that has not been applied yet, oldest first."""
     left = """o.id = ANY(ARRAY(SELECT unnest(event_ids) FROM payctl.run_chunks
         WHERE run_id = %(run)s::uuid AND applied_at IS NULL))"""
     return _superseded(connection, left, {"run": run_id})
@@ -201,8 +203,8 @@ def apply_next(connection: Connection, run_id: str, *, allow_published: bool, al
     """Apply the run's next chunk. Return None if no chunk is left or the run was cancelled.
 
     A row is requeued only if it exists, no other session has locked it, and it still has the planned version. A
-    published or superseded event is requeued only if this is allowed. Any other row is left unchanged, and the reason
-    is recorded.
+    published or superseded event is requeued only if this is allowed. Other rows stay unchanged, and the reason is
+    recorded.
     """
     number = connection.exec_driver_sql(_NEXT, {"run": run_id}).scalar_one_or_none()
     if number is None:
@@ -215,7 +217,7 @@ def apply_next(connection: Connection, run_id: str, *, allow_published: bool, al
 
 
 def remaining(connection: Connection, run_id: str) -> tuple[int, int]:
-    """Return how many chunks of the run's plan are not applied yet, and how many events these chunks contain."""
+    """Return how many chunks of the run's plan have not been applied yet, and how many events they contain."""
     row = connection.exec_driver_sql(
         """
         SELECT count(*), coalesce(sum(cardinality(event_ids)), 0)::bigint FROM payctl.run_chunks

@@ -1,8 +1,8 @@
 """Identify the events that a replay sends again although they had already been published.
 
-An outbox row stores only the last time its event was sent. The record of a replay contains the row as it was before the
-replay, so it shows whether the event had already been sent. The customer of such an event did not have to wait for the
-second publication.
+An outbox row contains only the last time that its event was sent. The record of a replay contains the row as it was
+before the replay, so it shows whether the event had already been sent. The customer of such an event did not have to
+wait for the second publication.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ IS_REPUBLISHED = "outcome = 'requeued' AND before->>'published_at' IS NOT NULL"
 
 
 def may_be_read(connection: Connection) -> bool:
-    """Return whether payctl's schema exists and the role is allowed to read the whole rows of runs.
+    """Return whether payctl's schema exists and the role is allowed to read whole rows of runs.
 
     A publisher's role is not.
     """
@@ -24,18 +24,18 @@ def may_be_read(connection: Connection) -> bool:
 
 
 def requeued_before_s(event_id: str) -> str:
-    """Return the expression for the seconds since the event's last requeueing, or NULL if it was never requeued.
+    """Return the SQL expression for the seconds since the event was last requeued, or NULL if it never was.
 
-    It is a scalar subquery, so the server looks up each event in the index on the item's id.
+    The expression is a scalar subquery, so the server looks up each event in the index on the item's id.
     """
     return f"""(SELECT GREATEST(0, EXTRACT(epoch FROM clock_timestamp() - max(at)))::float8 FROM payctl.run_items
         WHERE item_id = {event_id} AND outcome = 'requeued' HAVING count(*) > 0)"""  # noqa: S608 - built from constants only
 
 
 def was_sent_before(event_id: str) -> str:
-    """Return the SQL condition that the event with this id had been published before its last replay.
+    """Return an SQL condition that is true if the event with this id had been published before its last replay.
 
-    It is a scalar subquery, so the server looks up each event in the index on the item's id.
+    The condition is a scalar subquery, so the server looks up each event in the index on the item's id.
     """
     return f"""COALESCE((
         SELECT true FROM payctl.run_items WHERE item_id = {event_id} AND {IS_REPUBLISHED} LIMIT 1), false)

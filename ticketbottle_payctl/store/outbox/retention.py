@@ -28,7 +28,7 @@ _IN_ORDER = '"createdAt", id COLLATE "C"'
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The condition for events to be deleted, which were published before ``horizon`` (aware).
+    """The condition for events to delete, which were published before ``horizon`` (aware).
 
     If ``half_marked`` is true, half-marked events are selected instead of fully marked ones.
     """
@@ -38,7 +38,7 @@ class Expired:
 
 
 class DeletedBatch(NamedTuple):
-    """A batch of events that are deleted when the transaction commits.
+    """A batch of events that will be deleted when the transaction commits.
 
     ``found`` counts the expired events that were found and locked, and ``deleted`` those that will be deleted. ``last``
     is the position of the last found event. ``lines`` contains each row as JSON, if requested. ``publishing`` is true
@@ -54,7 +54,7 @@ class DeletedBatch(NamedTuple):
 
 
 class Amount(NamedTuple):
-    """A number of rows and their approximate size in bytes."""
+    """A number of rows, and their approximate size in bytes."""
 
     rows: int
     bytes: int
@@ -64,8 +64,8 @@ def delete_next(connection: Connection, wanted: Expired, after: Position, limit:
     """Delete the next expired rows in index order, together with their rows in ``payctl.event_context``.
 
     Rows that another session has locked are skipped. Each row is checked again after it is locked. ``after`` is the
-    position at which the previous batch ended. Without this position, every batch would read the dead index entries of
-    the earlier batches. With ``whole``, each row is also returned as one line of JSON, in order, with the payload as
+    position at which the previous batch ended. Without this position, every batch would read the earlier batches' dead
+    index entries. With ``whole``, each row is also returned as one line of JSON, in order, with the payload as
     PostgreSQL prints it.
     """
     row, lines = ("row_to_json(o.*)::text", f"array_agg(line ORDER BY {_IN_ORDER})") if whole else ("NULL", "NULL")
@@ -95,7 +95,7 @@ def delete_next(connection: Connection, wanted: Expired, after: Position, limit:
 def measure(connection: Connection, wanted: Expired) -> Amount:
     """Count all expired rows and their bytes.
 
-    This reads every expired row, so it is slow if there are many such rows.
+    This reads every expired row, so it is slow if there are many of them.
     """
     sql = f"SELECT count(*), COALESCE(sum(pg_column_size(o.*)), 0) FROM outbox AS o WHERE {_condition(wanted)}"  # noqa: S608
     rows, size = connection.exec_driver_sql(sql, _parameters(wanted)).one()

@@ -53,7 +53,7 @@ GROUP = group_of(PATTERN)
 
 
 class WindowBy(StrEnum):
-    """The timestamp of an event to which a time window applies."""
+    """The event timestamp to which a time window applies."""
 
     CREATED = "created"
     PUBLISHED = "published"
@@ -61,11 +61,10 @@ class WindowBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """A selector of events.
+    """A selector of events. ``ids`` is None if no id was given. Times are aware.
 
-    ``ids`` is None if no id was given. Times are aware. ``limit`` selects only this many events, the oldest ones.
-    ``stuck`` is the minimum time that an event must have been pending. ``provider`` is a gateway's name in any
-    spelling.
+    ``limit`` selects only this many of the oldest events. ``stuck`` is the minimum time that an event must have been
+    pending. ``provider`` is a gateway's name in any spelling.
     """
 
     ids: tuple[str, ...] | None = None
@@ -85,7 +84,7 @@ class Selector:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether the selector has no condition. A limit does not count as a condition."""
+        """Return whether the selector has no conditions. A limit does not count as a condition."""
         nothing = Selector(limit=self.limit, by=self.by)
         return self == nothing
 
@@ -142,7 +141,7 @@ def predicate(selector: Selector, max_retries: int) -> Predicate:
 
 @contextmanager
 def pattern_errors_as_input_errors(selector: Selector) -> Iterator[None]:
-    """Raise an input error if PostgreSQL cannot read the selector's pattern, or if the search takes too long.
+    """Raise an input error if the selector's pattern is invalid in PostgreSQL, or if the search takes too long.
 
     Raises:
         InputError: the ``--error`` pattern is not a regular expression, or the pattern made the statement time out.

@@ -1,4 +1,4 @@
-"""Read published events, to compare them with the records in Kafka."""
+"""Read published events, so that they can be compared with the records in Kafka."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AT_ONCE = 5000
 
 
 class SentEvent(NamedTuple):
-    """A published event. ``digest`` is the SHA-256 hash of the value that the event's record in Kafka must have.
+    """A published event. ``digest`` is the SHA-256 hash of the value that the event's Kafka record must have.
 
     All times are in UTC.
 

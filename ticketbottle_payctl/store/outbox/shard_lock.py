@@ -2,22 +2,22 @@
 
 A shard has two locks, numbered 0 and 1. A publisher alternates between two transactions, and each of them takes one of
 the locks. The publisher claims the next batch before it commits the previous one, so it always holds at least one lock.
-A new publisher must get one lock and must see that the other lock is free. The new publisher never waits for a lock. A
-new publisher that is refused can still hold one of the locks, but it ends its transaction at once. Therefore the
-shard's publisher waits only a few microseconds for this lock.
+A new publisher must get one lock and must see that the other lock is free. It never waits for a lock. A new publisher
+that is refused may still hold one of the locks, but ends its transaction at once. Therefore the shard's publisher waits
+only a few microseconds for this lock.
 
-A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since. This is
-true under two conditions. The returning publisher's name must still be on the shard, and no publisher with a different
-number of shards has written its own name on any shard since. ``payctl.publishers`` identifies a shard by the number of
-its lock 0. This number also contains the publisher's number of shards.
+A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since then.
+This is true under two conditions. The returning publisher's name must still be on the shard, and no publisher with a
+different number of shards has written its own name on any shard since. ``payctl.publishers`` identifies a shard by the
+number of its lock 0. This number also contains the publisher's number of shards.
 
 If another publisher has held the shard in the meantime and has not ended, the returning publisher first looks for new
 events. If it finds none, it leaves without writing its name. Therefore the other publisher keeps its cached state, and
 the returning publisher stays on standby.
 
-A replay can requeue an event at a position that a publisher has already passed. Therefore a replay also writes a name,
-in a row that belongs to no shard, and every publisher rescans before its next claim. The time in this row is ahead of
-the clock, because a publisher may write its own name before the replay's transaction commits.
+A replay may requeue an event at a position that a publisher has already passed. Therefore a replay also writes a name,
+in a row that does not belong to a shard. Then every publisher rescans before its next claim. The time in this row is
+ahead of the clock, because a publisher may write its own name before the replay's transaction commits.
 
 The ``since`` column of ``payctl.publishers`` is the time when the publisher was last seen. A publisher writes this time
 when it takes over a shard, when it rescans, and when it ends. Therefore payctl can distinguish an idle publisher from a
@@ -63,7 +63,7 @@ ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
 REPLAY_PLACE = 0
 """The number of the row for replays in ``payctl.publishers``.
 
-No publisher uses this number, because it encodes zero shards.
+Publishers never use this number, because it encodes zero shards.
 """
 
 MAKE_RESCAN = f"""
@@ -75,7 +75,7 @@ ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
 """An SQL statement that makes every publisher rescan if ``condition`` is true. The caller must commit within 30 s."""
 
 IS_PUBLISHING = f"EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.SHARDS)})"
-"""An SQL expression that is true while any publisher has an open batch."""
+"""An SQL expression that is true if any publisher has an open batch."""
 
 
 class Holder(NamedTuple):
@@ -83,9 +83,9 @@ class Holder(NamedTuple):
 
     ``shards`` is the number of shards that the session's publisher uses.
 
-    ``owner`` is the name of the last publisher that took over the shard. The name has the host, the process id and a
-    random number. A cut-over to Debezium has a name without a host. Until the holder commits its first batch, ``owner``
-    is the previous publisher. ``pid`` is None if the lock is free now.
+    ``owner`` is the name of the last publisher that took over the shard. The name consists of the host, the process id
+    and a random number. The name of a cut-over to Debezium has no host. Until the holder commits its first batch,
+    ``owner`` is the previous publisher. ``pid`` is None if the lock is free now.
     """
 
     pid: int | None
@@ -118,9 +118,9 @@ def enter(  # noqa: PLR0913, PLR0917 - a lock's place is three numbers
 ) -> Entry:
     """Try to lock a shard for this publisher.
 
-    If a publisher that is still running has held the shard since this publisher last held it, call ``nothing_new``.
-    If it returns True, the result is STANDBY. If the result is REFUSED or STANDBY, the caller must end the transaction
-    at once.
+    If another publisher has held the shard since this publisher last held it, and is still running, call
+    ``nothing_new``. If this returns True, the result is STANDBY. If the result is REFUSED or STANDBY, the caller must
+    end the transaction at once.
     """
     parameters = {
         "own": _number(shard, shards, lock),
@@ -171,7 +171,7 @@ def holders(connection: Connection, shard: int, shards: int) -> list[Holder]:
 
 
 def held_shards(connection: Connection, shards: int) -> list[int]:
-    """Return the numbers of the shards that publishers hold now. ``shards`` is the total number of shards."""
+    """Return which shards publishers hold now, by number. ``shards`` is the total number of shards."""
     return [
         shard for shard in range(shards) if any(each.pid is not None for each in holders(connection, shard, shards))
     ]
@@ -192,10 +192,7 @@ def shard_of(number: int) -> tuple[int, int]:
 
 
 def sign_off(connection: Connection, owner: str) -> None:
-    """Record that this publisher has ended.
-
-    This needs no lock, because no other publisher ever uses this publisher's name.
-    """
+    """Record that this publisher has ended. This does not need a lock, because other publishers never use its name."""
     connection.exec_driver_sql(
         """
         UPDATE payctl.publishers SET owner = owner || %(mark)s, since = GREATEST(since, clock_timestamp())
@@ -206,7 +203,7 @@ def sign_off(connection: Connection, owner: str) -> None:
 
 
 def name_of(owner: str) -> tuple[str, bool]:
-    """Return a publisher's host and process id, and whether the publisher has signed off."""
+    """Return a publisher's host and process id as text, and whether it has signed off."""
     own, mark, _ = owner.partition(_ENDED)
     return own.rpartition(":")[0] or own, bool(mark)
 

@@ -7,8 +7,8 @@
     published  "published" or "publishedAt" is set
 
 The replaced service set only ``"publishedAt"`` when it sent an event. Such events count as published, and are called
-half marked. No row has the state ``blocked``. A pending event is blocked if a dead event of its payment was created
-before it, and ``blocked.py`` finds these events.
+half-marked. ``blocked`` is not a state of a row. A pending event is blocked if a dead event of its payment was created
+before it, and ``blocked.py`` finds such events.
 
 Each function returns an SQL condition or expression for a row. ``row`` is the row's alias with a dot, such as ``"o."``.
 The conditions for pending and dead events need the ``max_retries`` parameter.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 
 def published(row: str = "") -> str:
-    """Return the SQL condition for a sent event, no matter whether payctl or the replaced service marked it."""
+    """Return the SQL condition for a sent event, whether payctl or the replaced service marked it."""
     return f'({row}published OR {row}"publishedAt" IS NOT NULL)'
 
 
@@ -58,6 +58,6 @@ def name(row: str = "") -> str:
 def order_code(row: str = "") -> str:
     """Return the SQL expression for the order code in an event's payload.
 
-    The expression is NULL if the payload has no order code.
+    It is NULL if the payload does not contain one.
     """
     return f"left({row}payload->>'order_code', 60)"

@@ -1,8 +1,8 @@
 """Read the state of the outbox at a cost that does not grow with the number of published events.
 
 Pending and dead events are counted exactly. The counts use the index on (published, "createdAt"), which skips published
-rows. Of the published rows, only a fixed number is read, newest first. The total number of rows is counted if the
-table is small, and is estimated from the table's statistics if the table is large.
+rows. Only a limited number of published rows is read, newest first. The total number of rows is counted if the table is
+small, and is estimated from the table's statistics if the table is large.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.outbox import republished, states
 from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN
 
 NEWEST = 10_000
-"""The maximum number of published events that are read. More events would hardly change the rates and lags."""
+"""The maximum number of published events to read. More events would hardly change the rates and lags."""
 
 PARTS = 30
 """The number of equal parts into which the window is divided."""
@@ -71,7 +71,7 @@ class Unpublished(NamedTuple):
 
     Ages are in seconds by the database's clock, or None. ``late`` counts pending events that are older than
     ``late_after_s``. ``sent_unmarked`` counts half-marked events, which the replaced service sent. ``created`` and
-    ``recent_created`` count the events of all these states that were created in the window and in the last minute.
+    ``recent_created`` count the events in all these states that were created in the window and in the last minute.
     """
 
     pending: int
@@ -106,7 +106,7 @@ class Group(NamedTuple):
 class Total(NamedTuple):
     """The number of rows in the table.
 
-    ``exact`` is true if the rows were counted, and false if the number was estimated.
+    ``exact`` is true if they were counted, and false if the number was estimated.
     """
 
     rows: int
@@ -132,9 +132,9 @@ _PART = """width_bucket(date_part('epoch', {at}), date_part('epoch', {start}), d
 def recent(connection: Connection, window_s: float) -> Recent:
     """Read the newest published events, at most :data:`NEWEST`.
 
-    The newest events are those that were created last, because only the creation time has an index. Therefore an old
-    event that was sent recently may be missing. Lags leave out events that a replay sent again, if the role is allowed
-    to read the rows of runs.
+    Newest means created last, because only the creation time has an index. Therefore an old event that was sent
+    recently may be missing. Events that a replay sent again are left out of the lags, if the role is allowed to read
+    the rows of runs.
     """
     runs_readable = republished.may_be_read(connection)
     again = republished.was_sent_before("newest.id") if runs_readable else "false"
@@ -179,7 +179,7 @@ def unpublished(
 ) -> Unpublished:
     """Count the events that are not marked as published.
 
-    Also count how many of these events were created in the time window that ``seen`` covers.
+    Also count those of them that were created in the time window that ``seen`` covers.
     """
     sql = f"""
         WITH each AS (
@@ -277,10 +277,7 @@ def sent_by(connection: Connection, by: By, since: datetime) -> dict[str | None,
 
 
 def total(connection: Connection) -> Total:
-    """Count the rows if the table is small.
-
-    Otherwise estimate their number from the table's statistics and file size.
-    """
+    """Count the rows if the table is small. Otherwise estimate the count from the table's statistics and file size."""
     row = connection.exec_driver_sql(
         """
         SELECT pg_relation_size(oid), current_setting('block_size')::int, reltuples, relpages

@@ -1,4 +1,4 @@
-"""Find the dead events that do not report a failed payment. A paying customer might be waiting for such an event."""
+"""Find the dead events that do not report a failed payment. A paying customer may be waiting for such an event."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class UnsentSuccess(NamedTuple):
 
 
 class UnsentSuccesses(NamedTuple):
-    """The number of dead events that a customer might be waiting for. ``oldest`` contains at most three of them."""
+    """The number of dead events that a customer may be waiting for. ``oldest`` contains at most three of them."""
 
     events: int = 0
     oldest: Sequence[UnsentSuccess] = ()
 
 
 NONE_UNSENT = UnsentSuccesses()
-"""The result if no dead success event exists."""
+"""The result if there are no dead success events."""
 
 
 def unsent_successes(connection: Connection, max_retries: int, without: Sequence[str]) -> UnsentSuccesses:

@@ -1,4 +1,4 @@
-"""Read and write ``payctl.webhook_receipts``, which contains each genuine callback and payctl's decision about it."""
+"""Read and write ``payctl.webhook_receipts``, which contains each genuine callback and payctl's decision on it."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ UNCLEAR = "UNCLEAR"
 """The outcome in the receipt for a genuine callback that only a status query or an operator can settle."""
 
 STATUS_QUERY = "RECONCILE"
-"""The value of ``method`` in a receipt for the response to a status query. No gateway uses this HTTP method."""
+"""The value of ``method`` in a receipt for the response to a status query. Gateways never use this HTTP method."""
 
 _REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_receipts WHERE id = %(id)s::uuid"
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A genuine callback and payctl's decision about it. ``result`` and ``reason`` are values of the job's enums."""
+    """A genuine callback and payctl's decision on it. ``result`` and ``reason`` are values of the job's enums."""
 
     id: str
     callback: Callback | Unclear
@@ -58,7 +58,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """The request in a receipt. payctl can process the request again."""
+    """The request in a receipt, which payctl can process again."""
 
     receipt_id: str
     provider: str
@@ -66,22 +66,22 @@ class StoredRequest:
 
 
 def store(connection: Connection, receipt: Receipt) -> bool:
-    """Store the receipt for a callback that changed no payment.
+    """Store the receipt for a callback that left its payment unchanged.
 
-    Return whether this receipt is the first to report a second transfer of money for the payment. This is true if
-    earlier receipts for the payment report a success, and none of them has the same payment number.
+    Return True if this receipt is the first sign of a second transfer of money for the payment. In this case, earlier
+    receipts for the payment report a success, but under other ``payment_number`` values.
     """
     ((second,),) = fetch(connection, _STORE, parameters(receipt))
     return bool(second)
 
 
 def require(connection: Connection) -> None:
-    """Raise an error if the table is missing or the role is not allowed to read it. No row is read."""
+    """Raise an error if the table is missing or the role is not allowed to read it. No rows are read."""
     connection.exec_driver_sql("SELECT FROM payctl.webhook_receipts LIMIT 0")
 
 
 def find_request(connection: Connection, receipt_id: str) -> StoredRequest | None:
-    """Return the request in a stored receipt, or None if there is no such receipt. ``receipt_id`` can be a short id.
+    """Return the request in a stored receipt, or None if the receipt does not exist. ``receipt_id`` may be a short id.
 
     Raises:
         InputError: the ids of several receipts begin with ``receipt_id``.

@@ -1,6 +1,6 @@
-"""Count a time window's callbacks in ``payctl.webhook_receipts``. Only genuine callbacks have a receipt.
+"""Count a time window's callbacks in ``payctl.webhook_receipts``. Only genuine callbacks have receipts.
 
-A gateway's response to a status query has a receipt too. It is not a callback, so it is not counted.
+Gateways' responses to status queries have receipts too, but are not counted, because they are not callbacks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY
 
 
 class RefusedCallback(NamedTuple):
-    """A refused callback, with the id of its receipt, its arrival time, its gateway and the reason."""
+    """A refused callback, with its receipt's id, its arrival time, its gateway and the reason."""
 
     id: str
     at: datetime
@@ -24,9 +24,9 @@ class RefusedCallback(NamedTuple):
 
 
 class Received(NamedTuple):
-    """The number of callbacks in a window by result.
+    """The number of callbacks in a window, by result.
 
-    Refused callbacks are also counted by reason and part of the window.
+    Refused callbacks are also counted by reason and by part of the window.
     """
 
     by_result: Mapping[str, int]

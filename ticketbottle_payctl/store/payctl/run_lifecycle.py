@@ -48,9 +48,9 @@ class OpenRun:
 
 
 class Unrecorded(NamedTuple):
-    """A record that could not be written, and the reason.
+    """A record that could not be written, and the reason. ``run_id`` is None if the record does not exist.
 
-    ``run_id`` is None if the record does not exist, or the run's id if only the end of the run is missing.
+    If only the end of the run is missing, it is the run's id.
     """
 
     run_id: str | None
@@ -59,7 +59,7 @@ class Unrecorded(NamedTuple):
 
 @dataclass(slots=True)
 class OptionalRun:
-    """A run whose work goes on even if its record cannot be written. ``opened`` is None if there is no record.
+    """A run whose work goes on even if its record cannot be written. ``opened`` is None if the record does not exist.
 
     ``unrecorded`` says what could not be written. It is None if everything was written, or if no record was requested.
     """
@@ -70,7 +70,7 @@ class OptionalRun:
 
     @property
     def id(self) -> str | None:
-        """The recorded run's id, or None if the record does not exist or is not complete."""
+        """The recorded run's id, or None if the record does not exist or is incomplete."""
         return self.opened.id if self.opened and self.unrecorded is None else None
 
     def end(
@@ -122,9 +122,9 @@ def optional_run(
 ) -> Iterator[OptionalRun]:
     """Record a run as :func:`open_run` does, but do the work even if the record cannot be written.
 
-    payctl's tables might be missing or read-only, and a payment must not be lost because of that. The failed write is
-    logged, and :attr:`OptionalRun.unrecorded` contains the reason. Without ``run``, nothing is written and ``check`` is
-    not called.
+    payctl's tables may be missing or read-only, and this must not prevent a payment from being settled. The failed
+    write is logged, and :attr:`OptionalRun.unrecorded` contains the reason. Without ``run``, nothing is written and
+    ``check`` is not called.
 
     Raises:
         GuardError: ``check``, which gets the transaction that begins the record, refused the work. Nothing is recorded.

@@ -24,7 +24,7 @@ _KEY = "('x' || left({id}, 8))::bit(32)"
 
 AT_WORK = f"""EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.RUNS)}
     AND l.objid::bigint = {_KEY.format(id="r.id::text")}::bigint)"""
-"""An SQL expression that is true if the run in row ``r`` of ``payctl.runs`` is running now."""
+"""An SQL expression that is true if the run in row ``r`` of ``payctl.runs`` is in progress."""
 
 _TRY = f"SELECT {advisory_locks.try_take(Namespace.RUNS, _KEY.format(id='%(run)s') + '::int')}"
 

@@ -18,13 +18,13 @@ CLOSED = "closed"
 """The outcome in the rows of a run that closed the findings about an order."""
 
 IS_CLOSING = f"i.outcome = '{CLOSED}'"
-"""The SQL condition that row ``i`` of ``payctl.run_items`` is a closing."""
+"""An SQL condition that is true if row ``i`` of ``payctl.run_items`` is a closing."""
 
 UNTIL = "(i.after->>'until')::timestamptz"
 """The SQL expression for the latest instant that the closing in row ``i`` covers."""
 
 _ENDED_BY = "ended_by"
-"""The name under which the options of a run contain what ended it. The table has no column for it."""
+"""The name of the option that stores what ended a run, because the table does not have a column for it."""
 
 # If the process of a run was killed, the run is not running, even if its record still says so.
 _STATUS = f"CASE WHEN r.status = 'running' AND NOT {AT_WORK} THEN 'interrupted' ELSE r.status END"
@@ -36,7 +36,7 @@ class RunStatus(StrEnum):
     """The status of a run.
 
     A ``stopped`` run stopped because of errors. An ``interrupted`` run was ended by a signal or a crash. A replay with
-    one of these two statuses can be resumed. An ``incomplete`` run ended at its time limit or on a signal before all
+    either of these statuses can be resumed. An ``incomplete`` run ended at its time limit or on a signal before all its
     work was done. The next run of the same command does the rest.
     """
 
@@ -50,7 +50,7 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The account and the machine from which a command was run, and the person's name if PAYCTL_ACTOR is set."""
+    """The account and the machine that ran a command, and the person's name if PAYCTL_ACTOR is set."""
 
     os_user: str
     host: str
@@ -97,7 +97,7 @@ class Run:
 
     If a run is recorded as running but no process holds its lock, its status is shown as ``interrupted``. ``acts``
     lists the operators' actions on the run, in order. ``ended_by`` is the code of the error that ended the run, or the
-    reason why the run ended before its work was done. It is None if the run has no such reason.
+    reason why the run ended before its work was done. It is None if neither applies.
     """
 
     id: str
@@ -164,8 +164,8 @@ def start(connection: Connection, run: NewRun) -> None:
 def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason: str | None) -> bool:
     """Record that an operator resumes or cancels a run. Return False if the run's status does not allow this.
 
-    A run that is done keeps its status if it is resumed to search for remaining rows. A resumed run forgets what ended
-    it before.
+    A run that is done keeps its status even if it is resumed to search for remaining rows. The record of what ended a
+    run is removed when the run is resumed.
     """
     row = connection.exec_driver_sql(
         f"""
@@ -269,7 +269,7 @@ def items(connection: Connection, run_id: str, limit: int, *, left: bool = False
 def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run, datetime | None]]:
     """Return the runs that changed any of these rows, oldest first.
 
-    Return the row's id with each run, and the row's publishing time before the change.
+    Each run comes with the row's id and the row's publishing time before the change.
     """
     rows = connection.exec_driver_sql(
         f"""
@@ -283,7 +283,7 @@ def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run,
 
 
 def closings(connection: Connection, subjects: Sequence[str]) -> list[tuple[str, Closing]]:
-    """Return the closings of these payments, orders or receipts, earliest first, each with the one that it closes."""
+    """Return the closings of these payments, orders or receipts, earliest first, each with what it closes."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT DISTINCT ON (r.started_at, r.id, i.item_id) i.item_id, {UNTIL}, {_COLUMNS}

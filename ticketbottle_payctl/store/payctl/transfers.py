@@ -1,19 +1,21 @@
-"""Tell apart the transfers of money that receipts report. A gateway may repeat a callback about one transfer."""
+"""Distinguish the transfers of money that receipts report. A gateway may repeat a callback about the same transfer."""
 
 from __future__ import annotations
 
 
 def number(row: str = "") -> str:
-    """Return an SQL expression for the number that the gateway gave to a receipt's transfer, or NULL."""
+    """Return an SQL expression for the gateway's id of a receipt's transfer, or NULL."""
     return f"COALESCE({row}payment_number, {row}gateway_transaction_id)"
 
 
 def transfer(row: str = "") -> str:
-    """Return the SQL expression for the name of a receipt's transfer. Receipts about one transfer have the same name.
+    """Return the SQL expression for the name of a receipt's transfer.
 
-    If a receipt reports money and has the transfer's number, the name contains the number and the amount. Otherwise the
-    name contains the hash of the callback's bytes. The name also contains the reason for the refusal. If payctl refuses
-    a transfer for a new reason, the name changes, because a person must look at the transfer again.
+    Receipts about the same transfer have the same name.
+
+    If a receipt reports money and contains the transfer's id, the name contains this id and the amount. Otherwise the
+    name contains the hash of the callback's bytes. The name also contains the reason for a refusal. If payctl refuses a
+    transfer for a new reason, the name changes, because a person must look at the transfer again.
     """
     return f"""(CASE WHEN {number(row)} IS NOT NULL AND ({row}outcome = 'COMPLETED' OR {row}reason = 'held')
         THEN ARRAY[{row}provider, {row}reason, {number(row)}, {row}amount::text]
@@ -21,7 +23,7 @@ def transfer(row: str = "") -> str:
 
 
 def reports_money(row: str = "") -> str:
-    """Return the SQL condition that a receipt's callback reports that the customer has paid, or may have paid.
+    """Return an SQL condition that is true if a receipt's callback reports that the customer paid, or may have paid.
 
     A callback with an undocumented code counts too, because the code might mean that the customer has paid.
     """

@@ -1,8 +1,8 @@
 """Find out which reported transfers of money a person has closed. Every command uses this code, so all commands agree.
 
-A closing names a payment, the gateway's name for an order, or a receipt. It covers each transfer of the order that was
-first reported at or before its ``until``. All receipts count, including those from before a command's time window,
-because a gateway may repeat an old callback.
+A closing refers to a payment, to a receipt, or to an order by the gateway's name for it. It covers each transfer of the
+order that was first reported at or before its ``until``. All receipts count, including those from before a command's
+time window, because a gateway may repeat an old callback.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
 
 TOLD = f"""r.id, r.provider, r.payment_id, r.order_ref, r.reference, r.received_at, r.reason, r.result, r.amount,
     r.body_sha256, {reports_money("r.")} AS money, {transfer("r.")} AS transfer"""
-"""The columns of ``told``, which has the receipts ``r`` that a statement asks about."""
+"""The columns of ``told``, which contains the receipts ``r`` that a statement asks about."""
 
 _CLOSED_UNTIL = f"(SELECT max({UNTIL}) FROM payctl.run_items AS i WHERE i.item_id = {{}} AND {IS_CLOSING})"  # noqa: S608
 
@@ -65,7 +65,9 @@ asked AS MATERIALIZED (
         AND COALESCE(GREATEST(j.closed_until, {_CLOSED_UNTIL.format("p.id")}) < j.since, true)
 )
 """  # noqa: S608 - only constants are put in
-"""Common table expressions that find each transfer's payment, and leave out the closed transfers: ``still_open``.
+"""Common table expressions that find each transfer's payment.
+
+The last one, ``still_open``, leaves out the closed transfers.
 
 They need ``told``, which has the columns :data:`TOLD`. Their cost grows linearly with the number of receipts.
 """
@@ -78,14 +80,14 @@ _CLOSED = f"""
 """  # noqa: S608 - only constants are put in
 MAY_READ = f"""({may_read_ours("run_items", "item_id", "outcome", "after")}
     AND {may_read_payments("id", "orderCode", "status", "provider")})"""
-"""The SQL condition that the role is allowed to read the payments and the records of closings.
+"""An SQL condition that is true if the role is allowed to read the payments and the records of closings.
 
 The role must also be allowed to read the receipts.
 """
 
 
 def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
-    """Return the ids of those given receipts whose transfer a person has closed.
+    """Return the ids of the given receipts whose transfers a person has closed.
 
     The role must be allowed to read the receipts. If it is not allowed to read the payments or the records of closings,
     no transfer counts as closed.

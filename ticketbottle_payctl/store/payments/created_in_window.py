@@ -18,12 +18,12 @@ from ticketbottle_payctl.store.payments.overdue import forgotten, known
 
 
 class CreatedPayments(NamedTuple):
-    """The number of a window's payments by current status.
+    """The number of payments in a window, by current status.
 
     ``overdue`` counts the payments that have been PENDING for too long. ``silent`` counts the overdue payments that no
     callback in the window explains and no person has closed. Only the gateways can tell whether these payments are
-    paid. ``forgotten`` counts the silent payments that are too old for their gateway's status query. Only the gateway's
-    portal shows them.
+    paid. ``forgotten`` counts the silent payments that are too old for their gateway's status query, and are only shown
+    in the gateway's portal.
     """
 
     by_status: Mapping[str, int]
@@ -81,8 +81,8 @@ class OverdueRules(NamedTuple):
     """The rules for overdue payments.
 
     A payment is overdue if it has been PENDING for longer than ``after``. A callback explains its payment if its reason
-    is in ``reasons``. ``known_since`` has the creation time of the oldest payment that a gateway still answers queries
-    about.
+    is in ``reasons``. ``known_since`` contains, by gateway, the creation time of the oldest payments that the gateway
+    still answers queries about.
     """
 
     after: timedelta

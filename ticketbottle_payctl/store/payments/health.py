@@ -35,7 +35,7 @@ class GatewayHealth:
 
     ``due`` counts the payments that are old enough to have been settled, and ``overdue`` those that are still PENDING.
     ``created_since`` counts the payments that were created after the gateway's last genuine callback. ``silent_s`` is
-    the age in seconds of the oldest of those payments, or None if there are no such payments.
+    the age in seconds of the oldest of those payments, or None if there are none.
     """
 
     gateway: str

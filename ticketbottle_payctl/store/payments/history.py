@@ -93,9 +93,9 @@ class EventRow:
 
 
 class NearOrder(NamedTuple):
-    """An order whose code ends with the given characters. The amount is in whole units of its currency.
+    """An order whose code ends with the given characters.
 
-    The time is in UTC.
+    The amount is in whole units of its currency, and the time is in UTC.
     """
 
     payment_id: str
@@ -129,7 +129,7 @@ class History:
         """The name under which a closed finding is recorded.
 
         This is the payment's id or, without a payment, the gateway's name for the order. If the last callback does not
-        name an order, the name is the id of the callback's receipt.
+        contain this name, the id of its receipt is used.
         """
         if self.payment:
             return self.payment.id
@@ -139,7 +139,7 @@ class History:
 def find(connection: Connection, name: str, max_retries: int) -> History | None:
     """Find the payment that ``name`` identifies. Return all rows about the payment, or None if nothing was found.
 
-    ``name`` can be the id of a payment, event or callback, an order code, or a reference.
+    ``name`` may be the id of a payment, event or callback, an order code, or a reference.
     """
     found = _named(connection, name) or _named(connection, _whole(connection, name))
     if found is None:
@@ -170,10 +170,10 @@ def event_named(connection: Connection, name: str) -> str | None:
 
 
 def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
-    """Return at most ten orders whose code ends with these characters in upper or lower case, latest first.
+    """Return at most ten orders whose codes end with these characters in upper or lower case, latest first.
 
     If the characters are a complete code, only that order is returned. If there are fewer than four characters, the
-    result is empty. There is no index for this search, so the whole table is read.
+    result is empty. No index supports this search, so the whole table is read.
     """
     if len(ending) < _SHORTEST_ENDING:
         return []
@@ -240,7 +240,7 @@ def _events(
 
 
 def closings_of(connection: Connection, payment_id: str | None, receipts: Sequence[ReceiptRow]) -> tuple[Closing, ...]:
-    """Return the closings that name a payment or the subject of one of its receipts, earliest first."""
+    """Return the closings that refer to a payment or to the subject of one of its receipts, earliest first."""
     subjects = {payment_id or "", *(receipt.subject for receipt in receipts)} - {""}
     return tuple(closing for _, closing in runs.closings(connection, sorted(subjects)))
 

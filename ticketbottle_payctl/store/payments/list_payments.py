@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.db.pages import OLDER, Listed, PagePosition, page
 PAYMENTS_PAGE = 50_000
 """The number of payments on a page.
 
-Creation times have no index, so the query for each page sorts the rest of the table.
+Creation times do not have an index, so the query for each page sorts the rest of the table.
 """
 
 
@@ -61,7 +61,7 @@ _STUCK = f"""(o.status::text = 'PENDING' AND o."createdAt" <= {NOW} - %(stuck)s:
 def list_payments(
     connection: Connection, limit: int, before: PagePosition | None, *, selector: PaymentSelector
 ) -> list[Listed]:
-    """Return selected payments, newest first.
+    """Return the selected payments, newest first.
 
     Raises:
         InputError: a short id is ambiguous.

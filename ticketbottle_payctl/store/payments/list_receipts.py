@@ -36,7 +36,7 @@ class ListedReceipt(TypedDict, total=False):
     outcome: str
     """The outcome that the callback reports for its payment."""
     result: str
-    """payctl's decision about the callback."""
+    """payctl's decision on the callback."""
     reason: str | None
     order_ref: str
     reference: str
@@ -49,7 +49,7 @@ class ListedReceipt(TypedDict, total=False):
     order_code: str | None
     """The payment's order code. The value is null if the callback's payment is not in this database."""
     source: Literal["callback", "reconcile"]
-    """Whether the gateway sent a callback, or answered a status query of `payctl reconcile payments`."""
+    """Whether the gateway sent a callback, or answered a status query from `payctl reconcile payments`."""
     closed: bool
     """Whether a person has closed what the callback reports, with `payctl close`."""
 
@@ -69,9 +69,9 @@ def list_receipts(
     selector: ReceiptSelector,
     with_closed: bool = True,
 ) -> list[Listed]:
-    """Return selected receipts, latest first, without the content of the callbacks.
+    """Return the selected receipts, latest first, without the callbacks' content.
 
-    If ``with_closed`` is false, the receipts have no field ``closed``, which needs another statement.
+    If ``with_closed`` is false, the receipts do not contain the field ``closed``, which needs another statement.
 
     Raises:
         InputError: a short id is ambiguous.

@@ -1,10 +1,10 @@
 """Find a callback's payment, if possible through an index and without reading the whole table.
 
-``"orderCode"`` has a unique index. The reference ``"providerTransactionId"`` has no index in production. A callback
-from ZaloPay, VNPay or MoMo contains the order code, so the unique index finds the payment. A PayOS callback contains a
-number instead, from which payctl can compute the order's date and the last five characters of the order code. Order
-codes have the format ``TB-{EVENT}-{YYYYMMDD}-{8 letters or digits}``. Therefore the index walk below goes from one
-ticket event to the next. For each ticket event, it reads the order codes with that date.
+``"orderCode"`` has a unique index. The reference ``"providerTransactionId"`` does not have an index in production. A
+callback from ZaloPay, VNPay or MoMo contains the order code, so the unique index finds the payment. A PayOS callback
+contains a number instead, from which payctl can compute the order's date and the last five characters of the order
+code. Order codes have the format ``TB-{EVENT}-{YYYYMMDD}-{8 letters or digits}``. Therefore the index walk below goes
+from one ticket event to the next. For each ticket event, it reads the order codes with that date.
 
 All searches find the same payment, because all of them compare the reference. If several payments have the same
 reference, all searches prefer the payment whose order code matches the number.
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.callback import Callback, OrderHint, Unclear
 
 LARGE = 100_000
-"""The number of payments above which reading the whole table takes longer than all other work for a callback."""
+"""With more payments than this, reading the whole table takes longer than all other work for a callback."""
 
 _WORTH_A_WALK = 10_000
 _MOST_EVENTS = 500
@@ -80,7 +80,7 @@ def parameters(callback: Callback | Unclear) -> dict[str, object]:
 def needs_walk(connection: Connection, callback: Callback | Unclear) -> bool:
     """Return whether an index walk is needed.
 
-    This is true if the callback has no order code and the reference may have no index.
+    This is true if the callback does not contain an order code and the reference may not be indexed.
 
     Each connection learns from its first walk whether the reference is indexed. A pooled connection is open for only a
     few minutes, so payctl soon notices a new index.
@@ -96,14 +96,14 @@ def learn(connection: Connection, payments: int, *, indexed: bool) -> None:
 def unindexed_payments(connection: Connection) -> int:
     """Return the approximate number of payments that a PayOS lookup reads without an index.
 
-    If the lookup is fast, return 0. This call takes no round trip.
+    If the lookup is fast, return 0. This call does not need a round trip.
     """
     payments = connection.info.get(_UNINDEXED, 0)
     return payments if payments > LARGE else 0
 
 
 def count_roughly(connection: Connection) -> int:
-    """Return the approximate number of payments from PostgreSQL's statistics. No payment is read."""
+    """Return the approximate number of payments from PostgreSQL's statistics, without reading any payments."""
     sql = """
         SELECT GREATEST(c.reltuples, s.n_live_tup, 0)::bigint
         FROM pg_class AS c LEFT JOIN pg_stat_all_tables AS s ON s.relid = c.oid WHERE c.oid = to_regclass('payments')
@@ -112,6 +112,6 @@ def count_roughly(connection: Connection) -> int:
 
 
 def has_any_of(connection: Connection, gateway: str) -> bool:
-    """Return whether any payment was made at this gateway. If there is none, the query reads the whole table."""
+    """Return whether any payment belongs to this gateway. If none does, the query reads the whole table."""
     sql = "SELECT EXISTS (SELECT FROM payments WHERE translate(lower(provider), '-_ ', '') = %(gateway)s)"
     return bool(connection.exec_driver_sql(sql, {"gateway": gateway}).scalar_one())

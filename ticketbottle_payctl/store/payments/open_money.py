@@ -48,7 +48,7 @@ GROUP BY payment, subject ORDER BY min(at), subject LIMIT %(most)s
 
 
 class PerhapsOpen(NamedTuple):
-    """An order that may be open, with the receipts that show this, the earliest first.
+    """An order that may be open, with the receipts that show this, earliest first.
 
     If the database has no payment for the order, only the receipts identify it.
     """
@@ -62,8 +62,8 @@ def perhaps_open(
 ) -> list[PerhapsOpen]:
     """Return at most ``most`` orders that have a callback in the window, oldest callback first.
 
-    A callback counts if it has one of the ``reasons``, reports a second transfer, or settled a payment that had ended.
-    Leave out the transfers that a person has closed, and the orders that
+    A callback counts if it has one of the ``reasons``, reports a second transfer, or settled a payment that had failed
+    or been cancelled. Leave out the transfers that a person has closed, and the orders that
     :func:`~ticketbottle_payctl.store.payments.open_orders.refused` counts.
     """
     values = {"since": since, "until": until, "reasons": list(reasons), "most": most}

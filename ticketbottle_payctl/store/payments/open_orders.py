@@ -1,4 +1,4 @@
-"""Find customers who paid but have no ticket: the event is unpublished or missing, or the callback was refused."""
+"""Find customers who paid but have no ticket, because an event is unpublished or missing, or a callback was refused."""
 
 from __future__ import annotations
 
@@ -15,19 +15,16 @@ from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
 from ticketbottle_payctl.store.payments.closed_transfers import STILL_OPEN, TOLD
 
 MOST_SHOWN = 20
-"""The maximum number of orders that are listed for each kind. All orders are counted."""
+"""The maximum number of orders to list for each kind. All orders are counted."""
 
 WAITS_AFTER = timedelta(seconds=1)
-"""The age above which a pending event counts as waiting.
-
-A publisher is probably sending newer pending events already.
-"""
+"""Pending events that are older than this count as waiting. A publisher is probably sending newer ones already."""
 
 _CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class WithoutTicket(StrEnum):
-    """The reason why an order is open: its customer has paid and has no ticket, or its money needs manual review."""
+    """The reasons why an order is open: the customer has paid but has no ticket, or money needs manual review."""
 
     PENDING = "pending"
     DEAD = "dead"
@@ -37,11 +34,13 @@ class WithoutTicket(StrEnum):
 
 
 class OpenOrder(NamedTuple):
-    """An order that was paid, or that may have been paid, but has no ticket, or whose money needs manual review.
+    """An order that needs attention.
+
+    Either it was or may have been paid but has no ticket, or its money needs manual review.
 
     ``id`` is the id of the event, payment or receipt that shows the fault. ``at`` is the time when the event was
     created, the payment was completed, or the callback arrived. ``amount`` is in whole VND. ``why`` is the event's last
-    error, the reason why the callback was refused, or the kind of the finding about money.
+    error, the reason why the callback was refused, or the kind of money finding.
     """
 
     kind: WithoutTicket
@@ -55,7 +54,7 @@ class OpenOrder(NamedTuple):
 class OpenOrders(NamedTuple):
     """The number of open orders, the sum of their amounts in whole VND, and the oldest of these orders.
 
-    ``more`` is True if there may be more orders, which were not read.
+    ``more`` is True if there may be more orders that were not read.
     """
 
     number: int
@@ -130,7 +129,7 @@ def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOr
 def refused(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
     """Return the orders that are not COMPLETED now and whose callback in the window reported money but was refused.
 
-    An order that a person has closed is left out.
+    Orders that a person has closed are left out.
     """
     return _orders(connection, _REFUSED, {"since": since, "until": until})
 

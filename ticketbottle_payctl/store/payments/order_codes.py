@@ -28,6 +28,6 @@ class NamedOrder(NamedTuple):
 
 
 def beginning_with(connection: Connection, prefix: str, most: int) -> list[NamedOrder]:
-    """Return at most ``most`` orders whose code begins with ``prefix``, in the order of their codes."""
+    """Return at most ``most`` orders whose codes begin with ``prefix``, sorted by code."""
     rows = connection.exec_driver_sql(_BEGIN_WITH, {"prefix": prefix, "most": most})
     return [NamedOrder(*row) for row in rows]

@@ -17,7 +17,7 @@ _COLUMNS = f"""id, "orderCode", "amountCents", {GATEWAY}, "providerTransactionId
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A payment whose status payctl queries at the gateway.
+    """A payment about which payctl can query its gateway.
 
     ``gateway`` is payctl's name for the gateway. ``amount`` is in whole VND. All times are in UTC.
     """
@@ -32,7 +32,7 @@ class Unsettled:
 
 
 def forgotten(gateway: str = GATEWAY, created_at: str = '"createdAt"') -> str:
-    """Return the SQL condition that a payment's gateway no longer has a record of the payment.
+    """Return an SQL condition that is true if a payment is too old for its gateway's status query.
 
     The arguments are SQL expressions. The statement needs the parameters that ``known`` returns.
     """
@@ -42,7 +42,10 @@ def forgotten(gateway: str = GATEWAY, created_at: str = '"createdAt"') -> str:
 
 
 def known(since: Mapping[str, datetime]) -> dict[str, object]:
-    """Return the parameters for ``forgotten``: the creation time of the oldest payment that each gateway knows."""
+    """Return the parameters for ``forgotten``.
+
+    ``since`` is the creation time of the oldest payments that each gateway knows.
+    """
     return {"gateways": list(since), "known_since": [stored(at) for at in since.values()]}
 
 
@@ -55,9 +58,9 @@ _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
 class Overdue:
     """The condition for overdue payments, which are PENDING and were created before ``before``.
 
-    If ``gateway`` is None, payments of all gateways are included. Some gateways delete old payments from their records.
-    ``known_since`` has a time for each such gateway. The gateway has no record of payments that were created before
-    this time.
+    If ``gateway`` is None, payments of all gateways are included. Some gateways do not answer queries about old
+    payments. For each of these gateways, ``known_since`` contains the creation time of the oldest payments that it
+    still answers queries about.
     """
 
     before: datetime
@@ -66,7 +69,7 @@ class Overdue:
 
 
 def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettled]:
-    """Return overdue payments that their gateways still have a record of, latest first."""
+    """Return overdue payments that are not too old for their gateways' status queries, latest first."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT {_COLUMNS} FROM payments WHERE {_OVERDUE} AND NOT {_FORGOTTEN}
@@ -78,7 +81,7 @@ def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettl
 
 
 def count_forgotten(connection: Connection, wanted: Overdue) -> int:
-    """Count overdue payments that are so old that their gateways no longer have a record of them."""
+    """Count overdue payments that are too old for their gateways' status queries."""
     sql = f"SELECT count(*) FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}"  # noqa: S608 - built from constants only
     return int(connection.exec_driver_sql(sql, _parameters(wanted)).scalar_one())
 

@@ -61,8 +61,8 @@ class ReceiptRow:
     """A receipt. ``body_bytes`` is the size of the callback's body.
 
     ``method`` shows whether the receipt is for a callback or for the response to a status query. ``payment_number``
-    identifies a single transfer of money. Receipts about one transfer have the same ``transfer``, even if it has no
-    number.
+    identifies a single transfer of money. Receipts about the same transfer have the same ``transfer``, even without a
+    ``payment_number``.
     """
 
     id: str
@@ -93,8 +93,8 @@ def receipts_of_payments(
 ) -> dict[str, tuple[ReceiptRow, ...]]:
     """Return the receipts of each payment, earliest first.
 
-    ``asked`` maps each payment's id to the ids of receipts that belong to it, for example because they name its order.
-    Receipts with the same reference belong to the payment too, unless they belong to another payment.
+    ``asked`` maps each payment's id to the ids of receipts that belong to it, for example because they contain its
+    order code. Receipts with the same reference belong to the payment too, unless they belong to another payment.
     """
     pairs = [(payment_id, receipt) for payment_id, receipts in asked.items() for receipt in receipts]
     values = {"ids": list(asked), "of": [of for of, _ in pairs], "asked": [receipt for _, receipt in pairs]}
@@ -111,7 +111,7 @@ def receipts_of(
     order_ref: str | None,
     receipt_id: str | None = None,
 ) -> tuple[ReceiptRow, ...]:
-    """Return the receipts of a payment, of a reference, of an unreadable order, or with an id, earliest first."""
+    """Return the receipts of this payment, reference or unreadable order, or with this id, earliest first."""
     # If an unclear callback names no order, only its copies are returned with it.
     rows = connection.exec_driver_sql(
         f"""

@@ -1,4 +1,4 @@
-"""Find the newest callbacks that payctl refused, without those that a person has closed."""
+"""Find the newest callbacks that payctl refused, except those that a person has closed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Refused(NamedTuple):
 class RefusedLately(NamedTuple):
     """The number of callbacks that were read, and the refused ones among them, newest first.
 
-    ``closed`` is the number of refused callbacks that are left out, because a person has closed what they report.
+    ``closed`` counts the refused callbacks that are left out, because a person has closed what they report.
     """
 
     looked_at: int
@@ -50,7 +50,7 @@ class RefusedLately(NamedTuple):
 
 
 def refused_lately(connection: Connection, newest: int) -> RefusedLately | None:
-    """Read the last ``newest`` callbacks, and return the refused ones. This takes two statements.
+    """Read the last ``newest`` callbacks, and return the refused ones. This needs two statements.
 
     Return None if the table is missing or the role is not allowed to read it. If the role is not allowed to read the
     payments or the records of closings, no callback counts as closed.

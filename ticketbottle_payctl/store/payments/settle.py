@@ -81,14 +81,17 @@ WITH settled AS (
 def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime] | None:
     """Lock the row of a callback's payment. Return the payment, and the database's time (UTC) after locking.
 
-    The payment is found by its reference, or by its order code if no payment has this reference. If there is no such
-    payment, return None.
+    The payment is found by its reference, or by its order code if no payment has this reference. If no payment is
+    found, return None.
     """
     return _found(connection, callback, _LOCK_DIRECTLY, _LOCK_BY_WALK)
 
 
 def find(connection: Connection, callback: Unclear) -> Payment | None:
-    """Return the payment that an unclear callback names, if it is a payment of the callback's gateway. Lock no row."""
+    """Return the payment that an unclear callback refers to, if it belongs to the callback's gateway.
+
+    Do not lock it.
+    """
     found = _found(connection, callback, _FIND_DIRECTLY, _FIND_BY_WALK)
     return found[0] if found and is_of_gateway(found[0], callback.provider) else None
 

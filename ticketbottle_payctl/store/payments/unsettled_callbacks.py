@@ -1,4 +1,4 @@
-"""Find genuine callbacks that payctl has stored but that have settled no payment."""
+"""Find genuine callbacks that payctl has stored but that have not settled a payment."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ ORDER BY received_at, id
 
 
 class UnsettledCallback(NamedTuple):
-    """A stored callback that has settled no payment.
+    """A stored callback that has not settled a payment.
 
-    ``order_code`` and ``status`` come from its payment, and ``made_for`` is the payment's gateway. If the database
-    does not have the payment, ``order_code`` is the gateway's name for the order. ``gateway`` sent the callback.
+    ``order_code`` and ``status`` come from its payment, and ``made_for`` is the payment's gateway. If the payment is
+    not in the database, ``order_code`` is the gateway's name for the order. ``gateway`` is the callback's sender.
     """
 
     receipt_id: str
@@ -47,7 +47,7 @@ class UnsettledCallback(NamedTuple):
 def unsettled_callbacks(
     connection: Connection, within: timedelta, ignored_reasons: Sequence[str]
 ) -> list[UnsettledCallback]:
-    """Return refused callbacks that are not older than ``within`` and whose payment is not COMPLETED, oldest first.
+    """Return refused callbacks that are not older than ``within`` and whose payments are not COMPLETED, oldest first.
 
     Include acknowledged callbacks with one of the ``ignored_reasons``. Leave out callbacks about a transfer of money
     that a person has closed.

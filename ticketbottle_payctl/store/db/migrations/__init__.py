@@ -1,4 +1,4 @@
-"""Run the numbered steps that create payctl's own schema. No step changes the payment service's tables.
+"""Run the numbered steps that create payctl's own schema. They never change the payment service's tables.
 
 Each ``NNNN_name.sql`` in this folder runs once, in order. All steps run in one transaction, which holds a lock.
 Therefore two upgrades can safely run at the same time.
@@ -42,9 +42,9 @@ def known() -> list[Migration]:
 
 
 def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
-    """Apply the pending steps to the database, and return their names as ``pending``.
+    """Apply the pending steps to the database, and return their names as ``pending``. With ``dry_run``, roll them back.
 
-    With ``dry_run``, roll the steps back. A second call has no effect, even if it runs at the same time.
+    A second call has no effect, even if it runs at the same time.
 
     Raises:
         ConfigError: the role is not allowed to create the schema or its tables.
@@ -63,7 +63,7 @@ def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
 
 
 def status(engine: Engine) -> SchemaStatus:
-    """Return the names of the applied steps and of the pending steps. Change nothing."""
+    """Return the names of the applied steps and of the pending steps."""
     with transaction(engine, _LIMITS) as connection:
         exists = connection.exec_driver_sql("SELECT to_regclass('payctl.migrations') IS NOT NULL").scalar_one()
         applied = _applied(connection) if exists else []
