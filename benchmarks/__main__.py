@@ -31,7 +31,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Section]]] = {
 
 
 def main() -> int:
-    """Run the benchmarks that the arguments name."""
+    """Run the benchmarks given as arguments."""
     arguments = _parser().parse_args()
     options = Options.quick() if arguments.quick else Options()
     given = {name: getattr(arguments, name) for name in ("rows", "published", "runs") if getattr(arguments, name)}

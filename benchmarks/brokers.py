@@ -24,7 +24,7 @@ class Broker:
     pid: int
 
     def messages(self) -> int:
-        """Return the number of messages that were written to payctl's topics since the topics were created."""
+        """Return the number of messages that were ever written to payctl's topics."""
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "benchmarks", "log_level": 0}
         consumer = Consumer(settings)
         try:
@@ -34,7 +34,7 @@ class Broker:
 
 
 def _ends(consumer: Consumer) -> list[int] | None:
-    """Return the end offset of each partition, or None if a partition in a new topic has no leader yet."""
+    """Return each partition's end offset. Return None if a new topic has a partition without a leader."""
     try:
         return [
             consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)[1]
@@ -60,7 +60,7 @@ def mock_broker() -> Iterator[Broker]:
 
 @contextmanager
 def apache_kafka() -> Iterator[Broker]:
-    """Run one Apache Kafka node. A message's timestamp is the time when the broker appended the message.
+    """Run one Apache Kafka node. The timestamp of a message is the time when the broker appended it.
 
     Raises:
         ConfigError: Java or Maven is missing.

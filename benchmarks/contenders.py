@@ -1,8 +1,8 @@
 """Drain an outbox with one contender: ``python -m benchmarks.contenders NAME ROWS BATCH``.
 
-``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. Each contender runs in its own process and prints one line of
-JSON. The line has the number of events, and the elapsed time and CPU time in seconds. The time that the interpreter
-needs to start is not included.
+``DATABASE_URL`` and ``KAFKA_BROKERS`` specify the servers. Each contender runs in its own process and prints one line
+of JSON, with the number of events, and the elapsed time and CPU time in seconds. The interpreter's start-up time is not
+included.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _tell() -> None:
 
 
 def _highest_memory() -> float | None:
-    """Return the program's peak memory use so far, in MiB. The value from wait4 would include the parent's memory."""
+    """Return the process's peak memory use so far, in MiB. The value from wait4 would include the parent's memory."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found.group(1)) / 1024 if found else None

@@ -1,6 +1,6 @@
 """Start the database with the same durability settings as in production, and fill the outbox before each turn.
 
-Autovacuum is off, because it could run in one contender's turn but not in another's. A separate benchmark holds an old
+Autovacuum is off, because it might run in one contender's turn but not in another's. A separate benchmark holds an old
 snapshot, and measures the publisher while vacuum cannot remove rows.
 """
 
@@ -41,12 +41,12 @@ class Database:
     def url(self) -> str:
         """Return the URL, including the password.
 
-        Pass the URL in a child's environment, never in arguments or a report.
+        Pass it to a child process in the environment, never in arguments, and never put it into a report.
         """
         return self.server.url()
 
     def cpu(self) -> float:
-        """Return the CPU time in seconds of the server and all its backends, including backends that have ended."""
+        """Return the CPU time of the server and all its backends, in seconds, including backends that have ended."""
         return cpu_of(self.server.pid or 0)
 
     def wal(self) -> int:
@@ -56,7 +56,7 @@ class Database:
     def one(self, statement: str) -> Any:  # noqa: ANN401 - the type depends on the statement
         """Run a statement outside a transaction.
 
-        Return the first value in the result, or None if there is no result.
+        Return the first value in the result, or None if it is empty.
         """
         connection = psycopg2.connect(self.url)
         connection.autocommit = True

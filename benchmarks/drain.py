@@ -1,7 +1,7 @@
 """Drain a backlog.
 
-Compare payctl's throughput with the maximum throughput of the database and of the broker, measured in the same run.
-Then measure payctl under difficult conditions.
+Compare payctl's throughput with the database's and the broker's maximum throughput, measured in the same run. Then
+measure payctl under difficult conditions.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _into(
 def _messages(server: Database, broker: Broker, options: Options) -> float:
     """Return the number of round trips to PostgreSQL per event, as counted by a proxy.
 
-    The result is the difference between draining a larger and a smaller backlog. Therefore the result does not include
+    It is computed from the difference between draining a larger and a smaller backlog. Therefore it does not include
     connecting and the first queries of each run.
     """
     payctl = contender(server, broker, "payctl", options)

@@ -46,7 +46,7 @@ print("\\n" + json.dumps(spent))
 
 
 def first_callback(options: Options) -> list[Section]:
-    """Start a new interpreter for each kind of INIT in turn. Each interpreter processes a few callbacks."""
+    """Start a new interpreter for each kind of INIT in turn, and let it process a few callbacks."""
     taken: dict[str, list[list[float]]] = {name: [] for name in _KINDS}
     with database() as server:
         engine = make_engine(DatabaseSettings(Secret(server.url)))

@@ -1,4 +1,4 @@
-"""Measure the time between an event's commit and the arrival of its message in Kafka."""
+"""Measure the time from committing an event to the arrival of its message in Kafka."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _tell(section: Section, taken: Sequence[Taken]) -> None:
 
 
 def _delays(broker: Broker, written: dict[str, float]) -> list[float]:
-    """Return the seconds between each event's commit and its message's timestamp. Every event must have a message."""
+    """Return the seconds from each event's commit to its message's timestamp. Every event must have a message."""
     appended: dict[str, float] = {}
     for message in read_all(broker.bootstrap, TOPICS.values(), timeout=60):
         event_id = (message.header["eventId"] or b"").decode()

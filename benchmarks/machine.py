@@ -1,4 +1,4 @@
-"""Describe the machine and the versions of programs. Omit the machine's name and paths."""
+"""Describe the machine and the programs' versions. Omit the machine's name and paths."""
 
 from __future__ import annotations
 

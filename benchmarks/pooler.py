@@ -1,4 +1,4 @@
-"""Measure what the settings at the beginning of each transaction cost, with and without PgBouncer.
+"""Measure the cost of the settings at the beginning of each transaction, with and without PgBouncer.
 
 PgBouncer runs in transaction mode. The contenders take turns in one run. The "without" contender sends only BEGIN,
 which would be enough if the limits were set on the database role.
@@ -27,9 +27,9 @@ from ticketbottle_payctl.store.db import driver
 from ticketbottle_payctl.store.db import engine as engines
 
 _WAYS = {"with": (True, False), "without": (True, True), "with, a connection for each": (False, False)}
-"""The contenders.
+"""The contenders. The first value says whether connections go through PgBouncer.
 
-The first value says whether connections are pooled. The second value says whether the settings are left out.
+The second value says whether the settings are left out.
 """
 
 _TURN = 15
@@ -112,7 +112,7 @@ def _trips(server: Database, warm: int, number: int, *, bare: bool) -> int:
 
 @contextmanager
 def _pgbouncer(server: Database) -> Iterator[str | None]:
-    """Start PgBouncer in front of the database and yield PgBouncer's URL. If PgBouncer is not installed, yield None."""
+    """Start PgBouncer in front of the database, and yield its URL. If PgBouncer is not installed, yield None."""
     try:
         pooler = PgBouncer(server.url, size=4).start()
     except ConfigError:

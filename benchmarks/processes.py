@@ -22,7 +22,7 @@ CORES = os.cpu_count() or 1
 
 
 class ChildFailedError(Exception):
-    """A contender failed. The message ends with the contender's output."""
+    """A contender failed. The message ends with its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Ended:
 def inherited() -> dict[str, str]:
     """Return the environment without payctl's settings, because every contender gets its own settings.
 
-    The variable that keeps Python from writing bytecode is removed too, because an installed package has bytecode.
+    The variable that keeps Python from writing bytecode is removed too, because installed packages have bytecode.
     """
     return {name: value for name, value in os.environ.items() if not _OURS.match(name) and name != _NO_BYTECODE}
 
@@ -75,7 +75,7 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def cpu_of(pid: int) -> float:
-    """Return the CPU time in seconds of a process and all its descendants, including those that have ended.
+    """Return the CPU time of a process and all its descendants, in seconds, including those that have ended.
 
     If /proc does not exist, return 0.
     """
@@ -89,7 +89,7 @@ def cpu_of(pid: int) -> float:
 
 
 def busy() -> float:
-    """Return the CPU time in seconds that the whole machine has used since it booted."""
+    """Return the CPU time that the whole machine has used since it booted, in seconds."""
     if not _PROC.joinpath("stat").exists():
         return 0.0
     fields = [int(word) for word in _PROC.joinpath("stat").read_text().split("\n", 1)[0].split()[1:9]]

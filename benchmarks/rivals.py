@@ -117,5 +117,5 @@ def _where(server: Database, broker: Broker) -> dict[str, str]:
 
 
 def _few(options: Options, most: int) -> int:
-    """Return a reduced number of events for a slow peer, whose rate does not depend on this number."""
+    """Return a smaller number of events for a slow peer, whose rate does not depend on this number."""
     return min(options.rows // 10, most)

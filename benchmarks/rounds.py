@@ -1,8 +1,8 @@
 """Let the contenders take turns in several rounds, and compare the medians of their undisturbed samples.
 
 In every second round, the contenders take turns in reverse order. The CPU time of other processes is measured during
-each sample. If other processes used more than a tenth of the machine's CPU capacity, the sample counts only if no
-better sample exists.
+each sample. If other processes used more than a tenth of the machine's CPU capacity, the sample counts only if there is
+no better one.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Sample:
 class Contender:
     """A contender's name, command and settings. ``prepare`` prepares the table for a turn.
 
-    If ``drains`` is true, no event must be pending after a turn. If ``sends`` is true, the topics must have grown by at
-    least the number of events that the contender reports.
+    If ``drains`` is true, there must not be any pending events after a turn. If ``sends`` is true, the topics must have
+    grown by at least the number of events that the contender reports.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Contender:
 
 
 class Rounds:
-    """The samples from contenders that take turns."""
+    """The samples of contenders that take turns."""
 
     def __init__(self, database: Database, broker: Broker, options: Options) -> None:
         self._database, self._broker, self._options = database, broker, options
@@ -83,7 +83,7 @@ class Rounds:
     def run(self, contenders: Sequence[Contender], *, may_fail: bool = False) -> None:
         """Run the rounds, with the contenders in reverse order in every second round.
 
-        If ``may_fail`` is true, a contender that fails is left out of later rounds, and :attr:`failed` says why.
+        If ``may_fail`` is true, contenders that fail are left out of later rounds, and :attr:`failed` says why.
         """
         for number in range(self._options.runs):
             for contender in contenders if number % 2 == 0 else contenders[::-1]:

@@ -30,7 +30,7 @@ _LOCK_WAIT = re.compile(r"still waiting for (\w+) .* after ([\d.]+) ms")
 
 
 def cleanup(options: Options) -> list[Section]:
-    """Measure a drain and a cleanup of a million published rows, each separately and both at the same time."""
+    """Measure a drain and a cleanup of a million published rows, separately and at the same time."""
     with (
         database(log_lock_waits="on", deadlock_timeout="100ms") as server,
         mock_broker() as broker,

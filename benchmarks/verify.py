@@ -1,4 +1,4 @@
-"""Compare how long it takes to verify a signature with the minimum, which is one HMAC and one parse."""
+"""Compare the time for verifying a signature with the minimum, which is the time for one HMAC and one parse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROUNDS = 9
 
 
 def verify(options: Options) -> list[Section]:
-    """Measure the verification for every gateway.
+    """Measure verification for every gateway.
 
     Return a section with one row for each gateway, with medians of many calls.
     """

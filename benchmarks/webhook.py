@@ -105,7 +105,7 @@ def _payment(number: int) -> tuple[SandboxPayment, Request]:
 
 
 def settle_callbacks(engine: Engine, numbers: list[int]) -> list[float]:
-    """Process a callback for each of these payments. Return how long each callback took in milliseconds."""
+    """Process a callback for each of these payments. Return how long each one took, in milliseconds."""
     requests = [_payment(number)[1] for number in numbers]
     taken = []
     for request in requests:
@@ -138,7 +138,7 @@ def _theirs(server: Database, pgbench: str, script: str, numbers: list[int]) -> 
 
 
 def _script(server: Database, warm: int, number: int) -> tuple[str, int]:
-    """Return a pgbench script with the SQL for one callback, and the number of the script's round trips."""
+    """Return a pgbench script with the SQL for one callback, and the script's number of round trips."""
     payment, request = _payment(number)
     event_id, receipt_id = (f"{first}0000000-0000-4000-8000-{number:012d}" for first in (1, 2))
     ids = {event_id: _EVENT_ID, receipt_id: _RECEIPT_ID}

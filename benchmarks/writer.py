@@ -1,8 +1,8 @@
 """Commit events one by one at a steady rate: ``python -m benchmarks.writer EVENTS_A_SECOND SECONDS``.
 
 The events from the first two seconds are not counted, because an idle publisher may need that long to notice new
-events. The script prints a JSON object. For each event id, it contains the time when the event's commit returned, in
-seconds since 1970. The commits do not wait for the disk, because this benchmark does not measure commits.
+events. The script prints a JSON object. For each event id, it contains the time when the commit returned, in seconds
+since 1970. The commits do not wait for the disk, because this benchmark does not measure commits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check that parameters agree with each other, with their section of ``deploy/samconfig.toml`` and with the build.
+"""Check that parameters agree with each other, with their section in ``deploy/samconfig.toml`` and with the build.
 
 CloudFormation cannot make these checks. Without them, the deployment would fail late, or the stack would not work.
 """
@@ -16,7 +16,7 @@ _MACHINES = {62: "x86_64", 183: "arm64"}
 def disagreements(parameters: Mapping[str, str], section: str, region: str | None) -> list[str]:
     """Return a sentence for each disagreement.
 
-    Leave out a check if one of its parameters is missing from ``parameters``.
+    Omit a check if one of its parameters is missing from ``parameters``.
     """
     checks = {
         ("Environment",): _other_environment(parameters, section),
@@ -61,7 +61,7 @@ def _too_few_environments(parameters: Mapping[str, str]) -> Iterator[str]:
 
 
 def _other_region(parameters: Mapping[str, str], region: str | None) -> Iterator[str]:
-    """Yield the ARNs of another region. Some ARNs, such as those of IAM, name no region."""
+    """Yield the ARNs that contain another region. Some ARNs, such as IAM's, do not contain a region."""
     for name, value in parameters.items():
         if name.endswith("Arn") and value and region:
             there = value.split(":")[3]
@@ -82,9 +82,9 @@ def architectures_of(layer: Path) -> set[str]:
 
 
 def mismatches(layer: Path, parameters: Mapping[str, str]) -> list[str]:
-    """Return what the parameters need but the layer does not contain: an architecture, certificates or libraries.
+    """Return what the parameters need but the layer lacks: an architecture, certificates or libraries.
 
-    A parameter that is missing in ``parameters`` needs nothing.
+    A parameter that is missing from ``parameters`` does not need anything.
     """
     wrong, found = [], architectures_of(layer)
     if (wanted := parameters.get("Architecture")) and found - {wanted}:

@@ -1,4 +1,4 @@
-"""Write the commands that deploy a release, with the SAM CLI or with the AWS CLI."""
+"""Build the commands that deploy a release, with the SAM CLI or with the AWS CLI."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def with_sam(
 def with_cloudformation(
     config: Config, parameters: Mapping[str, str], release: str, bucket: str, *, confirm: bool = True
 ) -> list[Command]:
-    """Return the AWS CLI commands that upload the build under its release and then deploy the build's template.
+    """Return the AWS CLI commands that upload the build under its release, and then deploy its template.
 
     The parameters are uploaded too, so that the release can be deployed again.
     """
@@ -58,7 +58,7 @@ def stored(config: Config, release: str, bucket: str, *, confirm: bool = True) -
 
 
 def located(parameters: Mapping[str, str], release: str, bucket: str) -> dict[str, str]:
-    """Return the parameters, and those of plain CloudFormation that give the location of the zips."""
+    """Return the parameters, including those that give plain CloudFormation the location of the zips."""
     return {**parameters, **dict(zip(PLACE, (bucket, f"{release}/{CODE}", f"{release}/{LAYER}"), strict=True))}
 
 

@@ -1,4 +1,4 @@
-"""Create the dashboard, which shows the state of the alarms and a graph of each metric by function and by gateway."""
+"""Create the dashboard, which shows the alarms' states, and a graph of each metric by function and by gateway."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def dashboard(alarms: list[tuple[str, str | None]]) -> dict[str, Any]:
 
 
 def _if_there(name: str, condition: str) -> dict[str, Any]:
-    """Return an expression for an alarm's entry in the list.
+    """Return a template expression for an alarm's entry in the list.
 
-    If the alarm does not exist, the expression's value is an empty string.
+    If the alarm does not exist, its value is an empty string.
     """
     return {"Fn::If": [condition, {"Fn::Sub": f',"${{{name}.Arn}}"'}, ""]}
 

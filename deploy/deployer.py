@@ -4,7 +4,7 @@
     python -m deploy.deployer --check    write nothing; exit 1 if something would change
 
 The actions come from CloudFormation's own resource schemas, which are part of cfn-lint. If an action can be limited to
-certain resources, the policy limits it to the resources of one stack.
+certain resources, the policy limits it to one stack's resources.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 POLICY = HERE / "deployer-policy.json"
 
 REGION = "ap-southeast-1"
-"""The AWS region whose resource schemas are read. The policy does not contain this region."""
+"""The AWS region whose resource schemas are read. The policy itself does not contain this region."""
 
 _HANDLERS = ("create", "read", "update", "delete")
 _HERE = "arn:aws:{service}:REGION:ACCOUNT:"
@@ -61,11 +61,11 @@ _NOT_NEEDED = (
     *("logs:PutIndex", "logs:DeleteIndex", "logs:PutBearer", "logs:PutLogGroupDeletion", "sns:PutDataProtection"),
     *("codedeploy:RegisterOnPremises", "ec2:DescribeInstances"),
 )
-"""The prefixes of actions for features that no resource in the template uses."""
+"""The prefixes of actions for features that the template's resources do not use."""
 
 
 def needed(template: Mapping[str, Any]) -> set[str]:
-    """Return every action that CloudFormation can call to create, read, change or delete the template's resources."""
+    """Return all actions that CloudFormation may call to create, read, change or delete the template's resources."""
     found = {f"{service}:{name}" for service, names in _BY_HAND.items() for name in names}
     for kind in {resource["Type"] for resource in template["Resources"].values()}:
         handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, kind).schema["handlers"]

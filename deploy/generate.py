@@ -3,7 +3,7 @@
     python -m deploy.generate            write deploy/template.yaml (below its mark) and deploy/cloudformation.json
     python -m deploy.generate --check    write nothing; exit 1 if something would change
 
-No connection to AWS is needed, because AWS's own library converts the template locally.
+This does not need a connection to AWS, because AWS's own library converts the template locally.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 TEMPLATE, GENERATED = HERE / "template.yaml", HERE / "cloudformation.json"
 MARK = "# -- made by `make template`"
 NO_RELEASE = "0" * 64
-"""The release in the committed template. A deployment replaces this release, so that a new version gets traffic."""
+"""The release in the committed template. A deployment replaces it, so that a new version gets traffic."""
 
 NO_BUILD = Build(NO_RELEASE, NO_RELEASE)
 PLACE = ("CodeBucket", "CodeKey", "LayerKey")
@@ -37,7 +37,7 @@ Template = dict[str, Any]
 
 
 class _Yaml(yaml.SafeDumper):
-    """A YAML dumper that writes no references, because CloudFormation cannot read references."""
+    """A YAML dumper that never writes references, because CloudFormation cannot read them."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
         return True
@@ -87,7 +87,7 @@ class _NoManagedPolicies:
 
 
 def main() -> int:
-    """Write the generated files. With ``--check``, only name the files that are out of date."""
+    """Write the generated files. With ``--check``, only list the files that are out of date."""
     parser = argparse.ArgumentParser(
         prog="make template", description="Write the files that are generated from deploy/template.yaml."
     )

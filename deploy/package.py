@@ -1,10 +1,10 @@
-"""Build the two zips for Lambda. One zip contains the dependencies (the layer), and the other contains the code.
+"""Build the two zips for Lambda: one with the dependencies (the layer), and one with the code.
 
     python -m deploy.package --interpreter python3.13 [--arch x86_64] [--lock locks/otel.txt] [--ca bundle.pem]
 
 The dependencies are the locked wheels for Amazon Linux 2023, which are checked by hash. Both zips contain bytecode for
 the runtime's Python version. Lambda's folders are read-only, so without bytecode every cold start would compile the
-code again. The same sources give the same bytes, because file names are sorted and timestamps are fixed.
+code again. The same sources always give the same bytes, because file names are sorted and timestamps are fixed.
 """
 
 from __future__ import annotations
@@ -24,20 +24,17 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = "3.13"
 ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 GLIBC = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
-"""The platform tags of the wheels. With only an old tag, pip would find a much older Kafka client, or no client."""
+"""The platform tags of the wheels. With only an old tag, pip would find a much older Kafka client, or none."""
 
 LAYER, CODE = "dependencies.zip", "code.zip"
 CA_FILE = "payctl-ca.pem"
-"""The name in the layer for the file that is given as ``--ca``.
-
-The functions read this file as ``/opt/payctl-ca.pem``.
-"""
+"""The name of the ``--ca`` file in the layer. The functions read it as ``/opt/payctl-ca.pem``."""
 
 BUDGETS = {LAYER: (29_000_000, 84_000_000), CODE: (900_000, 2_000_000)}
 """The maximum size of each zip in bytes, zipped and unzipped, with the otel extra.
 
 In the layer, the libraries for sending requests to the gateways take about 5 MB zipped and 15 MB unzipped. Lambda
-accepts 50 MB in one request, and 250 MB unzipped in all.
+accepts 50 MB in one request, and 250 MB unzipped in total.
 """
 
 _DOORS = "lambda_entrypoints"
@@ -57,7 +54,7 @@ class Artifact(NamedTuple):
 
 
 class Build(NamedTuple):
-    """The hashes of a build's two zips. The same sources give the same hashes."""
+    """The hashes of a build's two zips. The same sources always give the same hashes."""
 
     code: str
     layer: str
@@ -67,7 +64,7 @@ class Build(NamedTuple):
         """Return the build in ``folder``.
 
         Raises:
-            FileNotFoundError: the folder has no build.
+            FileNotFoundError: the folder does not contain a build.
         """
         return cls(*(hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CODE, LAYER)))
 
@@ -77,7 +74,7 @@ class OverBudgetError(Exception):
 
 
 class CertificatesError(Exception):
-    """The file that is given as ``--ca`` does not exist, or contains no certificate."""
+    """The ``--ca`` file does not exist, or does not contain a certificate."""
 
 
 def build(  # noqa: PLR0913 - each is a choice for the caller
@@ -94,7 +91,7 @@ def build(  # noqa: PLR0913 - each is a choice for the caller
     ``interpreter`` is a CPython interpreter with the same version as the runtime.
 
     Raises:
-        CertificatesError: ``ca`` does not exist or contains no certificate. The previous build stays.
+        CertificatesError: ``ca`` does not exist or does not contain a certificate. The previous build stays.
         OverBudgetError: a zip is larger than its budget.
         subprocess.CalledProcessError: a wheel is missing or has the wrong hash, or a file cannot be compiled.
     """

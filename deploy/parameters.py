@@ -1,6 +1,6 @@
-"""Check an environment's parameters against the template, before anything is uploaded.
+"""Check an environment's parameters against the template before anything is uploaded.
 
-These are the same checks that CloudFormation makes: types, patterns, limits and the template's ``Rules``.
+CloudFormation makes the same checks: types, patterns, limits and the template's ``Rules``.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _EXAMPLE = re.compile(r"(?<![A-Za-z])example|111122223333")
 
 
 class NotDeployableError(Exception):
-    """The build or a parameter is missing or wrong, or the two do not match. The message may have several lines."""
+    """The build or a parameter is missing or wrong, or they do not match. The message may have several lines."""
 
 
 class Read(NamedTuple):
     """The parameters of an environment.
 
-    ``values`` has every parameter with a value, and ``sound`` only those whose value is allowed. ``wrong`` has a line
-    for each fault.
+    ``values`` contains every parameter with a value, and ``sound`` only those whose values are allowed. ``wrong``
+    contains a line for each fault.
     """
 
     values: Parameters
@@ -46,7 +46,7 @@ class Read(NamedTuple):
 def read_parameters(template: str, given: Sequence[str]) -> Read:
     """Return every parameter except ``Release``, from ``Name=value`` strings and the template's defaults.
 
-    The defaults are included, because CloudFormation keeps the deployed value if a deployment does not name a
+    The defaults are included, because CloudFormation keeps a parameter's deployed value if a deployment omits the
     parameter. Without the defaults, removing a line from the configuration would have no effect.
     """
     source = yaml_parse(template)
@@ -63,14 +63,14 @@ def read_parameters(template: str, given: Sequence[str]) -> Read:
 
 
 def is_example(value: str) -> bool:
-    """Return whether a value is still an example, which names no real resource."""
+    """Return whether a value is still an example, which does not refer to a real resource."""
     return bool(_EXAMPLE.search(value))
 
 
 def broken_rules(rules: Mapping[str, Any], values: Mapping[str, str]) -> list[str]:
-    """Return the description of each assertion in the template's ``Rules`` that does not hold for these values.
+    """Return the descriptions of the assertions in the template's ``Rules`` that these values violate.
 
-    An assertion about a parameter that is not in ``values`` is left out.
+    Assertions about a parameter that is not in ``values`` are left out.
     """
     return [
         assertion["AssertDescription"]
@@ -127,7 +127,7 @@ def _references(node: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
 
 
 def _evaluated(node: Any, values: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
-    """Return the result of a rule's expression. A function that the template does not use yet raises ``KeyError``."""
+    """Return the result of a rule's expression. An unsupported function raises ``KeyError``."""
     if isinstance(node, list):
         return [_evaluated(each, values) for each in node]
     if not isinstance(node, dict):

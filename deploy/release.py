@@ -6,8 +6,8 @@
     python -m deploy.release dev --print                            print the commands without running them
 
 The ``live`` alias keeps its version of the webhook until another version is published. A new value of the ``Release``
-parameter publishes a new version. This value is a hash of the code, the template and every parameter, so every change
-is deployed.
+parameter publishes a new version. This value is a hash of the code, the template and all parameters, so that every
+change is deployed.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> int:
 
 
 def _planned(asked: argparse.Namespace) -> list[Command]:
-    """Return the commands, and announce the release. Write the files that plain CloudFormation needs."""
+    """Announce the release, write the files that plain CloudFormation needs, and return the commands."""
     known, confirm = tomllib.loads(asked.config.read_text("utf-8")), not asked.no_confirm_changeset
     if asked.environment not in known:
         message = f"{asked.config} has no section {asked.environment}"
@@ -109,7 +109,7 @@ def _planned(asked: argparse.Namespace) -> list[Command]:
 
 
 def _checked(read: Read, config: Config, asked: argparse.Namespace) -> Parameters:
-    """Return the parameters, or raise an error that names everything that is wrong with them and with the build."""
+    """Return the parameters, or raise an error that lists everything that is wrong with them or with the build."""
     region = config.get("global", {}).get("parameters", {}).get("region")
     wrong = [*read.wrong, *disagreements(read.sound, asked.environment, region)]
     missing = next((name for name in (CODE, LAYER) if not (PACKAGE / name).exists()), None)
@@ -128,7 +128,7 @@ def _checked(read: Read, config: Config, asked: argparse.Namespace) -> Parameter
 
 
 def _examples(config: Config, parameters: Mapping[str, str], asked: argparse.Namespace) -> str | None:
-    """Return a sentence with the names of the values that name no real resource, or None."""
+    """Return a sentence that lists the parameters whose values are still examples, or None."""
     named = dict(parameters)
     if asked.bucket is None:
         named["s3_bucket"] = config["deploy"]["parameters"].get("s3_bucket", "")
@@ -142,7 +142,10 @@ def _run(command: Command) -> int | None:
 
 
 def _confirmed(command: Command) -> int | None:
-    """Create a change set, show its changes and ask. Return an exit code if the deployment ends here, or None."""
+    """Create a change set, show its changes, and ask for confirmation.
+
+    If the deployment ends here, return the exit code, otherwise None.
+    """
     done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)  # noqa: S603
     sys.stdout.write(done.stdout)
     sys.stdout.flush()

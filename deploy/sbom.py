@@ -3,9 +3,8 @@
     .venv-sbom/bin/python -m deploy.sbom --folder build/package/layer/python --target build/package
     sbom/bin/python deploy/sbom.py --interpreter /opt/payctl/bin/python --target /opt/payctl/share/payctl
 
-cyclonedx-py reads the metadata of the installed packages, not a lock file, so the SBOM lists what is shipped.
-cyclonedx-py validates the SBOM against CycloneDX's schema before it writes the file. The same packages give the same
-bytes.
+cyclonedx-py reads the installed packages' metadata, not a lock file, so the SBOM lists what is shipped. It validates
+the SBOM against CycloneDX's schema before it writes the file. The same packages give the same bytes.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def write(interpreter: str, target: Path) -> tuple[Path, Path]:
 def environment_of(folder: Path) -> Iterator[str]:
     """Yield an interpreter with only the packages in ``folder``.
 
-    The packages are not run, so they can be for any platform.
+    The packages are not run, so they may be for any platform.
     """
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)  # noqa: S603 - our own
@@ -75,8 +74,8 @@ def licence_lines(document: Mapping[str, Any]) -> list[str]:
 def licence_of(component: Mapping[str, Any]) -> str:
     """Return the licence that a component declares.
 
-    The licence expression is preferred. If it is missing, the licence identifiers are used, and then the licence names.
-    Older packages declare the licence twice, in a classifier and in free text.
+    Prefer the licence expression, then the licence ids, then the licence names. Older packages declare the licence
+    twice, in a classifier and in free text.
     """
     found = component.get("licenses", [])
     expressions = [each["expression"] for each in found if "expression" in each]

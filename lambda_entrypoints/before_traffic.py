@@ -1,4 +1,4 @@
-"""Test a new version of the webhook for CodeDeploy. The new version must refuse forged callbacks.
+"""Test a new version of the webhook for CodeDeploy: it must refuse forged callbacks.
 
 Every error is reported to CodeDeploy as a failure, because CodeDeploy would wait up to an hour for a result. After a
 failure, callbacks still go to the previous version.
@@ -18,13 +18,13 @@ from ticketbottle_payctl.metrics import Function
 
 
 def handler(event: dict[str, str], context: object) -> dict[str, str]:
-    """Send a forged callback of each gateway to the version in PAYCTL_NEW_VERSION, and report the result to CodeDeploy.
+    """Send a forged callback for each gateway to the version in PAYCTL_NEW_VERSION. Report the result to CodeDeploy.
 
-    The result is success if at least one gateway is configured, and the version refused the forged callback of every
-    configured gateway. Only then does CodeDeploy send traffic to the version.
+    The result is success if at least one gateway is configured, and the version refused the forged callbacks for all
+    configured gateways. Only then does CodeDeploy send traffic to the version.
 
     Raises:
-        ConfigError: the result could not be reported, or the AWS client cannot be made.
+        ConfigError: the result cannot be reported, or the AWS client cannot be created.
         FunctionFailedError: any other error.
     """
     with runtime.invocation(Function.BEFORE_TRAFFIC, context) as warm:

@@ -16,7 +16,7 @@ RESERVE_SECONDS = 30.0
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
-    """Run one cleanup. The next cleanup deletes the events that this cleanup does not reach.
+    """Run one cleanup. The next cleanup deletes the events that this one does not reach.
 
     Raises:
         UnavailableError: the database cannot be reached. Committed batches stay deleted.
@@ -48,6 +48,6 @@ def _amounts(report: CleanupReport) -> dict[str, Amount]:
 
 
 def _told(warm: Warm, report: CleanupReport) -> int:
-    """Send an alert if there are still dead events. Return how many alerts could not be sent."""
+    """Send an alert if there are still dead events. Return how many alerts were not sent."""
     age = round(report.unpublished.oldest_dead_age_s or 0)
     return int(report.dead > 0 and not warm.topic.tell(EVENT_DEAD, events=report.dead, oldest_age_s=age))

@@ -1,6 +1,6 @@
 """Define a forged callback for each gateway.
 
-It has the right format, so payctl can recognise it as forged only with the gateway's key.
+The format is right, so payctl can recognise the forgery only with the gateway's key.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ticketbottle_payctl.providers import GATEWAYS
 REFUSED, OFF, FAILED = "refused", "not_configured", "failed"
 
 USER_AGENT = "payctl-probe"
-"""The probe's user agent. The webhook counts the probe's forged callbacks separately from those of other senders."""
+"""The probe's user agent. By this, the webhook counts the probe's forged callbacks separately from other senders'."""
 
 FORGERIES = {
     "zalopay": Request("POST", "/webhook/zalopay", body=b'{"data":"{}","mac":"00","type":1}'),
@@ -26,7 +26,7 @@ FORGERIES = {
         ),
     ),
 }
-"""The forged callback for each gateway. None of them has a signature that is valid with any key."""
+"""The forged callback for each gateway. Their signatures are not valid with any key."""
 
 
 def headers(name: str) -> dict[str, str]:
@@ -35,7 +35,7 @@ def headers(name: str) -> dict[str, str]:
 
 
 def judged(name: str, status: object, body: object) -> str:
-    """Return the verdict on the reply to a forged callback. Any reply except the two expected ones is a failure."""
+    """Return the verdict on the reply to a forged callback. Any reply other than the two expected ones is a failure."""
     for answer, verdict in ((Answer.BAD_SIGNATURE, REFUSED), (Answer.NOT_CONFIGURED, OFF)):
         expected = GATEWAYS[name].reply(answer)
         if (status, body) == (expected.status, expected.body):

@@ -21,7 +21,7 @@ _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
 class Call(NamedTuple):
-    """A request, and the gateway that the request's path or format identifies. The signature is not verified yet."""
+    """A request, and the gateway that its path or format identifies. The signature is not verified yet."""
 
     request: Request
     gateway: Gateway

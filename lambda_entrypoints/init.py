@@ -1,7 +1,7 @@
 """Prepare the webhook function in Lambda's INIT phase, before the first callback.
 
-INIT runs on a full CPU, even if the memory setting gives the function less CPU later. With provisioned concurrency, no
-gateway waits for INIT.
+INIT runs on a full CPU, even if the memory setting gives the function less CPU later. With provisioned concurrency,
+gateways never wait for INIT.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def prepare_webhook() -> None:
     """Load the driver and the AWS client.
 
     In a provisioned environment, also read the secrets and connect to the database. Outside Lambda, do nothing. Never
-    raise an error, because a failed INIT would stop a deployment. If the error persists, the first callback's
-    invocation reports it.
+    raise an error, because a failed INIT would stop a deployment. If the error persists, the invocation for the first
+    callback reports it.
     """
     how = os.environ.get(_HOW)
     if not how:

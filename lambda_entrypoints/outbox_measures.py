@@ -12,7 +12,7 @@ from ticketbottle_payctl.metrics import MOST_VALUES, Amount
 class NewlyDead:
     """The events that become dead during a run.
 
-    After the commit, each event is reported once to the queue and the topic.
+    After the commit, each event is reported once, to the queue and to the topic.
     """
 
     def __init__(self, warm: Warm, queue_url: str | None, max_retries: int) -> None:
@@ -23,7 +23,7 @@ class NewlyDead:
 
     @property
     def failed(self) -> int:
-        """The number of messages that could not be sent."""
+        """The number of messages that were not sent."""
         return self._queue.failed + self._not_told
 
     def on_progress(self, counts: PublishCounts) -> None:
@@ -42,7 +42,7 @@ class NewlyDead:
 
 
 def log_obstacles(obstacles: Obstacles) -> None:
-    """Log why events are waiting, or that no event is waiting any more."""
+    """Log why events are waiting, or that none is waiting any more."""
     if obstacles:
         log_event("publish_outbox_waiting", level="warning", error=None, **obstacles.facts)
     else:
@@ -50,7 +50,7 @@ def log_obstacles(obstacles: Obstacles) -> None:
 
 
 def of_publishing(report: PublishReport | None, failed_alerts: int) -> dict[str, Amount]:
-    """Return the metrics of a run. All amounts are zero if ``report`` is None."""
+    """Return a run's metrics. They are all zero if ``report`` is None."""
     counts = report.counts if report else PublishCounts()
     return {
         "OutboxPublished": counts.published,

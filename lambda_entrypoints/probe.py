@@ -1,7 +1,7 @@
 """Send a forged callback to each gateway's route every five minutes. The webhook must answer and refuse each of them.
 
-The function runs outside the VPC and calls the webhook over the internet, as the gateways do. The function reads no
-secrets and uses no database.
+The function runs outside the VPC and calls the webhook over the internet, as the gateways do. It does not read secrets
+or use a database.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ _SECRETS = ("DATABASE_URL", "KAFKA_USERNAME", "KAFKA_PASSWORD")
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
-    """Run one publisher. Metrics are sent even if a part of the run fails.
+    """Run one publisher. Metrics are sent even if part of the run fails.
 
-    It is not a failure if events are waiting, or if another publisher holds a shard. In these cases, the log contains
+    Waiting events, or a shard that another publisher holds, are not failures. In these cases, the log contains
     ``publish_outbox_waiting``. Alarms watch the age of the oldest pending event.
 
     Raises:

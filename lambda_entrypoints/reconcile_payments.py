@@ -1,6 +1,6 @@
-"""Ask the gateways about overdue payments every 15 minutes, and settle the payments. This function is off by default.
+"""Ask the gateways about overdue payments every 15 minutes, and settle these payments. This function is off by default.
 
-No operator confirms the plan, so the number of payments in the plan is capped. No other function loads an HTTP library.
+Since no operator confirms the plan, the number of payments in it is capped. Only this function loads an HTTP library.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ RESERVE_SECONDS = 30.0
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
-    """Settle the overdue payments once. A query without an answer or a plan over the cap causes a metric, not an error.
+    """Settle the overdue payments once.
+
+    Unanswered queries and a plan over the cap are reported as metrics, not as errors.
 
     Raises:
         UnavailableError: the database cannot be reached. Committed payments stay settled.

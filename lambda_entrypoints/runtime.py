@@ -16,7 +16,7 @@ from ticketbottle_payctl.redaction import redact
 
 
 class FunctionFailedError(Exception):
-    """An unexpected error. The log contains its traceback. The error's message contains no secret."""
+    """An unexpected error. The log contains its traceback. Its message never contains a secret."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Keep connections, secrets and the times of recent alerts and warnings between invocations."""
+"""Keep connections, secrets, and the times of recent alerts and warnings, between invocations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Warm:
     def services(self, *names: str) -> Services:
         """Return the engine and the keys. Create both again if the value of a variable in ``names`` has changed.
 
-        The values of these variables can come from Secrets Manager.
+        These values may come from Secrets Manager.
 
         Raises:
             ConfigError: the function is not allowed to read a secret, or the secret does not exist.
@@ -54,7 +54,7 @@ class Warm:
         return self._services
 
     def attempt(self, job: Callable[[Services], T], *names: str) -> T:
-        """Run the job. If a setting makes the job fail, and a secret in ``names`` has changed, run the job again."""
+        """Run the job. If it fails because of a setting, and a secret in ``names`` has changed, run it again."""
         try:
             return job(self.services(*names))
         except ConfigError:
@@ -65,7 +65,7 @@ class Warm:
     def once_a_day(self, name: str) -> bool:
         """Return True for each ``name`` at most once in 24 hours.
 
-        Each execution environment has its own memory, so several environments can return True on the same day.
+        Each execution environment has its own memory, so several environments may return True on the same day.
         """
         now = time.time()  # not the monotonic clock, which may stop while Lambda freezes the environment
         due = now - self._said.get(name, -_DAY) >= _DAY
@@ -74,7 +74,7 @@ class Warm:
         return due
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         services, self._services = self._services, None
         if services is not None:
             services.close()

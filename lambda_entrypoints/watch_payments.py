@@ -1,4 +1,4 @@
-"""Watch for missing callbacks every five minutes. This function reads the database and changes nothing."""
+"""Check for missing callbacks every five minutes. This function only reads the database."""
 
 from __future__ import annotations
 

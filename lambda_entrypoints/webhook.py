@@ -17,7 +17,7 @@ from ticketbottle_payctl.metrics import Amount, Function, emit
 
 
 def handler(event: object, context: object) -> dict[str, object]:
-    """Answer one HTTP request, and never raise an error. An error is logged, counted, and answered with "try again"."""
+    """Answer one HTTP request, and never raise an error. After an error, log it, count it, and reply "try again"."""
     began = time.monotonic()
     found, correlation_id = http_api.read(event), http_api.correlation_id(event)
     try:

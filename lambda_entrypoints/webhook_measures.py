@@ -28,7 +28,7 @@ REFUSED = {
     RefusalReason.CONTRADICTS_COMPLETED.value: "WebhookDuplicate",
     RefusalReason.UNKNOWN_STATUS.value: "WebhookDuplicate",
 }
-"""The counter for each kind of reply. A test checks every outcome and reason."""
+"""The counter for each reason for refusing a callback. A test checks every outcome and reason."""
 
 _INDEX_HINT = 'payments has no index on "providerTransactionId": payctl doctor --only reference-index shows the SQL'
 
@@ -43,10 +43,7 @@ COUNTED_AS_REFUSED = {
 
 
 def note_probe(report: WebhookReport, seconds: float) -> None:
-    """Log a forged callback from payctl's own probe.
-
-    It is not counted as a callback, so it cannot trigger an alarm.
-    """
+    """Log a forged callback from payctl's own probe. It does not count as a callback, so it cannot trigger an alarm."""
     log_event("webhook_probed", duration_ms=round(seconds * 1000, 3), provider=report.provider, reason=report.reason)
 
 

@@ -22,7 +22,7 @@ def interpreter(peer: str) -> str:
     """Return the Python interpreter in the environment for ``requirements-PEER.txt``.
 
     Raises:
-        PeerMissingError: the environment could not be created.
+        PeerMissingError: the environment cannot be created.
     """
     requirements = _HERE / f"requirements-{peer}.txt"
     name = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]

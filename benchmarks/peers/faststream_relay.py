@@ -1,7 +1,7 @@
 """Publish with faststream-outbox and its Confluent broker, using the settings from its documentation.
 
 With the argument ``create``, the script creates the table. With ``fill N``, it writes N events that are as large as
-payctl's, and with ``run N`` it sends N events. ``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. The script
+payctl's, and with ``run N`` it sends N events. ``DATABASE_URL`` and ``KAFKA_BROKERS`` specify the servers. The script
 needs only the packages in requirements-faststream-outbox.txt.
 """
 
@@ -85,7 +85,7 @@ async def run(count: int) -> int:
 
 
 def main() -> None:
-    """Perform the action that the first argument names."""
+    """Perform the action in the first argument."""
     if sys.argv[1] == "create":
         asyncio.run(create())
         return

@@ -1,7 +1,7 @@
 """Publish events as the replaced service does, with one send, one wait, one UPDATE and one commit for each event.
 
-``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. The argument is the number of events. The script needs only the
-packages in requirements-one-by-one.txt.
+``DATABASE_URL`` and ``KAFKA_BROKERS`` specify the servers. The argument is the number of events. The script needs only
+the packages in requirements-one-by-one.txt.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Define the alarms, each with the metric that it watches and a threshold. There is one file for each subject.
+"""Define the alarms, each with its metric and threshold. There is one file for each subject.
 
-The alarms and the dashboard use the list in ``ticketbottle_payctl.metrics``. Therefore neither of them can name a
-metric that no function emits.
+The alarms and the dashboard use the list in ``ticketbottle_payctl.metrics``. Therefore they can only use metrics that a
+function emits.
 """
 
 from __future__ import annotations

@@ -26,11 +26,11 @@ LOGICAL = {
 
 
 NAMES = {name: re.sub("[A-Z]+(?=[A-Z][a-z]|$)", lambda run: run[0].capitalize(), PROVIDERS[name]) for name in GATEWAYS}
-"""The spelling of each gateway's name in alarm names, such as ``PayOs`` for PayOS."""
+"""Each gateway's spelling in alarm names, such as ``PayOs`` for PayOS."""
 
 
 class Silence(StrEnum):
-    """The meaning of a missing value. Either nothing happened, or something is broken."""
+    """The meaning of a missing value: either nothing happened, or something is broken."""
 
     IS_FINE = "notBreaching"
     IS_A_FAULT = "breaching"
@@ -50,10 +50,10 @@ class Watch:
 class Alarm:
     """An alarm that starts if the value is higher than ``above`` or lower than ``below`` in ``bad`` of ``of`` periods.
 
-    The value comes from ``watch``. With ``share_of``, the value is ``watch`` as a percentage of ``share_of``. This
-    percentage is 0 if ``watch`` is less than ``at_least``, because a percentage means little if the numbers are small.
-    A period lasts ``period`` seconds. ``pages`` marks alarms that cannot wait until morning. ``condition`` is the
-    template's condition for creating the watched resource. The alarm exists only if this condition is true.
+    The value comes from ``watch``. With ``share_of``, it is ``watch`` as a percentage of ``share_of``. This percentage
+    is 0 if ``watch`` is less than ``at_least``, because percentages of small counts mean little. A period lasts
+    ``period`` seconds. ``pages`` marks alarms that cannot wait until morning. ``condition`` is the template's condition
+    for creating the watched resource. The alarm exists only if this condition is true.
     """
 
     name: str
@@ -80,7 +80,7 @@ def ours(function: Function, name: str) -> Watch:
     """Return a metric that a function emits, with the statistic from the list of metrics.
 
     Raises:
-        KeyError: there is no such metric.
+        KeyError: the metric does not exist.
         ValueError: this function does not emit the metric.
     """
     metric = BY_NAME[name]
@@ -94,7 +94,7 @@ def of_gateway(gateway: str, name: str) -> Watch:
     """Return a metric that a function emits for each gateway, with the statistic from the list of metrics.
 
     Raises:
-        KeyError: there is no such metric.
+        KeyError: the metric does not exist.
         ValueError: the metric is not emitted for each gateway, or the gateway is unknown.
     """
     metric = BY_NAME[name]

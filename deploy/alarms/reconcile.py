@@ -1,7 +1,4 @@
-"""Define the alarms about the scheduled repair of payments.
-
-The alarms exist only if the function for this repair exists.
-"""
+"""Define the alarms about the function that settles overdue payments. They exist only if this function exists."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from deploy.dashboard import dashboard
 
 
 def resources() -> dict[str, Json]:
-    """Return the template's generated resources, which are the alarms, an alarm for the pager, and the dashboard."""
+    """Return the template's generated resources: the alarms, an alarm for the pager, and the dashboard."""
     made = {alarm.logical_id: _alarm(alarm) for alarm in ALARMS}
     made["PaymentsUnhealthyAlarm"] = _composite([alarm for alarm in ALARMS if alarm.pages])
     made["Dashboard"] = dashboard([(alarm.logical_id, alarm.condition) for alarm in ALARMS])
@@ -16,7 +16,7 @@ def resources() -> dict[str, Json]:
 
 
 def _alarm(alarm: Alarm) -> Json:
-    """Return the resource for an alarm. The alarm sends a message when it starts and when it ends."""
+    """Return an alarm's resource. The alarm sends a message when it starts and when it ends."""
     topic = [{"Ref": "AlarmTopic"}]
     properties: Json = {
         "AlarmName": {"Fn::Sub": f"${{AWS::StackName}}-{alarm.name}"},
@@ -75,7 +75,7 @@ def _rings(alarm: Alarm) -> str:
 
 
 def _if_there(alarm: Alarm, text: str) -> Json:
-    """Return an expression whose value is ``text``, or an empty string if the alarm does not exist.
+    """Return a template expression for ``text`` if the alarm exists, or else for an empty string.
 
     CloudFormation would refuse the name of a missing alarm.
     """

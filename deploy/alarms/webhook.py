@@ -1,4 +1,4 @@
-"""Define the alarms about callbacks, the webhook's function, new versions of this function, and the API."""
+"""Define the alarms about callbacks, the webhook function, its new versions, and the API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
 def _share(name: str, meaning: str, part: Watch, whole: Watch) -> Alarm:
     """Return an alarm that starts if ``part`` exceeds 1 % of ``whole`` in three of five minutes.
 
-    The alarm pages the on-call engineer.
+    It pages the on-call engineer.
     """
     return Alarm(name, meaning, part, 1, bad=3, of=5, share_of=whole, pages=True)
 
