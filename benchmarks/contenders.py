@@ -1,8 +1,8 @@
 """Drain an outbox with one contender: ``python -m benchmarks.contenders NAME ROWS BATCH``.
 
 ``DATABASE_URL`` and ``KAFKA_BROKERS`` specify the servers. Each contender runs in its own process and prints one line
-of JSON, with the number of events, and the elapsed time and CPU time in seconds. The interpreter's start-up time is not
-included.
+of JSON. The line contains the number of events, the elapsed time and the CPU time (both in seconds). The interpreter's
+start-up time is not included.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ _OTHERS = {"payctl-during-cleanup": "cleanup-telling", "payctl-two": "payctl-one
 
 
 def main() -> None:
-    """Run one contender and print what it used."""
+    """Run one contender, and print its number of events, time, CPU time and memory."""
     name, rows, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with _other(name) as other:
         cpu, began = time.process_time(), time.perf_counter()

@@ -1,4 +1,4 @@
-"""Measure the upper limits for a drain's speed, with a database but no broker, and with a broker but no database."""
+"""Measure the upper limits for a drain's speed: with only a database, and with only a broker."""
 
 from __future__ import annotations
 

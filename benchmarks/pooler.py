@@ -42,7 +42,7 @@ Turns are short, so that the machine's load is similar for all contenders.
 def pooler(options: Options) -> list[Section]:
     """Measure how long each contender takes to process a callback, directly and through PgBouncer.
 
-    The tenth percentiles are compared, because other programs on the machine affect the fastest callbacks least.
+    The 10th percentiles are compared, because other programs on the machine affect the fastest callbacks least.
     """
     section = Section(
         "pooler",

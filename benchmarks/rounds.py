@@ -48,7 +48,7 @@ class Sample:
 
     @property
     def disturbed(self) -> bool:
-        """Return whether other processes used too much of the machine's CPU capacity."""
+        """Return whether other processes used too much CPU capacity during the sample."""
         return self.others > _DISTURBED
 
 

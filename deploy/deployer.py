@@ -40,7 +40,7 @@ _ANYWHERE = {
     *("lambda:GetCodeSigningConfig", "logs:DescribeLogGroups", "logs:CreateLogDelivery", "logs:PutResourcePolicy"),
     "logs:DescribeResourcePolicies",
 }
-"""The actions that cannot be limited to the stack's resources, although other actions of the same service can."""
+"""The actions that cannot be limited to the stack's resources, unlike other actions of the same service."""
 
 _BY_HAND = {
     "cloudformation": (

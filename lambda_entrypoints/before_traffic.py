@@ -1,7 +1,7 @@
 """Test a new version of the webhook for CodeDeploy: it must refuse forged callbacks.
 
-Every error is reported to CodeDeploy as a failure, because CodeDeploy would wait up to an hour for a result. After a
-failure, callbacks still go to the previous version.
+Every error is reported to CodeDeploy as a failure, because otherwise CodeDeploy would wait up to an hour for a result.
+After a failure, callbacks still go to the previous version.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Prepare the webhook function in Lambda's INIT phase, before the first callback.
 
-INIT runs on a full CPU, even if the memory setting gives the function less CPU later. With provisioned concurrency,
-gateways never wait for INIT.
+INIT runs on a full CPU, even if the function gets less CPU later because of its memory setting. With provisioned
+concurrency, gateways never wait for INIT.
 """
 
 from __future__ import annotations

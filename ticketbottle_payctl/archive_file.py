@@ -195,7 +195,7 @@ def _open(path: Path) -> int:
 def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
     """Raise an error unless the file is a regular file that only this user can access.
 
-    In a directory that several users can write to, another user could create the file first and then read the events.
+    In a directory that several users can write to, another user might create the file first and then read the events.
     """
     _refuse_irregular(
         found, path, "give the path of a file; payctl syncs an archive to the disk before it deletes events"

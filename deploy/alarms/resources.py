@@ -75,7 +75,7 @@ def _rings(alarm: Alarm) -> str:
 
 
 def _if_there(alarm: Alarm, text: str) -> Json:
-    """Return a template expression for ``text`` if the alarm exists, or else for an empty string.
+    """Return a template expression with the value ``text`` or, if the alarm does not exist, an empty string.
 
     CloudFormation would refuse the name of a missing alarm.
     """

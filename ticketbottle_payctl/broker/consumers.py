@@ -32,9 +32,9 @@ class Readers:
 def readers_of(config: Mapping[str, Any], topic: str, partition: int, offset: int, limit: timedelta) -> Readers | None:
     """Return the groups that have committed an offset in the partition, or None if not all groups are known.
 
-    The brokers list only the groups that the user is allowed to describe. Therefore the result is None if the user sees
-    no group for the partition and is not allowed to describe the cluster. The result is also None if the brokers do not
-    answer within ``limit``.
+    The brokers list only the groups that the user is allowed to describe. Therefore the result is None if the user does
+    not see any group for the partition and is not allowed to describe the cluster. The result is also None if the
+    brokers do not answer within ``limit``.
     """
     deadline = time.monotonic() + limit.total_seconds()
     settings: dict[str, Any] = {**config, "error_cb": _ignore}

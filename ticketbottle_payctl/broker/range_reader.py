@@ -68,8 +68,8 @@ class Received(NamedTuple):
 class RangeReader:
     """A consumer that reads given ranges and connects on first use. Use it in a ``with`` block or call :meth:`close`.
 
-    The brokers know the reader by the name ``group``, as in their logs and permissions. :meth:`commit` stores offsets
-    for this group. Each request to the brokers takes at most ``timeout`` seconds.
+    The brokers know the reader by the name ``group``, for example in their logs and permissions. :meth:`commit` stores
+    offsets for this group. Each request to the brokers takes at most ``timeout`` seconds.
 
     Every method raises: BrokerUnavailableError: the brokers did not answer in time, or reported an error.
     BrokerRefusedError: the brokers refused the credentials, or the TLS handshake failed. ConfigError: the user is not

@@ -17,7 +17,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """An event, with the earliest and latest time (UTC) at which it could have been sent."""
+    """An event, with the earliest and latest time (UTC) at which it may have been sent."""
 
     topic: str
     key: str

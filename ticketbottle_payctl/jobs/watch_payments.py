@@ -28,8 +28,8 @@ class GatewayWatch:
     """The measurements of one gateway.
 
     ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is the percentage of payments in
-    the window that are overdue. ``silent_s`` is how many seconds, at most a day, payments were created without a
-    genuine callback arriving. ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
+    the window that are overdue. ``silent_s`` is the number of seconds in which payments were created but no genuine
+    callback arrived, at most a day. ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
     """
 
     gateway: str

@@ -102,7 +102,7 @@ def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[
     """Return the strings that MoMo may have signed, one for each access key.
 
     MoMo does not document how it prints a number with a fraction or an exponent. Therefore, if a body contains such
-    numbers, the result also contains strings with the received characters instead of integers.
+    numbers, the result also contains strings with the characters as they were received.
     """
     pairs = [pairs_text(body)]
     if Real in map(type, body.values()):

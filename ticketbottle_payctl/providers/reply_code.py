@@ -20,7 +20,7 @@ _STATUS = {
     404: "the service has nothing at this path; check the path of the URL",
     405: "the service does not accept this HTTP method at this path; check the path of the URL",
 }
-"""The meaning of each HTTP status that a service may return for a callback."""
+"""The meaning of each HTTP status with which a service may reply to a callback."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Find a time zone by its IANA name or by a POSIX string. These are the values that the TZ variable can have.
 
 A POSIX string has the same meaning as in the ``date`` command. ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC.
-``EST5EDT,M3.2.0,M11.1.0`` has its own rules for summer time, and ``EST5EDT`` uses the rules of the United States.
+``EST5EDT,M3.2.0,M11.1.0`` has its own rules for summer time, and ``EST5EDT`` uses the United States' rules.
 """
 
 from __future__ import annotations

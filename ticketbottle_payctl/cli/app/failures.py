@@ -25,7 +25,7 @@ _IN_FLIGHT, _UNCHANGED = "the current batch was finished or rolled back", "nothi
 class TerminatedError(BaseException):
     """The error that SIGTERM raises.
 
-    This class is not an ``Exception``, so that no ``except Exception`` catches the error.
+    This class is not an ``Exception``, so that ``except Exception`` does not catch the error.
     """
 
 

@@ -246,7 +246,7 @@ def _shared_parameters(ctx: Context) -> list[Parameter]:
 
 
 def _begin(ctx: Context) -> Session:
-    """Collect the shared options of every level, and store the session in the root context."""
+    """Collect the shared options from every level, and store the session in the root context."""
     contexts = _chain(ctx)
     root = contexts[0]
     given = [_given(level, everything=level is root) for level in contexts]

@@ -1,4 +1,4 @@
-"""Build the line that names the profile, the database and the brokers that a command uses."""
+"""Build the line with the profile, the database and the brokers that a command uses."""
 
 from __future__ import annotations
 

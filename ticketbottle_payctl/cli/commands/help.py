@@ -85,7 +85,7 @@ def _page(ctx: typer.Context, session: Session, topic: str) -> tuple[str, str, l
 
 
 def _times(session: Session) -> tuple[str, list[tuple[str, str]]]:
-    """Return the help text about times: an introduction, and the examples with the time that each stands for now.
+    """Return the help text about times: an introduction, and examples with the times that they mean now.
 
     The times are in this run's time zone.
     """

@@ -75,7 +75,7 @@ class Envelope(TypedDict):
     warnings: Sequence[str]
     """Warnings for the operator."""
     error: ErrorFacts | None
-    """The error; null if the command gave an answer, even if the answer is no."""
+    """The error; null if the command gave an answer, even a negative one."""
 
 
 def envelope(result: Result, invocation: Invocation) -> Envelope:

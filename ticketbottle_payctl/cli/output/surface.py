@@ -1,7 +1,4 @@
-"""Find out what a stream can show.
-
-The capabilities are: it is a terminal, it shows colour, and it can encode payctl's marks.
-"""
+"""Find out a stream's capabilities: whether it is a terminal, shows colour, and can encode payctl's marks."""
 
 from __future__ import annotations
 

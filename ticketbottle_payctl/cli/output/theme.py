@@ -1,7 +1,7 @@
 """Define the look of each style: dim labels, plain values, coloured states, and one accent colour.
 
-payctl uses only the terminal's own sixteen colours, except black and white, because they are readable on the terminal's
-background. A state is never shown by colour alone: it also has a word or a mark.
+payctl uses only the terminal's own sixteen colours, except black and white. These colours are readable on the
+terminal's background. A state is never shown by colour alone: it also has a word or a mark.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def _of_harmless(evidence: Evidence) -> Cause:
 
 
 def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, Command] | None:
-    """Return the advice to release the blocked events, or None if a superseded event does not block all of them."""
+    """Return the advice to release the blocked events, or None unless superseded events block all of them."""
     released = {one.blocker_type for one in blocked} if all(map(_is_superseded, blocked)) else set()
     return _RELEASE if released and released >= {*group.event_types} else None
 

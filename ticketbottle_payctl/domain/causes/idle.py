@@ -22,7 +22,7 @@ class Idle(NamedTuple):
 def idle(evidence: Evidence) -> Idle | None:
     """Return the finding that no publisher is active.
 
-    Return None if a publisher is active, no event could be sent, or Debezium publishes the outbox.
+    Return None if a publisher is active, no event can be sent, or Debezium publishes the outbox.
     """
     waits = any(one.reason in {Reason.READY, Reason.FAILING} for one in evidence.waiting)
     if not waits or evidence.slot_active is not None or any(one.working for one in evidence.publishers):

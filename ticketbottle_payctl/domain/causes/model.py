@@ -182,7 +182,7 @@ class Evidence:
 
     ``sent_lately`` counts the events published within the last minute, and ``newest_sent_s`` is the age of the newest
     of these events. ``last_sent_s`` is the time since an event was last published. ``publishers_known`` is False if the
-    role is not allowed to read when the last publisher ran. ``slot_active`` says whether a connector reads from
+    role is not allowed to read when publishers were last seen. ``slot_active`` says whether a connector reads from
     Debezium's slot. It is None if Debezium does not publish the outbox.
     """
 

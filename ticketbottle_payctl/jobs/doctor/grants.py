@@ -51,7 +51,8 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
 def _is_meant(held: dict[Privilege, bool], explained: set[Privilege]) -> bool:
     """Return whether the role is probably meant for this task.
 
-    This is true if the role has a write permission for this task on the service's tables that is not in ``explained``.
+    This is true if the role has one of the task's write permissions on the service's tables, and ``explained`` does not
+    contain it.
     """
     of_service = {one: has for one, has in held.items() if "." not in one.table and one.kind != "SELECT"}
     return any(has and one not in explained for one, has in of_service.items())

@@ -1,8 +1,9 @@
 """Find out which findings about an order are closed.
 
 `payctl close` records a closing, which covers every transfer of money that was reported before it. If a later transfer
-is reported, it is a new open finding. If a gateway repeats a callback about a closed transfer, the transfer's finding
-stays closed, so nobody refunds it twice. A later closing does not change the reason for closing an earlier finding.
+is reported, it is a new open finding. If a gateway repeats a callback about a closed transfer, the finding stays
+closed, so that nobody refunds the transfer twice. A later closing does not change the reason for closing an earlier
+finding.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def find(connection: Connection, name: str, max_retries: int) -> History:
 
     Raises:
         NotFoundError: no order matches ``name``. The hint suggests order codes that differ from it by one typing error.
-        InputError: several order codes end with ``name``, or one ends with it while ``name`` is also the code of a
+        InputError: several order codes end with ``name``, or one order code does and ``name`` is also the code of a
             callback without a payment. The message lists the order codes.
     """
     found = history.find(connection, name, max_retries)

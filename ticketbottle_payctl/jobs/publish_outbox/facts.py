@@ -38,7 +38,7 @@ class BlockerFacts(TypedDict):
     """A reason why events are waiting: a blocking event, or an event type whose topic cannot be written to."""
 
     reason: BlockReason
-    """Why the events are waiting, as one of six codes.
+    """The reason why the events are waiting, as a code.
 
     dead: an event is out of retries. retry_later: an event failed before and its retry is not due. failed: an event
     failed in this run. topic: the topic for the event type cannot be written to. row_locked: another session has locked

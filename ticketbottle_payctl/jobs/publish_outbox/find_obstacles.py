@@ -106,7 +106,7 @@ def _locked(connection: Connection, shard: int, shards: int) -> LockedShard:
 
 
 def _holder(holder: Holder, shards: int) -> str:
-    """Describe a shard's holder: its database session, and the publisher that last took over the shard."""
+    """Describe a shard's holder, with its database session and the publisher that last took over the shard."""
     said = []
     if holder.pid is not None:
         about = [holder.application, holder.address and f"from {holder.address}"]

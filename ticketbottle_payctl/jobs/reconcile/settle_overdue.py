@@ -78,7 +78,7 @@ class UnattendedReport:
 
     @property
     def failed(self) -> int:
-        """Return how many payments the run failed to settle, because they were locked or the time limit was reached."""
+        """Return how many payments the run failed to settle because they were locked or the time limit was reached."""
         if self.over_cap:
             return 0
         lost = sum(one.outcome != "settled" and one.reason != _NO_LOSS for one in self.done.values())

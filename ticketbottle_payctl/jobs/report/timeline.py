@@ -57,8 +57,8 @@ def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
 def _began(flow: Flow, points: Sequence[Point], parts: Parts, part: int) -> datetime:
     """Return when a pause began. ``part`` is the first part that lies completely in the pause.
 
-    The pause began in the previous part, either when its last event was sent or when the first waiting event was
-    created.
+    The pause began in the part before it, either when that part's last event was sent or when the first waiting event
+    was created.
     """
     if part == 0:
         return parts.since

@@ -19,7 +19,7 @@ JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class NoVerdict(StrEnum):
-    """The reasons why a response settles nothing."""
+    """The reasons why a response does not settle the payment."""
 
     PENDING = "pending"
     NOT_FOUND = "not_found"
@@ -36,7 +36,7 @@ class NoVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Inconclusive:
-    """A response that settles nothing. ``detail`` is a constant string or the gateway's own code."""
+    """A response that does not settle the payment. ``detail`` is a constant string or the gateway's own code."""
 
     because: NoVerdict
     detail: str = ""

@@ -63,7 +63,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The orders to repair, sorted by when to repair them, and the number of their dead and pending events.
+    """The orders to repair, in the sequence in which to repair them, and the number of their dead and pending events.
 
     The demo's gateways answer status queries for ``payments``.
     """

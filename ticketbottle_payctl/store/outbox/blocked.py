@@ -35,8 +35,8 @@ _BLOCKED = f"""
 def blocked_among(connection: Connection, pending: Sequence[Pending], max_retries: int) -> frozenset[str]:
     """Return the ids of the given pending events that are blocked.
 
-    The unpublished rows are read once. This function changes the transaction's planner settings, so the caller must run
-    only short statements in it afterwards.
+    The unpublished rows are read once. This function changes the transaction's planner settings, so the caller must
+    only run short statements in it afterwards.
     """
     if not pending or cdc.slot(connection) is not None:
         return frozenset()

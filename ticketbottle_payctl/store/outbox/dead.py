@@ -20,7 +20,7 @@ _MOST_NAMED = 5
 
 
 def _closed(which: str = "true") -> str:
-    """Return the SQL query for the ids of the dead events that count as closed, for every command.
+    """Return the SQL query for the ids of the dead events that count as closed. All commands use this query.
 
     A closed event counts as closed only while it is superseded and no pending event of its payment waits behind it.
     Otherwise a customer might be waiting. If Debezium is the publisher, events never wait for each other. The pending

@@ -7,8 +7,8 @@ that is refused may still hold one of the locks, but ends its transaction at onc
 only a few microseconds for this lock.
 
 A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since then.
-This is true under two conditions. The returning publisher's name must still be on the shard, and no publisher with a
-different number of shards has written its own name on any shard since. ``payctl.publishers`` identifies a shard by the
+This is true under two conditions. The returning publisher's name must still be on the shard. Since then, no publisher
+with a different shard count must have written its name on any shard. ``payctl.publishers`` identifies a shard by the
 number of its lock 0. This number also contains the publisher's number of shards.
 
 If another publisher has held the shard in the meantime and has not ended, the returning publisher first looks for new

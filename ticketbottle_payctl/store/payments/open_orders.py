@@ -36,7 +36,7 @@ class WithoutTicket(StrEnum):
 class OpenOrder(NamedTuple):
     """An order that needs attention.
 
-    Either it was or may have been paid but has no ticket, or its money needs manual review.
+    Either it was paid or may have been paid but has no ticket, or its money needs manual review.
 
     ``id`` is the id of the event, payment or receipt that shows the fault. ``at`` is the time when the event was
     created, the payment was completed, or the callback arrived. ``amount`` is in whole VND. ``why`` is the event's last

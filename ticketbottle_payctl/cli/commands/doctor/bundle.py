@@ -1,4 +1,4 @@
-"""Write findings, settings and versions, but no secrets, to a file that only its owner can read."""
+"""Write findings, settings and versions to a file that only its owner can read. Secrets are left out."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class FindingItem(TypedDict):
 
 
 class ShownFinding(NamedTuple):
-    """A finding and its fix: advice or SQL, and a command with the options that the guard needs."""
+    """A finding and its fix: advice or SQL, and a command with the options that the guard requires."""
 
     finding: Finding
     words: str | None

@@ -60,7 +60,7 @@ def sentence(blocker: Blocker) -> str:
 
 
 def unsent_words(unsent: UnsentSuccesses) -> str:
-    """Return a sentence that names the oldest dead events of paying customers, and counts the others."""
+    """Return a sentence that lists the oldest dead events of paying customers, and counts the others."""
     names = ", ".join(named(each.id, each.order_code) for each in unsent.oldest)
     more = unsent.events - len(unsent.oldest)
     if unsent.events == 1:

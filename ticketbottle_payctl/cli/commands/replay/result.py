@@ -309,8 +309,8 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None, 
 def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
     """Return the exit code of a plan.
 
-    If all events are left out, the exit code is that of a guard, or of a missing row if none of them exists. If only
-    some are left out, they count as failures only if ids were given.
+    If all events are left out, the exit code is GUARD, or NOT_FOUND if none of them exists. If only some are left out,
+    they count as failures only if ids were given.
     """
     if plan.misnamed.unknown_orders:
         return ExitCode.PARTIAL if plan.events else ExitCode.NOT_FOUND

@@ -169,7 +169,7 @@ def act_sentence(run: Run, act: RunAct, quote: Quote) -> str:
 
 
 def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:
-    """Return a sentence that says which part of the report was not counted, and why. Times are shown in ``zone``."""
+    """Return a sentence that says which part of the report is missing, and why. Times are shown in ``zone``."""
     what, before = _SECTIONS[gap.section], wall_clock(gap.before, zone) if gap.before else None
     match gap.reason:
         case GapReason.TIMED_OUT:

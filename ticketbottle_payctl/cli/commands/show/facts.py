@@ -79,11 +79,11 @@ class ShowFacts(TypedDict):
     also: NotRequired[Sequence[VerdictFacts]]
     """Other findings, most urgent first."""
     paid: NotRequired[int | None]
-    """The amount that was paid and accepted, in whole units; null if none was."""
+    """The amount that was paid and accepted, in whole units; null if no payment was accepted."""
     refused_amounts: NotRequired[Sequence[int]]
     """The amounts that payctl refused, in whole units, earliest first."""
     settled_by: NotRequired[Annotated[str, Keywords(enum=[*SettledBy])] | None]
-    """If payctl settled the payment: where the result came from."""
+    """If payctl settled the payment: the source of the result."""
 
 
 class StepItem(TypedDict):

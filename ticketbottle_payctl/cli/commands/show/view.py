@@ -58,7 +58,7 @@ _SETTLED_BY = {
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """The context of the output: the session, the current instant, and whether personal data is shown."""
+    """The output's context: the session, the current time, and whether personal data is shown."""
 
     session: Session
     now: datetime

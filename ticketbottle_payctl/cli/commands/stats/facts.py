@@ -62,7 +62,7 @@ class StatsFacts(TypedDict):
     blocked: NotRequired[Count]
     """The number of pending events that wait behind a dead event of the same payment."""
     superseded: NotRequired[Count]
-    """The number of dead events that are harmless because the payment is COMPLETED now."""
+    """The number of dead events that are harmless because their payments are COMPLETED now."""
     causes: NotRequired[Sequence[CauseFacts]]
     """The causes of dead, blocked or overdue events, most pressing first; empty if there are no such events."""
     idle: NotRequired[str | None]
@@ -86,9 +86,9 @@ class StatsFacts(TypedDict):
     oldest_dead_age_s: NotRequired[Seconds | None]
     """The age of the oldest dead event in seconds."""
     lag_s: LagFacts
-    """Within the window, the seconds from when an event was created until it was published."""
+    """For the window: the seconds from an event's creation to its publication."""
     rate: RateFacts
-    """Within the window, the number of events created and published per second."""
+    """For the window: the number of events created and published per second."""
     drain: NotRequired[Drain]
     """Whether the backlog is growing or shrinking; `blocked` if all pending events are blocked."""
     drain_eta_s: Seconds | None
