@@ -1,8 +1,8 @@
 """Drain an outbox with one contender: ``python -m benchmarks.contenders NAME ROWS BATCH``.
 
 ``DATABASE_URL`` and ``KAFKA_BROKERS`` specify the servers. Each contender runs in its own process and prints one line
-of JSON. The line contains the number of events, the elapsed time and the CPU time (both in seconds). The interpreter's
-start-up time is not included.
+of JSON. The line contains the number of events, the elapsed time and CPU time in seconds, and the peak memory use. The
+interpreter's start-up time is not included.
 """
 
 from __future__ import annotations
