@@ -51,7 +51,7 @@ def batch_span(events: Sequence[OutboxEvent]) -> AbstractContextManager[Ended]:
 @contextmanager
 def traced_batch(tracer: Tracer, events: Sequence[OutboxEvent]) -> Iterator[Ended]:
     """Open a span in a new trace, with links to the traces that led to these events, at most :data:`MOST_LINKS`."""
-    from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415 - only where tracing is on
+    from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415 - only if tracing is on
 
     span = tracer.start_span("publish_outbox", kind=SpanKind.PRODUCER, links=_links(events), attributes=_about(events))
 
@@ -86,7 +86,7 @@ def span_context(traceparent: str | None) -> SpanContext | None:
 
     https://www.w3.org/TR/trace-context/ defines the format.
     """
-    from opentelemetry.trace import SpanContext, TraceFlags  # noqa: PLC0415 - only where tracing is on
+    from opentelemetry.trace import SpanContext, TraceFlags  # noqa: PLC0415 - only if tracing is on
 
     found = _TRACEPARENT.fullmatch(traceparent or "")
     if found is None:
@@ -96,7 +96,7 @@ def span_context(traceparent: str | None) -> SpanContext | None:
 
 
 def _links(events: Sequence[OutboxEvent]) -> list[Link]:
-    from opentelemetry.trace import Link  # noqa: PLC0415 - only where tracing is on
+    from opentelemetry.trace import Link  # noqa: PLC0415 - only if tracing is on
 
     links: list[Link] = []
     for event in events:
@@ -139,7 +139,7 @@ def _provider() -> TracerProvider | None:
     if name is None:
         return None
     try:
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - only where tracing is on
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - only if tracing is on
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 

@@ -77,7 +77,7 @@ class Services:
             ConfigError: ``DATABASE_URL`` is missing or invalid.
         """
         database = self.settings.database
-        from ticketbottle_payctl.store.db.engine import make_engine  # noqa: PLC0415 - SQLAlchemy, only where it is used
+        from ticketbottle_payctl.store.db.engine import make_engine  # noqa: PLC0415 - SQLAlchemy, only if it is used
 
         engine = make_engine(database, application=self._application)
         self._open.callback(engine.dispose)

@@ -98,7 +98,7 @@ class DeadEventQueue:
         try:
             self._client = self._client or self._make_client("sqs")
             answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
-        except Exception as error:  # noqa: BLE001 - the events are dead in any case, and the job goes on
+        except Exception as error:  # noqa: BLE001 - the events are dead in any case, and the job continues
             log_event("dead_event_not_sent", level="error", events=len(batch), reason=type(error).__name__)
             return len(batch)
         refused = answer.get("Failed", [])

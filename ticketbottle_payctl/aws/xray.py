@@ -48,7 +48,7 @@ def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
     if environ.get(ASKED_FOR) != BY_UDP:
         return None
     try:
-        from opentelemetry import trace  # noqa: PLC0415 - only where tracing is on
+        from opentelemetry import trace  # noqa: PLC0415 - only if tracing is on
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
@@ -83,7 +83,7 @@ class UdpExporter:
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send spans that have ended. Sampled and unsampled spans are sent in separate packets."""
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - only
-        from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - where tracing is on
+        from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - if tracing is on
 
         for sampled, mark in ((True, b"T1S"), (False, b"T1U")):
             chosen = [span for span in spans if bool(span.context.trace_flags.sampled) is sampled]
@@ -113,7 +113,7 @@ def request_span(tracer: Tracer | None, name: str, traceparent: str | None) -> I
     if tracer is None:
         yield traceparent
         return
-    from opentelemetry.trace import SpanKind  # noqa: PLC0415 - only where tracing is on
+    from opentelemetry.trace import SpanKind  # noqa: PLC0415 - only if tracing is on
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
     words = TraceContextTextMapPropagator()

@@ -59,7 +59,7 @@ def check(subject: Subject) -> list[Finding]:
         they = "it is" if number == 1 else "they are"
         return [warn(_NAME, fact, _MEANING, f"{_PORTAL}, because {they} too old for its status query")]
     be = "is" if found.forgotten == 1 else "are"
-    # Above the limit, the number is that of the payments that happened to be read.
+    # Above the limit, this number covers only the payments that happened to be read.
     old = f"{count(found.forgotten, 'payment')} {be}" if number <= MOST else "some may be"
     return [warn(_NAME, fact, _MEANING, f"{_HOW}; {old} too old for a status query, so {_PORTAL} too", _ASK)]
 

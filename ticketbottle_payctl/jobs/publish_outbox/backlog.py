@@ -119,7 +119,7 @@ class Backlog:
             database_now = outbox.now(connection)
             self._block_failed(connection, now, database_now)
             if self.options.types:
-                # Claim no event that is newer than this rescan, because it could follow an event of an excluded type.
+                # Do not claim events that are newer than this rescan: they may follow an event of an excluded type.
                 self._until = database_now
                 for row in outbox.waiting_of_other_types(connection, self.options.types, self.options.max_retries):
                     self.block(Block(row.aggregate_id, row.position, None, _OTHER_TYPE))

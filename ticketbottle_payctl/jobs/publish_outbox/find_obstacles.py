@@ -38,7 +38,7 @@ def look(
     """
     options = backlogs[0].options
     blocks = list(islice((block for backlog in backlogs for block in backlog.blocks()), _MOST_BARRIERS))
-    # A topic counts as one reason, no matter how many events are waiting for it.
+    # A topic counts as one reason, however many events are waiting for it.
     blocks = [block for block in blocks if block.cause and block.cause.why is not BlockReason.TOPIC]
     barriers = [
         Barrier(block.key, block.position, bool(block.cause and block.cause.why in _WAITS_ITSELF)) for block in blocks

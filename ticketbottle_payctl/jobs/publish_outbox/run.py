@@ -303,7 +303,7 @@ class PublisherRun:
         if wanted and self._clock() - self._looked_at >= max(every, _LOOK_SHARE * self._look_took):
             self._trouble = False
             found = self._look_or_guess()
-            # While another publisher holds a shard of which this run remembers nothing, events may still be waiting.
+            # Events may still be waiting in a shard that another publisher holds and this run knows nothing about.
             if found or all(shard.is_known for shard in self.shards):
                 self._tell(found)
 

@@ -111,7 +111,7 @@ def _known_since(
         published_at = events[event_id].published_at
         for copy in found:
             place = (copy.topic, copy.partition)
-            if copy.at - SLACK <= published_at:  # a replay's record, sent much later, proves nothing about that time
+            if copy.at - SLACK <= published_at:  # a replay's record was sent much later, so it does not count
                 known[place] = min(known[place], published_at)
     return known
 

@@ -25,7 +25,7 @@ _MOST_EVENTS = 500
 
 _UNINDEXED = "payctl_unindexed_payments"
 
-# If several payments have one reference, the choice must not depend on their status. Otherwise a repeated callback
+# If several payments have the same reference, the choice must not depend on their status. Otherwise a repeated callback
 # would settle a second payment. ``fits`` is null for the gateways that send the order code.
 _CHOICE = """ORDER BY "orderCode" LIKE %(fits)s DESC, translate(lower(provider), '-_ ', '') = %(provider)s DESC,
          "createdAt" DESC, id LIMIT 1"""

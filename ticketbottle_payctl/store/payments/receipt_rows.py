@@ -16,9 +16,9 @@ RECEIPT = f"""r.id::text, r.received_at, r.provider, r.outcome, r.result, r.reas
 """The columns of a :class:`ReceiptRow`."""
 
 # A receipt without a payment belongs to a payment if it names the payment's order, or has the reference of a receipt of
-# this payment from the same gateway. Another gateway's receipt that names the order reports money of this customer, but
-# does not explain the payment. A receipt of another payment never belongs to this one, even if its reference is this
-# order code. The order code of a receipt with a payment has no index, but VNPay and MoMo use it as the reference.
+# this payment from the same gateway. Another gateway's receipt that names the order reports money from this customer,
+# but does not explain the payment. A receipt of another payment never belongs to this one, even if its reference is
+# this order code. The order code of a receipt with a payment has no index, but VNPay and MoMo use it as the reference.
 # ZaloPay puts the date in Vietnam in front of it. Each part of the query can use an index. UNION returns a receipt
 # once, even if more than one part finds it.
 _OF_PAYMENTS = f"""

@@ -26,7 +26,7 @@ def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
     yield "dead_events", "Events out of retries.", [("", report.dead)]
     yield "blocked_events", "Pending events behind a dead event of their payment.", [("", report.blocked)]
     yield "published_events", "Published events, estimated on a large table.", [("", report.published)]
-    # If no event is pending, the age is 0 and not absent, because an alert cannot fire on an absent series.
+    # If no event is pending, the age is 0 instead of absent, because an alert cannot fire on an absent series.
     oldest = report.oldest_pending_age_s or 0
     yield "oldest_pending_age_seconds", "Age of the oldest pending event; 0 if no event is pending.", [("", oldest)]
     lags = [("0.5", report.lag.p50), ("0.95", report.lag.p95), ("0.99", report.lag.p99)]
