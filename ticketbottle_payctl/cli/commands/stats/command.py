@@ -58,7 +58,9 @@ WaitFor = Annotated[
 ]
 Timeout = Annotated[
     timedelta | None,
-    typer.Option(parser=duration, metavar="5m", help="With --wait: give up after this time, with exit code 10 [default: 5m]."),
+    typer.Option(
+        parser=duration, metavar="5m", help="With --wait: give up after this time, with exit code 10 [default: 5m]."
+    ),
 ]
 Prometheus = Annotated[bool, typer.Option("--prometheus", help="Print metrics in Prometheus' text format.")]
 
