@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from deploy.alarms.model import Alarm, Watch, ours, unreadable_metrics
+from dataclasses import replace
+
+from deploy.alarms.model import PUBLISHES_HERE, Alarm, Watch, ours, unreadable_metrics
 from ticketbottle_payctl.metrics import Function
 
 _WEBHOOK, _OUTBOX, _CLEANUP = Function.WEBHOOK, Function.PUBLISH_OUTBOX, Function.CLEANUP
@@ -11,6 +13,10 @@ _WEBHOOK, _OUTBOX, _CLEANUP = Function.WEBHOOK, Function.PUBLISH_OUTBOX, Functio
 def _waiting_in(queue: str) -> Watch:
     name = "ApproximateNumberOfMessagesVisible"
     return Watch("AWS/SQS", name, {"QueueName": {"Fn::GetAtt": [queue, "QueueName"]}}, "Maximum")
+
+
+def _alert_failed(name: str, function: Function) -> Alarm:
+    return Alarm(f"{name}AlertFailed", "messages to SQS or SNS could not be sent", ours(function, "AlertFailed"), 0)
 
 
 ALARMS: tuple[Alarm, ...] = (
@@ -38,9 +44,10 @@ ALARMS: tuple[Alarm, ...] = (
         0,
         period=300,
     ),
+    *(_alert_failed(name, function) for name, function in (("Webhook", _WEBHOOK), ("Cleanup", _CLEANUP))),
+    *(unreadable_metrics(name) for name in ("Webhook", "Cleanup", "WatchPayments", "Probe")),
     *(
-        Alarm(f"{name}AlertFailed", "messages to SQS or SNS could not be sent", ours(function, "AlertFailed"), 0)
-        for name, function in (("Webhook", _WEBHOOK), ("PublishOutbox", _OUTBOX), ("Cleanup", _CLEANUP))
+        replace(alarm, condition=PUBLISHES_HERE)
+        for alarm in (_alert_failed("PublishOutbox", _OUTBOX), unreadable_metrics("PublishOutbox"))
     ),
-    *(unreadable_metrics(name) for name in ("Webhook", "PublishOutbox", "Cleanup", "WatchPayments", "Probe")),
 )

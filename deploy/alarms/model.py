@@ -24,6 +24,9 @@ LOGICAL = {
 }
 """The logical id of each function in the template."""
 
+PUBLISHES_HERE = "PublishesHere"
+"""The template's condition for a stack whose function publishes the events."""
+
 
 NAMES = {name: re.sub("[A-Z]+(?=[A-Z][a-z]|$)", lambda run: run[0].capitalize(), PROVIDERS[name]) for name in GATEWAYS}
 """Each gateway's spelling in alarm names, such as ``PayOs`` for PayOS."""

@@ -1,14 +1,19 @@
-"""Define the alarms about pending and dead events, the publisher and the cleanup."""
+"""Define the alarms about pending and dead events, the publisher and the cleanup.
+
+The alarms about events and the publisher exist only if the function publishes.
+"""
 
 from __future__ import annotations
 
-from deploy.alarms.model import Alarm, Silence, of_lambda, ours
+from dataclasses import replace
+
+from deploy.alarms.model import PUBLISHES_HERE, Alarm, Silence, of_lambda, ours
 from ticketbottle_payctl.metrics import Function
 
 _OUTBOX, _CLEANUP = Function.PUBLISH_OUTBOX, Function.CLEANUP
 _AGE = ours(_OUTBOX, "OutboxOldestPendingAge")
 
-ALARMS: tuple[Alarm, ...] = (
+_PUBLISHER = (
     Alarm(
         "OutboxLate",
         "events have been waiting for more than two minutes",
@@ -44,13 +49,6 @@ ALARMS: tuple[Alarm, ...] = (
         of=5,
     ),
     Alarm(
-        "CleanupSlow",
-        "the cleanup is near its timeout of 300 s, although it stops itself after 270 s",
-        of_lambda(_CLEANUP, "Duration", "p99"),
-        297_000,
-        period=300,
-    ),
-    Alarm(
         "PublishOutboxSilent",
         "the publisher is not running",
         of_lambda(_OUTBOX, "Invocations"),
@@ -60,6 +58,23 @@ ALARMS: tuple[Alarm, ...] = (
         pages=True,
     ),
     Alarm("PublishOutboxFails", "the publisher keeps failing", of_lambda(_OUTBOX, "Errors"), 2, period=300),
+    Alarm(
+        "PublishOutboxDropped",
+        "Lambda dropped ticks of the publisher",
+        of_lambda(_OUTBOX, "AsyncEventsDropped"),
+        0,
+        period=300,
+    ),
+)
+
+_CLEANING = (
+    Alarm(
+        "CleanupSlow",
+        "the cleanup is near its timeout of 300 s, although it stops itself after 270 s",
+        of_lambda(_CLEANUP, "Duration", "p99"),
+        297_000,
+        period=300,
+    ),
     Alarm(
         "CleanupSilent",
         "the cleanup did not run last night",
@@ -72,13 +87,6 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm("CleanupFails", "the cleanup fails", of_lambda(_CLEANUP, "Errors"), 0, period=300),
     Alarm(
-        "PublishOutboxDropped",
-        "Lambda dropped ticks of the publisher",
-        of_lambda(_OUTBOX, "AsyncEventsDropped"),
-        0,
-        period=300,
-    ),
-    Alarm(
         "CleanupDropped",
         "Lambda dropped ticks of the cleanup",
         of_lambda(_CLEANUP, "AsyncEventsDropped"),
@@ -86,3 +94,5 @@ ALARMS: tuple[Alarm, ...] = (
         period=300,
     ),
 )
+
+ALARMS: tuple[Alarm, ...] = (*(replace(alarm, condition=PUBLISHES_HERE) for alarm in _PUBLISHER), *_CLEANING)

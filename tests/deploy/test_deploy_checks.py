@@ -18,6 +18,7 @@ WRONG = {
     "VpcId=vpc-0a1b2c3d": "VpcId is given twice",
     "Environment=develop": "Environment is not one of dev, staging, prod",
     "LogRetentionDays=8": "LogRetentionDays is not one of 1, 3",
+    "Publisher=eks": "Publisher is not one of function, elsewhere",
     f"GatewaySecretArn={ARN[:-7]}": (
         "GatewaySecretArn must be the whole ARN of a secret, which ends with a hyphen and the six characters"
     ),
@@ -72,6 +73,7 @@ DISAGREEING = [
 RIGHT = [
     ("LoopSeconds=55",),
     ("LoopSeconds=0", "PublishScheduleState=DISABLED"),
+    ("Publisher=elsewhere",),
     ("VpcId=vpc-0123456789abcdef0", "SubnetIds=subnet-0123456789abcdef0,subnet-0123456789abcdef1"),
     ("KafkaPort=9096", "KafkaBrokers=a.shop.vn:9096,b.shop.vn:9096"),
     ("WebhookProvisioned=2", "WebhookProvisionedMax=2", "ReservedWebhook=2", "ReservedProcessor=2"),

@@ -12,7 +12,7 @@ import yaml
 from lambda_entrypoints.reconcile_payments import RESERVE_SECONDS
 from ticketbottle_payctl.jobs.reconcile.settle_overdue import UnattendedOptions
 
-MANIFESTS = ("publisher.yaml", "cleanup.yaml", "reconcile-payments.yaml")
+MANIFESTS = ("publisher.yaml", "check-outbox.yaml", "cleanup.yaml", "reconcile-payments.yaml")
 
 
 @pytest.fixture(scope="module")

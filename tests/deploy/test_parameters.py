@@ -178,7 +178,7 @@ def test_only_the_publisher_s_schedule_can_be_paused_and_a_tick_ends_before_the_
     schedules = of_type("Scheduler::Schedule")
     paused = {name: one for name, one in schedules.items() if "State" in one}
     (publisher,) = paused.values()
-    assert publisher["State"] == {"Ref": "PublishScheduleState"}
+    assert publisher["State"] == {"Fn::If": ["PublishesHere", {"Ref": "PublishScheduleState"}, "DISABLED"]}
     assert publisher["Name"] == {"Fn::Sub": "${AWS::StackName}-publish-outbox"}
     assert publisher["ScheduleExpression"] == "rate(1 minute)"
     assert template["Parameters"]["PublishScheduleState"]["Default"] == "ENABLED"

@@ -51,6 +51,35 @@ def test_a_locked_shard_is_not_a_failure_of_the_function(called, places, engine)
     assert waiting(called)[0]["locked_by"][0]["holder"].startswith("database session ")
 
 
+def test_the_function_reports_the_outbox_while_another_publisher_holds_it(called, places, engine):
+    """With `LoopSeconds=0`, a tick next to another publisher ends at once and still reports the waiting events.
+
+    Therefore the alarms about the outbox keep working if another publisher sends the events.
+    """
+    with engine.begin() as connection:
+        insert_events(connection, 2, aggregates=1)
+        connection.exec_driver_sql("""UPDATE outbox SET "createdAt" = "createdAt" - interval '1 hour'""")
+    with engine.connect() as other:
+        shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
+        answer = called(handler, {}, **{**places, "PAYCTL_LOOP_SECONDS": "0"})
+        other.rollback()
+    assert answer["published"] == 0
+    metrics = called.printed.metrics
+    assert (metrics["OutboxPending"], metrics["OutboxDeadHarmful"]) == (2, 0)
+    assert metrics["OutboxOldestPendingAge"] > 3500
+
+
+def test_the_function_publishes_as_soon_as_no_other_publisher_holds_the_outbox(called, places, engine):
+    """With `LoopSeconds=0`, a tick publishes the whole backlog if the other publisher has stopped."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, aggregates=1)
+    assert called(handler, {}, **{**places, "PAYCTL_LOOP_SECONDS": "0"}) == {
+        "stopped_because": "empty",
+        "published": 2,
+    }
+    assert called.printed.metrics["OutboxPending"] == 0
+
+
 def test_an_unavailable_broker_is_a_failure_of_the_function(called, places):
     """If no broker is available, the publisher's function raises an error, so the function's alarm goes off."""
     with pytest.raises(BrokerUnavailableError):
