@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from docs import log_events
+from docs import functions, log_events
 from ticketbottle_payctl import metrics
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
@@ -37,6 +37,7 @@ def pages() -> dict[str, str]:
         "commands.md": _cli(),
         "environment.md": _environment(),
         "errors.md": _errors(),
+        "functions.md": _functions(),
         "log-events.md": _log_events(),
         "metrics.md": _metrics(),
         "schemas.md": _schemas(),
@@ -161,6 +162,11 @@ _PARTS = {
     "items": "The rows of a list, or the parts of an answer.",
 }
 """The descriptions of the fields that each command's own schema defines in detail."""
+
+
+def _functions() -> Iterator[str]:
+    yield from ("# The Lambda functions", "", NOTICE, "")
+    yield from functions.page()
 
 
 def _metrics() -> Iterator[str]:

@@ -27,7 +27,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LOCKS = sorted((ROOT / "locks").glob("*.txt"))
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-GENERATED = ("commands.md", "environment.md", "errors.md", "log-events.md", "metrics.md", "schemas.md")
+GENERATED = (
+    *("commands.md", "environment.md", "errors.md", "functions.md", "log-events.md", "metrics.md", "schemas.md"),
+)
 INPUTS = (ROOT / "tests" / "fuzz" / "corpus", ROOT / "tests" / "fuzz" / "found")  # bytes of any kind
 SKIPPED = {".git", ".kafka", "__pycache__", "build", "dist"}
 
