@@ -4,7 +4,8 @@
     python -m deploy.deployer --check    write nothing; exit 1 if something would change
 
 The actions come from CloudFormation's own resource schemas, which are part of cfn-lint. If an action can be limited to
-certain resources, the policy limits it to one stack's resources.
+certain resources, the policy limits it to one stack's resources. The ids of the statements say what each of them
+reaches: ``OneStack``, ``OneBucket`` or ``EveryStack`` of the account.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ _PLACES = {
     "apigateway": ["arn:aws:apigateway:REGION::/*"],
     "s3": ["arn:aws:s3:::BUCKET", "arn:aws:s3:::BUCKET/*"],
 }
+_REACH = {"STACK": "OneStack", "BUCKET": "OneBucket"}
 _ANYWHERE = {
     *("lambda:GetCodeSigningConfig", "logs:DescribeLogGroups", "logs:CreateLogDelivery", "logs:PutResourcePolicy"),
     "logs:DescribeResourcePolicies",
@@ -89,20 +91,25 @@ def policy(template: Mapping[str, Any]) -> str:
         anywhere += [name for name in names if service not in places or name in _ANYWHERE]
         here = [name for name in names if service in places and name not in _ANYWHERE]
         if here:
-            statements.append(_statement(here, [place.format(service=service) for place in places[service]]))
+            reached = [place.format(service=service) for place in places[service]]
+            statements.append(_statement(service, here, reached))
     passed = {"iam:PassedToService": ["lambda.amazonaws.com", "scheduler.amazonaws.com", "codedeploy.amazonaws.com"]}
     linked = {"iam:AWSServiceName": ["lambda.application-autoscaling.amazonaws.com", "ops.apigateway.amazonaws.com"]}
     statements += [
-        _statement(anywhere, ["*"]),
-        _statement(["iam:PassRole"], ["arn:aws:iam::ACCOUNT:role/STACK-*"]) | {"Condition": {"StringEquals": passed}},
-        _statement(["iam:CreateServiceLinkedRole"], ["arn:aws:iam::ACCOUNT:role/aws-service-role/*"])
+        _statement("others", anywhere, ["*"]),
+        _statement("passrole", ["iam:PassRole"], ["arn:aws:iam::ACCOUNT:role/STACK-*"])
+        | {"Condition": {"StringEquals": passed}},
+        _statement("linkedroles", ["iam:CreateServiceLinkedRole"], ["arn:aws:iam::ACCOUNT:role/aws-service-role/*"])
         | {"Condition": {"StringEquals": linked}},
     ]
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=1) + "\n"
 
 
-def _statement(actions: Iterable[str], resources: list[str]) -> dict[str, Any]:
-    return {"Effect": "Allow", "Action": sorted(actions), "Resource": resources}
+def _statement(subject: str, actions: Iterable[str], resources: list[str]) -> dict[str, Any]:
+    """Return a statement. Its id begins with what it reaches. IAM accepts only letters and digits in an id."""
+    reach = next((words for word, words in _REACH.items() if any(word in place for place in resources)), "EveryStack")
+    sid = f"{reach}{subject.capitalize()}"
+    return {"Sid": sid, "Effect": "Allow", "Action": sorted(actions), "Resource": resources}
 
 
 def main() -> int:

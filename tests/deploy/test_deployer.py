@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tomllib
 
@@ -91,3 +92,105 @@ def test_only_production_needs_a_raised_quota(root):
         if any(each.startswith(reserving) for each in config[name]["deploy"]["parameters"]["parameter_overrides"])
     }
     assert found == {"prod"}
+
+
+@pytest.fixture(scope="module")
+def who_deploys(root):
+    """Return the section of docs/deploy.md about the deployment role."""
+    _, _, after = (root / "docs" / "deploy.md").read_text("utf-8").partition("\n### Who deploys\n")
+    return after.partition("\n### ")[0]
+
+
+def test_the_id_of_a_statement_says_what_it_reaches(policy, who_deploys):
+    """A statement's id begins with `OneStack` only if its resources name the stack. IAM accepts each id.
+
+    The page explains each beginning.
+    """
+    reached = {}
+    for one in policy:
+        assert re.fullmatch("[A-Za-z0-9]+", one["Sid"])
+        start = re.match("OneStack|OneBucket|EveryStack", one["Sid"])[0]
+        places = " ".join(one["Resource"])
+        assert start == ("OneStack" if "STACK" in places else "OneBucket" if "BUCKET" in places else "EveryStack")
+        reached.setdefault(start, set()).update(action.partition(":")[0] for action in one["Action"])
+    assert len({one["Sid"] for one in policy}) == len(policy)
+    assert set(re.findall(r"^\| `([A-Za-z]+)` \|", who_deploys, re.MULTILINE)) == reached.keys()
+    assert reached["EveryStack"] >= {"apigateway", "cloudwatch", "ec2", "application-autoscaling", "kms"}
+
+
+def test_the_policies_of_two_stacks_do_not_fit_into_one_role(policy, who_deploys):
+    """docs/deploy.md asks for a role for each stack, and its reason is true: two policies exceed IAM's limit.
+
+    IAM counts no white space.
+    """
+    size = len(re.sub(r"\s", "", json.dumps({"Version": "2012-10-17", "Statement": policy})))
+    (written,) = re.findall(r"about ([\d,]+) characters", who_deploys)
+    assert abs(int(written.replace(",", "")) - size) < 100
+    assert size < 10_240 < 2 * size
+
+
+def test_the_deployment_role_cannot_change_itself(policy, who_deploys):
+    """The role's name in docs/deploy.md does not match the names that the policy lets the role change."""
+    (stack,) = re.findall(r"s/STACK/([a-z-]+)/g", who_deploys)
+    (role,) = re.findall(r"--role-name (\S+)", who_deploys)
+    (statement,) = (one for one in policy if "iam:PutRolePolicy" in one["Action"])
+    (pattern,) = (place.rpartition("/")[2] for place in statement["Resource"] if ":role/" in place)
+    changed = re.escape(pattern.replace("STACK", stack)).replace(r"\*", ".*")
+    assert re.fullmatch(changed, f"{stack}-WebhookRole-1A2B")
+    assert not re.fullmatch(changed, role)
+    assert stack in role
+
+
+def test_no_stack_s_resources_look_like_those_of_another_stack(root):
+    """No stack's name in samconfig.toml begins with another stack's name and a hyphen."""
+    config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))
+    names = {config[one]["global"]["parameters"]["stack_name"] for one in ("dev", "staging", "prod")}
+    assert len(names) == 3
+    assert [(one, other) for one in names for other in names if other.startswith(f"{one}-")] == []
+
+
+@pytest.mark.parametrize("action", ["lambda:InvokeFunction", "logs:FilterLogEvents", "sqs:ReceiveMessage"])
+def test_the_deployer_s_policy_allows_no_operation_of_the_stack(policy, action):
+    """A deployer cannot invoke a function, read a log or read a queue, as docs/deploy.md says."""
+    assert action not in {each for one in policy for each in one["Action"]}
+
+
+def test_the_page_explains_each_name_of_the_makefile_and_the_policy(root, template):
+    """The table in docs/deploy.md has every variable of `make package` and `make deploy`, and only existing names."""
+    _, _, after = (root / "docs" / "deploy.md").read_text("utf-8").partition("\n### What the names are for\n")
+    rows = re.findall(r"^\| (`.+?) \| (.+?) \| .+ \|$", after.partition("\n### ")[0], re.MULTILINE)
+    named = {name: place for names, place in rows for name in re.findall(r"`([^`]+)`", names)}
+    makefile = (root / "Makefile").read_text("utf-8")
+    used = {
+        target: set(
+            re.findall(
+                r"\$\((?:if \$\()?([A-Z]+)\)", re.search(rf"^{target}: .*\n(?:\t.*\n)+", makefile, re.MULTILINE)[0]
+            )
+        )
+        - {"TOOLS", "SBOM", "LAMBDA"}
+        for target in ("package", "deploy")
+    }
+    listed = {
+        target: {name[:-1] for name, place in named.items() if name.endswith("=") and f"`make {target}`" in place}
+        for target in used
+    }
+    assert listed == used
+    policy = (root / "deploy" / "deployer-policy.json").read_text("utf-8")
+    words = {name for name, place in named.items() if "deployer-policy.json" in place}
+    assert words == set(re.findall(r"(?<![A-Za-z])([A-Z]{4,})(?![A-Za-z])", policy)) - {"DELETE", "PATCH", "POST"}
+    assert {name for name, place in named.items() if "parameter" in place} <= template["Parameters"].keys() | {
+        "Release"
+    }
+    settings = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))["prod"]["deploy"]["parameters"]
+    assert {name for name, place in named.items() if place.startswith("`deploy/samconfig.toml`")} <= settings.keys()
+
+
+def test_the_page_s_command_fills_in_the_policy(root, policy, who_deploys, tmp_path):
+    """The `sed` command in docs/deploy.md replaces every word in the policy's ARNs and changes no id of a statement."""
+    (command,) = re.findall(r"^(sed .*\\\n.* > policy\.json)$", who_deploys, re.MULTILINE)
+    (tmp_path / "deploy").symlink_to(root / "deploy")
+    environ = {"PATH": "/usr/bin:/bin", "AWS_REGION": "ap-southeast-1"}
+    subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, env=environ, check=True)
+    filled = json.loads((tmp_path / "policy.json").read_text("utf-8"))["Statement"]
+    assert [one["Sid"] for one in filled] == [one["Sid"] for one in policy]
+    assert [place for one in filled for place in one["Resource"] if re.search("[A-Z]", place)] == []
