@@ -34,7 +34,10 @@ NAVIGATION: tuple[Entry, ...] = (
             "index",
             ("On call", ("stats", "looking", "publish", "replay", "cleanup", "reconcile", "doctor", "guards")),
             ("Engineer", ("try-it-locally", "gateways", "database-url")),
-            ("Deployer", ("deploy.md", "database-roles", "kafka-security", "container", "publisher-on-eks")),
+            (
+                "Deployer",
+                ("deploy.md", "database-roles", "kafka-security", "container", "publisher-on-eks", "without-internet"),
+            ),
             ("Contributor", ("contributing.md", "benchmarks/running.md")),
             "*",
         ),

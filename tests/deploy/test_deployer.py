@@ -190,7 +190,7 @@ def test_the_page_s_command_fills_in_the_policy(root, policy, who_deploys, tmp_p
     (command,) = re.findall(r"^(sed .*\\\n.* > policy\.json)$", who_deploys, re.MULTILINE)
     (tmp_path / "deploy").symlink_to(root / "deploy")
     environ = {"PATH": "/usr/bin:/bin", "AWS_REGION": "ap-southeast-1"}
-    subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, env=environ, check=True)
+    subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, env=environ, check=True)
     filled = json.loads((tmp_path / "policy.json").read_text("utf-8"))["Statement"]
     assert [one["Sid"] for one in filled] == [one["Sid"] for one in policy]
     assert [place for one in filled for place in one["Resource"] if re.search("[A-Z]", place)] == []
