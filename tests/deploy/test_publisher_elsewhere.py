@@ -10,6 +10,7 @@ import yaml
 
 from deploy.alarms import ALARMS
 from deploy.alarms.model import LOGICAL, PUBLISHES_HERE
+from lambda_entrypoints.publish_outbox import RESERVE_SECONDS
 from ticketbottle_payctl.metrics import Function
 
 CONDITIONAL = {alarm.name for alarm in ALARMS if alarm.condition == PUBLISHES_HERE}
@@ -87,3 +88,12 @@ def test_the_page_names_objects_of_the_manifests(page, root):
     secrets = set(re.findall(r"create secret generic ([a-z-]+)", page))
     manifest = (root / "deploy" / "kubernetes" / "publisher.yaml").read_text("utf-8")
     assert secrets == set(re.findall(r"secretRef: \{ name: ([a-z-]+) \}", manifest))
+
+
+def test_the_page_says_how_long_a_tick_on_standby_can_run(page, functions):
+    """With `LoopSeconds=0`, a tick can use the function's time except its reserve. PublishOutboxSlow sees this."""
+    longest = functions["PublishOutboxFunction"]["Timeout"] - RESERVE_SECONDS
+    (written,) = re.findall(r"A tick then runs for up to (\d+) s", page)
+    assert int(written) == longest
+    (slow,) = (alarm for alarm in ALARMS if alarm.name == "PublishOutboxSlow")
+    assert slow.above < longest * 1000
