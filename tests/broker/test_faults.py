@@ -40,7 +40,7 @@ def test_a_kafka_error_is_classified_by_its_cause(fault):
 
 
 def test_every_kafka_error_has_exactly_one_fault():
-    """Each of the Kafka client's error codes maps to a fault, and no error code is in two tables."""
+    """Each of the Kafka client's error codes maps to exactly one fault."""
     tables = [codes for codes, _ in faults._TABLES]  # noqa: SLF001
     assert sum(map(len, tables)) == len(set().union(*tables))
     assert len(CODES) > 150
@@ -48,7 +48,7 @@ def test_every_kafka_error_has_exactly_one_fault():
 
 
 def test_an_unknown_kafka_error_is_a_transport_fault():
-    """An unknown Kafka error code does not use up a retry, because a newer broker can send it during an outage."""
+    """An unknown Kafka error code does not use up a retry, because a newer broker might send it during an outage."""
     assert fault_of(KafkaError(31_999)) is Fault.TRANSPORT
 
 

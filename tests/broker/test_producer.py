@@ -134,7 +134,7 @@ def test_nothing_is_sent_if_the_claim_is_already_lost(make, mock_kafka, read_all
 
 
 def test_a_claim_that_is_lost_while_messages_are_queued_lets_none_of_them_leave(make, mock_kafka, read_all):
-    """A publisher that lost its claim while frozen sends none of its queued messages when it continues."""
+    """A publisher that lost its claim while frozen sends none of its queued messages when it resumes."""
     producer = make()
     producer.send(wave("before"), 10)
     checks = count()
@@ -190,7 +190,7 @@ def test_sending_waits_for_space_in_the_client_s_queue(make, mock_kafka, read_al
 
 
 def test_a_queue_that_stays_full_is_a_transport_fault(make, mock_kafka):
-    """If the broker is down and the queue stays full, every message fails, but with a fault that uses up no retry."""
+    """If the broker is down and the queue stays full, every message fails with a fault that does not use up a retry."""
     producer = make(queue_buffering_max_messages=2)
     mock_kafka.down()
     failures = producer.send(wave("a", "b", "c", "d"), 0.3)
@@ -234,7 +234,7 @@ def test_a_new_client_sends_all_messages_again_after_a_fatal_error(make, mock_ka
 
 
 def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
-    """A probe names the event types whose topics cannot be used. When all topics work again, it names no type."""
+    """A probe names the event types whose topics cannot be used. After the topics work again, a probe names none."""
     producer = make()
     assert producer.probe(5) == {}
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -245,7 +245,7 @@ def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
 
 
 def test_messages_are_sent_as_soon_as_a_probe_finds_their_topic_again(make, mock_kafka, read_all):
-    """After a topic was missing, a Kafka client refuses its messages for seconds, so payctl replaces the client."""
+    """A Kafka client refuses messages for seconds after their missing topic is back, so payctl replaces the client."""
     producer = make(topic_metadata_propagation_max_ms=1)
     assert producer.send(wave("a"), 10) == {}
     mock_kafka.fail_topic(TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)
@@ -257,13 +257,13 @@ def test_messages_are_sent_as_soon_as_a_probe_finds_their_topic_again(make, mock
 
 
 def test_a_probe_accepts_a_topic_without_a_leader(make, mock_kafka):
-    """A probe reports no fault for a topic without a leader, because that state is temporary."""
+    """A probe does not report a topic without a leader as a fault, because that state is temporary."""
     mock_kafka.fail_topic("payment.failed", KafkaError.LEADER_NOT_AVAILABLE)
     assert make().probe(5) == {}
 
 
 def test_a_probe_without_a_broker_ends_in_time_and_names_the_address(make, mock_kafka):
-    """Without a broker, a probe ends within its time limit. The probe's error names the brokers but no credentials."""
+    """Without a broker, a probe ends within its time limit. The probe's error shows the brokers' address."""
     mock_kafka.down()
     began = time.monotonic()
     with pytest.raises(BrokerUnavailableError) as caught:

@@ -123,7 +123,7 @@ def test_a_refused_login_is_a_broker_refused_error(wrong, words, kafka_server):
 
 @pytest.mark.kafka
 def test_a_transaction_s_marker_does_not_keep_a_range_open(kafka):
-    """A range ends after a committed transaction, although the transaction's last offset has no record."""
+    """A range with a committed transaction is read to its end, even though the range's last offset has no record."""
     send(kafka.bootstrap, [b"0", b"1"], **{"transactional.id": "payctl-test"})
     with RangeReader(config(kafka.bootstrap), "payctl-test", 10) as reader:
         # The coordinator writes the marker after it has confirmed the commit.

@@ -1,4 +1,4 @@
-"""Test which partitions `payctl show` searches for an event's record, and when the search is complete."""
+"""Test that `payctl show` searches the right partitions for an event's record and knows when the search is complete."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def search(mock_kafka):
 def test_the_search_reads_all_records_if_brokers_cannot_look_up_by_time(send, search):
     """If the brokers cannot look up offsets by time, as in the mock cluster, the search reads all records.
 
-    The search then also finds an old record.
+    The search then finds old records too.
     """
     send(1, "wanted", HOME)
     send(3000, "another", HOME)
@@ -68,6 +68,6 @@ def test_the_search_is_complete_if_it_has_read_every_possible_partition(send, se
 
 @pytest.mark.parametrize("number", possible_partitions(KEY.encode(), 3))
 def test_a_partition_that_cannot_be_read_leaves_the_search_incomplete(search, mock_kafka, number):
-    """The search is incomplete if it could not read a partition that might contain the record."""
+    """The search is incomplete if a partition that might contain the record cannot be read."""
     mock_kafka.set_leader(TOPIC, number, -1)
     assert not search().complete

@@ -24,12 +24,12 @@ WRONG_PASSWORD = "not-the-one-canary"  # pragma: allowlist secret
 
 
 def producer_of(environment):
-    """Return the producer that payctl creates from only these variables."""
+    """Return the producer that payctl creates if only these environment variables are set."""
     return Producer(producer_config(Settings.from_env(environment).kafka))
 
 
 def outcome(environment, stopping=lambda: False, within=PROBE_SECONDS):
-    """Probe and send one message. Return the error, or None, and the duration in seconds."""
+    """Probe the brokers and send one message. Return the error (or None) and the duration in seconds."""
     producer, began = producer_of(environment), time.monotonic()
     try:
         producer.probe(within, stopping)
@@ -84,7 +84,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_credentials_or_certificates_are_a_config_error(case, kafka_server, caplog):
-    """If the brokers refuse the login or the certificate, payctl promptly exits with 3 and never shows the password."""
+    """A refused login or certificate promptly raises an error with exit code 3, which does not show the password."""
     caplog.set_level(logging.DEBUG)
     error, seconds = outcome(REFUSED[case](kafka_server))
     assert isinstance(error, BrokerRefusedError)
@@ -132,7 +132,10 @@ def test_a_certificate_of_another_host_is_refused(kafka_server):
 
 @pytest.mark.parametrize("wrong", ["missing", "empty", "directory"])
 def test_a_ca_file_without_certificates_is_named(wrong, tmp_path):
-    """A CA file without certificates raises an error that names KAFKA_CA_FILE before payctl connects."""
+    """If the CA file contains no certificates, payctl raises an error before it connects.
+
+    The error names KAFKA_CA_FILE.
+    """
     paths = {"missing": tmp_path / "none.pem", "empty": tmp_path / "empty.pem", "directory": tmp_path}
     (tmp_path / "empty.pem").write_text("")
     error, seconds = _raised({"KAFKA_BROKERS": "127.0.0.1:1", "KAFKA_SSL": "true", "KAFKA_CA_FILE": str(paths[wrong])})
@@ -184,7 +187,7 @@ def test_no_repr_shows_the_kafka_password(kafka_server):
 
 
 def test_publish_outbox_reports_refused_credentials(kafka, database_url, payctl_command):
-    """If the brokers refuse the login, ``payctl publish-outbox`` exits with 3 and names KAFKA_PASSWORD.
+    """If the brokers refuse the login, ``payctl publish-outbox`` exits with code 3 and names KAFKA_PASSWORD.
 
     The debug log contains no password.
     """
@@ -208,7 +211,7 @@ def _raised(environment):
 
 @contextmanager
 def relay(host, port):
-    """Listen on another address, and forward each connection to ``port`` of 127.0.0.1. Yield that address."""
+    """Listen on a free port of ``host``, and forward connections to ``port`` on 127.0.0.1. Yield the new address."""
     with create_server((host, 0)) as server:
 
         def serve():

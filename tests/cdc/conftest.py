@@ -46,7 +46,7 @@ PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
 
 @dataclass(frozen=True)
 class Scene:
-    """An outbox, a Kafka broker, and the operations of `payctl cdc` on the outbox and the broker."""
+    """An outbox and a Kafka broker, with a method for each `payctl cdc` command."""
 
     engine: Engine
     kafka: ApacheKafka
@@ -110,7 +110,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def logical(postgres):
-    """Yield a PostgreSQL for the tests of one file. Its ``wal_level`` is logical, which Debezium needs."""
+    """Yield this worker's PostgreSQL server with ``wal_level`` set to logical, as Debezium needs, for one test file."""
     postgres.restart(settings={"wal_level": "logical"})
     yield postgres
     postgres.restart(settings={"wal_level": "replica"})
@@ -161,7 +161,7 @@ def set_up_roles(engine: Engine, config: CdcConfig) -> None:
 
 @pytest.fixture
 def own_url(scene, database_url):  # noqa: ARG001 - the fixture scene creates the role
-    """Return the database's URL for the role that the printed SQL creates."""
+    """Return the database URL for the role that the printed SQL creates."""
     parts = urlsplit(database_url)
     return parts._replace(netloc=f"{ROLE}:{PASSWORD}@{parts.hostname}:{parts.port}").geturl()
 
@@ -180,10 +180,7 @@ def read_properties(content: str) -> dict[str, str]:
 
 @pytest.fixture
 def slot(logical, engine, database_url):  # noqa: ARG001 - restarts the server that the database is in
-    """Yield a function that connects a reader to Debezium's replication slot if ``active`` is true.
-
-    The slot exists before the first call.
-    """
+    """Create Debezium's replication slot. Yield a function that connects a reader to the slot if ``active`` is true."""
     opened = []
     with engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE PUBLICATION {PUBLICATION} FOR TABLE outbox")

@@ -1,4 +1,4 @@
-"""Test that `payctl close` and `payctl show` judge a success event in the same way while Debezium publishes."""
+"""Test that `payctl close` and `payctl show` agree about a success event if Debezium is the publisher."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(database_url):
 
 @pytest.mark.parametrize("name", CASES)
 def test_close_accepts_late_money_if_show_advises_it(name, request, engine, run):
-    """`payctl close` closes a finding about late money if, and only if, `payctl show` suggests it.
+    """`payctl close` closes a finding about late money if, and only if, `payctl show` suggests this.
 
     Debezium sends an inserted event at once, but the row is marked only by `payctl cdc mark`.
     """
@@ -56,7 +56,7 @@ def test_close_accepts_late_money_if_show_advises_it(name, request, engine, run)
 
 
 def test_show_says_that_debezium_sends_an_overdue_event(slot, engine, run):
-    """While a connector reads the slot, `payctl show` does not say that no publisher has sent the event."""
+    """While a connector reads the slot, `payctl show` says that the event waits to be marked, not to be sent."""
     slot(active=True)
     text = " ".join(run("show", Orders(engine).pay("COMPLETED").event(age=HOUR).name).stdout.split())
     assert "Debezium is publishing this outbox; 1 event has waited for 1 h to be marked" in text
@@ -84,7 +84,7 @@ UNSENT = {
 
 @pytest.mark.parametrize("name", UNSENT)
 def test_the_hint_of_close_names_debezium_only_if_debezium_sends_the_event(name, slot, engine, run):
-    """If Debezium does not send the success event, `payctl close` and `payctl show` say to take the outbox back."""
+    """If Debezium will not send the success event, `payctl close` and `payctl show` suggest taking the outbox back."""
     active, event, wanted = UNSENT[name]
     slot(active=active)
     order = Orders(engine).pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).event(**event).callback(age=HOUR).name
@@ -95,7 +95,7 @@ def test_the_hint_of_close_names_debezium_only_if_debezium_sends_the_event(name,
 
 
 def test_the_hint_of_close_says_what_must_be_fixed_before_debezium_is_stopped(slot, engine, run):
-    """If the dead success event is too large for the topic, the hint says this before the cut-back command."""
+    """If the dead success event is too large for the topic, the hint starts with raising the topic's limit."""
     slot(active=True)
     order = Orders(engine).pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).callback(age=HOUR)
     order.event(state="dead", error="MSG_SIZE_TOO_LARGE: x")

@@ -1,4 +1,4 @@
-"""Test a cut-over that ends early, and the messages that it leaves to `cdc mark`, with a mock broker."""
+"""Test with a mock broker that an interrupted cut-over drops its slot, and that `cdc mark` skips earlier messages."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_backlog_that_grows_during_the_checks_stops_the_cut_over(hand_over, en
 
 
 def test_a_mark_reads_no_message_from_before_the_cut_over(hand_over, engine, clients, insert, execute):
-    """`cdc mark` reads no message from before the cut-over, because payctl has marked those events itself."""
+    """`cdc mark` does not read messages from before the cut-over, because payctl has marked those events itself."""
     producer, follower = clients
     insert(3)
     assert publish_outbox(engine, producer, PublishOptions()).counts.published == 3

@@ -21,8 +21,8 @@ def test_a_cut_over_that_is_killed_at_any_point_loses_no_event(scene, own_url, p
     """After a killed cut-over, cut-back marks the sent events and drops the slot.
 
     The publisher then sends the remaining events once. Before the cut-back, `payctl doctor` names the slot and the
-    command that drops it, even if the cut-over was killed before its run was recorded. Otherwise the slot would retain
-    the log.
+    command that drops it, even if the cut-over was killed before its run was recorded. A forgotten slot would retain
+    the write-ahead log.
     """
     environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
     shop = Shop(scene.engine, payctl_command, environment)

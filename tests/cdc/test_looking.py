@@ -40,7 +40,7 @@ def test_a_list_shows_no_event_as_blocked_while_debezium_publishes(engine, datab
 def test_stats_and_doctor_recognise_an_outbox_that_debezium_publishes(
     slot, engine, database_url, active, event, headline, causes, check
 ):
-    """If Debezium's slot is active, payctl reports no missing publisher.
+    """If Debezium's slot is active, payctl does not report a missing publisher.
 
     If the slot is idle, payctl names Debezium as the cause.
     """
@@ -58,7 +58,7 @@ def test_stats_and_doctor_recognise_an_outbox_that_debezium_publishes(
 
 
 def subject_of(engine):
-    """Return a subject for the doctor that has a database but no brokers."""
+    """Return a doctor subject with a database but without brokers."""
 
     def absent():
         message = "not configured"

@@ -1,4 +1,4 @@
-"""Test how payctl marks the events that it finds in Debezium's topics, and that a cut-over needs every topic."""
+"""Test that payctl marks the events that it finds in Debezium's topics, and that a cut-over needs every topic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AT = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
 def test_an_event_in_the_topic_of_unroutable_events_becomes_dead(engine):
-    """An event in a topic of payments is marked as published, and an unroutable one as dead. Each counts once."""
+    """An event in a payment topic is marked as published, and an unroutable event as dead. Each event counts once."""
     with engine.begin() as connection:
         insert_events(connection, 2)
         first, second = connection.exec_driver_sql("SELECT id FROM outbox ORDER BY id").scalars()
@@ -34,7 +34,7 @@ def test_an_event_in_the_topic_of_unroutable_events_becomes_dead(engine):
 
 
 def test_a_cut_over_names_the_event_types_whose_topic_is_missing(engine):
-    """The cut-over asks the brokers for each topic, and the error names the event types that have none."""
+    """If topics are missing, the cut-over raises an error that names the event types of these topics."""
     with engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE PUBLICATION {PUBLICATION} FOR TABLE outbox WITH (publish = 'insert')")
     with MockKafka().start() as cluster:

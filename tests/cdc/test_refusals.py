@@ -42,7 +42,7 @@ def test_a_cut_over_sends_the_last_pending_events(scene):
 
 
 def test_a_dry_run_of_the_cut_over_changes_nothing(scene):
-    """A dry run of the cut-over only checks and counts. A dry run creates no slot and locks no shard."""
+    """A dry run of the cut-over only checks and counts. It does not create a slot or lock a shard."""
     insert(scene, 3)
     report = scene.cut_over(dry_run=True)
     assert (report.sent, report.dead, report.failed, report.dry_run) == (3, 0, 0, True)
@@ -63,7 +63,7 @@ def test_a_refused_event_stops_the_cut_over(scene):
 
 @pytest.mark.parametrize(("too_large", "failed"), [(0, 0), (1, 1)], ids=["handed over", "an event refused"])
 def test_a_publisher_on_standby_rescans_at_once_after_a_cut_over(scene, too_large, failed):
-    """At its end, a cut-over is marked as ended on each shard, so a returning publisher does not stay on standby."""
+    """A finished cut-over is marked as ended on each shard, so a returning publisher does not stay on standby."""
     insert(scene, 1)
     insert(scene, too_large, payload_bytes=2_000_000)
     assert scene.cut_over(shards=2).failed == failed
@@ -90,7 +90,7 @@ def test_a_running_publisher_stops_the_cut_over(scene):
 
 
 def test_events_behind_a_dead_event_stop_the_cut_over(scene):
-    """The cut-over refuses to start if a dead event blocks other events. Debezium would send the blocked events."""
+    """The cut-over refuses to start if a dead event blocks other events, because Debezium would send them."""
     insert(scene, 1, aggregates=1, state="dead")
     key = scene.query('SELECT "aggregateId" FROM outbox')[0]
     insert(scene, 1)
@@ -112,10 +112,7 @@ def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
 
 @pytest.mark.parametrize("publish", [None, "insert, update"])
 def test_the_publication_must_be_for_inserts_only(publish, scene):
-    """The cut-over refuses a publication without inserts or with updates.
-
-    Debezium would send payctl's marks as updates.
-    """
+    """The cut-over refuses a missing publication or one with updates. Debezium would send payctl's marks as updates."""
     scene.query("DROP PUBLICATION payctl_outbox")
     if publish:
         scene.query(f"CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = '{publish}')")
@@ -137,7 +134,7 @@ def test_a_transaction_that_never_ends_stops_the_cut_over(scene, monkeypatch):
 def test_a_second_cut_over_is_refused(scene):
     """A second cut-over is refused because the replication slot exists.
 
-    Publishers are refused until payctl takes the outbox back.
+    Publishers refuse to work until payctl takes the outbox back.
     """
     scene.cut_over()
     with pytest.raises(GuardError, match="already exists"):
@@ -194,7 +191,7 @@ def test_the_printed_role_may_run_every_cdc_command(scene, cdc):
 
 
 def test_cut_over_and_cut_back_need_yes(scene, cdc):
-    """Without ``--yes``, or above the limit, cut-over and cut-back exit with 7, even if no event is pending."""
+    """Without ``--yes``, or above the limit, cut-over and cut-back exit with code 7, even if no event is pending."""
     insert(scene, 4)
     assert cdc("cut-over")["error"]["hint"] == "check with -n, then add --yes"
     assert "--max-affected 4" in cdc("cut-over", "-y", "--max-affected", "3")["error"]["hint"]

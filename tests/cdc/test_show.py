@@ -1,4 +1,4 @@
-"""Test that ``payctl show`` recommends no command that fails while Debezium publishes the outbox."""
+"""Test that ``payctl show`` does not recommend commands that fail while Debezium publishes the outbox."""
 
 from __future__ import annotations
 
