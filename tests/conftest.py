@@ -1,4 +1,4 @@
-"""Start the real services, which tests share if possible, and count the tests that used each service.
+"""Start the real services, share them between tests if possible, and count the tests that use each service.
 
 If a service is missing, its tests are skipped on a developer's machine. In CI (``CI=true``), these tests fail, because
 CI must not skip a test. CI runs the suite on a bare machine first. A full machine then runs the tests that were
@@ -64,7 +64,7 @@ TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries", "chromium")
 
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
-"""The broker's setting that makes a SCRAM-SHA-512 client log in again every two seconds.
+"""A broker setting that makes a SCRAM-SHA-512 client log in again every two seconds.
 
 As a result, a changed password soon takes effect.
 """
@@ -260,7 +260,7 @@ def payctl_path(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def kafka_server(claim: Callable[..., None]) -> Iterator[ApacheKafka]:
-    """Yield this worker's only Apache Kafka broker. All tests with such a broker run in two workers."""
+    """Yield this worker's only Apache Kafka broker. At most two workers run the tests that need this broker."""
     claim("kafka", most=2)
     broker = started_or_skipped(
         lambda: ApacheKafka(secure=True, proxied=True, settings=SHORT_LOGINS, within=in_memory())
@@ -271,7 +271,7 @@ def kafka_server(claim: Callable[..., None]) -> Iterator[ApacheKafka]:
 
 @pytest.fixture(scope="session")
 def claim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
-    """Return a function that fails if as many as ``most`` other workers have already set up a service."""
+    """Return a function that fails if ``most`` other workers have already set up a service."""
 
     def run(service: str, *, most: int) -> None:
         if not hasattr(request.config, "workerinput"):

@@ -8,7 +8,7 @@ from sqlalchemy import event
 
 
 def nodes_of(node):
-    """Yield a plan's node and each node below it."""
+    """Yield a plan node and every node below it."""
     yield node
     for part in node.get("Plans", []):
         yield from nodes_of(part)

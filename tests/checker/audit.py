@@ -1,4 +1,4 @@
-"""Record changes in the tested database. Triggers note each update of a payment and each inserted or deleted event.
+"""Record changes in the database under test. Triggers note each payment update and each event insert or delete.
 
 A trigger writes its note in the same transaction as the change, so the database commits or rolls back both. The notes
 do not depend on payctl's own records.
@@ -54,7 +54,10 @@ class EventNote:
 
 @dataclass(frozen=True, slots=True)
 class PaymentNote:
-    """A note that a payment was updated. ``kept`` is false if its amount, currency, gateway or references changed."""
+    """A note that a payment was updated.
+
+    ``kept`` is false if the payment's amount, currency, gateway or references changed.
+    """
 
     tx: str
     id: str

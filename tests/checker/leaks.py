@@ -8,7 +8,7 @@ from tests.security.canaries import Canaries
 
 
 def leaks(canaries: Canaries, texts: Mapping[str, str | bytes]) -> dict[str, list[str]]:
-    """Return the names of the secrets that each output contains, by the output's name."""
+    """Return a dictionary that maps the name of each output to the names of the secrets in it."""
     found = {name: sorted(canaries.seen_in(text)) for name, text in texts.items()}
     return {name: seen for name, seen in found.items() if seen}
 

@@ -1,11 +1,12 @@
 """Compare the outbox with Kafka after any fault. A :class:`Verdict` lists the faults by kind.
 
-* ``lost``: events that are marked as published but are not in Kafka * ``phantom``: events that are in Kafka but not in
-the outbox * ``altered``: events with a topic, key, value or header that differs from the row, or between two copies *
-``reordered``: payments whose first copies are not in the order of ``"createdAt"`` and id, across topics *
-``overtaken``: payments with a copy behind a later event of the payment, except copies that a replay requested *
-``superseded``: payments with a failed or cancelled event behind the completed event, even if a replay sent it *
-``duplicates``: events that arrived more than once, which is allowed only after a fault
+* ``lost``: events that are marked as published but are not in Kafka
+* ``phantom``: events that are in Kafka but not in the outbox
+* ``altered``: events with a topic, key, value or header that differs from the row, or between two copies
+* ``reordered``: payments whose first copies are not in the order of ``"createdAt"`` and id, across topics
+* ``overtaken``: payments with a copy behind a later event of the payment, except copies that a replay requested
+* ``superseded``: payments with a failed or cancelled event behind the completed event, even if a replay sent it
+* ``duplicates``: events that arrived more than once, which is allowed only after a fault
 
 Offsets of two topics cannot be compared, but times can. The producer's time is the time when the client got the
 message, so it cannot reveal a publisher that did not wait for the acknowledgement. The broker's time
@@ -156,7 +157,10 @@ def _faithful(row: Row, copies: list[Received], replays: Mapping[str, Collection
 
 
 def _headers_fit(row: Row, copy: Received, replays: Mapping[str, Collection[str]] | None) -> bool:
-    """Return whether a copy's headers match the row. A replayed event's copy can name the run that requested it."""
+    """Return whether a copy's headers match the row.
+
+    A copy of a replayed event can contain the id of the run that requested the replay.
+    """
     if replays is None:
         return copy.header == row.headers
     run = copy.header.get("replayRunId")

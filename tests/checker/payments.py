@@ -1,4 +1,4 @@
-"""Check that each change of a payment's state wrote one event, and that the final state equals the reported state."""
+"""Check that each state change of a payment wrote one event, and that the final state equals the reported state."""
 
 from __future__ import annotations
 

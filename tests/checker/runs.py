@@ -27,7 +27,7 @@ REPLAYS = """
 class Replayed:
     """A replay with its planned and decided events.
 
-    This object also has the number of requeued events according to the replay's items and according to its record.
+    ``requeued`` counts the requeued events in the replay's items, and ``counted`` is the count in its record.
     """
 
     id: str

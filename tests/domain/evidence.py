@@ -1,4 +1,4 @@
-"""Define evidence about pending and dead events, for the tests of the causes."""
+"""Define evidence about pending and dead events for the tests of causes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which causes payctl finds for pending and dead events, with evidence from the database and the brokers."""
+"""Test that payctl derives the causes of pending and dead events from evidence about the database and the brokers."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_each_state_of_the_outbox_has_its_causes(evidence, brokers, expected):
     sent=st.integers(0, 3),
 )
 def test_every_dead_or_overdue_event_has_a_cause(waiting, publishers, slot, brokers, dead, sent):
-    """Every dead or overdue event has a known or an unknown cause, and each cause has advice or a command."""
+    """Every dead or overdue event has a cause, even if it is only "unknown". Each cause has advice or a command."""
     evidence = seen(*waiting, publishers=publishers, slot_active=slot, dead=dead, sent_lately=sent)
     found = causes(evidence, brokers)
     assert found or not (dead or (evidence.oldest_s or 0) > OVERDUE_AFTER.total_seconds())
@@ -146,7 +146,7 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
     ],
 )  # fmt: skip
 def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evidence, words, expected):
-    """If an event waits for a publisher, `idle` names the last publisher's activity.
+    """If an event waits for a publisher, `idle` describes the last publisher's activity.
 
     A publisher that was seen recently might be between two runs.
     """
@@ -183,7 +183,7 @@ def test_no_publisher_counts_as_missing_without_an_event_to_send(evidence):
     ],
 )
 def test_events_that_wait_without_an_error_are_counted(evidence, expected):
-    """Failed and blocked events are not counted. The count is late if `stats` would warn about the events."""
+    """Failed and blocked events are not counted. The count is marked as late if `stats` would warn about the events."""
     assert without_error(evidence) == expected
 
 
@@ -288,7 +288,7 @@ def test_a_cause_says_what_it_means_and_which_command_helps(evidence, brokers, s
 def test_the_advice_about_a_missing_publisher_depends_on_the_brokers():
     """If nobody has queried the brokers, the advice says what exit code 4 means.
 
-    If the brokers are unavailable, the advice does not suggest to publish by hand, because that would fail too.
+    If the brokers are unavailable, the advice does not suggest publishing by hand, because that would fail too.
     """
     evidence = seen(READY, publishers=[GONE])
     (unknown,), (brokers, gone) = causes(evidence, None), causes(evidence, AWAY)
@@ -301,7 +301,7 @@ def test_the_advice_about_a_missing_publisher_depends_on_the_brokers():
 
 
 def test_the_finding_about_a_missing_topic_says_that_no_retries_are_used_up():
-    """The finding about a missing topic names the type of the waiting events, for one event too."""
+    """The finding about a missing topic names the type of the waiting events, even for a single event."""
     (cause,) = causes(seen(READY._replace(events=1), publishers=[IDLES]), NO_TOPIC)
     assert cause.meaning == "1 event has waited for 3 min, of type PAYMENT_COMPLETED. This uses up no retries"
 
@@ -328,7 +328,7 @@ def test_a_publisher_counts_as_running_for_90_seconds():
 
 
 def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
-    """The `backlog` cause is not reported if an event that is more than two minutes younger has been sent."""
+    """The `backlog` cause is not reported if payctl has sent an event that is more than two minutes newer."""
     newest = LATE - OVERDUE_AFTER.total_seconds()
     kinds = [
         causes(seen(READY, publishers=[WORKS], newest_sent_s=seconds), ANSWERED)[0].kind

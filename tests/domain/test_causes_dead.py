@@ -30,7 +30,7 @@ from ticketbottle_payctl.domain.causes import (
     ],
 )  # fmt: skip
 def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, advice, command):
-    """The diagnosis recommends no replay for an event that is too large for payctl, has no topic, or is superseded."""
+    """No replay is recommended for an event that is too large for payctl, has no topic, or is superseded."""
     waiting = [blocked] if blocked else []
     found = causes(seen(*waiting, dead=1, blocked=len(waiting), dead_groups=[group]), ANSWERED)
     dead = next(cause for cause in found if cause.kind is CauseKind.DEAD)
@@ -100,7 +100,7 @@ def test_a_dead_event_is_said_to_block_others_only_if_it_does():
 def test_no_release_is_advised_for_dead_events_that_are_not_superseded():
     """If one of two dead failures is superseded, payctl recommends a replay and not a release.
 
-    The replay leaves the superseded event out.
+    The replay skips the superseded event.
     """
     mixed = OLD_FAILURE._replace(events=2, error="NO: reply")
     found = causes(seen(SUPERSEDED, dead=2, blocked=1, superseded=1, dead_groups=[mixed]), ANSWERED)
@@ -116,7 +116,7 @@ def test_no_release_is_advised_if_an_event_could_overtake_a_success():
 
 
 def test_no_replay_is_advised_while_debezium_publishes():
-    """While Debezium publishes, payctl recommends no replay, because a replayed event would stay pending."""
+    """While Debezium publishes, payctl does not recommend a replay, because a replayed event would stay pending."""
     (cause,) = causes(seen(dead=1, dead_groups=[TOO_LARGE], slot_active=True), ANSWERED)
     assert ("do not replay" in cause.advice, typed(cause.command)) == (True, "payctl show d1")
 
