@@ -1,7 +1,7 @@
-"""Run ``make fuzz``, which tests payctl's code with the inputs of attackers and of careless users, guided by coverage.
+"""Run ``make fuzz``, a coverage-guided test of payctl with inputs like those of attackers and careless users.
 
-Each target in tests/fuzz/targets.py is one kind of input with a check of payctl's guarantees. The worker processes
-share the inputs, and each failing input is saved below build/fuzz/found.
+Each target in tests/fuzz/targets.py is one kind of input with a check of payctl's guarantees. The inputs are divided
+between worker processes. Each failing input is saved in build/fuzz/found.
 """
 
 from __future__ import annotations

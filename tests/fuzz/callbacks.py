@@ -159,7 +159,7 @@ def _momo(document: str) -> Request:
 
 
 SIGNERS: dict[str, Callable[[str], Request]] = {"zalopay": _zalopay, "payos": _payos, "vnpay": _vnpay, "momo": _momo}
-"""For each gateway, the function that signs any content."""
+"""Functions that sign arbitrary content, keyed by gateway."""
 
 
 def _is_constant(detail: str) -> None:

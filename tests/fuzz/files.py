@@ -63,7 +63,7 @@ def _with_digest(data: bytes) -> bytes:
 def ids(data: bytes) -> None:
     """Assert that each id from a file can be shown, stored and pasted.
 
-    Assert that an error quotes no line of the file.
+    Assert that an error does not quote a line of the file.
     """
     path = file_with(expanded(data, _LARGEST_LIST), "ids")
     with only(InputError):

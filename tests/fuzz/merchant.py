@@ -31,10 +31,10 @@ SIGNING = {
     "vnpay": ("VNPAY_HASH_SECRET", "sha512"),
     "momo": ("MOMO_SECRET_KEY", "sha256"),
 }
-"""For each gateway, the variable with the key that signs callbacks, and the hash function."""
+"""The variable with the signing key and the name of the hash function, keyed by gateway."""
 
 SIGNATURES = {"zalopay": "mac", "payos": "signature", "vnpay": "vnp_SecureHash", "momo": "signature"}
-"""For each gateway, the field that contains the signature."""
+"""The name of the field that contains the signature, keyed by gateway."""
 
 _REFERENCES = {"zalopay": f"261205_{CODE}", "payos": "9f2c4e6a8b0d1f3a"}
 
@@ -91,7 +91,7 @@ SIGNED_FIELDS: dict[str, Callable[[Request], object]] = {
     "vnpay": _vnpay,
     "momo": _momo,
 }
-"""For each gateway, the function that reads the signed content."""
+"""Functions that read the signed content, keyed by gateway."""
 
 
 def _body(request: Request) -> dict[str, Any]:

@@ -27,7 +27,7 @@ KEYS = {
 """A merchant's settings for all gateways. Each secret value is a canary."""
 
 PASSWORD = CANARIES.letters("PASSWORD", 18)
-"""A password that no input contains."""
+"""The password in the webhook function's DATABASE_URL. No input contains it."""
 
 SECRET = CANARIES.letters("SECRET", 18)
 """A secret that inputs can contain. The secret is one of each target's words, so the fuzzer can put it anywhere."""
@@ -58,7 +58,7 @@ def text_of(error: Exception) -> str:
 
 
 def keeps_secrets(text: str, *, given: str = "") -> None:
-    """Assert that the text contains no part of a canary, unless ``given`` contains a part of the same canary."""
+    """Assert that the text does not contain even part of a canary, except of canaries that ``given`` also contains."""
     if _LIKE_A_CANARY.search(text):
         assert not CANARIES.seen_in(text) - CANARIES.seen_in(given), text
 

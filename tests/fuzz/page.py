@@ -16,7 +16,7 @@ BEGIN, END = "<!-- written by make fuzz: begin -->", "<!-- written by make fuzz:
 
 
 class Tried(TypedDict):
-    """The number of inputs that a run tried for one target, and the run's findings."""
+    """The number of inputs that a run tried for one target, and the findings for this target."""
 
     inputs: int
     seconds: float

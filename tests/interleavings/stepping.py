@@ -29,7 +29,7 @@ class Killed(BaseException):
 
 
 class Stage:
-    """The place where all actors wait for their turns. If ``free`` is set, actors run without waiting."""
+    """The object that makes all actors wait for their turns. If ``free`` is set, actors run without waiting."""
 
     def __init__(self) -> None:
         self.changed = Condition()

@@ -1,4 +1,4 @@
-"""Test publishers, writers and an operator one step at a time, in orders that Hypothesis chooses."""
+"""Test publishers, writers and an operator one step at a time. Hypothesis chooses how their steps interleave."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ticketbottle_payctl.store.payctl.runs import NewRun
 from ticketbottle_payctl.tracing import batch_span
 
 EXAMPLES = int(os.environ.get("PAYCTL_TEST_INTERLEAVINGS", "6"))
-"""The number of orders to try. ``make orders`` sets a much higher number."""
+"""The number of interleavings to try. ``make orders`` sets a much higher number."""
 
 BATCH = 2
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
@@ -52,7 +52,7 @@ EMPTY = """
 
 
 class World:
-    """The database that a test uses for all orders, and the broker and producers of one order."""
+    """The database for all of a test's interleavings, and the broker and producers for one interleaving."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -61,7 +61,7 @@ class World:
         self.open = ExitStack()
 
     def renew(self) -> None:
-        """Empty the tables, and start an empty broker and new producers, so that each order takes the same time."""
+        """Empty the tables, and start an empty broker and new producers, so that each sequence takes the same time."""
         with self.engine.begin() as connection:
             connection.exec_driver_sql(EMPTY)
         self.open.close()
@@ -163,7 +163,7 @@ def states_by_payment(rows: list[Row]) -> dict[str, list[str]]:
 
 
 class Interleaving(RuleBasedStateMachine):
-    """An order of steps. Hypothesis chooses each step, and simplifies any order that fails."""
+    """A sequence of steps. Hypothesis chooses each step, and simplifies any sequence that fails."""
 
     world: World
 
@@ -248,7 +248,7 @@ class Interleaving(RuleBasedStateMachine):
 
 
 def test_no_order_of_steps_loses_or_reorders_an_event(world):
-    """For any order of the steps of publishers, writers and an operator, no event is lost or out of order."""
+    """However the steps of publishers, writers and an operator interleave, no event is lost or sent out of order."""
     machine = type("Interleaving", (Interleaving,), {"world": world})
     run_state_machine_as_test(
         machine,
