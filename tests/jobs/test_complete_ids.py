@@ -1,4 +1,4 @@
-"""Test what shell completion reads from the database."""
+"""Test the statements with which shell completion reads the database."""
 
 from __future__ import annotations
 

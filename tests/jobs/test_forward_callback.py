@@ -1,4 +1,4 @@
-"""Test which callbacks ``jobs/forward_callback`` forwards to the service, and which reply the gateway gets."""
+"""Test that ``jobs/forward_callback`` forwards only genuine callbacks, and that the gateway gets the right reply."""
 
 from __future__ import annotations
 

@@ -142,12 +142,12 @@ READERS = {
     "suggested error groups": (lambda e: largest_error_groups(e, 5), 0.8, 0.2),
     "suggested callbacks": (latest_receipts, 0.8, 0.2),
 }
-"""Jobs that only read. Each has its limits for a statement and for a lock, in seconds."""
+"""Jobs that only read, each with its limits for a statement and for a lock, in seconds."""
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_job_that_reads_limits_each_statement_and_commits_nothing(engine, opened, name):
-    """A job that only reads limits the time of each statement and of each lock, and commits no transaction."""
+    """A job that only reads limits the time of each statement and of each lock, and does not commit a transaction."""
     read, statement, lock = READERS[name]
     commits = []
     event.listen(engine, "commit", commits.append)

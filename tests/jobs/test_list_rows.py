@@ -147,7 +147,7 @@ def test_a_truncated_list_of_error_groups_says_so(engine):
 
 
 def test_error_groups_are_complete_if_the_waiting_events_take_too_long(engine):
-    """If counting the waiting events takes longer than its limit, the report has the groups and says so."""
+    """If counting the waiting events takes too long, the report lists the error groups without this count."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", last_error="alpha")
     with engine.begin() as holder:

@@ -1,4 +1,4 @@
-"""Test whether ``payctl reconcile outbox`` calls a missing event lost."""
+"""Test that ``payctl reconcile outbox`` reports a missing event as lost only if its record should have been found."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def test_a_timeline_has_the_oldest_pending_event_and_the_first_dead_one():
 
 @pytest.mark.parametrize(("second", "shown"), [(-0.001, False), (0, True), (60, True), (60.001, False)])
 def test_a_timeline_has_only_moments_of_its_window(second, shown):
-    """The timeline leaves out an entry from before the window's start or after its end."""
+    """The timeline leaves out entries from before the window's start or after its end."""
     assert bool(timeline(runs=[replace(RUN, started_at=at(second), finished_at=None)])) is shown
 
 

@@ -1,4 +1,4 @@
-"""Test how runs are found and listed, and which ids are suggested on the command line."""
+"""Test that runs are found and listed correctly, and that the command line suggests the right ids."""
 
 from __future__ import annotations
 

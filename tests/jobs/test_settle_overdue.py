@@ -96,7 +96,7 @@ def test_a_plan_within_the_cap_is_settled_and_recorded(scheduled):
 
 
 def test_a_plan_over_the_cap_changes_nothing(scheduled):
-    """If a plan is over the cap, the scheduled reconcile changes no payment and records no run."""
+    """If a plan is over the cap, the scheduled reconcile does not change a payment or record a run."""
     payments = [scheduled.insert(name, "paid") for name in ("a", "b")]
     report = scheduled.run(most_settled=1)
     assert [scheduled.status(one) for one in payments] == ["PENDING", "PENDING"]
@@ -147,7 +147,7 @@ def test_a_payment_that_changed_during_the_query_is_not_settled(scheduled, chang
 
 
 def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
-    """The record of a reconcile run contains the numbers of settled and skipped payments."""
+    """The record of a reconcile run contains the counts of settled and skipped payments."""
     scheduled.insert("old", age=2 * HOUR)
     scheduled.insert("young")
     completed = "UPDATE payments SET status = 'COMPLETED' WHERE \"providerTransactionId\" = 'young'"
@@ -191,7 +191,7 @@ def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
 
 
 def test_a_gateway_is_skipped_after_three_payments_without_an_answer(scheduled):
-    """If a gateway does not answer about three payments, the scheduled reconcile sends it no more queries."""
+    """If a gateway does not answer about three payments, the scheduled reconcile stops querying that gateway."""
 
     def refuse(_):
         message = "no response"

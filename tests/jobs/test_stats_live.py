@@ -1,4 +1,4 @@
-"""Test what ``jobs/stats`` reads for a live screen, and which events it counts as late."""
+"""Test the figures that ``jobs/stats`` reads for a live screen, and its count of late events."""
 
 from __future__ import annotations
 
@@ -78,7 +78,10 @@ def test_a_live_screen_shows_the_newest_refused_callbacks(engine, execute):
 def test_a_role_that_may_not_read_the_closings_sees_every_refused_callback_as_open(
     engine, execute, allowed, listed, closed
 ):
-    """Only a role that may read the payments and the closings sees a callback as closed. All need the receipts."""
+    """Only a role that may read the payments and the closings sees a callback as closed.
+
+    Every role must be allowed to read the receipts.
+    """
     execute(REFUSED.format(2))
     execute(
         """UPDATE payctl.webhook_receipts SET body_sha256 = order_ref::bytea;

@@ -14,7 +14,7 @@ def logged(caplog):
 
 
 def test_a_cleanup_logs_dead_events_with_their_reasons(clean, insert, logged):
-    """A cleanup logs the dead events in groups by type and error. Errors that differ only in an id form one group."""
+    """A cleanup logs the dead events, grouped by type and error. Errors that differ only in an id form one group."""
     insert(2, state="dead", age=timedelta(hours=3), last_error="MSG_SIZE_TOO_LARGE: 1001 bytes")
     insert(1, state="dead", age=timedelta(hours=2), last_error="MSG_SIZE_TOO_LARGE: 2002 bytes")
     insert(1, state="dead", event_type="PAYMENT_ODD", last_error="unknown event type")

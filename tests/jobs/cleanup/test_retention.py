@@ -88,7 +88,7 @@ def test_a_cleanup_preview_has_the_counts_of_the_real_run(clean, insert, events,
 
 
 def test_a_cleanup_deletes_nothing_that_expired_after_the_plan(clean, insert, events, engine):
-    """A cleanup deletes no event that expired after the plan was made, because the operator did not approve that."""
+    """A cleanup keeps events that expired after the plan was made, because the operator did not approve this."""
     insert(3, state="published", age=OLD)
     insert(2, state="published", age=timedelta(days=7, hours=1))
     planned = preview_cleanup(engine, retention=timedelta(days=7, hours=2))

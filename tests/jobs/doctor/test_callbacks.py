@@ -25,7 +25,7 @@ def shop(engine):
 
 @pytest.fixture
 def found(engine):
-    """Return a function that runs the doctor's check of callbacks and returns the findings."""
+    """Return a function that runs the doctor's callback check and returns the findings."""
     subject = Subject(lambda: engine, None, None, lambda _: {}, lambda: datetime.now(UTC))
     return lambda: diagnose(subject, ["callbacks"]).findings
 
@@ -156,7 +156,7 @@ def test_the_doctor_warns_if_it_did_not_judge_every_order(engine):
 
 @pytest.mark.parametrize(("code", "more"), [("TB-2", False), ("TB-2", True), (None, False)])
 def test_the_doctor_names_the_oldest_order_that_needs_manual_review(shop, engine, code, more):
-    """The doctor counts the orders of a week that need manual review, without those that it has already reported."""
+    """The doctor counts the past week's orders that need manual review, except those that it has already reported."""
     reported, now, asked = shop.payment("momo"), datetime.now(UTC), []
     shop.process(reported, Scenario.WRONG_AMOUNT)
     names = (("p", reported.order_code), ("q", code), ("r", None))
@@ -184,7 +184,7 @@ def test_the_doctor_says_if_it_may_not_read_the_callbacks(found, engine):
 
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.FAILED])
 def test_the_doctor_never_settles_a_payment_with_another_gateways_callback(scenario, shop, found):
-    """If another gateway sent the early callback, the doctor suggests `payctl show`, because payctl would refuse it."""
+    """If the wrong gateway sent the early callback, payctl would refuse it, so the doctor suggests `payctl show`."""
     shop.process(callback(without_a_row(), scenario))
     payment = shop.payment("payos", order_code="TB-LATE-20261123-AAAA1111")
     (finding,) = found()

@@ -32,7 +32,7 @@ def absent():
 
 
 def subject_of(engine, **changes):
-    """Return a subject for the doctor that has only a database."""
+    """Return a doctor subject with only a database."""
     known = {
         "engine": lambda: engine,
         "kafka": absent,
@@ -120,7 +120,7 @@ def test_the_advised_sql_turns_vacuum_on_where_it_is_off(broken, found):
 
 
 def test_the_check_of_vacuum_refers_to_the_check_that_explains_a_missing_outbox(broken, found):
-    """If the outbox does not exist, the check of vacuum is a failure, and names the check that says what to do."""
+    """If the outbox does not exist, the vacuum check fails and names the check that says what to do."""
     broken("ALTER TABLE outbox RENAME TO outbox_v1")
     (finding,) = found("vacuum")
     assert (finding.status, finding.fact) == (Status.FAIL, "table outbox does not exist")
@@ -265,7 +265,7 @@ def test_the_doctor_reports_a_difference_between_two_clocks(seconds, status, fou
 def test_the_doctor_names_a_running_publisher(engine, found):
     """The doctor names a running publisher's shard and process, and warns about an unexpected number of shards.
 
-    A publisher has only one finding, although it holds its shard through two sessions.
+    A publisher has only one finding, even though it uses two sessions to hold its shard.
     """
     with transaction(engine, Limits()) as connection, transaction(engine, Limits()) as second:
         assert shard_lock.enter(connection, 1, 2, 0, "us") is Entry.TAKEN_OVER

@@ -1,4 +1,4 @@
-"""Test what the doctor says about the privileges of a database role."""
+"""Test that the doctor reports a database role's privileges and suggests the missing ones."""
 
 from __future__ import annotations
 

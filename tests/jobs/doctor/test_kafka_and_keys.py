@@ -29,7 +29,7 @@ ORDERS = {
     "vnpay": ("payctl-doctor", "14000001"),
     "momo": ("payctl-doctor", "4000000001"),
 }
-"""The order and the transfer of each gateway's test callback. No shop has them."""
+"""The order and the transfer in each gateway's test callback. No shop has this order or this transfer."""
 
 NAMES = pytest.mark.parametrize("gateway", VALUES)
 
@@ -49,7 +49,7 @@ def keys_of(gateway, **changes):
 
 
 def subject(bootstrap="", credentials=lambda _: {}):
-    """Return a subject for the doctor that has brokers and keys but no database."""
+    """Return a doctor subject with brokers and keys but without a database."""
     settings = KafkaSettings(bootstrap)
     return Subject(
         engine=lambda: None,

@@ -18,7 +18,7 @@ ASK = Command(("reconcile", "payments"), options=("-n",))
 
 @pytest.fixture
 def found(engine):
-    """Return a function that runs the doctor's check of payments and returns its finding."""
+    """Return a function that runs the doctor's payment check and returns its finding."""
 
     def look():
         (finding,) = diagnose(
@@ -72,7 +72,7 @@ def test_the_doctor_refers_to_the_portal_for_payments_that_the_gateway_no_longer
     [("PENDING", timedelta(minutes=10)), ("PENDING", timedelta(days=8)), ("COMPLETED", timedelta(hours=1))],
 )
 def test_the_doctor_reports_no_payment_that_is_not_overdue(status, age, engine, found):
-    """The doctor reports no payment that is young, older than seven days, or not PENDING."""
+    """The doctor does not report payments that are young, older than seven days, or not PENDING."""
     with engine.begin() as connection:
         insert_payment(connection, status=status, age=age)
     finding = found()
@@ -103,7 +103,7 @@ def test_the_doctor_says_if_it_did_not_count_all_payments_in_time(engine, found,
 
 
 def test_the_doctor_reads_each_payment_once(engine, found):
-    """The doctor looks only for late payments, so it scans the table once, whatever its payments' statuses are."""
+    """The doctor looks only for late payments, so it scans the table once, whatever statuses the payments have."""
     with engine.begin() as connection:
         for status in ("PENDING", "COMPLETED", "FAILED"):
             insert_payment(connection, status=status, age=timedelta(hours=1))

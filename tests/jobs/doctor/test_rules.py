@@ -88,10 +88,7 @@ def test_a_small_or_tidy_outbox_needs_no_vacuum(facts, advice):
     ],
 )
 def test_each_kind_of_old_snapshot_is_released_by_its_own_statement(kind, sql):
-    """The doctor's SQL releases an old snapshot.
-
-    It ends the session, rolls back the prepared transaction, or drops the slot.
-    """
+    """To release an old snapshot, the doctor's SQL ends the session, rolls back the transaction, or drops the slot."""
     remedy, statement = _release(SnapshotHolder(kind, "x", 7, 1.0, None))
     assert (statement, remedy is None) == (sql, False)
 

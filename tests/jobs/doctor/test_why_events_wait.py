@@ -108,7 +108,7 @@ def test_the_doctor_finds_the_cause_of_a_dead_or_overdue_event(look, insert, exe
 
 
 def test_the_finding_about_overdue_events_has_the_age_of_the_oldest(look, insert, execute):
-    """The doctor's finding about overdue events gives their number and the age of the oldest one."""
+    """The doctor's finding about overdue events says how many there are and how old the oldest one is."""
     insert(1, age=MINUTES)
     insert(1, age=MINUTES / 2)
     execute(IDLES)
@@ -199,7 +199,7 @@ def test_the_finding_about_pending_events_says_if_the_brokers_are_unavailable(lo
 
 @contextmanager
 def running(engine, bootstrap):
-    """Run a publisher loop on another thread during the ``with`` block."""
+    """Run a publisher loop in another thread during the ``with`` block."""
     stop, ready = Event(), Event()
     producer = Producer(producer_config(KafkaSettings(bootstrap)))
     thread = Thread(target=publish_outbox, args=(engine, producer, PublishOptions(loop=True)), kwargs={"stop": stop})

@@ -1,4 +1,4 @@
-"""Test which commands an order's findings suggest, with rows that need no database."""
+"""Test that payctl suggests the right commands for an order's findings. The tests need no database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which findings are closed, and which finding is the most urgent, with rows that need no database."""
+"""Test that payctl recognises closed findings and the most urgent finding. The tests need no database."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_second_payment_is_closed_with_its_latest_transfer():
 
 
 def test_a_finding_is_closed_under_the_name_that_leads_to_it():
-    """If a callback without a payment has its own name for the order, its finding is closed under this name."""
+    """If a callback without a payment uses a different name for the order, its finding is closed under that name."""
     early = replace(RECEIPT, payment_id=None, order_ref="261129_TB-1")
 
     def subject(receipt, payment=PAID):

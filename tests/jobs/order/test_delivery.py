@@ -1,4 +1,4 @@
-"""Test the verdict on a payment's event, with rows that need no database."""
+"""Test the verdict on a payment's event. The tests need no database."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_event_behind_a_failing_event_waits_for_its_retry():
 
 
 def test_only_a_dead_event_before_it_blocks_a_pending_event():
-    """The first dead event before a pending event blocks it. A dead event after it does not."""
+    """A pending event is blocked by the first dead event before it, but not by a dead event after it."""
     dead = replace(FAILURE, state="dead", retry_count=5, last_error="INVALID_REQUEST: no")
     after = replace(dead, id="after")
     assert dead_before(EVENT, (dead, replace(dead, id="second"), EVENT, after)) == dead

@@ -1,4 +1,4 @@
-"""Test the findings about a payment's money, with rows that need no database."""
+"""Test the findings about a payment's money. The tests need no database."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_payment_without_a_callback_is_overdue_after_twenty_minutes(age, expec
     ],
 )
 def test_a_gateway_can_be_asked_while_it_answers_queries(provider, age, expected):
-    """A status query is suggested only if the gateway has one and the payment is not too old for it."""
+    """A status query is suggested only if the gateway supports it and the payment is not too old."""
     payment = replace(UNPAID, provider=provider)
     assert can_be_asked(payment, START + age) is expected
     (verdict,) = judge_unsettled(payment, (), START + age)
@@ -65,7 +65,7 @@ def test_a_gateway_can_be_asked_while_it_answers_queries(provider, age, expected
 @pytest.mark.parametrize("ended", ["failed_at", "cancelled_at"])
 @pytest.mark.parametrize(("before", "expected"), [(TICK, ["late_money"]), (timedelta(0), []), (-TICK, [])])
 def test_money_is_late_if_the_payment_had_ended_before(ended, before, expected):
-    """A COMPLETED payment has late money only if it had failed or was cancelled before the money arrived."""
+    """A COMPLETED payment has late money only if the payment had failed or been cancelled before the money arrived."""
     payment = replace(PAID, **{ended: START - before})
     assert [each.kind for each in judge_completed(payment, ())] == expected
 
@@ -79,7 +79,7 @@ def test_an_unclear_callback_is_open_if_it_came_after_the_success(after, expecte
 
 
 def test_each_number_of_a_transfer_counts_once():
-    """A payment was paid twice if its callbacks contain two transfer numbers. Repeated callbacks do not matter."""
+    """A payment was paid twice if its callbacks contain two transfer ids. Repeated callbacks do not matter."""
     again = replace(RECEIPT, id="d", result="already_settled")
     other = replace(again, id="o", payment_number="8", gateway_transaction_id="8", transfer="8")
     assert list(judge_completed(PAID, (RECEIPT, again))) == []
@@ -176,7 +176,7 @@ def test_the_amount_paid_is_that_of_an_accepted_success():
 
 
 def test_a_refused_transfer_counts_once_for_each_amount():
-    """A refused transfer counts once, whatever the reasons. Older PayOS receipts give each transfer one number."""
+    """`amounts_of` counts a refused transfer once for each amount, even if callbacks give different reasons."""
     wrong = replace(RECEIPT, id="w", result="refused", reason="wrong_amount", amount=5, transfer="wrong_amount 5")
     late = replace(wrong, id="l", reason="contradicts_failed", transfer="contradicts_failed 5")
     another = replace(wrong, id="o", amount=6, transfer="wrong_amount 6")

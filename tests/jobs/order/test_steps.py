@@ -1,4 +1,4 @@
-"""Test the order of a history's steps, and the times at which Kafka is searched, with rows that need no database."""
+"""Test the order of a history's steps and the time ranges of the search in Kafka. The tests need no database."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Shop:
         return [row for row in everything if payment is None or row["aggregateId"] == payment.id]
 
     def receipts(self):
-        """Return the receipts in the order of their arrival."""
+        """Return the receipts in order of arrival."""
         return self.query("SELECT * FROM payctl.webhook_receipts ORDER BY received_at")
 
     def now(self):

@@ -122,7 +122,7 @@ def test_a_callback_waits_for_a_locked_payment_up_to_the_limit(shop, hold, unhar
 
 
 def test_the_database_limits_leave_time_to_answer_the_gateway():
-    """A callback's time limits add up to less than 8 seconds, so the gateway gets its reply in time."""
+    """A callback's time limits add up to less than 8 seconds, so payctl replies to the gateway in time."""
     assert LIMITS.lock + LIMITS.statement < timedelta(seconds=8)
 
 

@@ -169,7 +169,7 @@ def test_an_unreadable_genuine_callback_is_stored_and_requested_again(shop, make
     "make", [lambda: vnpay(vnp_ResponseCode="98", vnp_TransactionStatus="02"), lambda: momo(resultCode=4711)]
 )
 def test_a_code_that_is_not_documented_settles_nothing_and_alerts(shop, make):
-    """A result code that the gateway does not document changes no payment and raises an alert."""
+    """A callback with an undocumented result code leaves the payment unchanged and raises an alert."""
     report = shop.process(make())
     assert (report.outcome, report.alert) == (WebhookOutcome.IGNORED, Alert.UNDOCUMENTED_CODE)
     assert (shop.events(), len(shop.receipts())) == ([], 1)

@@ -75,7 +75,7 @@ NUMBERS = {
     "vnpay": "vnp_TransactionNo",
     "momo": "transId",
 }
-"""For each gateway, the field with the gateway's number for the transfer."""
+"""The field that contains the gateway's transfer id, keyed by gateway."""
 
 
 def said(report):
@@ -85,7 +85,7 @@ def said(report):
 
 @EVERY_GATEWAY
 def test_a_repeated_callback_gets_the_gateway_s_duplicate_reply(shop, provider):
-    """The first callback gets the gateway's "done" reply, and a repeated one gets the reply for duplicates."""
+    """`payctl` answers a first callback with the gateway's "done" reply, and a repeated one with "duplicate"."""
     payment = shop.payment(provider)
     first, second = shop.process(payment), shop.process(payment)
     assert (first.outcome, said(first)) == (WebhookOutcome.SETTLED, WORDS[provider]["done"])
@@ -133,7 +133,7 @@ def test_only_money_that_was_accepted_makes_the_next_transfer_a_second_one(shop,
 
 @pytest.mark.parametrize(("provider", "scenario"), FAILURES)
 def test_a_recorded_failure_gets_the_done_reply(shop, provider, scenario):
-    """If a payment has failed or was cancelled, a callback about it gets the gateway's "done" reply."""
+    """`payctl` answers a callback that reports a failure or a cancellation with the gateway's "done" reply."""
     report = shop.process(shop.payment(provider), scenario)
     assert report.status_after == ("FAILED" if scenario is Scenario.FAILED else "CANCELLED")
     assert said(report) == WORDS[provider]["done"]
@@ -150,7 +150,7 @@ def test_an_unknown_order_gets_the_gateway_s_reply_and_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_a_wrong_amount_gets_the_gateway_s_reply_and_an_alert(shop, provider):
-    """A callback with a wrong amount gets its gateway's reply, raises an alert and changes nothing (contract 6.4)."""
+    """For a wrong amount, payctl replies as the gateway expects, raises an alert and settles nothing (contract 6.4)."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.WRONG_AMOUNT)
@@ -177,7 +177,7 @@ def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, c
 
 
 def test_the_report_s_time_in_the_database_is_a_part_of_the_call(shop):
-    """The database time in a callback's report is not longer than the whole call."""
+    """The database time in a callback's report does not exceed the duration of the whole call."""
     payment = shop.payment("vnpay")
     began = time.monotonic()
     report = shop.process(payment)

@@ -1,4 +1,4 @@
-"""Test how many statements a replay's plan needs. A statement that sends every id back takes seconds."""
+"""Test that a replay plan needs few statements. A statement that sends every id back to the server takes seconds."""
 
 from __future__ import annotations
 

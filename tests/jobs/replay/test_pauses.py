@@ -1,4 +1,4 @@
-"""Test when a replay looks for dead events, how long it pauses, and how it ends during its canary."""
+"""Test that a replay looks for dead events at the right times, and that it can be stopped during its canary."""
 
 from __future__ import annotations
 

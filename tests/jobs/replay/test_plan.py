@@ -142,7 +142,7 @@ def test_a_plan_says_how_long_requeueing_takes(rate, seconds):
     ("state", "failed", "nothing"), [("pending", None, True), ("pending", 1, False), ("dead", 0, False)]
 )
 def test_a_plan_of_pending_events_changes_nothing_unless_one_has_failed(state, failed, nothing):
-    """A replay changes a pending event only if it has failed. A plan without the number of failed events has none."""
+    """A replay changes a pending event only if the event has failed. By default, a plan has no failed events."""
     events = (PlannedEvent(Row("id", "(0,1)", 7), state),)
     plan = ReplayPlan(events=events) if failed is None else ReplayPlan(events=events, failed=failed)
     assert changes_nothing(plan) is nothing
