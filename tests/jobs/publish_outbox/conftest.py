@@ -222,7 +222,7 @@ def outbox(engine, shared_cluster, shared_producer, read_all) -> Outbox:
 
 @pytest.fixture
 def kafka_outbox(engine, kafka, read_all) -> Iterator[Outbox]:
-    """Yield an empty outbox that uses Apache Kafka, which stores the append time of each message."""
+    """Yield an empty outbox on Apache Kafka, with topics that store the append time of each message."""
     kafka.recreate_topics(READ, config=STAMPED)
     producer = new_producer(kafka.bootstrap)
     yield Outbox(engine, kafka.bootstrap, producer, read_all, {}, by_the_broker=True)

@@ -25,7 +25,7 @@ DRAINED_WITHIN = 20.0
 
 @contextmanager
 def a_loop(outbox, **options):
-    """Run a publisher loop on another thread. When the block ends, stop the loop and wait for its report."""
+    """Run a publisher loop in another thread. When the block ends, stop the loop and wait for its report."""
     stop, reports = threading.Event(), []
     thread = threading.Thread(
         target=lambda: reports.append(outbox.publish(stop=stop, loop=True, batch_size=BATCH, **options))
@@ -83,7 +83,7 @@ def in_flight(outbox):
 
 
 class Clients(list):
-    """A list that creates clients for a producer and keeps them."""
+    """A list of a producer's clients, with a method that creates clients."""
 
     def make(self, *arguments, **named):
         """Create a client, keep it, and return it."""

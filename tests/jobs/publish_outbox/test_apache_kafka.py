@@ -100,7 +100,7 @@ def test_a_missing_topic_costs_no_retry(kafka_outbox, kafka):
 
 
 def test_a_loop_survives_the_deletion_of_a_topic(kafka_outbox, kafka, monkeypatch):
-    """If a topic is deleted during a publisher loop, its events wait without using up a retry until it is recreated."""
+    """If a topic is deleted during a publisher loop, events wait for a new topic without using up a retry."""
     monkeypatch.setattr(sender, "PROBE_EVERY", 1.0)
     outbox = kafka_outbox
     outbox.insert(10, event_type=FAILED)

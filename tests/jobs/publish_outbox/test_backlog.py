@@ -58,7 +58,7 @@ def test_the_id_orders_events_of_one_instant():
 
 
 def test_a_block_ends_when_its_retry_is_due():
-    """When a retry is due, its block ends, and the next claim starts at the event to retry."""
+    """When an event's retry is due, the event's block ends, and the next claim starts at this event."""
     backlog = Backlog(PublishOptions(), 0)
     backlog.advance(at(60))
     backlog.block(Block("k", at(5), 100.0))
@@ -69,7 +69,7 @@ def test_a_block_ends_when_its_retry_is_due():
 
 
 def test_a_dead_event_still_blocks_after_an_earlier_retry_is_due():
-    """When a retry is due, events behind a dead event of the same payment stay blocked."""
+    """Events behind a dead event stay blocked even if the retry of an earlier event of the same payment is due."""
     backlog = Backlog(PublishOptions(), 0)
     backlog.block(Block("k", at(1), 100.0))
     backlog.block(Block("k", at(2), None))
@@ -123,7 +123,7 @@ def test_forgetting_makes_a_rescan_due():
 
 
 def test_excluded_payments_are_not_claimed_until_their_block_is_lifted():
-    """A claim excludes up to 1,000 blocked payments, and no payment whose blocks have ended."""
+    """A claim excludes up to 1,000 blocked payments. Payments whose blocks have ended are not excluded."""
     backlog = Backlog(PublishOptions(), 0)
     for number in range(1500):
         backlog.block(Block(f"k{number}", at(1), 5.0))

@@ -1,4 +1,4 @@
-"""Test which batches are sent, and what a failed delivery does to its event, without a database or a broker."""
+"""Test, without services, that only complete and recent batches are sent and that failed events block payments."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PAUSES = {
     "permanent": (DeliveryFailure(Fault.PERMANENT, "MSG_SIZE_TOO_LARGE", "refused"), None),
     "the topic": (DeliveryFailure(Fault.CONFIGURATION, "UNKNOWN_TOPIC_OR_PART", "missing"), None),
 }
-"""Failures of an event with one earlier failure, and when the block of its payment ends if it begins at 100 seconds."""
+"""Second failures of an event, and the time when the payment's block ends. Each block begins at 100 seconds."""
 
 
 @pytest.mark.parametrize("name", PAUSES)
 def test_a_failure_blocks_the_payment_until_the_pause_of_its_fault_is_over(name):
-    """A failed event blocks its payment for a second, or two without a leader, for the backoff, or without an end."""
+    """Depending on the fault, a failed event blocks its payment for one or two seconds, for the backoff or for good."""
     failure, due = PAUSES[name]
     outcome = BatchOutcome()
     outcome.fail(OutboxEvent("a", "k", "payment", "PAYMENT_COMPLETED", "{}", NOON, 1), failure, PublishOptions(), 100.0)

@@ -1,4 +1,4 @@
-"""Test what publishing costs in round trips, log volume, rows read and memory. No test measures time."""
+"""Test that publishing needs few round trips, little log volume, few rows and little memory. No test measures time."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_publishing_writes_little_more_log_than_an_update(outbox, administer):
 
 
 def test_memory_does_not_grow_with_the_backlog(outbox):
-    """A publisher run needs no more memory for eight times as many events."""
+    """A publisher run does not need more memory for eight times as many events."""
     outbox.insert(2000)
     outbox.publish(batch_size=200)  # fill the caches
     peaks = []

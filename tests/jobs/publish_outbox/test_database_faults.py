@@ -176,7 +176,7 @@ def test_a_claim_waits_for_a_short_lock(outbox):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 1000])
 def test_a_row_that_changes_during_a_claim_is_not_overtaken(outbox, batch_size):
-    """If a row changes during a claim, the claim omits its event, and later events of the payment wait."""
+    """If a row changes during a claim, the claim omits the row's event, and later events of the same payment wait."""
     outbox.insert(2, age=OLD)
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     outbox.insert(1, age=timedelta(seconds=4))

@@ -54,7 +54,7 @@ def test_an_unavailable_broker_costs_nothing(outbox, mock_kafka, monkeypatch):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 1000])
 def test_a_broker_that_acknowledges_nothing_costs_nothing(outbox, mock_kafka, hasty, batch_size):
-    """If a broker acknowledges no message of a batch, the batch is rolled back, and no event uses up a retry."""
+    """If a broker acknowledges none of a batch's messages, the batch is rolled back, and no event uses up a retry."""
     outbox.insert(8, aggregates=3)
     mock_kafka.fail_next(*[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
     report = outbox.publish(producer=hasty, batch_size=batch_size)
@@ -157,7 +157,7 @@ def test_a_wrong_clock_makes_no_event_dead(outbox, mock_kafka):
 
 @pytest.mark.parametrize("error", ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART"])
 def test_a_topic_that_refuses_only_writes_costs_no_retry(outbox, mock_kafka, hasty, error):
-    """If a topic refuses writes although a probe finds no fault, no event uses up a retry."""
+    """If a topic refuses writes even though a probe finds no fault, no event uses up a retry."""
     outbox.add("k", FAILED, age=9)
     outbox.add("k", COMPLETED, age=8)
     outbox.insert(4)

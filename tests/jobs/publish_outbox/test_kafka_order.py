@@ -1,4 +1,4 @@
-"""Test the order of a payment's events in several topics by the broker's append time."""
+"""Test that a payment's events are in the right order across several topics, judging by the broker's append time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ticketbottle_payctl.jobs.publish_outbox import backlog
 
 
 def test_the_checker_finds_events_that_were_appended_in_the_wrong_order(kafka_outbox):
-    """The test's checker finds events in the wrong order, even if the producer's timestamps hide this."""
+    """The checker finds events in the wrong order, even if the producer's timestamps hide this."""
     outbox = kafka_outbox
     outbox.add("k", FAILED, age=9, published=True)
     outbox.add("k", COMPLETED, age=8, published=True)

@@ -26,7 +26,7 @@ def insert_of_each_type(outbox, types=(FAILED, CANCELLED, COMPLETED)):
 
 @pytest.mark.parametrize("how", [{"delay": 0.2}, {"rate": 20_000}], ids=["200 ms each way", "20 kB a second"])
 def test_a_slow_broker_causes_no_timeout_and_no_copy(kafka_outbox, proxy, how):
-    """If a broker is slow, the publisher keeps its connections, sends each event once, and keeps payments in order."""
+    """If a broker is slow, the publisher keeps its connections and sends each event once and in order."""
     vars(proxy).update(how)
     insert_of_each_type(kafka_outbox)
     unhurried(kafka_outbox, proxy)

@@ -115,7 +115,7 @@ def is_frozen(process):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc whether a process is stopped")
 def test_a_publisher_that_was_frozen_does_not_send_a_lost_claim(outbox, start):
-    """A publisher that loses its claim while it is frozen does not send the claim when it continues."""
+    """A publisher that loses its claim while it is frozen does not send the claimed events when it resumes."""
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     process = start(options={}, point="fetched", freeze=True)
     deadline = time.monotonic() + 30

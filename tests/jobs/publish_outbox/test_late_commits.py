@@ -14,7 +14,7 @@ from ticketbottle_payctl.jobs.publish_outbox.run import PublisherRun
 def arrivals(clockwork):
     """Return a dictionary, and an observer that fills it.
 
-    The dictionary maps each number of published events to the seconds until this number was reached.
+    The dictionary maps each count of published events to the seconds until that count was reached.
     """
     noted = {}
     return noted, Observer(on_progress=lambda counts: noted.setdefault(counts.published, clockwork.now - 1000))
@@ -24,10 +24,7 @@ def arrivals(clockwork):
     ("behind", "least", "most"), [(1.5, 0.0, 1.0), (2.5, 0.0, 1.0), (10.0, 1.0, 35.0), (7200.0, 1.0, 35.0)]
 )
 def test_an_event_that_commits_late_is_published(outbox, behind, least, most):
-    """The next poll finds an event that commits within the late-commit window.
-
-    A rescan finds events that commit later.
-    """
+    """The next poll finds an event that is committed within the late-commit window. A rescan finds later events."""
     outbox.insert(3)
     clockwork = Clockwork(waits=80, at={3: lambda: outbox.add("late", age=behind)})
     noted, observer = arrivals(clockwork)

@@ -1,4 +1,4 @@
-"""Test what a publisher run reports about unsent events."""
+"""Test that a publisher run reports why events were not sent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def locked_row(outbox, id_):
 
 
 def told(report):
-    """Return each cause in a report with its reason, its number of waiting events and its blocking event."""
+    """Return each cause in a report with its reason, the count of its waiting events and its blocking event."""
     return {(each.reason.value, each.events, each.event_id) for each in report.obstacles.blockers}
 
 
@@ -219,7 +219,7 @@ def test_a_run_names_the_holder_of_a_locked_shard(outbox):
 
 @pytest.mark.parametrize("owner", ["payctl cdc cut-over:abc", "payctl cdc cut-over:abc ended"])
 def test_a_run_names_a_cut_over_that_took_over_its_shard(owner, outbox):
-    """The name of a cut-over has no process and no host."""
+    """If a cut-over took over a shard, the report names the cut-over without a process or a host."""
     outbox.publish()
     with outbox.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE payctl.publishers SET owner = %(owner)s", {"owner": owner})

@@ -1,4 +1,4 @@
-"""Test when a running publisher reports why events wait, and when it reports that no event waits any more."""
+"""Test that a running publisher reports why events wait, and reports later that they no longer wait."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_loop_reports_when_a_payment_is_blocked_and_when_it_is_released(outbox
 
 
 def test_a_loop_reports_a_partition_without_a_leader_once(outbox, mock_kafka):
-    """A publisher loop reports a partition without a leader once, although it retries the partition's events."""
+    """A publisher loop reports a partition without a leader once, even though it retries the partition's events."""
     for partition in range(PARTITIONS):
         mock_kafka.set_leader("payment.completed", partition, -1)
     outbox.insert(3)

@@ -61,7 +61,7 @@ def test_an_event_is_sent_only_after_earlier_events_of_its_payment_are_committed
 
 
 def test_payments_with_one_event_share_one_wave(outbox):
-    """If no payment has two events in a batch, payctl sends the whole batch as one wave."""
+    """If a batch has at most one event of each payment, payctl sends the whole batch as one wave."""
     outbox.insert(50)
     producer = Watching(outbox.engine, outbox.bootstrap)
     outbox.publish(producer=producer)

@@ -172,7 +172,7 @@ def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
 def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka, ours, theirs):
     """A returning publisher notices that an event died under another publisher, even if their numbers of shards differ.
 
-    The returning publisher sends no event behind the dead event.
+    The returning publisher does not send events behind the dead event.
     """
     poison, behind = [], []
 

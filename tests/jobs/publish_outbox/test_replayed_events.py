@@ -1,4 +1,4 @@
-"""Test that replayed events keep their order and identity, and how publishers notice a replay."""
+"""Test that replayed events keep their order and identity, and that publishers notice a replay if they have to."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_replayed_event_keeps_its_identity(outbox):
 
 
 def test_publishers_are_not_told_of_other_replays(outbox):
-    """A replay of PAYMENT_COMPLETED events causes no rescan, because no order depends on these events."""
+    """A replay of PAYMENT_COMPLETED events does not cause a rescan, because it cannot put events out of order."""
     done = outbox.add("k", COMPLETED, age=20)
     outbox.publish()
     requeue(outbox, done)

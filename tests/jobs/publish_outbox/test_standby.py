@@ -1,4 +1,4 @@
-"""Test that only one of two publisher loops works while no event can be sent, and that it says so only once."""
+"""Test that, while no event can be sent, only one of two publisher loops works and each reports the cause once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_POLL = 1.2
 
 
 def dead(outbox, _mock_kafka):
-    """Insert an event that waits behind a dead event. Return the reported cause, and a function that removes it."""
+    """Insert an event behind a dead event. Return the reported cause, and a function that removes the cause."""
     blocker = outbox.add("k", age=60, retry_count=5)
     outbox.add("k", age=50)
     return ["dead"], lambda: outbox.execute("""UPDATE outbox SET "retryCount" = 0 WHERE id = %(id)s""", id=blocker)
@@ -63,7 +63,10 @@ def test_two_loops_claim_a_blocked_event_only_at_each_rescan(case, shards, outbo
 @pytest.mark.parametrize("shards", [1, 3])
 @BLOCKED
 def test_two_loops_send_a_blocked_event_when_its_cause_is_gone(case, shards, outbox, mock_kafka):
-    """If the cause is gone, one of two publisher loops sends the event at its next rescan. Both report it once."""
+    """After the cause is gone, one of two publisher loops sends the event at its next rescan.
+
+    Each loop reports this once.
+    """
     cause, fix = case(outbox, mock_kafka)
     turns = Turns(2, SECONDS, {40: fix})
     run_in_turns(outbox, turns, seed=1, shards=shards)
@@ -73,9 +76,9 @@ def test_two_loops_send_a_blocked_event_when_its_cause_is_gone(case, shards, out
 
 
 def test_a_loop_that_has_not_tried_again_reports_the_type_without_the_topic(outbox, mock_kafka):
-    """If a loop looks after the topic is back and before its own rescan, it reports only the type that it stopped.
+    """If a loop looks for causes when the topic is back but before its own rescan, it reports only the event type.
 
-    The seed makes this loop look a moment after the other one has sent the event.
+    The seed makes this loop look just after the other loop has sent the event.
     """
     cause, fix = topic_missing(outbox, mock_kafka)
     turns = Turns(2, SECONDS, {40: fix})
@@ -120,14 +123,14 @@ def test_two_loops_send_a_new_event_at_the_next_poll(frozen, shards, outbox):
 
 
 def test_a_standby_does_not_send_an_event_behind_an_event_that_died_elsewhere(outbox):
-    """A publisher on standby sends no event behind an event that died under the working publisher."""
+    """A publisher on standby does not send events behind an event that died under the working publisher."""
     turns = Turns(2, SECONDS, {20: lambda: outbox.add("k", "NO_SUCH_TYPE"), 25: lambda: outbox.add("k")})
     run_in_turns(outbox, turns)
     assert outbox.states() == ["dead", "pending"]
 
 
 def test_a_publisher_that_was_refused_rescans_before_its_next_claim(outbox):
-    """A publisher that could not lock its shard later sends each payment's events in order.
+    """A publisher that failed to lock its shard later sends each payment's events in order.
 
     In the meantime, another publisher may have sent a payment's first event and died before it wrote its name.
     """
@@ -194,7 +197,10 @@ def test_a_loop_does_not_report_a_blocked_event_as_sent_while_another_publisher_
 
 @pytest.mark.usefixtures("looks_at_each_poll")
 def test_a_loop_that_has_cleared_its_memory_does_not_report_that_no_event_waits(outbox, mock_kafka):
-    """A publisher loop clears its memory if a topic exists again. If it cannot enter then, it reports nothing new."""
+    """If a topic exists again, a loop clears its memory.
+
+    If the loop cannot enter its shard then, it reports nothing new.
+    """
     cause, _ = dead(outbox, mock_kafka)
     mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     clockwork = Clockwork(waits=70)

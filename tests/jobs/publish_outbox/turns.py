@@ -15,7 +15,7 @@ START = 1000.0
 
 
 class Turn(Event):
-    """The clock and the stop event of one loop. ``said`` are the causes that the loop has reported, in order."""
+    """The clock and the stop event of one loop. ``said`` contains the causes that the loop has reported, in order."""
 
     def __init__(self, turns: Turns, number: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Turns:
     """A simulated clock for several loops, which run one at a time.
 
     The loop whose wait ends first runs next. ``at`` maps a time in seconds to an action. The action runs before the
-    first turn that begins at this time or later. The loops in ``frozen`` get no turn after the given time.
+    first turn that begins at this time or later. The loops in ``frozen`` do not get a turn after the given time.
     """
 
     def __init__(
