@@ -15,7 +15,7 @@ PIECE = 512
 
 
 class Proxy:
-    """A proxy that listens on ``port`` of 127.0.0.1 and forwards to ``target``.
+    """A proxy that listens on ``port`` on 127.0.0.1 and forwards to ``target``.
 
     A test can change the proxy's attributes while the proxy runs. ``delay`` is in seconds and applies to each
     direction. ``rate`` is in bytes per second and applies to each direction of each connection. If ``answers`` is

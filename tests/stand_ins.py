@@ -220,7 +220,7 @@ def _payos_text(value):
 
 @contextmanager
 def serving(gateways: Gateways) -> Iterator[Gateways]:
-    """Serve all gateways on a free port of 127.0.0.1 during the ``with`` block."""
+    """Serve all gateways on a free port on 127.0.0.1 during the ``with`` block."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 20

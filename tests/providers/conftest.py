@@ -211,7 +211,7 @@ class Merchant:
         return "&".join(f"{name}={quote_plus(params[name], safe='*')}" for name in sorted(params))
 
     def dumps(self, value: object) -> str:
-        """Return compact JSON with unescaped non-ASCII letters."""
+        """Return compact JSON with unescaped non-ASCII characters."""
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

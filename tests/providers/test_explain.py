@@ -21,7 +21,7 @@ OTHER_MERCHANT = {
     "vnpay": {"vnp_TmnCode": "OTHER"},
     "momo": {"partnerCode": "OTHER"},
 }
-"""The change that names a different merchant. PayOS's callbacks name no merchant, so the value for PayOS is None."""
+"""A change that makes each gateway's callback name a different merchant. PayOS's callbacks do not name a merchant."""
 
 UNREADABLE = {
     "zalopay": {"amount": 0},
@@ -59,7 +59,7 @@ def signed_as(merchant, gateway, text, **changes):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_genuine_callback_gets_no_hint(merchant, gateway):
-    """A genuine callback gets no hint, and the explanation shows the callback's signed string."""
+    """The explanation of a genuine callback shows the signed string and contains no hints."""
     explanation = explain(GATEWAYS[gateway], getattr(merchant, gateway)(), merchant.credentials(gateway))
     assert explanation.hints == ()
     assert "TB-ROCK" in explanation.canonical_masked or "paymentLinkId" in explanation.canonical_masked

@@ -62,7 +62,7 @@ PAYOS = [
 
 @pytest.mark.parametrize(("code", "text_of"), PAYOS)
 def test_the_explanation_names_the_wrong_payos_signing_rule(merchant, code, text_of):
-    """Mistakes with null, order, encoding and absent fields in a PayOS signature each have their own hint."""
+    """For PayOS, mistakes with null, the order, the encoding or absent fields each have their own hint."""
     data = {**merchant.payos_data, "description": "Vé & 2"}
     assert codes(merchant, "payos", merchant.payos(text_of(merchant, data), description="Vé & 2")) == {code}
 

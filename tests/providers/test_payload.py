@@ -60,7 +60,7 @@ def test_a_hostile_body_raises_malformed_error(body):
 
 
 def test_numbers_in_a_body_keep_every_digit():
-    """`read_body` rounds no number. Long whole numbers stay exact, and fractions keep every digit."""
+    """`read_body` does not round numbers. Long whole numbers stay exact, and fractions keep every digit."""
     read = read_body(b'{"id":900719925474099312345,"amount":450000.00,"zero":-0,"tiny":1e-400}')
     assert read == {"id": 900719925474099312345, "amount": Real("450000.00"), "zero": 0, "tiny": Real("1e-400")}
 

@@ -44,7 +44,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("data", "text"), TEXTS)
 def test_the_payos_signed_text_equals_that_of_the_official_library(data, text):
-    """`signed_text` writes order, null, numbers, arrays and objects as PayOS's own JavaScript does."""
+    """`signed_text` orders fields and writes null, numbers, arrays and objects as PayOS's own JavaScript does."""
     assert signed_text(data) == text
 
 
@@ -83,7 +83,7 @@ def test_a_signed_payos_webhook_with_a_wrong_value_is_unreadable(merchant, chang
 def test_a_payos_webhook_for_order_123_may_have_any_description(merchant, description):
     """A PayOS webhook for order 123 is a ping only if it has the ping's description.
 
-    A description that is not a string raises no error.
+    A description that is not a string does not raise an error.
     """
     data = {**merchant.payos_data, "orderCode": 123, "description": description}
     request = merchant.payos(signed_text(data), orderCode=123, description=description)
@@ -139,7 +139,7 @@ def test_the_payos_ping_is_recognised_by_order_and_description(merchant, order, 
 def test_a_payos_order_number_gives_the_date_and_the_end_of_the_order_code(merchant, number, hint):
     """PayOS's order number contains a date and the end of the order code.
 
-    A number in a different format leads to no hint.
+    A number in a different format does not lead to a hint.
     """
     assert merchant.verify("payos", merchant.payos(orderCode=number)).order_hint == hint
     if hint.day:

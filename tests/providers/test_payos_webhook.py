@@ -1,4 +1,4 @@
-"""Test how payctl reads PayOS's response to the registration of a webhook URL."""
+"""Test that payctl correctly reads PayOS's response to the registration of a webhook URL."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ ASKED_BY_PAYCTL = [name for name, query in QUERIES.items() if query.ask is not N
 """The gateways whose status queries payctl builds itself. A gateway's own library builds the other queries."""
 
 NUMBERS = {"zalopay": "261123000000077", "payos": "order-1", "vnpay": "14123456", "momo": "4088878653"}
-"""For each gateway, the payment's number in the response of the gateway's stand-in."""
+"""The transaction id in the response of each stand-in gateway."""
 
 OTHER_PAYMENT = {
     "zalopay": None,
@@ -90,7 +90,7 @@ def read(gateway, document, status=200, asked=ASKED):
 
 @pytest.mark.parametrize(("gateway", "number"), NUMBERS.items())
 def test_a_paid_order_completes_the_payment(gateway, number):
-    """For a paid order, the result contains the reference, the order, the paid amount, and the gateway's number."""
+    """For a paid order, the result contains the reference, the order, the amount and the gateway's transaction id."""
     expected = Callback(gateway, Outcome.COMPLETED, "order-1", "TB-1", number, 249_000)
     assert answered(gateway, paid=249_000) == expected
 
@@ -230,7 +230,7 @@ def test_an_order_that_was_not_paid_is_read_by_its_state(gateway, state, result)
 
 
 def test_an_unpaid_order_of_zalopay_expires_after_an_hour():
-    """An unpaid ZaloPay order counts as cancelled after an hour. Until then, the customer can still pay the order."""
+    """An unpaid ZaloPay order counts as cancelled after an hour. Until then, the customer can still pay."""
     verdicts = [
         answered("zalopay", state="abandoned", asked=replace(ASKED, created_at=NOW - age))
         for age in (timedelta(hours=1), timedelta(minutes=59, seconds=59))
@@ -240,7 +240,7 @@ def test_an_unpaid_order_of_zalopay_expires_after_an_hour():
 
 @pytest.mark.parametrize(("state", "paid"), [("partly", 1000), ("pending", 1), ("expired", 1000)])
 def test_a_partly_paid_link_of_payos_settles_nothing(state, paid):
-    """If a PayOS link received part of the money and its status is not PAID, the query settles no payment."""
+    """If a PayOS link received part of the money and its status is not PAID, the query does not settle the payment."""
     expected = Inconclusive(NoVerdict.PARTLY_PAID, "the customer paid, but the status of the link is not PAID")
     assert signed_payos(state=state, amountPaid=paid) == expected
 

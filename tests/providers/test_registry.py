@@ -18,7 +18,7 @@ VARIABLES = {
     "MOMO_ACCESS_KEY": True,
     "MOMO_SECRET_KEY": True,
 }
-"""Each gateway's variables, and whether verification needs the variable."""
+"""The environment variables of all gateways. A variable's value is true if verification needs the variable."""
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,7 @@ def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
 
 
 def test_the_verify_report_gives_the_reason_of_an_ignored_callback(merchant, credentials_for):
-    """A ping is valid but changes no payment.
-
-    The report's reason for ignoring it is stable, so that scripts can rely on this reason.
-    """
+    """A ping is valid but does not change a payment. Scripts can rely on the report's reason for ignoring a ping."""
     report = verify_signature(merchant.payos(orderCode=123, description="VQRIO123"), None, credentials_for)
     assert (report.valid, report.outcome, report.reason) == (True, "IGNORED", "ping")
 

@@ -190,7 +190,7 @@ def test_a_vnpay_code_that_is_not_final_settles_nothing(merchant, response, stat
 
 
 def test_the_merchant_s_own_payment_url_is_not_a_callback(merchant):
-    """A VNPay payment URL is refused as a callback because it has no result, although the same secret signs it."""
+    """A VNPay payment URL is refused as a callback because it has no result, even though it has a valid signature."""
     absent = dict.fromkeys(("vnp_ResponseCode", "vnp_TransactionStatus", "vnp_TransactionNo"))
     request = merchant.vnpay(**absent, vnp_Command="pay", vnp_CreateDate="20261205100000")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED

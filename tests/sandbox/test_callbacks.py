@@ -119,7 +119,7 @@ def test_a_payment_of_an_unknown_gateway_has_no_callbacks():
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_merchants_own_keys_can_be_used(provider):
-    """A simulated callback that is signed with other keys is genuine only with those keys."""
+    """A simulated callback that is signed with other keys is accepted as genuine only with those keys."""
     own = {name: value if name.endswith(("_ID", "_CODE")) else f"own-{value}" for name, value in KEYS.items()}
     request = callback(payment_at(provider), environ=own)
     assert isinstance(verified(request, own), Callback)

@@ -1,4 +1,4 @@
-"""Test how the local webhook server handles chunked bodies, slow clients and its own shutdown, over real HTTP."""
+"""Test over real HTTP that the local webhook server handles chunked bodies, slow clients and its own shutdown."""
 
 from __future__ import annotations
 
