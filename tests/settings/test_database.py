@@ -1,4 +1,4 @@
-"""Test how the connection settings pass on, translate, ignore or refuse each parameter in DATABASE_URL."""
+"""Test that the connection settings correctly pass on, translate, ignore or refuse each DATABASE_URL parameter."""
 
 from __future__ import annotations
 

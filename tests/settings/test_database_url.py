@@ -1,4 +1,4 @@
-"""Test the parser of DATABASE_URL against Node.js's results for the same strings."""
+"""Test the DATABASE_URL parser against Node.js's results for the same strings."""
 
 from __future__ import annotations
 

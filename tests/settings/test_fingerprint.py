@@ -19,5 +19,5 @@ def test_a_fingerprint_is_the_beginning_of_sha256sum_s_output(key, printed):
 
 
 def test_a_key_that_is_not_utf_8_has_a_fingerprint():
-    """A key whose bytes are not valid UTF-8 also gets a fingerprint, and raises no error."""
+    """Even a key whose bytes are not valid UTF-8 has a fingerprint."""
     assert fingerprint(Secret("key\udcff")) != fingerprint(Secret("key"))

@@ -1,4 +1,7 @@
-"""Test which values of ENVIRONMENT mean production. In production, payctl refuses development-only commands."""
+"""Test that payctl recognises the ENVIRONMENT values that mean production.
+
+In production, payctl refuses development-only commands.
+"""
 
 from __future__ import annotations
 

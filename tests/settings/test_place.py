@@ -66,7 +66,7 @@ LOCAL = (
 def test_every_name_of_this_machine_is_one_server(host):
     """The name localhost, a loopback address and a socket count as the same host.
 
-    Different ports or databases are different places.
+    A different port or database is a different location.
     """
     one = leads_to(f"postgresql://{host}/d")
     assert one.may_be(leads_to("postgresql://localhost/d"))
@@ -90,8 +90,8 @@ def test_every_name_of_this_machine_is_one_server(host):
     ],
 )
 def test_different_spellings_of_a_place_are_equal(one, other, same):
-    """Equivalent spellings of a database URL count as the same place.
+    """Equivalent spellings of a database URL are the same location.
 
-    Two host lists can be the same place if they share a server.
+    Two host lists can be the same location if they share a server.
     """
     assert leads_to(f"postgresql://u:p@{one}").may_be(leads_to(f"postgresql://{other}")) is same

@@ -1,4 +1,4 @@
-"""Test how many rows PostgreSQL reads to find out which refused transfers a person has closed."""
+"""Test that PostgreSQL reads few rows to find the refused transfers that a person has closed."""
 
 from __future__ import annotations
 

@@ -168,7 +168,10 @@ def test_a_libpq_message_contains_no_part_of_the_password():
 
 
 def test_an_unencoded_at_sign_in_a_password_works(account, postgres):
-    """DATABASE_URL can have a password with an unencoded @. If the password is wrong, the error shows no part of it."""
+    """DATABASE_URL can have a password with an unencoded @.
+
+    If the password is wrong, the error does not show any part of it.
+    """
     account("attail", "Tr0ub@dor99SecretTail", "attail")
     place = f"127.0.0.1:{postgres.port}/attail"
     assert answer(f"postgresql://attail:Tr0ub@dor99SecretTail@{place}")[0] == "attail"

@@ -1,4 +1,4 @@
-"""Test how the report searches for paid orders without an event."""
+"""Test the plan of the report's search for paid orders without an event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test how payctl finds a PayOS callback's payment in a large table without an index on the payment reference."""
+"""Test that payctl finds a PayOS callback's payment in a large table without an index on the payment reference."""
 
 from __future__ import annotations
 

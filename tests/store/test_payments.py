@@ -86,7 +86,7 @@ def test_locking_an_unknown_payment_returns_none(engine):
 
 
 def test_a_payment_is_found_by_an_index(engine):
-    """If the reference and the order code agree, the payment query uses an index and scans no table."""
+    """If the reference and the order code agree, the payment query uses an index and does not scan a table."""
     with engine.begin() as connection:
         for _ in range(50):
             insert_payment(connection, provider="VNPAY")

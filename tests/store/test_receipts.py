@@ -1,4 +1,4 @@
-"""Test which receipts the searches find, which receipts count as one transfer, and which transfers are closed."""
+"""Test that the searches find the right receipts, transfers and closings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def test_a_listed_receipt_says_whether_it_came_from_a_status_query(engine):
 
 
 def test_only_a_receipt_that_reports_money_is_named_by_the_number_of_its_transfer(engine, execute):
-    """Receipts that report money with the same number are one transfer. Other receipts are compared by their bytes."""
+    """Receipts that report money with the same transfer number count as one transfer.
+
+    Other receipts are compared by their bytes.
+    """
     orders = Orders(engine).pay()
     for outcome in ("COMPLETED", "FAILED"):
         orders.callback(outcome, body=b"a").callback(outcome, body=b"b")
@@ -58,7 +61,7 @@ def test_a_zalopay_receipt_is_found_by_the_date_and_the_order_code(engine, execu
 
 
 def test_at_most_ten_orders_are_named_for_an_ending(engine):
-    """For the last characters of an order code, at most ten orders are named, the latest first."""
+    """If many order codes end with the given characters, only the ten latest orders are listed, latest first."""
     for number in range(11):
         Orders(engine).pay(order_code=f"TB-{number}-WXYZ", age=number * MINUTE)
     with engine.connect() as connection:
@@ -67,7 +70,7 @@ def test_at_most_ten_orders_are_named_for_an_ending(engine):
 
 
 def test_only_the_receipts_that_a_closing_names_are_closed(engine):
-    """A closing of an order closes the receipts of this order, and no receipt of another order."""
+    """A closing of an order closes only the receipts of this order."""
     closed, other = (Orders(engine).pay("FAILED").callback("COMPLETED", "refused", "late") for _ in range(2))
     with engine.begin() as connection:
         connection.exec_driver_sql(_CLOSING, (RUN, closed.payment.order_code))
@@ -76,7 +79,7 @@ def test_only_the_receipts_that_a_closing_names_are_closed(engine):
 
 
 def test_a_second_transfer_makes_an_order_perhaps_open(engine):
-    """An order is perhaps open if two callbacks have different numbers, and not if a gateway repeats its callback."""
+    """An order might be open if two callbacks have different transfer numbers, but not if they have the same."""
     twice, once = Orders(engine).pay("COMPLETED"), Orders(engine).pay("COMPLETED")
     for orders, second in ((twice, "8"), (once, "7")):
         orders.callback(number="7", age=3 * MINUTE).callback(result="already_settled", number=second, age=MINUTE)
@@ -86,7 +89,7 @@ def test_a_second_transfer_makes_an_order_perhaps_open(engine):
 
 
 def test_only_a_callback_of_the_window_makes_a_payment_that_had_ended_perhaps_open(engine):
-    """A payment that was paid after it had ended is perhaps open if its callback arrived in the window."""
+    """A payment that was paid after it had ended might be open if its callback arrived in the window."""
     orders = Orders(engine).pay("COMPLETED", ended={"CANCELLED": 5 * HOUR}).callback(age=HOUR)
     Orders(engine).pay("COMPLETED", ended={"CANCELLED": 5 * HOUR}).callback(age=4 * HOUR)
     with engine.connect() as connection:

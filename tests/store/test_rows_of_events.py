@@ -1,4 +1,4 @@
-"""Test which rows the searches for events, runs and sessions find, and which similar rows they leave out."""
+"""Test that the searches for events, runs and sessions find the right rows and leave out similar ones."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_publisher_that_holds_both_locks_of_a_shard_is_one_holder(engine):
 
 
 def test_the_session_that_has_locked_an_event_is_named(engine):
-    """Only the session that has locked an event's row is named as the holder, although other sessions write too."""
+    """Only the session that has locked an event's row is named as the holder, even if other sessions write too."""
     event = Orders(engine).pay().event().events[0]
     with ExitStack() as opened:
         holder, reader, *writers = [opened.enter_context(engine.connect()) for _ in range(5)]

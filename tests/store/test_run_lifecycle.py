@@ -1,4 +1,4 @@
-"""Test what is recorded for a run that finished, failed or was killed."""
+"""Test the record of a run that finished, failed or was killed."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_work_with_an_optional_record_goes_on_without_it(engine, execute, how):
 
 @pytest.mark.parametrize("how", UNWRITABLE)
 def test_work_with_an_optional_record_is_done_even_if_its_end_cannot_be_recorded(engine, execute, how):
-    """If an optional run record becomes unwritable during the work, the work raises no error.
+    """If an optional run record becomes unwritable during the work, the work does not raise an error.
 
     The record then contains no id to show, and says which run was not finished.
     """
