@@ -208,7 +208,7 @@ def test_the_checker_sees_a_part_of_a_secret():
 
 
 def test_the_server_s_log_may_have_account_numbers_and_no_key():
-    """The checker allows account numbers in PostgreSQL's log, but no key.
+    """The checker allows account numbers in PostgreSQL's log, but not keys.
 
     PostgreSQL logs a failed statement together with the callback's bytes.
     """

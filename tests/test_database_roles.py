@@ -306,7 +306,7 @@ def test_the_doctor_names_the_user_who_can_grant_what_is_missing(engine_as, revo
 
 
 def test_pg_monitor_lets_the_operator_see_all_sessions(engine_as):
-    """The optional grant from docs/how-to/database-roles.md ends the doctor's warning about other roles' sessions."""
+    """With the optional grant from database-roles.md, the doctor no longer warns about other roles' sessions."""
     (grant,) = re.findall(r"^GRANT pg_monitor TO .*$", PAGE.read_text("utf-8"), re.MULTILINE)
     seen = []
     for statement in (grant, grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM ")):

@@ -1,4 +1,4 @@
-"""Test how CI divides the tests between a bare machine, a full machine and other interpreters."""
+"""Test that CI divides the tests between a bare machine, a full machine and other interpreters."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_sample_runs_each_test_with_some_of_its_cases(ran):
 def test_a_worker_gets_a_group_a_long_test_or_quick_tests_of_one_file_at_once():
     """A worker gets a group, a long test, or quick tests of one file at once.
 
-    An @ in a parameter set creates no group.
+    An @ in a parameter set does not create a group.
     """
     group = ["tests/a.py::test_x[1]@kafka", "tests/b.py::test_y@kafka"]
     long = [f"tests/{LONG[0]}test_a.py::test_{number}" for number in range(2)]

@@ -1,4 +1,4 @@
-"""Test how money, counts, durations, sizes and instants are formatted."""
+"""Test the formatting of money, counts, durations, sizes and instants."""
 
 from __future__ import annotations
 

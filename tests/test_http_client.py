@@ -1,4 +1,4 @@
-"""Test which addresses payctl's HTTP client allows and how the client copes with misbehaving servers."""
+"""Test that payctl's HTTP client refuses forbidden addresses and copes with misbehaving servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test how ``make demo`` ends, with a stand-in for the demo itself, and which interpreter make uses."""
+"""Test the exit code of ``make demo`` and the interpreter that make uses. A stand-in replaces the demo itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def make_demo(tmp_path, script):
 
 @pytest.mark.parametrize(("code", "ends"), [(0, 0), (130, 0), (4, 2)])
 def test_make_demo_accepts_only_the_exit_code_of_ctrl_c(code, ends, tmp_path):
-    """`make demo` ends with 0 and prints nothing if the demo ends with 0 or 130. Any other code makes make fail."""
+    """If the demo exits with code 0 or 130, `make demo` exits with code 0 and prints nothing.
+
+    For other codes, make fails.
+    """
     command, environ = make_demo(tmp_path, f"#!/bin/sh\nexit {code}\n")
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=50)
     assert (done.returncode, bool(done.stderr)) == (ends, ends != 0), done.stderr

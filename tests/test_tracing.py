@@ -113,7 +113,7 @@ def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
 
 
 def test_each_batch_has_one_span_with_its_counts(engine, publish, spans):
-    """A batch's span contains the topics and the numbers of all events, published events and dead events."""
+    """A batch's span has the topics and three counts: all events, published events and dead events."""
     with engine.begin() as connection:
         insert_events(connection, 25, event_type="PAYMENT_FAILED")
         insert_events(connection, 5, event_type="PAYMENT_REFUNDED")
@@ -243,7 +243,7 @@ def test_the_command_sends_its_spans_by_otlp(engine, database_url, mock_kafka):
 
 
 def test_an_unavailable_collector_does_not_fail_a_command(engine, database_url, mock_kafka):
-    """`publish-outbox` publishes the events and exits with 0 even if it cannot send spans."""
+    """`publish-outbox` publishes the events and exits with code 0 even if it cannot send spans."""
     with engine.begin() as connection:
         insert_events(connection, 3)
     done = publish_command(

@@ -25,7 +25,7 @@ class Clones:
         self._connection: psycopg2.extensions.connection | None = None
 
     def create(self, template: str = "template1", *, prefix: str = "clone") -> str:
-        """Create a copy of ``template`` and return its name. No session must be using the template."""
+        """Create a copy of ``template`` and return its name. No session may be using the template."""
         name = f"{prefix}_{next(self._numbers)}"
         # Without fsync, copying files is faster than writing them to the log.
         self._run(

@@ -102,7 +102,7 @@ class Function:
 
     @property
     def pid(self) -> int | None:
-        """The id of the runtime's process, or None if it is not running."""
+        """The id of the runtime's process, or None if the process is not running."""
         tasks = Path(f"/proc/{self.server.pid}/task")
         children = [pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
         return int(children[0]) if children else None

@@ -36,7 +36,10 @@ _PASSED_ON = (*_GATEWAYS, "DATABASE_URL", "KAFKA_", "PAYCTL_", "OUTBOX_", "PG", 
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the function that the arguments name. Return 3 if a setting is missing or points to another machine."""
+    """Run the function that the arguments name.
+
+    Return exit code 3 if a setting is missing or points to another machine.
+    """
     arguments = _parser().parse_args(words)
     try:
         if arguments.sam:

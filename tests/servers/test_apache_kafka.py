@@ -92,7 +92,7 @@ def test_a_paused_apache_kafka_acknowledges_nothing(kafka, read_all):
 @pytest.mark.kafka
 @pytest.mark.usefixtures("kafka_server")
 def test_make_kafka_prints_the_line_to_export():
-    """``make kafka`` prints one line with the variables to export, runs until SIGTERM, and exits with 0."""
+    """``make kafka`` prints one line with the variables to export, runs until SIGTERM, and exits with code 0."""
     command = [sys.executable, "-m", "tests.servers.apache_kafka"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()

@@ -95,7 +95,7 @@ def test_an_event_file_is_invoked_once(function, file, reply):
 
 @pytest.mark.usefixtures("settings", "shop")
 def test_a_function_that_raises_ends_with_exit_code_1():
-    """If the function raises an error, `make local` prints it in Lambda's format and exits with 1.
+    """If the function raises an error, `make local` prints the error in Lambda's format and exits with code 1.
 
     In this test, the broker is unavailable.
     """
@@ -119,7 +119,7 @@ def test_the_local_functions_refuse_a_database_on_another_machine(settings, url,
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("file", ["tests/events/missing.json", "README.md"])
 def test_a_file_that_is_not_an_event_ends_with_exit_code_2(file, capsys):
-    """If the file is not an event, `make local` exits with 2 before it starts a function."""
+    """If the file is not an event, `make local` exits with code 2 before it starts a function."""
     assert local_functions.main(["--event", str(ROOT / file)]) == 2
     assert capsys.readouterr().out == ""
 

@@ -45,7 +45,7 @@ DATABASE = "payments"
 ROUNDS = 6
 """The maximum number of times that the final commands run."""
 _ALL = 100_000
-"""The --limit of the final reconcile. This limit leaves out no payment, even if many newer ones stay pending."""
+"""The --limit of the final reconcile, which is high enough for all payments, even if many newer ones stay pending."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Plan the faults. The schedule depends only on the seed, so that a run with a finding can be repeated.
 
-The start and the end of a fault are separate steps in the schedule. The broker gets no fault while it is down or has
-just returned. All other processes can get faults at any time. No publisher is killed in the second half of the long
-outage. When the broker returns, the publishers have therefore waited for a long time and poll rarely.
+The start and the end of a fault are separate steps in the schedule. No fault affects the broker while the broker is
+down or has just returned. All other processes can get faults at any time. No publisher is killed in the second half of
+the long outage. When the broker returns, the publishers have therefore waited for a long time and poll rarely.
 
 The first publisher and the first webhook process can be frozen and lose connections, but they are never killed. Their
 memory, descriptors and threads are sampled during the whole run.

@@ -45,8 +45,8 @@ _REPORTING_FAILURES = [name for name in GATEWAYS if UNPAID.keys() & set(scenario
 class Operator(Thread):
     """A thread that runs commands one after another, with pauses, until ``stop`` is set.
 
-    If a fault selects a command, the thread kills it in the middle of its work, shortly after its first database
-    session begins.
+    If a fault selects a command, the thread kills the command shortly after the command's first database session
+    begins.
     """
 
     def __init__(

@@ -157,7 +157,7 @@ class _Teller:
     def _unpaid(self) -> Scenario | None:
         """Return a scenario for an unpaid payment, or None.
 
-        ZaloPay reports no unpaid payments, and PayOS reports only failures.
+        ZaloPay does not report unpaid payments, and PayOS reports only failures.
         """
         possible = [one for one in scenarios(self.gateway) if one in UNPAID]
         return self.chance.choice(possible) if possible else None

@@ -23,5 +23,5 @@ SUPERSEDED = {"reason": "superseded"}
     ],
 )
 def test_a_refused_replay_is_expected_only_if_every_event_was_superseded(said, expected):
-    """Exit code 7 from a replay is reported as a problem unless every event that the replay left out was superseded."""
+    """Exit code 7 from a replay is expected only if every event that the replay left out was superseded."""
     assert has_only_superseded(said if isinstance(said, bytes) else json.dumps(said).encode()) is expected

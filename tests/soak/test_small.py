@@ -20,7 +20,7 @@ SIZE = Size(
 
 
 class MockBroker:
-    """A broker that is the mock cluster and gets no faults."""
+    """The mock cluster as the soak's broker. No fault affects this broker."""
 
     def __init__(self, cluster):
         self.bootstrap = self.direct = cluster.bootstrap

@@ -76,7 +76,7 @@ class Broker(Protocol):
 
 
 class RealBroker:
-    """A broker that is Apache Kafka behind a proxy."""
+    """Apache Kafka behind a proxy, as the soak's broker."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.kafka = stack.enter_context(ApacheKafka(proxied=True, within=in_memory()))

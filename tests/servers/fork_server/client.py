@@ -24,7 +24,7 @@ def is_open(descriptor: int) -> bool:
 
 
 def read(connection: _socket.socket) -> int:
-    """Return the next number from the server. If the server has ended, exit with 1."""
+    """Return the next number from the server. If the server has ended, exit with code 1."""
     content = connection.recv(LENGTH, _socket.MSG_WAITALL)
     if len(content) < LENGTH:
         sys.stderr.write("the fork server has ended\n")
