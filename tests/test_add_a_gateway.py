@@ -97,7 +97,7 @@ ROWS = (
     ("docs/deploy.md", "### Network access to the gateways", "`{url}`"),
     ("docs/runbook.md", "### WebhookTryAgain", "| {label} | {try_again} | {not_configured} |"),
 )
-"""The places of each gateway in the pages: the page, the heading, and the text, such as the start of a row."""
+"""Where each gateway must appear in the docs: the page, the heading, and the text, such as the start of a row."""
 
 OTHERS = ("ticketbottle_payctl/cli/app/argv.py", "docs/how-to/gateways.md", "pyproject.toml")
 _BETWEEN = r"[^A-Za-z]+(?:and|or)?[^A-Za-z]*"

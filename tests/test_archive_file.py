@@ -111,7 +111,7 @@ def test_an_archive_of_an_earlier_version_is_continued(path):
 
 
 def test_an_archive_is_never_written_through_a_link(path, tmp_path):
-    """If an archive's path is a symbolic link, the path is refused, and the link's target does not change."""
+    """If an archive's path is a symbolic link, payctl refuses it and does not change the link's target."""
     target = tmp_path / "target"
     added(target, "a")
     before = target.read_bytes()
@@ -165,7 +165,7 @@ def test_a_second_writer_of_an_archive_is_refused(path):
 
 
 def test_a_full_disk_leaves_the_archive_unchanged(path):
-    """If the disk is full, the archive keeps all complete batches and no part of the failed batch."""
+    """If the disk is full, the archive keeps all complete batches and nothing of the failed batch."""
     added(path, "ab")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Archive(path) as archive:

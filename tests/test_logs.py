@@ -130,7 +130,7 @@ def test_a_gateway_transaction_id_is_not_blanked_as_a_card_number(lines):
 
 
 def test_a_traceback_is_redacted(lines):
-    """The traceback in a log line shows no registered secret and no password from a URL."""
+    """The traceback in a log line does not show registered secrets or passwords from URLs."""
     register(Secret("canary-in-error"))
     cause = ConnectionError("postgresql://u:canary@h/d")
     error = ConfigError("the value was canary-in-error")

@@ -60,7 +60,7 @@ def test_a_webhook_is_counted_by_function_and_by_gateway():
 
 
 def test_a_metric_without_values_is_left_out():
-    """An empty list of latencies adds no metric. A line without metrics is not written."""
+    """An empty list of latencies does not add a metric. A line without metrics is not written."""
     assert emf(Function.PUBLISH_OUTBOX, {"PublishLatency": []}, env="e", at=AT) == []
     (line,) = emf(Function.PUBLISH_OUTBOX, {"PublishLatency": [], "OutboxDead": 0}, env="e", at=AT)
     assert "PublishLatency" not in line

@@ -105,7 +105,7 @@ def test_a_compressed_or_very_long_answer_of_payos_is_cut(gateways, ask):
 
 @pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
 def test_one_deadline_covers_an_answer_of_payos_that_comes_byte_by_byte(gateways, ask):
-    """The deadline covers PayOS's whole response, although the library's own timeout covers only each read."""
+    """The deadline covers PayOS's whole response, even though the library's own timeout covers only each read."""
 
     def drip(handler):
         handler.send_response(200)
@@ -154,7 +154,7 @@ def test_the_error_for_a_payos_key_that_http_does_not_allow_hides_it(name, value
 
 
 def test_the_payos_library_logs_no_secret(gateways, caplog):
-    """Even at log level DEBUG, the PayOS library logs no key and no account number."""
+    """Even at log level DEBUG, the PayOS library does not log keys or account numbers."""
     caplog.set_level("DEBUG")
     replying(gateways, body=json.dumps({"code": "00", "data": {"accountNumber": "0071000"}}).encode())
     payment_link(account(gateways.base), "a-link", TIMEOUT)

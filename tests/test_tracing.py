@@ -189,7 +189,7 @@ print(any(name.startswith("opentelemetry") for name in sys.modules))
     ],
 )
 def test_opentelemetry_is_not_imported_unless_it_is_configured(variables):
-    """If OpenTelemetry's variables are missing or turn tracing off, payctl imports no module of OpenTelemetry."""
+    """If OpenTelemetry's variables are missing or turn tracing off, payctl does not import OpenTelemetry."""
     done = subprocess.run(
         [sys.executable, "-c", OFF], env=os.environ | variables, capture_output=True, text=True, check=True
     )

@@ -125,7 +125,7 @@ def test_a_lost_claim_ends_the_wait_and_nothing_is_sent_later(make, mock_kafka, 
 
 
 def test_nothing_is_sent_if_the_claim_is_already_lost(make, mock_kafka, read_all):
-    """`send` checks the claim first. If the claim is already lost, it sends no message."""
+    """`send` checks the claim first. If the claim is already lost, `send` sends nothing."""
     producer = make()
     failures = producer.send(wave("a"), 10, lost=lambda: True)
     assert {key: failure.fault for key, failure in failures.items()} == {"a": Fault.TRANSPORT}
@@ -202,7 +202,7 @@ class Deaf(Client):
     """A Kafka client that never reports a message's result, even after a purge."""
 
     def flush(self, *_):
-        """Return 1, which means that one message has no result yet."""
+        """Return 1, the number of messages without a result."""
         return 1
 
 

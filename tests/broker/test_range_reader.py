@@ -20,7 +20,7 @@ PLACE = (TOPIC, 0)
 
 
 def config(bootstrap):
-    """Return the connection settings for a client that writes no log lines."""
+    """Return the connection settings for a client that does not log."""
     return {"bootstrap.servers": bootstrap, "log_level": 0}
 
 

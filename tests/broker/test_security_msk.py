@@ -45,7 +45,7 @@ def url_of(token):
 
 
 def test_aws_iam_uses_oauthbearer_over_tls():
-    """The aws-iam mechanism implies TLS and needs no user name or password."""
+    """The aws-iam mechanism implies TLS and does not need a user name or password."""
     config = config_of()
     assert (config["security.protocol"], config["sasl.mechanism"]) == ("sasl_ssl", "OAUTHBEARER")
     assert not {"sasl.username", "sasl.password"} & config.keys()
@@ -91,7 +91,7 @@ def test_the_region_comes_from_the_broker_s_name(brokers, variables, region):
 
 
 def test_an_unknown_region_is_a_configuration_error():
-    """Without a known region, payctl raises ConfigError and signs no token."""
+    """Without a known region, payctl raises ConfigError and does not sign a token."""
     with pytest.raises(ConfigError, match="AWS_REGION"):
         config_of("kafka.internal:9098")
 

@@ -83,7 +83,7 @@ def publisher_at_work(scene):
 
 
 def test_a_running_publisher_stops_the_cut_over(scene):
-    """If a publisher holds a shard, the cut-over raises LockedError and creates no slot."""
+    """If a publisher holds a shard, the cut-over raises LockedError and does not create a slot."""
     with publisher_at_work(scene), pytest.raises(LockedError):
         scene.cut_over()
     assert scene.slots() == []
@@ -122,7 +122,7 @@ def test_the_publication_must_be_for_inserts_only(publish, scene):
 
 
 def test_a_transaction_that_never_ends_stops_the_cut_over(scene, monkeypatch):
-    """A cut-over stops waiting for an old writing transaction after a time limit, and leaves no slot."""
+    """A cut-over stops waiting for an old writing transaction after a time limit, and does not leave a slot behind."""
     monkeypatch.setattr(cut_over, "PATIENCE", cut_over.PATIENCE / 60)
     with scene.engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE another (id int)")
@@ -239,7 +239,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_refused_command_leaves_no_run(name, scene, own_url):
-    """If a check refuses a command before any change, `payctl runs` shows no interrupted run."""
+    """If a check refuses a command before any change, `payctl runs` does not show an interrupted run."""
     words, prepare, code = REFUSED[name]
     insert(scene, 2)
     with publisher_at_work(scene) if prepare is None else nullcontext():

@@ -23,7 +23,7 @@ class PaymentFaults:
     without_event: list[str] = field(default_factory=list)
     """Payments that changed state in a transaction that did not write exactly one event for the new state."""
     without_change: list[str] = field(default_factory=list)
-    """Payments for which an event was written although their state did not change."""
+    """Payments for which an event was written even though their state did not change."""
     forbidden: list[str] = field(default_factory=list)
     """Payments with a forbidden state change, for example from the state COMPLETED."""
     altered: list[str] = field(default_factory=list)

@@ -43,11 +43,11 @@ class RunFaults:
     """The ids of runs with faults, in one list for each kind of fault."""
 
     still_running: list[str] = field(default_factory=list)
-    """Runs that are recorded as running although their process has ended."""
+    """Runs that are recorded as running even though their process has ended."""
     other_status: list[str] = field(default_factory=list)
     """Runs with a status that does not fit the command's exit code."""
     not_resumed: list[str] = field(default_factory=list)
-    """Replays that are not done, although every interrupted replay was resumed until it finished."""
+    """Replays that are not done, even though every interrupted replay was resumed until it finished."""
     undecided: list[str] = field(default_factory=list)
     """Finished replays that do not have exactly one item for each planned event."""
     miscounted: list[str] = field(default_factory=list)

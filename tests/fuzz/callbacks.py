@@ -57,7 +57,7 @@ def request_in(data: bytes, largest: int = LARGEST) -> tuple[str, Request]:
 
 
 def forged(data: bytes) -> None:
-    """Assert that a request without a valid signature gets the bad-signature reply and changes no table."""
+    """Assert that a request without a valid signature gets the bad-signature reply and does not change any table."""
     name, request = request_in(data)
     report = process_webhook(NO_DATABASE, request, GATEWAYS[name], merchant.CREDENTIALS[name])  # type: ignore[arg-type]
     assert report.outcome is WebhookOutcome.REFUSED
@@ -104,7 +104,7 @@ def signed(data: bytes) -> None:
 
 
 def explained(data: bytes) -> None:
-    """Assert that the explanation of any request shows no key and raises no exception."""
+    """Assert that explaining any request neither shows a key nor raises an exception."""
     signs = bool(data) and data[0] >= ord("a")
     name, request = with_signature(data) if signs else request_in(data, _SHORT)
     report = verify_signature(request, GATEWAYS[name], lambda one: merchant.CREDENTIALS[one.name], explain=True)

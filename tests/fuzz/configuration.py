@@ -33,7 +33,7 @@ _URL = "postgresql://u@h/d"
 
 
 def environment(data: bytes) -> None:
-    """Assert that any environment produces settings, or an error that names a variable and shows no value."""
+    """Assert that any environment produces settings, or an error that names a variable but does not show its value."""
     draw, environ = Draw(data), {}
     while draw.left:
         name = draw.pick(VARIABLES)
@@ -82,7 +82,7 @@ def database_url(data: bytes) -> None:
 
 
 def profiles_file(data: bytes) -> None:
-    """Assert that any profiles file either can be read or is refused with an error that shows no value."""
+    """Assert that any profiles file either can be read or is refused with an error that does not show any value."""
     path = file_with(data, "config.toml")
     shown = _names_a_secret(data)
     with suppress(ConfigError) if shown else only(ConfigError):

@@ -156,7 +156,7 @@ def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
 
 
 def test_late_money_needs_manual_review(scheduled):
-    """If a payment fails during the query although the customer paid, the report lists the payment for the operator."""
+    """If a payment fails during the query even though the customer paid, the report lists it for the operator."""
     payment = scheduled.insert("one")
     scheduled.insert("other", "failed")
     failed = "UPDATE payments SET status = 'FAILED' WHERE \"providerTransactionId\" = 'one'"

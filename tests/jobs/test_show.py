@@ -271,7 +271,7 @@ def test_the_verdict_names_the_consumer_groups_that_have_read_the_record(
 
 
 def test_the_verdict_has_no_readers_if_the_brokers_list_no_groups(engine, settled, mock_kafka):
-    """If the brokers list no consumer groups, the verdict of `payctl show` names no readers.
+    """If the brokers list no consumer groups, the verdict of `payctl show` does not name any readers.
 
     The mock cluster cannot list groups, and a real broker lists none for a user without permission.
     """

@@ -14,7 +14,7 @@ from ticketbottle_payctl.store.outbox.stats import NEWEST, recent
 
 @pytest.fixture
 def backlog(insert, execute):
-    """Return a function that inserts published and pending events in the given numbers.
+    """Return a function that inserts the given numbers of published and pending events.
 
     The published events were published 5 seconds ago, and the pending events were created 10 seconds ago.
     """

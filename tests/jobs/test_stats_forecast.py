@@ -130,7 +130,7 @@ def test_an_outbox_with_a_slot_is_published_by_debezium(active, expected):
 def followed(*samples):
     """Return the forecast after the last sample.
 
-    Each sample has a time in seconds and the numbers of pending and blocked events.
+    Each sample has a time in seconds and the counts of pending and blocked events.
     """
     follow, start = follower(), report()
     reports = [

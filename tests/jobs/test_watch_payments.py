@@ -56,7 +56,7 @@ def only(found):
 
 
 def test_a_gateway_without_payments_is_not_measured(engine):
-    """A gateway without recent payments is not measured, so it raises no alarm."""
+    """A gateway without recent payments is not measured, so it does not raise an alarm."""
     assert watch_payments(engine) == []
 
 

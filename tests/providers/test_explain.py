@@ -39,7 +39,7 @@ WITH_PRIVATE_FIELDS = {
 }
 """The private fields that a test adds to a callback of each gateway.
 
-None means that the gateway signs no private field, so that an explanation masks nothing.
+None means that the gateway does not sign any private fields, so there is nothing to mask.
 """
 
 

@@ -151,7 +151,7 @@ def test_one_momo_signature_does_not_pay_two_orders(merchant):
 
 
 def test_a_long_momo_order_id_is_checked_quickly(merchant):
-    """A long MoMo order id is checked at once, although the documented pattern would backtrack endlessly on it."""
+    """A long MoMo order id is checked quickly, even though the documented pattern would backtrack endlessly on it."""
     started = perf_counter()
     assert reason(merchant.verify("momo", merchant.momo(orderId="a" * 60_000 + "!"))) is UnclearReason.UNREADABLE
     assert perf_counter() - started < 1

@@ -118,7 +118,7 @@ def test_verifying_random_bytes_never_raises(merchant, gateway, body, query, pat
 @quick
 @given(data=st.data())
 def test_verifying_random_json_never_raises(merchant, gateway, data):
-    """Verifying a callback with any value in any body field returns a verdict and raises no exception."""
+    """Verifying a callback with any value in any body field returns a verdict and never raises an exception."""
     body = json.loads(getattr(merchant, gateway)().body)
     name = data.draw(st.sampled_from(sorted(body)) | st.text(max_size=8))
     inner = isinstance(body.get("data"), dict) and data.draw(st.booleans())
@@ -132,7 +132,7 @@ def test_verifying_random_json_never_raises(merchant, gateway, data):
 @quick
 @given(data=st.data())
 def test_reading_signed_random_json_never_raises(merchant, gateway, data):
-    """Any value in a signed field leads to a verdict and no exception, even if the signature is valid."""
+    """Any value in a signed field leads to a verdict and not to an exception, even if the signature is valid."""
     fields_of, signed = SIGNED_JSON[gateway]
     fields = dict(fields_of(merchant))
     for name in data.draw(st.lists(st.sampled_from(sorted(fields)), min_size=1, max_size=3)):
@@ -201,7 +201,7 @@ def test_a_new_signed_vnpay_parameter_is_accepted(merchant, params):
 
 
 def test_a_rejection_contains_no_key(vector):
-    """A rejection names the gateway and contains no key."""
+    """A rejection names the gateway and does not contain a key."""
     verdict = vector.verify()
     if isinstance(verdict, Rejected):
         assert verdict.provider == vector.gateway

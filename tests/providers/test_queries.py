@@ -128,7 +128,7 @@ def test_another_http_status_than_200_settles_nothing(gateway, status, because):
 @pytest.mark.parametrize("gateway", sorted(QUERIES))
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"a":1e400}'])
 def test_an_answer_that_is_not_a_json_object_is_malformed(gateway, body):
-    """A response that is not a JSON object gets the reason MALFORMED and raises no exception."""
+    """For a response that is not a JSON object, the result has the reason MALFORMED. No exception is raised."""
     assert read(gateway, body).because is NoVerdict.MALFORMED
 
 
@@ -294,7 +294,7 @@ def test_a_query_is_signed_with_the_current_keys(gateway):
 
 
 def test_a_request_and_a_response_do_not_show_their_content():
-    """The repr of a request or response shows no headers and no body, because they contain keys and signatures."""
+    """The repr of a request or response omits the headers and the body, because they contain keys and signatures."""
     texts = [
         repr(HttpRequest("POST", "https://gateway", {"x-api-key": "canary"}, b"canary")),
         repr(HttpResponse(200, b"canary")),

@@ -44,7 +44,7 @@ def test_the_path_names_the_gateway(path, name):
 @pytest.mark.parametrize("path", ["", "/", "/webhook", "/webhook/zalopays", "/webhook/zalo%70ay", "/webhook/stripe"])
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"data":1}', b"not json"])
 def test_a_request_of_no_gateway_is_not_resolved(path, body):
-    """For a request with an unknown path and body, the registry returns None and raises no exception."""
+    """For a request with an unknown path and body, the registry returns None and does not raise an exception."""
     assert resolve(Request(path=path, body=body)) is None
 
 

@@ -130,7 +130,7 @@ def test_a_zalopay_reference_without_a_date_is_the_order_code(merchant, referenc
 
 @pytest.mark.parametrize("kind", [2, "2", 1, None])
 def test_a_zalopay_agreement_is_ignored(merchant, kind):
-    """A ZaloPay agreement links a wallet and moves no money, so its callback has no amount and no transaction id."""
+    """A ZaloPay agreement links a wallet but does not move money, so its callback has no amount or transaction id."""
     verdict = merchant.verify(
         "zalopay", merchant.zalopay(type=kind, amount=None, zp_trans_id=None, binding_id="261205000000017")
     )

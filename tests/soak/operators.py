@@ -212,7 +212,7 @@ def reconciles(_operator: Operator, limit: int = 200) -> list[str]:
 
 
 def has_only_superseded(said: bytes) -> bool:
-    """Return whether a replay found only failures of payments that are COMPLETED now, and so changed nothing."""
+    """Return whether a replay changed nothing because all events are failures of payments that are now COMPLETED."""
     try:
         document = json.loads(said)
         reasons = [each["reason"] for each in document["items"]]

@@ -72,7 +72,7 @@ def test_the_search_for_closed_transfers_grows_linearly_with_repeats(search, rep
 
 
 def test_the_search_for_the_bytes_of_an_unreadable_callback_reads_no_other_receipt(rows, execute):
-    """If payctl could not read a callback, the search for its payment does not read the callbacks that came later."""
+    """If payctl failed to read a callback, the search for the callback's payment does not read later callbacks."""
     later = {"reference": "'r' || n", "outcome": "'COMPLETED'", "body": "sha256(n::text::bytea)", "number": "'1'"}
     execute(_RECEIPTS.format(first=8000, last=8000, **REPEATS["of an unreadable callback"]))
     (unreadable,) = execute("SELECT id::text FROM payctl.webhook_receipts")

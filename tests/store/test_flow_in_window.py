@@ -46,7 +46,7 @@ def read(engine):
 
 
 def numbers(found):
-    """Return only the numbers of a flow, without the slowest event, the newcomers or the publishing times."""
+    """Return only the figures of a flow, without the slowest event, the newcomers or the publishing times."""
     sent = {part: each[:4] for part, each in found.sent.items()}
     return found._replace(slowest=None, newcomers={}, sent=sent)
 
@@ -220,7 +220,7 @@ def test_the_flow_reads_only_the_runs_of_its_own_events(read, engine):
 
 
 def test_the_flow_of_many_events_reads_a_small_record_of_replays_once(read, engine):
-    """If the record of replays is smaller than the number of events, the flow does not look up each event in it."""
+    """If there are fewer replay records than events, the flow does not look up the replay record of each event."""
     read(*[(0.5, 1.7, 0)] * 20)
     with engine.begin() as connection:
         values = {"outcome": "requeued", "sent": SINCE.replace(tzinfo=None), "at": SINCE + timedelta(hours=1.2)}

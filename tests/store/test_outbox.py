@@ -211,7 +211,7 @@ def test_a_range_with_too_many_late_events_is_not_complete(connection, add, monk
 
 
 def test_failed_events_are_listed_oldest_first(connection, add):
-    """The list of failed events contains dead events and events that wait for a retry, but no published events."""
+    """The list of failed events contains dead events and events that wait for a retry, but not published events."""
     add("b", 2, retryCount=9)
     add("a", 1, retryCount=1)
     add("c", 3)

@@ -141,7 +141,7 @@ def test_nothing_is_written_if_the_event_is_too_old(engine, payment):
     ],
 )
 def test_a_transition_sets_its_own_instant(engine, payment, after, column):
-    """A transition sets updatedAt and its own state's time column, and no other time column."""
+    """The only time columns that a transition sets are updatedAt and its own state's time column."""
     written(engine, payment, Transition(PaymentStatus.PENDING, after, AT, late=False))
     with engine.connect() as connection:
         row = connection.exec_driver_sql("SELECT * FROM payments").mappings().one()

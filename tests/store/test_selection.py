@@ -81,7 +81,7 @@ def test_selectors_are_combined_with_and_and_states_with_or(engine, events, sele
 
 
 def test_events_are_selected_by_event_payment_or_order_code(engine, events):
-    """An event id, a payment id and an order code each select the same event. An unknown id selects no event."""
+    """An event id, a payment id and an order code each select the same event. An unknown id selects nothing."""
     wanted = events["dead_old"]
     payment, code = of(engine, wanted, 'o."aggregateId"'), of(engine, wanted, 'p."orderCode"')
     for selector in (Selector(ids=(wanted, "nope")), Selector(aggregates=(payment,)), Selector(order_codes=(code,))):
@@ -163,7 +163,7 @@ def test_a_pattern_that_takes_too_long_is_an_input_error(engine):
 
 
 def test_hostile_selector_values_never_become_sql(engine, events):
-    """If a selector's value contains SQL, the selector matches no event and changes nothing."""
+    """If a selector's value contains SQL, the selector does not match any event and changes nothing."""
     hostile = "x'; DROP TABLE outbox; -- %s %(ids)s"
     for selector in (
         Selector(ids=(hostile,)),

@@ -92,7 +92,7 @@ def test_the_first_publisher_waits_while_a_second_one_is_refused(session, engine
 
 @pytest.mark.parametrize(("one", "other"), [((0, 1), (1, 2)), ((3, 4), (0, 2)), ((0, 1), (0, 64))])
 def test_publishers_with_different_numbers_of_shards_exclude_each_other(session, one, other):
-    """A publisher with a different shard count is refused, because two such publishers could send the same payment."""
+    """A publisher with a different shard count is refused, because both publishers might send the same event."""
     first, second = session(), session()
     enter(first, *one, 0, "a")
     assert enter(second, *other, 0, "b") is Entry.REFUSED

@@ -39,7 +39,7 @@ def test_a_cleanup_logs_events_that_are_pending_for_more_than_an_hour(clean, ins
 
 
 def test_a_cleanup_of_a_healthy_outbox_logs_no_alert(clean, insert, logged):
-    """If an outbox has only new pending events and published events, a cleanup logs no alert."""
+    """If an outbox has only new pending events and published events, a cleanup does not log an alert."""
     insert(3)
     insert(3, state="published", age=timedelta(days=9))
     clean()

@@ -145,7 +145,7 @@ def test_a_cleanup_that_deletes_nothing_adds_nothing_to_the_archive(clean, inser
 
 
 def test_a_dry_run_of_the_cleanup_creates_no_archive(clean, insert, path):
-    """A dry run of a cleanup creates no archive."""
+    """A dry run of a cleanup does not create an archive."""
     insert(2, state="published", age=OLD)
     assert clean(archive=path, dry_run=True).archived == 0
     assert not path.exists()

@@ -74,7 +74,7 @@ def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):
 
 
 def test_a_role_without_any_privilege_is_a_failure(engine_as):
-    """If a role has no privileges, the doctor reports a failure, and the other checks raise no error."""
+    """If a role has no privileges, the doctor reports a failure, and the other checks do not raise an error."""
     report = diagnose(subject_of(engine_as()), ["grants", "schema", "publishers", "index", "snapshot"])
     status = {finding.check: finding.status for finding in report.findings}
     assert (status["grants"], status["schema"]) == (Status.FAIL, Status.FAIL)

@@ -59,7 +59,10 @@ PORTAL = "look in the gateway's portal"
 def test_the_doctor_refers_to_the_portal_for_payments_that_the_gateway_no_longer_answers_about(
     made, remedy, command, engine, found
 ):
-    """ZaloPay answers queries for 48 hours. For older payments, the doctor names ZaloPay's portal and no command."""
+    """ZaloPay answers queries for 48 hours.
+
+    For older payments, the doctor refers to ZaloPay's portal instead of a command.
+    """
     with engine.begin() as connection:
         for provider, age in made:
             insert_payment(connection, provider=provider, age=age)

@@ -121,7 +121,7 @@ def test_money_at_another_gateway_cannot_settle_the_payment(reason, outcome, exp
 def test_money_for_an_ended_payment_is_listed_by_transfer():
     """For a FAILED payment, each transfer of money is a separate finding, latest first.
 
-    A repeated callback adds no finding.
+    A repeated callback does not add a finding.
     """
     payment = replace(UNPAID, status="FAILED", failed_at=START)
     refused = replace(RECEIPT, result="refused", reason="wrong_amount", amount=5, event_id=None)

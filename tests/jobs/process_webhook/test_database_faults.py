@@ -182,7 +182,7 @@ def test_a_server_without_free_connections_is_unavailable(shop, database_url, un
 
 
 def test_a_trigger_that_suppresses_the_update_is_an_error(shop, unharmed):
-    """If a trigger suppresses a payment's update, payctl writes no event and no receipt, and raises an error."""
+    """If a trigger suppresses a payment's update, payctl raises an error and does not write an event or a receipt."""
     payment = shop.payment("vnpay")
     shop.query(
         "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"

@@ -145,7 +145,7 @@ def test_instants_are_utc_in_every_time_zone(shop, database_url, where):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_dry_run_of_a_callback_shows_everything_and_changes_nothing(shop, provider):
-    """A dry run of a callback reports the same change, event and reply as a real run, and changes no row."""
+    """A dry run of a callback reports the same change, event and reply as a real run, but does not change a row."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, dry_run=True)

@@ -139,7 +139,7 @@ def test_an_order_with_a_hostile_amount_is_not_read_as_an_agreement(shop):
 
 @pytest.mark.parametrize("name", list(HOSTILE))
 def test_signed_nonsense_is_refused(shop, name):
-    """`payctl` refuses a meaningless callback with a valid signature, and raises no exception."""
+    """`payctl` refuses a meaningless callback with a valid signature, and does not raise an exception."""
     survives(shop, HOSTILE[name]())
 
 

@@ -29,7 +29,7 @@ def at_once(*calls):
 def test_fifty_identical_callbacks_write_one_event(shop, provider):
     """Of fifty identical callbacks, one writes an event.
 
-    All fifty get a positive reply and a receipt (contract 6.1).
+    `payctl` accepts all fifty and stores a receipt for each of them (contract 6.1).
     """
     payment = shop.payment(provider)
     reports = at_once(*[lambda: shop.process(payment)] * 50)

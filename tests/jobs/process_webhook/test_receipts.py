@@ -91,7 +91,7 @@ def test_every_genuine_callback_leaves_one_receipt(shop, scenario, result, reaso
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 @pytest.mark.parametrize("forgery", list(FORGERIES))
 def test_a_forged_callback_leaves_no_receipt(shop, provider, forgery):
-    """A forged callback changes no row in any table."""
+    """A forged callback does not change a row in any table."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(FORGERIES[forgery](callback(payment, Scenario.BAD_SIGNATURE)), trace=TRACE)
@@ -133,7 +133,7 @@ def test_correlation_id_and_traceparent_are_stored_with_the_event(shop):
 
 
 def test_a_callback_without_a_trace_writes_no_context_row(shop):
-    """If a callback has no trace or writes no event, payctl stores no context."""
+    """If a callback has no trace or does not write an event, payctl does not store a context."""
     payment = shop.payment()
     shop.process(payment)
     shop.process(payment, trace=TRACE)

@@ -98,7 +98,7 @@ def test_a_connection_that_breaks_before_the_commit_leaves_no_partial_write(shop
 
 
 def test_a_lost_commit_confirmation_does_not_settle_twice(shop, wire, wired):
-    """If the connection breaks after the commit, a repeated callback finds the payment settled and writes no event."""
+    """If the connection breaks after the commit, a repeated callback does not settle the payment a second time."""
     payment = shop.payment("vnpay")
     wire.break_at, wire.after = "COMMIT", True
     with pytest.raises(DatabaseUnavailableError):

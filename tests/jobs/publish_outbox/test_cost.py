@@ -60,7 +60,7 @@ def administer(database_url):
 def round_trips(engine):
     """Return a list that gets one entry for each message to the database server.
 
-    BEGIN has no entry, because it is sent with the first statement.
+    BEGIN does not add an entry, because it is sent with the first statement.
     """
     counted = []
     for name in ("commit", "rollback", "before_cursor_execute"):
@@ -221,7 +221,7 @@ def range_of(outbox, wanted):
 
 @WANTED
 def test_a_claim_ahead_uses_the_index_with_stale_statistics(outbox, administer, wanted):
-    """With stale statistics, a claim in advance uses the index, and reads no more rows than its range contains."""
+    """With stale statistics, a claim in advance uses the index and does not read more rows than its range contains."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")

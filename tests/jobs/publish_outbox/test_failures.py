@@ -40,7 +40,7 @@ def hasty(mock_kafka):
 
 
 def test_an_unavailable_broker_costs_nothing(outbox, mock_kafka, monkeypatch):
-    """If no broker is available, a publisher claims nothing, changes no row, and reports the reason."""
+    """If no broker is available, a publisher claims nothing, leaves all rows unchanged, and reports the reason."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.5)
     outbox.insert(20)
     mock_kafka.down()
@@ -302,7 +302,7 @@ def test_an_unknown_type_is_dead_with_the_reason(outbox):
 
 
 def test_the_run_s_options_set_the_retry_limit(outbox):
-    """A dead event's retry count is set to the run's maximum, even if the event died at its first failure."""
+    """If an event becomes dead, its retry count is set to the run's maximum, even after its first failure."""
     outbox.add("a", age=LONG_AGO, retry_count=6)
     unknown = outbox.add("b", "REFUND_MADE")
     assert outbox.publish(max_retries=9).counts.published == 1

@@ -187,7 +187,7 @@ def test_a_run_names_twenty_causes_and_counts_every_waiting_event(outbox):
 
 
 def test_a_loop_counts_each_waiting_event_once(outbox):
-    """A publisher loop counts a waiting event once, although it finds the event again at each rescan."""
+    """A publisher loop counts a waiting event once, even though the loop finds the event again at each rescan."""
     outbox.add("k", age=60, retry_count=5)
     outbox.add("k", age=50)
     clockwork = Clockwork(waits=200)

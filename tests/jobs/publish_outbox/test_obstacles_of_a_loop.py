@@ -41,7 +41,7 @@ def loop(outbox, clockwork, **options):
 
 
 def test_a_loop_without_blocked_events_reports_no_cause(outbox):
-    """A publisher loop without blocked events reports no cause."""
+    """A publisher loop without blocked events does not report a cause."""
     outbox.insert(5)
     looks = []
     heard = loop(outbox, Clockwork(waits=60, at={30: lambda: looks.append(outbox.insert(2))}))

@@ -52,7 +52,7 @@ def test_the_lag_is_the_time_from_writing_to_the_acknowledgement(outbox):
 
 
 def test_a_run_writes_one_line_to_the_log(outbox, caplog):
-    """A publisher run writes one log line with the numbers from its report."""
+    """A publisher run writes one log line with the figures from its report."""
     caplog.set_level(logging.INFO, logger="ticketbottle_payctl")
     outbox.insert(10, age=timedelta(seconds=60))
     dead = outbox.add("k", "NO_SUCH_TYPE")
@@ -115,7 +115,7 @@ def test_the_facts_of_a_report_and_of_a_wait_name_every_reason():
 
 
 def test_a_preview_counts_and_changes_nothing(outbox):
-    """A preview of publishing counts the pending events by type, and changes no row."""
+    """A preview of publishing counts the pending events by type and does not change a row."""
     outbox.insert(3, event_type=FAILED)
     outbox.insert(2)
     outbox.insert(4, state="dead")

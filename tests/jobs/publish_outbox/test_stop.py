@@ -33,7 +33,7 @@ def test_a_publisher_that_is_stopped_before_its_start_does_nothing(outbox, mock_
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_a_stop_between_batches_commits_what_was_sent(outbox, loop, age):
-    """If a publisher is stopped between two batches, the sent events are committed, and no other event is sent."""
+    """If a publisher is stopped between two batches, the sent events are committed, and no more events are sent."""
     outbox.insert(50, age=age)
     stop = threading.Event()
     report = outbox.publish(stop=stop, loop=loop, batch_size=5, observer=Observer(on_progress=lambda _: stop.set()))
@@ -129,7 +129,7 @@ def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_no_batch_starts_after_the_deadline(outbox, loop, age):
-    """At its deadline, a publisher finishes the open batch and starts no further batch."""
+    """At its deadline, a publisher finishes the open batch and does not start another one."""
     outbox.insert(30, age=age)
     clockwork = Clockwork()
 
@@ -165,7 +165,7 @@ def test_max_batches_is_exact(outbox, most, loop, age):
 
 
 def test_a_slow_broker_is_not_a_failure(outbox, mock_kafka):
-    """If a broker is slow, the publisher waits for acknowledgements and reports no failure."""
+    """If a broker is slow, the publisher waits for acknowledgements and does not report a failure."""
     mock_kafka.set_rtt(300)
     outbox.insert(5)
     producer = new_producer(mock_kafka.bootstrap)

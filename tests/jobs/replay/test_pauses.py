@@ -38,7 +38,7 @@ def dead(engine):
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize(("every", "outcome"), [(0.0, "too_many_errors"), (1000.0, "done")])
 def test_a_replay_counts_dead_events_only_when_a_look_is_due(outbox, monkeypatch, every, outcome):
-    """A replay with --max-errors looks for events that died again if its last look is long enough ago."""
+    """A replay with --max-errors looks for events that died again only at certain intervals."""
     monkeypatch.setattr(apply, "_LOOK_EVERY", every)
 
     def die(_decided):
@@ -74,7 +74,7 @@ def test_a_replay_that_is_stopped_during_its_canary_is_not_done(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_plan_without_events_has_no_chunk(outbox):
-    """If a plan has no event to requeue, the record of its run has no chunk."""
+    """If a plan has no events to requeue, the record of its run contains no chunks."""
     report = outbox.replay(replace(outbox.plan(), events=()))
     assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.DONE, 0, 0)
     with outbox.engine.connect() as connection:

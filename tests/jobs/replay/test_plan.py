@@ -65,7 +65,7 @@ def test_a_plan_lists_each_named_event_that_it_leaves_out(outbox):
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_FAILED", "PAYMENT_CANCELLED"])
 def test_a_plan_leaves_out_and_lists_superseded_events(outbox, engine, event_type):
-    """A replay plan lists superseded events but leaves them out, because they would release paid tickets."""
+    """A replay plan lists superseded events but does not requeue them, because they would release paid tickets."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type=event_type)
         insert_payments_of_events(connection)
@@ -123,7 +123,7 @@ def test_a_plan_is_in_the_order_of_publishing(outbox, engine):
 
 
 def test_making_a_plan_changes_nothing(outbox, engine):
-    """Making a replay plan changes no row."""
+    """Making a replay plan does not change any row."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="dead")
     before = outbox.rows("*, xmin::text")
