@@ -1,8 +1,7 @@
 """Start the real services, share them between tests if possible, and count the tests that use each service.
 
-If a service is missing, its tests are skipped on a developer's machine. In CI (``CI=true``), these tests fail, because
-CI must not skip a test. CI runs the suite on a bare machine first. A full machine then runs the tests that were
-skipped.
+If a service is missing, its tests are skipped on a developer's machine and fail with ``CI=true``. CI first runs the
+suite on a bare machine, where tests can be skipped. A full machine with ``CI=true`` then runs the skipped tests.
 
 PAYCTL_TEST_POSTGRES chooses the PostgreSQL server: ``wheel`` (the default), ``system`` or ``auto``.
 """
@@ -271,7 +270,7 @@ def kafka_server(claim: Callable[..., None]) -> Iterator[ApacheKafka]:
 
 @pytest.fixture(scope="session")
 def claim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
-    """Return a function that fails if ``most`` other workers have already set up a service."""
+    """Return a function that fails the test if ``most`` other workers have already set up a service."""
 
     def run(service: str, *, most: int) -> None:
         if not hasattr(request.config, "workerinput"):

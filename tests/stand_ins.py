@@ -206,7 +206,7 @@ class Gateways:
 def _pairs(data):
     """Return the string that PayOS signs.
 
-    The string has sorted pairs, with null as an empty string and arrays as compact sorted JSON.
+    The string contains sorted pairs, with null as an empty string and arrays as compact sorted JSON.
     """
     texts = {name: _payos_text(value) for name, value in data.items()}
     return "&".join(f"{name}={texts[name]}" for name in sorted(texts))

@@ -149,7 +149,7 @@ def test_the_error_for_a_damaged_archive_has_a_repair_command(path):
 
 
 def test_an_archive_that_is_damaged_in_the_middle_is_refused(path):
-    """If a batch in the middle of the archive cannot be read, payctl writes nothing to the archive."""
+    """If a batch in the middle of the archive cannot be read, payctl does not write to the archive."""
     added(path, "ab", "cd")
     content = bytearray(path.read_bytes())
     content[len(content) // 2 - 6] ^= 0xFF

@@ -29,7 +29,7 @@ FAILED = row("f", 1, event_type="PAYMENT_FAILED")
 
 
 def test_the_checker_accepts_a_complete_and_ordered_log():
-    """The checker finds no fault if each published event is in Kafka once and in order.
+    """The checker does not report a fault if each published event is in Kafka once and in order.
 
     An unpublished event need not be in Kafka.
     """

@@ -296,5 +296,5 @@ def test_a_replay_is_read_with_its_plan_and_its_items(engine):
 
 
 def test_a_sound_set_of_receipts_has_no_fault():
-    """Without callbacks and events, the checker reports no fault."""
+    """Without callbacks and events, the checker does not report a fault."""
     assert judge_receipts([], Audit([], []), set(), sent={}, answered=set(), forged={}) == ReceiptFaults()

@@ -28,7 +28,7 @@ AT = 1_795_402_800.25
 
 
 def test_a_metric_line_has_the_format_that_cloudwatch_reads():
-    """A metric line contains the fields of the embedded metric format, and its time is in milliseconds."""
+    """A metric line contains the fields of the embedded metric format, and the line's time is in milliseconds."""
     (line,) = emf(Function.CLEANUP, {"CleanupDeleted": 3}, env="prod", at=AT)
     assert json.loads(line) == {
         "_aws": {

@@ -99,7 +99,7 @@ def test_a_part_of_a_secret_is_blanked_in_the_words_of_a_gateway(text, shown):
     ids=["letters", "schemes", "names", "blanks", "keys", "digits", "hex", "card groups", "long scheme", "ats"],
 )
 def test_redaction_takes_linear_time(text):
-    """Redacting 500,000 characters finishes within the test's timeout, which a quadratic time would exceed."""
+    """Redacting 500,000 characters finishes within the test's timeout, which quadratic time would exceed."""
     assert redact(text) is not None
 
 

@@ -101,7 +101,7 @@ def test_the_clock_is_utc_and_can_be_replaced():
 
 
 def test_importing_the_wiring_loads_no_driver():
-    """Importing `wiring` loads none of SQLAlchemy, the Kafka client and the command line."""
+    """Importing `wiring` does not load SQLAlchemy, the Kafka client or the command line."""
     code = "import sys, ticketbottle_payctl.wiring; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"sqlalchemy", "psycopg2", "confluent_kafka", "typer", "rich"} & set(loaded)

@@ -245,7 +245,7 @@ def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
 
 
 def test_messages_are_sent_as_soon_as_a_probe_finds_their_topic_again(make, mock_kafka, read_all):
-    """A Kafka client refuses messages for seconds after their missing topic is back, so payctl replaces the client."""
+    """After a missing topic is back, a Kafka client refuses its messages for seconds, so payctl replaces the client."""
     producer = make(topic_metadata_propagation_max_ms=1)
     assert producer.send(wave("a"), 10) == {}
     mock_kafka.fail_topic(TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)

@@ -43,7 +43,7 @@ def outcome(environment, stopping=lambda: False, within=PROBE_SECONDS):
 
 
 def tls(kafka, **changed):
-    """Return the environment variables for the TLS listener, which requires no password."""
+    """Return the environment variables for the TLS listener, which does not require a password."""
     return {"KAFKA_BROKERS": kafka.ssl_bootstrap, "KAFKA_SSL": "true", "KAFKA_CA_FILE": kafka.ca_file} | changed
 
 

@@ -51,7 +51,10 @@ def test_a_dry_run_of_the_cut_over_changes_nothing(scene):
 
 
 def test_a_refused_event_stops_the_cut_over(scene):
-    """If Kafka refuses an event, the cut-over marks the sent events, keeps the rest pending, and creates no slot."""
+    """If Kafka refuses an event, the cut-over marks the sent events and stops.
+
+    The remaining events stay pending, and the slot is not created.
+    """
     insert(scene, 5)
     insert(scene, 1, payload_bytes=2_000_000)
     report = scene.cut_over()

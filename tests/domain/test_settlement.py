@@ -65,7 +65,7 @@ def test_another_currency_is_refused_as_a_wrong_amount():
 
 @pytest.mark.parametrize("provider", ["MOMO", "ZALOPAY", "", "VNPAY2", "VN"])
 def test_a_payment_of_another_gateway_is_refused(provider):
-    """A gateway settles only its own payments. `settle` checks the gateway before the amount."""
+    """A callback settles only payments of its own gateway. `settle` checks the gateway before the amount."""
     verdict = settle(replace(PAYMENT, provider=provider), replace(CALLBACK, amount=1), NOW)
     assert verdict == Refusal(RefusalReason.OTHER_PROVIDER)
 

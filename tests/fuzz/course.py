@@ -93,7 +93,7 @@ class Course:
         sys.stderr.write(f"{outcome.target}: {outcome.inputs:,} inputs in {outcome.seconds:.0f} s\n")
 
     def _stop(self) -> None:
-        """End the running pieces and start no new piece."""
+        """End the running pieces and do not start new ones."""
         self._enough = True
         for process in list(self._running):
             process.terminate()

@@ -58,7 +58,7 @@ def text_of(error: Exception) -> str:
 
 
 def keeps_secrets(text: str, *, given: str = "") -> None:
-    """Assert that the text does not contain even part of a canary, except of canaries that ``given`` also contains."""
+    """Assert that the text does not contain even part of a canary. Ignore canaries that ``given`` contains in part."""
     if _LIKE_A_CANARY.search(text):
         assert not CANARIES.seen_in(text) - CANARIES.seen_in(given), text
 

@@ -162,6 +162,6 @@ NO_SCAN = "the statistics", "the harmless dead events", "a live screen", "the ev
 
 @pytest.mark.parametrize("name", NO_SCAN)
 def test_a_job_that_reads_unpublished_events_forbids_a_scan_of_the_outbox(engine, opened, name):
-    """A job that reads the unpublished events forbids PostgreSQL in each transaction to scan the whole outbox."""
+    """A job that reads the unpublished events forbids a scan of the whole outbox in each of its transactions."""
     READERS[name][0](engine)
     assert {given.get("enable_seqscan") for given in opened} == {"off"}

@@ -134,7 +134,7 @@ def test_a_timeline_has_the_start_and_the_end_of_each_run():
 def test_a_timeline_names_a_single_refused_callback_once():
     """The timeline has one entry for the first and one for the last refused callback.
 
-    If only one callback was refused, it has one entry.
+    If only one callback was refused, there is only one entry.
     """
     first, last = (RefusedCallback(name, at(second), "momo", "wrong_amount") for name, second in (("c", 1), ("d", 2)))
     only = Received({}, {}, first, first)

@@ -237,7 +237,7 @@ def test_queries_take_at_most_two_thirds_of_the_time(scheduled):
 
 
 def test_no_payment_is_settled_after_the_time_limit(scheduled):
-    """If no time is left, the scheduled reconcile queries no payment and settles none."""
+    """If no time is left, the scheduled reconcile does not query or settle any payment."""
     payment = scheduled.insert("one")
     report = scheduled.run(budget=timedelta())
     assert (report.counts["not_asked"], report.unanswered, scheduled.status(payment)) == (1, 1, "PENDING")

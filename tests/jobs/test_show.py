@@ -228,7 +228,7 @@ def test_the_events_of_a_deleted_payment_are_shown(engine):
 
 
 def test_an_unknown_order_raises_not_found_error(engine):
-    """Showing a name that belongs to no order, payment, event or receipt raises NotFoundError."""
+    """Showing a name that does not belong to an order, a payment, an event or a receipt raises NotFoundError."""
     for name in ("nope", "'; --", "%", "00000000-0000-4000-8000-000000000000"):
         with pytest.raises(NotFoundError):
             timeline_of(engine, name)

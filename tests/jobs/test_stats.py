@@ -210,7 +210,7 @@ def test_two_samples_show_that_an_old_backlog_drains(stats, insert, execute):
 def test_two_samples_show_that_a_backlog_grows_or_is_stalled(stats, insert):
     """If a second sample contains more pending events, the backlog is growing.
 
-    If the number is the same, the backlog is stalled.
+    If the count is the same, the backlog is stalled.
     """
     insert(3, age=timedelta(days=1))
     look = followed(stats)

@@ -22,7 +22,7 @@ def test_each_job_belongs_to_one_room():
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
 def test_each_path_of_a_room_exists(room):
-    """A room's code exists, and each of its paths of tests is a test file or a folder with test files."""
+    """A room's code exists, and each of its test paths is a test file or a folder with test files."""
     assert [code for code in room.code if not (ROOT / PACKAGE / code).exists()] == []
     assert [path for path in room.tests if not files_at(ROOT / path)] == []
 

@@ -29,7 +29,7 @@ UNREADABLE = {
     "vnpay": {"vnp_Amount": "1"},
     "momo": {"amount": -1},
 }
-"""The change that makes a callback of each gateway unreadable."""
+"""A change that makes each gateway's callback unreadable."""
 
 WITH_PRIVATE_FIELDS = {
     "zalopay": {"counterAccountNumber": "0123456789", "newField": {"phone": "0123456789"}},

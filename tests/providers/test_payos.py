@@ -187,7 +187,7 @@ def test_a_transfer_s_number_is_the_payment_number(merchant):
 def test_an_unreadable_webhook_of_payos_names_its_order(merchant):
     """The verdict on an unreadable webhook contains the order number, so that an operator can find the payment.
 
-    If the webhook has no number, the verdict names no order.
+    If the webhook has no number, the verdict does not name an order.
     """
     verdicts = [
         merchant.verify("payos", merchant.payos(amount="x", orderCode=code)) for code in (2026112300000035, "x")

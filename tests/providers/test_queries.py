@@ -1,6 +1,6 @@
 """Test the gateways' status queries without a network.
 
-The tests cover payctl's requests and how it reads each response.
+The tests cover payctl's requests and its interpretation of each response.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ REQUESTS = {
     "vnpay": ("/merchant_webapi/api/transaction", JSON),
     "momo": ("/v2/gateway/api/query", JSON),
 }
-"""For each gateway, the path of a status query and its content type. None means that the gateway's library sends it."""
+"""For each gateway, the path of a status query and its content type.
+
+None means that the gateway's library sends the query.
+"""
 
 BUSY, PENDING, REFUSED = NoVerdict.BUSY, NoVerdict.PENDING, NoVerdict.QUERY_REFUSED
 

@@ -18,7 +18,7 @@ VARIABLES = {
     "MOMO_ACCESS_KEY": True,
     "MOMO_SECRET_KEY": True,
 }
-"""The environment variables of all gateways. A variable's value is true if verification needs the variable."""
+"""Maps the name of each gateway variable to whether verification needs this variable."""
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_sample_is_genuine_under_its_own_keys(name):
 def test_every_gateway_has_a_sample_with_its_name():
     """`--example` accepts the name of each gateway.
 
-    The samples in MADE_UP are made up, because these gateways publish no sample.
+    The samples in MADE_UP are made up, because these gateways do not publish samples.
     """
     assert set(GATEWAYS) <= set(SAMPLES)
     assert {one.gateway for one in SAMPLES.values() if not one.genuine} == MADE_UP

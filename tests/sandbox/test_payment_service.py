@@ -61,7 +61,7 @@ def test_events_are_distributed_over_their_payments(engine):
     ("status", "column"), [("COMPLETED", "completedAt"), ("FAILED", "failedAt"), ("CANCELLED", "cancelledAt")]
 )
 def test_a_settled_payment_has_the_instant_of_its_state(engine, status, column):
-    """A payment in a final state has that state's timestamp and no other state's timestamp."""
+    """A payment in a final state has a timestamp for that state but not for any other state."""
     with engine.begin() as connection:
         payment = insert_payment(connection, status=status, metadata={"campaign": "summer"})
         row = connection.execute(text("SELECT * FROM payments WHERE id = :id"), {"id": payment.id}).mappings().one()

@@ -61,7 +61,7 @@ def test_apache_kafka_accepts_tls_without_a_password(kafka):
     ],
 )
 def test_a_wrong_password_and_a_wrong_authority_have_different_errors(kafka, changed, complaint):
-    """A wrong password and a wrong authority have different reasons in the Kafka client's error callback.
+    """The Kafka client's error callback distinguishes a wrong password from a wrong authority.
 
     The delivery report contains only a timeout.
     """

@@ -58,7 +58,7 @@ class Kind(StrEnum):
 
     @property
     def hits_the_broker(self) -> bool:
-        """Whether, while the fault lasts, publishers cannot reach the broker normally."""
+        """Whether the fault prevents publishers from reaching the broker normally."""
         return self.stops_the_broker or self in {Kind.SLOW_BROKER, Kind.NARROW_BROKER, Kind.HALF_OPEN_BROKER}
 
 

@@ -35,7 +35,7 @@ def test_the_faults_of_an_hour_are_as_many_as_asked():
 
 
 def test_the_quick_kinds_leave_the_broker_alone():
-    """The faults in the small soak do not affect the broker and include no outage."""
+    """The faults in the small soak do not affect the broker and do not include an outage."""
     assert not any(fault.kind.hits_the_broker for fault in plan(3, 10, outage=0, number=40, kinds=QUICK))
 
 

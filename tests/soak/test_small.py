@@ -45,7 +45,7 @@ FAULTS = [
 
 @pytest.mark.timeout(180)
 def test_callbacks_publishers_and_operators_survive_kills_together(postgres, template_database, mock_kafka):
-    """Kills, freezes and cut sessions do not lose an event or change a payment without a valid signature."""
+    """Despite kills, freezes and cut sessions, no event is lost, and no payment changes without a valid signature."""
     secrets = Secrets()
     url = prepare_database(postgres, secrets, name="small_soak", template=template_database)
     with ExitStack() as stack:

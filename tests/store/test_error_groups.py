@@ -1,4 +1,4 @@
-"""Test that the statement that groups errors quickly reads a large backlog behind superseded dead events."""
+"""Test that the statement that groups errors reads a large backlog behind superseded dead events only once."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def test_a_requeued_event_that_is_still_pending_waits_since_its_requeue(read, en
 
 
 def test_the_flow_reads_only_the_runs_of_its_own_events(read, engine):
-    """With a large record of replays, the flow of a few events uses the index to look up their rows."""
+    """If there are many replay records, the flow uses the index to look up the records of a few events."""
     read((0.5, 1.7, 0))
     with engine.begin() as connection:
         connection.exec_driver_sql(OTHERS)
@@ -235,7 +235,7 @@ def test_the_flow_of_many_events_reads_a_small_record_of_replays_once(read, engi
 
 
 def test_the_flow_computes_the_lag_of_an_event_once(read, engine):
-    """Only the part of the statement that finds the events computes their lags and their parts of the window."""
+    """The statement computes the lag of each event and the event's part of the window only once."""
     read((0.5, 1.7, 0), (0.5, None, 0))
     with transaction(engine, Limits(), commit=False) as connection, plans_of(engine, "WITH") as plans:
         flow(connection, WINDOW, 5)

@@ -184,7 +184,7 @@ def test_finding_the_end_of_a_claim_also_takes_a_lock(connection):
 
 
 def test_two_concurrent_claims_share_no_event(engine, connection, add):
-    """Two concurrent claims, one up to a position and one after it, share no event and do not wait for each other."""
+    """Two concurrent claims, one up to a position and one after it, do not share events or wait for each other."""
     for number in range(6):
         add(str(number), number)
     end = outbox.end_of_next(connection, replace(ALL, limit=3), "1")

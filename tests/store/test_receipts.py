@@ -89,7 +89,7 @@ def test_a_second_transfer_makes_an_order_perhaps_open(engine):
 
 
 def test_only_a_callback_of_the_window_makes_a_payment_that_had_ended_perhaps_open(engine):
-    """A payment that was paid after it had ended might be open if its callback arrived in the window."""
+    """A payment that was paid after it had ended might be open, but only if its callback arrived in the window."""
     orders = Orders(engine).pay("COMPLETED", ended={"CANCELLED": 5 * HOUR}).callback(age=HOUR)
     Orders(engine).pay("COMPLETED", ended={"CANCELLED": 5 * HOUR}).callback(age=4 * HOUR)
     with engine.connect() as connection:

@@ -181,14 +181,14 @@ def test_work_with_an_optional_record_that_raises_is_interrupted(engine, error):
 
 
 def test_without_a_run_nothing_is_recorded(engine, execute):
-    """The webhook function and the scheduled publisher pass no run, so no run is recorded."""
+    """The webhook function and the scheduled publisher do not pass a run, so no run is recorded."""
     with optional_run(engine, None, Limits()) as record:
         record.end(RunStatus.DONE, {})
     assert (record.id, record.unrecorded, execute("SELECT * FROM payctl.runs")) == (None, None, [])
 
 
 def test_a_run_that_was_cancelled_stays_cancelled(engine):
-    """If an operator cancels a run while it is working, the status is still cancelled when the work ends."""
+    """If an operator cancels a running run, its status is still cancelled when the work ends."""
     run = new_run("replay")
     with open_run(engine, run, Limits()) as opened:
         with transaction(engine, Limits()) as connection:

@@ -18,7 +18,7 @@ def session(engine):
 def test_a_shard_has_one_publisher_at_a_time(session):
     """A second publisher of a shard is refused until the first one commits.
 
-    It then takes the shard over and learns that another publisher has held it.
+    The second publisher then takes the shard over and learns that another publisher has held it.
     """
     first, second = session(), session()
     assert enter(first, 0, 1, 0, "a") is Entry.TAKEN_OVER

@@ -88,7 +88,7 @@ def test_a_cleanup_preview_has_the_counts_of_the_real_run(clean, insert, events,
 
 
 def test_a_cleanup_deletes_nothing_that_expired_after_the_plan(clean, insert, events, engine):
-    """A cleanup keeps events that expired after the plan was made, because the operator did not approve this."""
+    """A cleanup keeps events that expired after the plan was made, because the approved plan does not include them."""
     insert(3, state="published", age=OLD)
     insert(2, state="published", age=timedelta(days=7, hours=1))
     planned = preview_cleanup(engine, retention=timedelta(days=7, hours=2))
@@ -108,7 +108,7 @@ def test_a_cleanup_deletes_the_context_of_deleted_events(clean, insert, engine, 
 
 @pytest.mark.parametrize(("older_than", "left"), [(None, 3), (timedelta(days=100), 1)])
 def test_receipts_are_deleted_only_if_asked(clean, engine, scalar, older_than, left):
-    """A cleanup deletes receipts only if an age is given, because they prove what a gateway sent."""
+    """A cleanup deletes receipts only if an age is given, because receipts prove what a gateway sent."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """

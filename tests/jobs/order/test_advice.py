@@ -93,7 +93,7 @@ def test_each_command_is_advised_once_and_the_most_urgent_first():
 def test_the_cause_of_an_overdue_event_says_what_to_do():
     """For an overdue event, payctl shows the cause's advice, or the cause's meaning if there is no advice.
 
-    If the cause has no command, payctl suggests no command.
+    If the cause has no command, payctl does not suggest one.
     """
     publish = Command(("publish-outbox",), changes=True)
     cause = Cause(CauseKind.NO_PUBLISHER, 1, "fact", "meaning", "start it", publish)

@@ -79,7 +79,7 @@ def test_an_unclear_callback_is_open_if_it_came_after_the_success(after, expecte
 
 
 def test_each_number_of_a_transfer_counts_once():
-    """A payment was paid twice if its callbacks contain two transfer ids. Repeated callbacks do not matter."""
+    """A payment counts as paid twice if its callbacks contain two transfer ids. Repeated callbacks do not matter."""
     again = replace(RECEIPT, id="d", result="already_settled")
     other = replace(again, id="o", payment_number="8", gateway_transaction_id="8", transfer="8")
     assert list(judge_completed(PAID, (RECEIPT, again))) == []

@@ -57,7 +57,7 @@ def test_a_callback_takes_three_round_trips(shop, wire, wired, calls, statements
 
 @pytest.mark.parametrize("rows", [1000, 1_000_000])
 def test_a_lookup_without_an_index_takes_no_extra_round_trip(shop, wire, wired, rows):
-    """If the index is missing, a payment's lookup takes no extra round trip to find this out."""
+    """If the index is missing, a payment lookup finds this out without an extra round trip."""
     shop.query("UPDATE pg_class SET reltuples = %s WHERE oid = 'payments'::regclass RETURNING oid", rows)
     shop.process(shop.payment("payos"), engine=wired)
     for _ in range(2):

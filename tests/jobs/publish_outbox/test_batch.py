@@ -37,7 +37,7 @@ def test_a_failure_blocks_the_payment_until_the_pause_of_its_fault_is_over(name)
 
 
 def test_a_new_outcome_counts_nothing():
-    """The outcome of a batch that was not sent counts nothing, and does not say that the brokers are unavailable."""
+    """If a batch was not sent, all counts of its outcome are zero, and the brokers are not reported as unavailable."""
     outcome = BatchOutcome()
     assert outcome.counts == {"published": 0, "unsent": 0, "retried": 0, "held": 0, "dead": 0}
     assert (outcome.deferred, outcome.broker_away, outcome.partial_transport_failure) == (0, False, False)

@@ -86,7 +86,7 @@ def test_a_batch_takes_three_round_trips(outbox, round_trips):
 
 
 def test_an_idle_poll_takes_three_round_trips_and_writes_nothing(outbox, round_trips):
-    """Each poll of an idle publisher loop takes three round trips and uses no transaction id."""
+    """Each poll of an idle publisher loop takes three round trips and does not use a transaction id."""
     looks = {}
     clockwork = Clockwork(waits=20)
 
@@ -212,7 +212,7 @@ WANTED = pytest.mark.parametrize(
 
 
 def range_of(outbox, wanted):
-    """Return the claim for the next full range, which a publisher makes in advance."""
+    """Return the claim that a publisher makes in advance for the next full range."""
     with transaction(outbox.engine, LIMITS, commit=False) as connection:
         end = store.end_of_next(connection, wanted, "0")
     assert end is not None

@@ -27,7 +27,7 @@ SECRETS = "not for any log"
 
 
 def untouched(rows):
-    """Return whether no row has a retry, an error or a publishing timestamp."""
+    """Return whether every row is still without retries, errors and a publishing timestamp."""
     return all((row.retry_count, row.last_error, row.published_at) == (0, None, None) for row in rows)
 
 
@@ -326,7 +326,7 @@ def test_a_transport_failure_keeps_the_earlier_error(outbox, mock_kafka, hasty):
 
 
 def test_a_fatal_error_of_the_kafka_client_loses_no_event(outbox, mock_kafka):
-    """After a fatal error of the Kafka client, payctl recreates the client and loses no event."""
+    """After a fatal error of the Kafka client, payctl recreates the client and does not lose an event."""
     outbox.insert(10)
     outbox.producer.probe(5)
     mock_kafka.fail_next(*[KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 2)
@@ -347,7 +347,7 @@ def test_repeated_fatal_errors_of_the_kafka_client_end_the_run(outbox, mock_kafk
 
 
 def test_three_kinds_of_failure_in_one_batch_are_treated_separately(outbox, mock_kafka):
-    """In one batch, a configuration fault uses up no retry, and a faulty event does not affect other events."""
+    """In one batch, a configuration fault does not use up a retry, and a faulty event does not affect other events."""
     mock_kafka.fail_topic("payment.cancelled", KafkaError.TOPIC_AUTHORIZATION_FAILED)
     held = outbox.add("a", CANCELLED)
     dead = outbox.add("b", "NO_SUCH")

@@ -98,7 +98,9 @@ def replace_topics(kafka):
 
 
 def test_a_partition_without_a_leader_holds_back_only_its_payments(kafka_outbox, kafka, second):
-    """If a partition has no leader, its payments' events wait in order until a leader returns, and use up no retry.
+    """If a partition has no leader, its payments' events wait in order until a leader returns.
+
+    The wait does not use up a retry.
 
     Only the first batch waits until its messages time out. Later batches publish the other payments without delay.
     """

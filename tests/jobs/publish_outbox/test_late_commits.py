@@ -24,7 +24,7 @@ def arrivals(clockwork):
     ("behind", "least", "most"), [(1.5, 0.0, 1.0), (2.5, 0.0, 1.0), (10.0, 1.0, 35.0), (7200.0, 1.0, 35.0)]
 )
 def test_an_event_that_commits_late_is_published(outbox, behind, least, most):
-    """The next poll finds an event that is committed within the late-commit window. A rescan finds later events."""
+    """The next poll finds an event that is committed within the late-commit window. A rescan finds later commits."""
     outbox.insert(3)
     clockwork = Clockwork(waits=80, at={3: lambda: outbox.add("late", age=behind)})
     noted, observer = arrivals(clockwork)

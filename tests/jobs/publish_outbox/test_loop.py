@@ -112,7 +112,7 @@ def test_an_idle_loop_notices_an_outage(outbox, mock_kafka):
 
 
 def test_each_failed_batch_makes_the_next_wait_longer(outbox, mock_kafka):
-    """If the broker answers probes but accepts no messages, a publisher loop waits longer after each failed batch."""
+    """If the broker answers probes but does not accept messages, a loop waits longer after each failed batch."""
     heard = Heard()
     outbox.insert(1)
     outbox.producer.probe(5)

@@ -52,7 +52,7 @@ def dead_first_released(outbox, mock_kafka):
 
 
 def dead_with_nothing_behind_it(outbox, _mock_kafka):
-    """Insert a dead event that blocks no other event."""
+    """Insert a dead event that does not block other events."""
     outbox.add("k", age=60, retry_count=5)
     outbox.add("other")
     return {}, {}
@@ -74,7 +74,7 @@ def failed_now(outbox, mock_kafka):
 
 
 def failed_alone(outbox, mock_kafka):
-    """Insert an event that fails in this run and blocks no other event. The run still reports this event."""
+    """Insert an event that fails in this run and does not block other events. The run still reports this event."""
     blocker = outbox.add("k")
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     return {"failed": (0, blocker)}, {}
@@ -140,7 +140,7 @@ def test_a_run_reports_each_block_and_the_number_of_waiting_events(case, shards,
 
 @pytest.mark.parametrize("case", [dead_first, retry_not_due, type_left_out, two_blocks_of_one_payment])
 def test_a_preview_reports_the_same_blocks_as_the_run(case, outbox, mock_kafka):
-    """A preview of publishing claims no event and reports the same blocks as the run that follows."""
+    """A preview of publishing does not claim events, but reports the same blocks as the run that follows."""
     _, options = case(outbox, mock_kafka)
     before = outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id")
     preview = preview_outbox(outbox.engine, PublishOptions(**options))

@@ -1,4 +1,4 @@
-"""Test that replayed events keep their order and identity, and that publishers notice a replay if they have to."""
+"""Test that replayed events keep their order and identity, and that publishers notice replays that affect the order."""
 
 from __future__ import annotations
 

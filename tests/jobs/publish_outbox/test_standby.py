@@ -76,7 +76,7 @@ def test_two_loops_send_a_blocked_event_when_its_cause_is_gone(case, shards, out
 
 
 def test_a_loop_that_has_not_tried_again_reports_the_type_without_the_topic(outbox, mock_kafka):
-    """If a loop looks for causes when the topic is back but before its own rescan, it reports only the event type.
+    """If a loop looks for causes after the topic is back but before its own rescan, it reports only the event type.
 
     The seed makes this loop look just after the other loop has sent the event.
     """
@@ -150,7 +150,7 @@ def test_a_publisher_that_was_refused_rescans_before_its_next_claim(outbox):
 
 
 class Intruder:
-    """Another publisher, which holds the shard for the waits that ``holds`` selects by their time in seconds."""
+    """Another publisher, which holds the shard while ``holds`` is true for the time in seconds."""
 
     def __init__(self, outbox, clockwork, holds):
         self.outbox, self.clockwork = outbox, clockwork

@@ -20,7 +20,7 @@ def patience(monkeypatch):
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_publisher_that_is_stopped_before_its_start_does_nothing(outbox, mock_kafka, loop):
-    """If a publisher is stopped before it starts, it claims nothing and contacts no broker."""
+    """If a publisher is stopped before it starts, it claims nothing and does not contact a broker."""
     mock_kafka.down()
     outbox.insert(3)
     stop = threading.Event()

@@ -50,7 +50,7 @@ def test_a_replay_counts_dead_events_only_when_a_look_is_due(outbox, monkeypatch
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_looks_at_its_canary_several_times_a_second(outbox):
-    """While a replay waits for its canary, it looks at least twice a second whether the canary is published."""
+    """While a replay waits for its canary, it checks at least twice a second whether the canary has been published."""
     stop, looks = Hasty(), []
 
     def on_canary(wait):

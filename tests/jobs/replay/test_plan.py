@@ -65,7 +65,7 @@ def test_a_plan_lists_each_named_event_that_it_leaves_out(outbox):
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_FAILED", "PAYMENT_CANCELLED"])
 def test_a_plan_leaves_out_and_lists_superseded_events(outbox, engine, event_type):
-    """A replay plan lists superseded events but does not requeue them, because they would release paid tickets."""
+    """A replay plan lists superseded events but excludes them, because they would release paid tickets."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type=event_type)
         insert_payments_of_events(connection)

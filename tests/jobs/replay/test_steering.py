@@ -1,4 +1,4 @@
-"""Test how a replay is controlled: canary, rate, errors, interruption, resumption and cancellation."""
+"""Test the control of a replay by its canary, rate, errors, interruption, resumption and cancellation."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_canary_that_dies_stops_the_run(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_stops_if_no_canary_event_can_be_requeued(outbox, engine):
-    """If no canary event can be requeued, the replay requeues no other event, and neither does a resumed run."""
+    """If no canary event can be requeued, neither the replay nor a resumed run requeues any other event."""
     plan, (changed, held, gone) = outbox.plan(), outbox.ids()[:3]
     outbox.execute("UPDATE outbox SET \"lastError\" = 'other' WHERE id = %(id)s", id=changed)
     outbox.execute("DELETE FROM outbox WHERE id = %(id)s", id=gone)

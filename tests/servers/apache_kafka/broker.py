@@ -84,7 +84,7 @@ class ApacheKafka(OneServer):
 
     @property
     def ssl_bootstrap(self) -> str:
-        """The address of the TLS listener, which requires no password."""
+        """The address of the TLS listener, which does not require a password."""
         return f"127.0.0.1:{self._ports.tls}"
 
     @property
