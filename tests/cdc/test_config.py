@@ -60,7 +60,7 @@ def test_the_connector_s_configuration_comes_from_database_url():
     ("server", "place"), [("pg.internal", ("pg.internal", "5432")), ("pg.internal:5433", ("pg.internal", "5433"))]
 )
 def test_the_server_can_be_named_apart_from_database_url(server, place):
-    """`--server` specifies the server for replication if DATABASE_URL points to a pooler, which cannot replicate."""
+    """`--server` specifies a server that supports replication if DATABASE_URL points to a pooler."""
     connector = made(server=server).connector
     assert (connector["database.hostname"], connector["database.port"]) == place
 

@@ -113,7 +113,7 @@ def test_a_record_of_an_earlier_event_shows_that_later_records_are_not_deleted()
 
 
 def test_a_copy_that_was_sent_long_after_its_event_proves_nothing():
-    """A copy that was sent long after its event is no evidence that the partition still has older records."""
+    """A copy that was sent long after its event does not prove that the partition still has older records."""
     earlier = sent(120, "earlier")
     found = [(earlier, HOME, NOW - MINUTE)]
     assert judged(sent(90), three(partition(1, oldest=7)), found) is Unjudged.TOO_OLD

@@ -165,7 +165,7 @@ def test_a_timeline_has_the_largest_backlog_at_the_end_of_its_part():
 
 
 def test_a_timeline_has_the_oldest_pending_event_and_the_first_dead_one():
-    """At its creation time, the timeline shows the oldest pending event, and each error group's first dead event."""
+    """The timeline shows the oldest pending event and each error group's first dead event at their creation times."""
     group = SimpleNamespace(first=at(7), pattern="MSG_SIZE_TOO_LARGE", dead=4)
     waiting = NOTHING._replace(oldest_age_s=40.0, oldest_id="e")
     assert timeline(dead_groups=[group], waiting=waiting) == [

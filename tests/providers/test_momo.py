@@ -135,7 +135,7 @@ def test_a_momo_callback_for_another_merchant_is_refused(merchant, partner):
 
 
 def test_one_momo_signature_does_not_pay_two_orders(merchant):
-    """MoMo does not escape values, so orderInfo could be read as a second order. Neither reading settles a payment."""
+    """MoMo does not escape values, so orderInfo can be read as a second order. Neither reading settles a payment."""
     worded = "x&orderId=VICTIM-2&orderInfo=y"
     genuine = merchant.momo(orderInfo=worded)
     assert reason(merchant.verify("momo", genuine)) is UnclearReason.AMBIGUOUS

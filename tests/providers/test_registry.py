@@ -18,7 +18,7 @@ VARIABLES = {
     "MOMO_ACCESS_KEY": True,
     "MOMO_SECRET_KEY": True,
 }
-"""Maps the name of each gateway variable to whether verification needs this variable."""
+"""Whether verification needs a variable, keyed by the variable's name."""
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_vnpay_replies_have_an_rspcode(answer):
 def test_payos_replies_have_an_http_status(answer):
     """PayOS gets 200 for each genuine webhook, even for an unknown order.
 
-    Otherwise, the webhook URL could not be registered.
+    Otherwise, PayOS would not register the webhook URL.
     """
     reply = GATEWAYS["payos"].reply(answer)
     assert reply.status == STATUS[answer]

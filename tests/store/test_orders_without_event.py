@@ -1,4 +1,4 @@
-"""Test the plan of the report's search for paid orders without an event."""
+"""Test the query plan of the report's search for paid orders without an event."""
 
 from __future__ import annotations
 

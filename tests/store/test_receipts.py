@@ -49,7 +49,7 @@ def test_only_a_receipt_that_reports_money_is_named_by_the_number_of_its_transfe
 
 
 def test_a_zalopay_receipt_is_found_by_the_date_and_the_order_code(engine, execute):
-    """ZaloPay's reference begins with the date. The date may be one day before the payment, or two days after it."""
+    """ZaloPay's reference begins with a date, which can be up to one day before the payment or two days after it."""
     orders = Orders(engine).pay(provider="ZALOPAY")
     for days in (-2, -1, 0, 1, 2, 3):
         sql = """SELECT to_char("createdAt" + interval '7 hours' + %s * interval '1 day', 'YYMMDD_') FROM payments"""

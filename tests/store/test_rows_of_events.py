@@ -62,7 +62,7 @@ def test_a_window_includes_its_first_instant_and_not_its_last(engine, recorded):
 
 
 def test_only_events_left_in_this_run_are_named_as_superseded(engine, recorded, record):
-    """The superseded events of a run are those in its own chunks that are not applied yet."""
+    """The superseded events of a run are the superseded events in those of its chunks that are not applied yet."""
     applied, left, of_another = [Orders(engine).pay("COMPLETED").event("FAILED", "dead").events for _ in range(3)]
     for run in RUNS[:2]:
         recorded(run)

@@ -93,7 +93,7 @@ def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
 def test_the_doctor_settles_a_callback_that_came_before_its_payment(shop, found):
     """If a callback arrived before its payment, the doctor suggests the command that processes the callback again.
 
-    After this command settles the payment, the doctor reports no problem.
+    After this command settles the payment, the doctor no longer reports a problem.
     """
     early = shop.process(callback(without_a_row()))
     assert [each.status for each in found()] == [Status.WARN]

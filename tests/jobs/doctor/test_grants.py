@@ -1,4 +1,4 @@
-"""Test that the doctor reports a database role's privileges and suggests the missing ones."""
+"""Test that the doctor checks a database role's privileges and suggests grants for the missing ones."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def test_events_of_a_missing_topic_are_not_claimed_at_each_poll(outbox, mock_kaf
 
 
 def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
-    """A fault that an event causes uses up one of its retries.
+    """A fault that an event causes uses up one of the event's retries.
 
     At the limit, the event is dead and blocks its payment.
     """

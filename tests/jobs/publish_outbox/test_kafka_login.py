@@ -1,4 +1,4 @@
-"""Test a publisher whose password is changed, so that it cannot renew its session."""
+"""Test a publisher that cannot renew its session after its password was changed."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
 
 @pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (1, 3), (2, 1), (3, 2)])
 def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka, ours, theirs):
-    """A returning publisher notices that an event died under another publisher, even if their numbers of shards differ.
+    """A returning publisher notices that an event died under another publisher, even if their shard counts differ.
 
     The returning publisher does not send events behind the dead event.
     """

@@ -38,7 +38,7 @@ def test_a_report_counts_by_type(outbox):
 
 
 def test_a_run_without_events_succeeds_with_a_report(outbox):
-    """If the outbox is empty, a publisher run succeeds, and its report contains no lag."""
+    """If the outbox is empty, a publisher run succeeds, and its report does not contain a lag."""
     report = outbox.publish()
     assert (report.stopped_because, report.counts.claimed, report.counts.batches, report.lag) == ("empty", 0, 0, None)
     assert (report.partial, report.failure, report.events_per_second) == (False, None, 0.0)

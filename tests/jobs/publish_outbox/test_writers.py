@@ -208,7 +208,7 @@ def test_a_run_claims_again_if_a_row_was_changed_while_it_waited_for_it(outbox):
 
 @pytest.mark.usefixtures("logical")
 def test_a_cut_over_sends_an_event_that_is_committed_late(outbox, mock_kafka):
-    """If an old event is committed while a cut-over creates its slot, it is sent before its payment's next event."""
+    """If an old event is committed while a cut-over creates its slot, it is sent before the payment's next event."""
     mock_kafka.create_topic(UNROUTABLE)
     outbox.execute("CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = 'insert')")
     follower = Follower(connection_config(KafkaSettings(outbox.bootstrap)), MARKING_GROUP, ALL_TOPICS)
