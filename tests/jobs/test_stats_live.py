@@ -1,4 +1,4 @@
-"""Test the figures that ``jobs/stats`` reads for a live screen, and its count of late events."""
+"""Test the figures that ``jobs/stats`` reads for a live screen, including the count of late events."""
 
 from __future__ import annotations
 

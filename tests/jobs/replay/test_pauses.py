@@ -38,7 +38,7 @@ def dead(engine):
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize(("every", "outcome"), [(0.0, "too_many_errors"), (1000.0, "done")])
 def test_a_replay_counts_dead_events_only_when_a_look_is_due(outbox, monkeypatch, every, outcome):
-    """A replay with --max-errors looks for events that died again only at certain intervals."""
+    """At fixed intervals, a replay with --max-errors looks for events that died again."""
     monkeypatch.setattr(apply, "_LOOK_EVERY", every)
 
     def die(_decided):
