@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 from ticketbottle_payctl.broker.faults import UNKNOWN_EVENT_TYPE, is_permanent, is_too_large
-from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, TOPICS
+from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE
+from ticketbottle_payctl.domain.unknown_types import is_unknown
 
 
 class DeliveryRemedy(StrEnum):
@@ -25,7 +26,7 @@ def error_name(last_error: str | None) -> str:
 def remedy_of(last_error: str | None, event_type: str, payload_bytes: int) -> DeliveryRemedy | None:
     """Return the fix that must be made before an event is replayed, or None if a replay may help immediately."""
     name = error_name(last_error)
-    if event_type not in TOPICS:
+    if is_unknown(event_type):
         return DeliveryRemedy.KNOW_EVENT_TYPE
     if is_too_large(name):
         too_large = payload_bytes + ENVELOPE > LARGEST_MESSAGE

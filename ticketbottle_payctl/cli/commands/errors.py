@@ -22,6 +22,7 @@ from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.cause_advice import next_lines
 from ticketbottle_payctl.domain.causes import replay_options
+from ticketbottle_payctl.domain.unknown_types import what_to_do
 from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import count, rfc3339, span, span_and_age
 from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
@@ -66,15 +67,24 @@ class ErrorGroupItem(TypedDict):
     """When the newest of the events was created (UTC)."""
     event_types: Sequence[str]
     sample: str | None
-    """The error of the newest event that is not superseded, or of the newest event if all are superseded."""
+    """The error of the newest event that a replay does not leave out.
+
+    If a replay leaves out all of them, this is the error of the newest event that is not superseded, or else of the
+    newest event."""
     sample_id: str
     """The id of the event whose error is in `sample`."""
     replay: str
-    """The command that replays these events, except the superseded events; empty if all of them are superseded."""
+    """The command that replays these events, except superseded events and events of unknown types; empty if no other
+    event is in the group."""
     superseded: NotRequired[Count]
     """The number of superseded events.
 
     A replay skips them, because their messages would take tickets away from customers who have paid.
+    """
+    unknown: NotRequired[Count]
+    """The number of events of a type that payctl does not know.
+
+    A replay skips them, because they have no topic.
     """
     blocking: NotRequired[Count]
     """The number of dead superseded events that block a pending event of the same payment."""
@@ -141,6 +151,7 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
         "sample_id": group.sample_id,
         "replay": replay,
         "superseded": group.superseded,
+        "unknown": group.unknown,
         "blocking": group.blocking,
         "closed": group.closed,
         "remedy": _remedy(group),
@@ -153,7 +164,7 @@ def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
 
     The command has the same selectors, and a window with exact times.
     """
-    if group.superseded == group.count:
+    if group.left_out == group.count:
         return ""
     words = [*replay_options(group.group, dead=selector.failed or group.dead == group.count)]
     for each in selector.types:
@@ -162,7 +173,7 @@ def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
     for option, value in (("--provider", selector.provider), ("--error", selector.error), *bounds):
         words += [option, value] if value else []
     reason = replace(adviser, reason=f"error group {group.group}")
-    return reason.changing(["replay"], options=words, rows=group.count - group.superseded)
+    return reason.changing(["replay"], options=words, rows=group.count - group.left_out)
 
 
 def _remedy(group: ErrorGroup) -> DeliveryRemedy | None:
@@ -170,6 +181,9 @@ def _remedy(group: ErrorGroup) -> DeliveryRemedy | None:
 
 
 def _todo(group: ErrorGroup) -> str | None:
+    """Return what to do before a replay as a sentence. Events of an unknown type need a step even in a mixed group."""
+    if group.unknown:
+        return what_to_do(group.event_types)
     remedy = _remedy(group)
     return remedy_sentence(remedy, group.sample_type, group.sample_bytes) if remedy else None
 
@@ -218,6 +232,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
         pattern, sample = redact(group.pattern), redact(group.sample) if group.sample else None
         them, paid = ("it", "customer has") if group.superseded == 1 else ("them", "customers have")
         left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves {them} out, because the {paid} paid"
+        unknown = f"{group.unknown:,} of {group.count:,}: {what_to_do(group.event_types)}"
         blocks += [
             line(),
             line(bold(count(group.count, "time")), pattern or "(no error was recorded)", dim(group.group)),
@@ -225,13 +240,14 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                 (
                     ("dead", f"{group.dead:,} of {group.count:,}"),
                     ("superseded", left_out if group.superseded else None),
+                    ("unknown type", unknown if group.unknown else None),
                     ("closed", f"{group.closed:,} of {group.count:,}, by a person" if group.closed else None),
                     ("created", _created(group, now)),
                     ("types", ", ".join(group.event_types)),
                     ("sample", sample if sample != pattern else None),
                     ("event", adviser.reading(["show"], [group.sample_id])),
-                    ("first", None if all_superseded else _todo(group)),
-                    ("replay", None if useless else _replay(group, selector, adviser)),
+                    ("first", None if all_superseded or group.unknown else _todo(group)),
+                    ("replay", None if useless else _replay(group, selector, adviser) or None),
                     ("blocks", _blocks(group) if all_superseded else None),
                     ("release", release if all_superseded and group.blocking else None),
                 )

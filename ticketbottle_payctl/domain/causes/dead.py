@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from ticketbottle_payctl.domain.causes.model import Cause, CauseKind, Command, DeadGroup, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.words import named, replay_options, show, total
 from ticketbottle_payctl.domain.event import ENVELOPE, FAILURES, LARGEST_MESSAGE, TOPICS
+from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import count, short_id
 
 _CODES_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
@@ -28,7 +29,7 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
         meaning = f"{_NOT_SENT}, and a dead event blocks the later events of its payment" if unseen else _NOT_SENT
         unknown = not evidence.superseded  # also true if the role cannot read the payments
         advice, command = (_of_superseded(group, blocked) if unknown else None) or _of_error(group)
-        if by_debezium:
+        if by_debezium and not _is_unknown(group):
             advice, command = "do not replay: payctl does not publish here; look at the payment", show(group.id)
         yield Cause(CauseKind.DEAD, dead, fact, meaning, advice, command)
     rest = evidence.dead - sum(group.events for group in evidence.dead_groups)
@@ -87,23 +88,28 @@ def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, C
 def _of_error(group: DeadGroup) -> tuple[str, Command]:
     """Return the advice for a group, with a replay command if a replay can help, or else a show command."""
     code = (group.error or "").partition(":")[0]
-    rows = group.events - group.superseded
+    rows = group.events - group.superseded - group.unknown
     replay = Command(("replay",), (), replay_options(group.group, dead=True), changes=True, rows=rows)
     shown = show(group.id)
+    if _is_unknown(group):
+        return f"{what_to_do(group.event_types)}; {'the' if group.events == 1 else 'one such'} event is", shown
     if not rows:
         return (
             "do not replay: the customer has paid since then; look at the payment",
             shown,
         )
-    topics = ", ".join(sorted({TOPICS.get(name, name) for name in group.event_types}))
+    topics = ", ".join(sorted({TOPICS[name] for name in group.event_types if not is_unknown(name)}))
     if code in _CODES_OF_SIZE and group.payload_bytes + ENVELOPE > LARGEST_MESSAGE:
         largest = f"{group.payload_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"
         return f"do not replay: the payload has {largest}; see which payment it is", shown
     if code in _CODES_OF_SIZE:
         return f"raise max.message.bytes of {topics} to {group.payload_bytes + ENVELOPE:,} or more, then", replay
-    if any(name not in TOPICS for name in group.event_types):
-        return f"do not replay: no topic is known for {topics}; find out which program wrote the event", shown
     return "remove the cause, then", replay
+
+
+def _is_unknown(group: DeadGroup) -> bool:
+    """Return whether a replay leaves out all events of the group, and at least one has an unknown type."""
+    return 0 < group.unknown == group.events - group.superseded
 
 
 def _is_only_in_the_way(group: DeadGroup, blocked: Sequence[Waiting]) -> bool:

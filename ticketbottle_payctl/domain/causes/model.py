@@ -137,8 +137,8 @@ class Waiting(NamedTuple):
 class DeadGroup(NamedTuple):
     """A group of dead events with the same kind of error.
 
-    ``id``, ``error`` and ``payload_bytes`` describe one of the events. ``superseded`` counts the events that a replay
-    skips, because their payments are COMPLETED now.
+    ``id``, ``error`` and ``payload_bytes`` describe one event. A replay leaves out two kinds of events. ``superseded``
+    counts those whose payments are COMPLETED now, and ``unknown`` those of an unknown type.
     """
 
     group: str
@@ -148,6 +148,7 @@ class DeadGroup(NamedTuple):
     error: str | None
     payload_bytes: int
     superseded: int = 0
+    unknown: int = 0
 
 
 class SeenPublisher(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.order.judge_delivery import dead_until, remedy_for
 from ticketbottle_payctl.jobs.order.judge_money import can_be_asked
 from ticketbottle_payctl.jobs.order.model import Advice, Verdict, VerdictKind
@@ -77,7 +78,7 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
             yield from _of_overdue(verdict)
         case VerdictKind.NOT_IN_KAFKA if event is not None and verdict.ticket_is_due:
             yield _again(event, "send it again if the order has no tickets: a second completed event is harmless")
-        case VerdictKind.PUBLISHED if event is not None and not event.superseded:
+        case VerdictKind.PUBLISHED if event is not None and not event.superseded and not is_unknown(event.event_type):
             yield _again(
                 event,
                 "only if the order service did not act on the event, because it will receive the event a second time",

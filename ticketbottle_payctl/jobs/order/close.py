@@ -11,7 +11,7 @@ from ticketbottle_payctl.jobs.order.advice import advise_sending
 from ticketbottle_payctl.jobs.order.closed_findings import subject_of
 from ticketbottle_payctl.jobs.order.find import find
 from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
-from ticketbottle_payctl.jobs.order.model import Advice, Timeline, Verdict
+from ticketbottle_payctl.jobs.order.model import Advice, Timeline, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.order.records import Records
 from ticketbottle_payctl.jobs.order.verdict import judge
 from ticketbottle_payctl.store.db.engine import Limits, transaction
@@ -61,7 +61,7 @@ def find_open(
     debezium_sends = slot is not None and slot.active
     timeline = Timeline(found.payment, first, (), (), tuple(also), debezium_sends=debezium_sends)
     unsent, sending = timeline.unsent_success, None
-    if unsent is not None and unsent.event is not None:
+    if unsent is not None and unsent.event is not None and unsent.kind is not VerdictKind.UNKNOWN_TYPE:
         sending = advise_sending(unsent, found, now, debezium_publishes=slot is not None)
     subjects = tuple(subject_of(each, found) for each in findings)
     return OpenFindings(timeline, found.subject, findings, subjects, max(times, default=None), sending)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy, error_name, remedy_of
@@ -10,6 +10,7 @@ from ticketbottle_payctl.broker.faults import is_permanent
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.retry import backoff
+from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.order.model import Mark, Remedy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.order.records import Records
 from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow, Replayed
@@ -18,12 +19,37 @@ _LONG = timedelta(minutes=5)
 _REPLAY = "replay"
 
 
-def judge_delivery(found: History, records: Records, now: datetime, retention: timedelta | None) -> Verdict:
-    """Return the verdict on the event that reports the payment's status, or on the last event if no payment exists."""
-    payment = found.payment
+def judge_delivery(found: History, records: Records, now: datetime, retention: timedelta | None) -> Iterator[Verdict]:
+    """Return the verdict on the event that reports the payment's status, and on unsent events of unknown types.
+
+    If no payment exists, the last event of a known type counts as the event that reports the status.
+    """
+    payment, unknown = found.payment, _unknown(found.events)
     event = _deciding(found.events, payment)
-    if event is None:
-        return _without_event(found, now, retention)
+    only = False
+    if event is not None:
+        yield _of_event(event, found, records, now)
+    elif not unknown:
+        yield _without_event(found, now, retention)
+    elif payment is not None and payment.status != "PENDING":
+        missing = _without_event(found, now, retention)
+        only = missing.kind is VerdictKind.NO_EVENT
+        if not only:
+            yield missing
+    due = only and payment is not None and payment.status == "COMPLETED"
+    for each in unknown:
+        yield Verdict(
+            VerdictKind.UNKNOWN_TYPE,
+            Mark.BAD,
+            each.created_at,
+            due,
+            event=each,
+            remedy=DeliveryRemedy.KNOW_EVENT_TYPE,
+            is_only_event=only,
+        )
+
+
+def _of_event(event: EventRow, found: History, records: Records, now: datetime) -> Verdict:
     due = event.event_type == "PAYMENT_COMPLETED"
     match event.state:
         case "published":
@@ -46,8 +72,18 @@ def remedy_for(event: EventRow) -> DeliveryRemedy | None:
 
 def _deciding(events: Sequence[EventRow], payment: PaymentRow | None) -> EventRow | None:
     status = payment.status if payment and payment.status != "PENDING" else None
-    wanted = [each for each in events if status is None or each.event_type == f"PAYMENT_{status}"]
+    known = [each for each in events if each.state == "published" or not is_unknown(each.event_type)]
+    wanted = [each for each in known if status is None or each.event_type == f"PAYMENT_{status}"]
     return next((each for each in wanted if each.state == "published"), wanted[-1] if wanted else None)
+
+
+def _unknown(events: Sequence[EventRow]) -> list[EventRow]:
+    """Return the first unsent event of each unknown type."""
+    first: dict[str, EventRow] = {}
+    for each in events:
+        if each.state != "published" and is_unknown(each.event_type):
+            first.setdefault(each.event_type, each)
+    return [*first.values()]
 
 
 def _without_event(found: History, now: datetime, retention: timedelta | None) -> Verdict:

@@ -45,6 +45,7 @@ class VerdictKind(StrEnum):
     UNKNOWN_STATUS = "unknown_status"
     TEST_PING = "test_ping"
     NO_EVENT = "no_event"
+    UNKNOWN_TYPE = "unknown_type"
     CLEANED_UP = "cleaned_up"
     PAST_RETENTION = "past_retention"
     DEAD = "dead"
@@ -138,6 +139,8 @@ class Verdict:
     """The consumer groups that have not read past the event's record."""
     transfers: int = 1
     """The number of transfers that this finding covers."""
+    is_only_event: bool = False
+    """Whether this event of an unknown type is the only unsent event of a payment without a known event."""
     cause: Cause | None = None
     """The cause that keeps an overdue event from being sent, or None if the database does not show it."""
     closing: Closing | None = None
@@ -186,7 +189,8 @@ class Timeline:
     def success_is_unsent(self) -> bool:
         """Whether the order is paid and its success event is not sent yet, or does not exist."""
         unsent = self.unsent_success
-        sent_by_debezium = self.debezium_sends and unsent and unsent.event and not unsent.is_skipped_by_debezium
+        known = unsent is not None and unsent.event is not None and unsent.kind is not VerdictKind.UNKNOWN_TYPE
+        sent_by_debezium = self.debezium_sends and known and unsent and not unsent.is_skipped_by_debezium
         return unsent is not None and not sent_by_debezium
 
     @property
@@ -202,6 +206,6 @@ class Timeline:
 
 def _is_unmarked_success(verdict: Verdict) -> bool:
     event = verdict.event
-    if verdict.kind is VerdictKind.NO_EVENT:
+    if verdict.kind in {VerdictKind.NO_EVENT, VerdictKind.UNKNOWN_TYPE}:
         return verdict.ticket_is_due
     return event is not None and event.event_type == "PAYMENT_COMPLETED" and event.state != "published"

@@ -29,19 +29,19 @@ def _findings(found: History, records: Records, now: datetime, retention: timede
     payment, receipts = found.payment, found.receipts
     if payment is None:
         if found.events:
-            yield judge_delivery(found, records, now, retention)
+            yield from judge_delivery(found, records, now, retention)
         else:
             yield from judge_stray(receipts)
         return
     money = judge_money(payment, receipts, now)
     match status_of(payment.status):
         case PaymentStatus.COMPLETED:
-            yield judge_delivery(found, records, now, retention)
+            yield from judge_delivery(found, records, now, retention)
             yield from money
         case PaymentStatus.PENDING if not found.events:
             yield from money
         case PaymentStatus.PENDING | PaymentStatus.FAILED | PaymentStatus.CANCELLED:
             yield from money
-            yield judge_delivery(found, records, now, retention)
+            yield from judge_delivery(found, records, now, retention)
         case _:
             yield Verdict(VerdictKind.UNKNOWN_STATUS, Mark.BAD, payment.created_at, remedy=Remedy.UPGRADE)

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Engine
 
+from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.replay.report import (
     LeftOut,
     LeftOutReason,
@@ -41,8 +42,9 @@ def plan_replay(
 ) -> ReplayPlan:
     """Select events, and decide which of them the plan requeues.
 
-    Published events and superseded events are left out unless the caller allows them. The plan lists every event that
-    is left out, and every id that does not exist.
+    Events of unknown types are left out, because no publisher can send them. Published events and superseded events are
+    left out unless the caller allows them. The plan lists every event that is left out, and every id that does not
+    exist.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -128,7 +130,9 @@ def superseded_in(engine: Engine, run: Run) -> tuple[Superseded, ...]:
 
 def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_superseded: bool) -> Iterable[LeftOut]:
     for event in found:
-        if event.superseded and not allow_superseded:
+        if is_unknown(event.event_type):
+            yield LeftOut(event.row.id, LeftOutReason.UNKNOWN_TYPE, event.event_type, event.aggregate_id)
+        elif event.superseded and not allow_superseded:
             yield LeftOut(event.row.id, LeftOutReason.SUPERSEDED, event.event_type, event.aggregate_id)
         elif event.state == "published" and not allow_published:
             yield LeftOut(event.row.id, LeftOutReason.PUBLISHED, event.event_type, event.aggregate_id)

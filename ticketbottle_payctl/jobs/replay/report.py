@@ -32,6 +32,7 @@ class LeftOutReason(StrEnum):
 
     PUBLISHED = "published"
     SUPERSEDED = "superseded"
+    UNKNOWN_TYPE = "unknown_type"
     NOT_FOUND = "not_found"
     NOT_SELECTED = "not_selected"
 

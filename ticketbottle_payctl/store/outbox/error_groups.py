@@ -16,6 +16,7 @@ from ticketbottle_payctl.store.outbox.dead import CLOSED_DEAD
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
     SUPERSEDED,
+    UNKNOWN_TYPE,
     Selector,
     check_pattern,
     group_of,
@@ -28,10 +29,11 @@ from ticketbottle_payctl.store.outbox.selector import (
 class ErrorGroup:
     """Unpublished events that failed in the same way. All times are in UTC.
 
-    ``sample`` is the error of the newest event that is not superseded, or of the newest event if all are superseded.
-    ``superseded`` counts the superseded events, which a replay skips. ``blocking`` counts the superseded dead events
-    whose payments have a pending event. ``sample_type`` and ``sample_bytes`` are the type and the message size of the
-    sampled event. ``closed`` counts the dead events that count as closed.
+    ``sample`` is the error of the newest event that a replay does not leave out. If a replay leaves out all of them, it
+    is the error of the newest event that is not superseded, or else of the newest event. ``sample_type`` and
+    ``sample_bytes`` are the type and the message size of this event. ``superseded`` counts the superseded events, and
+    ``unknown`` the events of an unknown type. A replay leaves out both. ``blocking`` counts those superseded dead
+    events whose payment has a pending event. ``closed`` counts the dead events that count as closed.
     """
 
     group: str
@@ -48,6 +50,12 @@ class ErrorGroup:
     sample_bytes: int
     blocking: int = 0
     closed: int = 0
+    unknown: int = 0
+
+    @property
+    def left_out(self) -> int:
+        """The number of events that a replay leaves out."""
+        return self.superseded + self.unknown
 
 
 def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
@@ -95,23 +103,25 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
                 count(*) FILTER (WHERE NOT {states.has_retries("o.")}) AS dead,
                 {superseded} AS superseded, {blocking} AS blocking, {closed} AS closed,
                 min(o."createdAt") AS first, max(o."createdAt") AS last,
-                max(o."createdAt") FILTER (WHERE NOT {is_superseded}) AS sampled
-            FROM outbox AS o WHERE {failed} GROUP BY 1, 2
+                max(o."createdAt") FILTER (WHERE NOT {is_superseded}) AS sampled, {UNKNOWN_TYPE} AS unknown
+            FROM outbox AS o WHERE {failed} GROUP BY 1, 2, unknown
         ), kind AS (
             SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
                 sum(superseded)::bigint AS superseded, sum(blocking)::bigint AS blocking, sum(closed)::bigint AS closed,
-                min(first) AS first, max(last) AS last, COALESCE(max(sampled), max(last)) AS sampled,
+                COALESCE(sum(events) FILTER (WHERE unknown), 0)::bigint AS unknown, min(first) AS first,
+                max(last) AS last,
+                COALESCE(max(sampled) FILTER (WHERE NOT unknown), max(sampled), max(last)) AS sampled,
                 array_agg(type ORDER BY type) AS types
             FROM part GROUP BY 2 ORDER BY 3 DESC, 1 LIMIT %(limit)s
         )
         SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, sample.error, sample.id,
-            k.superseded, sample.type, sample.bytes, k.blocking, k.closed
+            k.superseded, sample.type, sample.bytes, k.blocking, k.closed, k.unknown
         FROM kind AS k CROSS JOIN LATERAL (
             SELECT left(o."lastError", 500) AS error, o.id, o."eventType" AS type,
                 octet_length(o.payload::text) AS bytes
             FROM outbox AS o
             WHERE o."createdAt" = k.sampled AND {failed} AND {PATTERN} = k.pattern
-            ORDER BY {is_superseded}, o.id COLLATE "C" DESC LIMIT 1
+            ORDER BY {is_superseded}, {UNKNOWN_TYPE}, o.id COLLATE "C" DESC LIMIT 1
         ) AS sample
         ORDER BY k.events DESC, k.id
     """  # noqa: S608 - built from constants only
@@ -133,6 +143,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
             sample_bytes=row[11],
             blocking=row[12],
             closed=row[13],
+            unknown=row[14],
         )
         for row in rows
     ]

@@ -22,6 +22,7 @@ from ticketbottle_payctl.store.outbox import shard_lock, states
 from ticketbottle_payctl.store.outbox.run_errors import hide_secrets
 from ticketbottle_payctl.store.outbox.selector import (
     SUPERSEDED,
+    UNKNOWN_TYPE,
     Selector,
     check_pattern,
     pattern_errors_as_input_errors,
@@ -119,7 +120,8 @@ def count_candidates(
     leave = {"published": published, "superseded": superseded}
     sql = f"""
         SELECT count(*) FROM {chosen} AS o
-        WHERE (%(published)s OR {states.unpublished("o.")}) AND (%(superseded)s OR NOT {SUPERSEDED})
+        WHERE NOT {UNKNOWN_TYPE} AND (%(published)s OR {states.unpublished("o.")})
+          AND (%(superseded)s OR NOT {SUPERSEDED})
     """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
         return int(connection.exec_driver_sql(sql, parameters | leave).scalar_one())
@@ -202,9 +204,9 @@ def store_plan(connection: Connection, run_id: str, chunks: Iterable[Sequence[Ro
 def apply_next(connection: Connection, run_id: str, *, allow_published: bool, allow_superseded: bool) -> Chunk | None:
     """Apply the run's next chunk. Return None if no chunk is left or the run was cancelled.
 
-    A row is requeued only if it exists, no other session has locked it, and it still has the planned version. A
-    published or superseded event is requeued only if this is allowed. Other rows stay unchanged, and the reason is
-    recorded.
+    A row is requeued only if it exists, no other session has locked it, and it still has the planned version. An
+    event of an unknown type is never requeued. A published or superseded event is requeued only if this is allowed.
+    Any other row is left unchanged, and the reason is recorded.
     """
     number = connection.exec_driver_sql(_NEXT, {"run": run_id}).scalar_one_or_none()
     if number is None:
@@ -304,6 +306,7 @@ WITH chunk AS (
             WHEN o.id IS NULL THEN COALESCE((SELECT CASE x.ctid WHEN p.ctid_then THEN 'locked' ELSE 'changed' END
                 FROM outbox AS x WHERE x.id = p.id), 'gone')
             WHEN o.version <> p.version THEN 'changed'
+            WHEN {UNKNOWN_TYPE} THEN 'unknown_type'
             WHEN NOT %(allow_published)s AND o.published THEN 'published'
             WHEN NOT %(allow_superseded)s AND {SUPERSEDED} THEN 'superseded'
         END AS reason

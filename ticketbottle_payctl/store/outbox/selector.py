@@ -16,6 +16,7 @@ from enum import StrEnum
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.gateway_names import SAME_GATEWAY
@@ -33,6 +34,9 @@ SUPERSEDED = """(o."eventType" IN ('PAYMENT_FAILED', 'PAYMENT_CANCELLED') AND EX
 
 If the event were sent again, a customer who has paid would lose their tickets.
 """
+
+UNKNOWN_TYPE = f"""(o."eventType" NOT IN ({", ".join(f"'{name}'" for name in TOPICS)}))"""
+"""An SQL condition that is true if payctl does not know an event's type, so no publisher sends the event."""
 
 # A word with a digit is an id, a number, an address or an instant. The other words describe the kind of error.
 PATTERN = r"""regexp_replace(regexp_replace(left(coalesce(o."lastError", ''), 500),

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.selector import UNKNOWN_TYPE
 from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
 from ticketbottle_payctl.store.payments.closed_transfers import STILL_OPEN, TOLD
 
@@ -29,6 +30,7 @@ class WithoutTicket(StrEnum):
     PENDING = "pending"
     DEAD = "dead"
     NO_EVENT = "no_event"
+    UNKNOWN_TYPE = "unknown_type"
     REFUSED = "refused"
     MONEY = "money"
 
@@ -40,7 +42,8 @@ class OpenOrder(NamedTuple):
 
     ``id`` is the id of the event, payment or receipt that shows the fault. ``at`` is the time when the event was
     created, the payment was completed, or the callback arrived. ``amount`` is in whole VND. ``why`` is the event's last
-    error, the reason why the callback was refused, or the kind of money finding.
+    error, the unknown type of the payment's only event, the reason why the callback was refused, or the kind of the
+    finding about money.
     """
 
     kind: WithoutTicket
@@ -78,13 +81,19 @@ _UNPUBLISHED = f"""
     FROM open LEFT JOIN payments AS p ON p.id = open.payment ORDER BY at, open.id LIMIT {MOST_SHOWN}
 """  # noqa: S608 - only constants are put in
 
-# The outbox has no index on the payment's id. Therefore the statement reads the events since the window's start once,
-# and finds each payment's events with a hash join. If a receipt names an event, the event existed. The status is not
-# cast to text, because the planner would then expect too few payments and read the larger table into the hash table.
+# If a payment has no success event, an unpublished event of an unknown type may have been meant as one. An index finds
+# the unpublished events. The outbox has no index on the payment's id. Therefore the statement reads the events since
+# the window's start once, and finds each payment's events with a hash join. If a receipt names an event, the event
+# existed. The status is not cast to text, because the planner would then expect too few payments and read the larger
+# table into the hash table.
 _NO_EVENT = f"""
-    SELECT 'no_event', p.id, p."orderCode", p."amountCents", p."completedAt", NULL, count(*) OVER (),
-        sum(p."amountCents") OVER ()
-    FROM payments AS p
+    WITH unknown AS MATERIALIZED (
+        SELECT DISTINCT ON (o."aggregateId") o."aggregateId" AS payment, o."eventType" AS type FROM outbox AS o
+        WHERE {states.unpublished("o.")} AND {UNKNOWN_TYPE} ORDER BY o."aggregateId", o."createdAt", o.id COLLATE "C"
+    )
+    SELECT CASE WHEN u.payment IS NULL THEN 'no_event' ELSE 'unknown_type' END, p.id, p."orderCode", p."amountCents",
+        p."completedAt", u.type, count(*) OVER (), sum(p."amountCents") OVER ()
+    FROM payments AS p LEFT JOIN unknown AS u ON u.payment = p.id
     WHERE p.status = 'COMPLETED' AND p."completedAt" >= %(since)s AND p."completedAt" < %(until)s
       AND NOT EXISTS (SELECT FROM outbox AS o WHERE o."aggregateId" = p.id AND o."eventType" = 'PAYMENT_COMPLETED'
         AND o.published = ANY('{{t,f}}') AND o."createdAt" >= %(events_since)s)
@@ -119,6 +128,8 @@ def unpublished(connection: Connection, max_retries: int) -> OpenOrders:
 
 def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
     """Return the payments that were completed in the window but have no PAYMENT_COMPLETED event.
+
+    If such a payment has an unpublished event of an unknown type, its kind is UNKNOWN_TYPE.
 
     The window must be within the retention period, because a cleanup deletes older events.
     """

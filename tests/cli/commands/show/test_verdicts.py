@@ -209,7 +209,7 @@ CASES = {
         5, "dead", "NO TICKET: the event is dead because of INVALID_REQUEST", ["payctl replay {first}"]),
     "an event of a type without a topic": (
         lambda o: o.event("?REFUND", "dead", error="UNKNOWN_EVENT_TYPE: no topic is known for this event type"),
-        5, "dead", "TICKETS STILL RESERVED: the event is dead because of UNKNOWN_EVENT_TYPE on the first try", []),
+        5, "unknown_type", "the event ?REFUND cannot be sent, because payctl does not know this type; written", []),
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, Table, bad, bold, line, warn
+from ticketbottle_payctl.domain.unknown_types import what_to_do
 from ticketbottle_payctl.formats import count, duration, rate, span
 from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, ReplayOptions, ReplayPlan, Superseded
 
@@ -14,6 +15,7 @@ _MOST_SHOWN = 20
 WHY = {
     "published": "already published; needs --allow-published",
     "superseded": "superseded: the customer has paid since",
+    "unknown_type": "payctl does not know this event type",
     "not_found": "no event has this id",
     "not_selected": "the other selectors exclude it, or it was deleted",
     "changed": "changed since the plan",
@@ -67,6 +69,15 @@ def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
     yield Table(("left out", "type", "why"), rows)
     if len(left_out) > len(rows):
         yield line(f"and {len(left_out) - len(rows):,} more; -o json lists all")
+    advice = unknown_type_advice(left_out)
+    if advice:
+        yield line(bold("to do:"), advice)
+
+
+def unknown_type_advice(left_out: Sequence[LeftOut]) -> str | None:
+    """Return what to do about the events that are left out because of their type, or None if there are none."""
+    types = [left.event_type for left in left_out if left.reason is LeftOutReason.UNKNOWN_TYPE and left.event_type]
+    return what_to_do(types) if types else None
 
 
 def skipped_rows(outcomes: Mapping[tuple[str, str | None], int], outcome: str) -> list[tuple[str, object]]:

@@ -20,6 +20,7 @@ from ticketbottle_payctl.cli.commands.replay.plan_view import (
     plan_blocks,
     skipped_rows,
     superseded_warning,
+    unknown_type_advice,
 )
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
@@ -329,8 +330,12 @@ def _went_wrong(report: ReplayReport) -> bool:
 
 def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded], adviser: Adviser) -> list[str]:
     harm = [superseded_warning(included)] if included else []
+    if adviser.session.shared.output is OutputFormat.TABLE:  # the table shows the reasons
+        return harm
+    advice = unknown_type_advice(left_out)
+    harm += [advice] if advice else []
     superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in left_out)
-    if not superseded or adviser.session.shared.output is OutputFormat.TABLE:  # the table shows the reasons
+    if not superseded:
         return harm
     whose, them = ("its payment is", "it") if superseded == 1 else ("their payments are", "them")
     release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])

@@ -20,6 +20,7 @@ from ticketbottle_payctl.cli.commands.report.sentence import (
     overdue_sentence,
     run_sentence,
     too_old_sentence,
+    unknown_type_advice,
     verdict,
 )
 from ticketbottle_payctl.cli.output.run_title import run_title
@@ -132,6 +133,8 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
         lines += [f"Why events wait, and the next command: {pasted(commands.stats())}", ""]
     for group in report.open_dead_groups:
         said = f"* {dead_words(group)}, group {code(group.group)}: {code(group.pattern)}"
+        advice = unknown_type_advice(group, code)
+        said += f"  \n  {advice}" if advice else ""
         lines.append(f"{said}  \n  {pasted(commands.errors())}")
     if report.open_dead_groups:
         lines.append("")

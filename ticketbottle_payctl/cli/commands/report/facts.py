@@ -34,8 +34,9 @@ class OpenOrderFacts(TypedDict):
     """
 
     kind: WithoutTicket
-    """pending or dead: the event's state; no_event: the payment has no event; refused: the callback was refused;
-    money: the money needs manual review."""
+    """pending or dead: the event's state; no_event: the payment has no success event; unknown_type: it has only an
+    event of a type that payctl does not know; refused: the callback was refused; money: the money needs manual
+    review."""
     id: str
     """The id of the event, the payment or the callback."""
     order_code: str | None
@@ -44,7 +45,8 @@ class OpenOrderFacts(TypedDict):
     at: datetime
     """When the event was created, the payment was completed, or the callback arrived (UTC)."""
     why: str | None
-    """The last error, the reason why the callback was refused, or the kind of finding as in `payctl show`."""
+    """The last error, the unknown type, the reason why the callback was refused, or the kind of finding as in `payctl
+    show`."""
     command: str
     """The command that shows what to do."""
 
@@ -57,6 +59,8 @@ class DeadGroupFacts(TypedDict):
     dead: Count
     superseded: NotRequired[Count]
     """The number of dead events that a replay skips, because their payments are COMPLETED now."""
+    unknown: NotRequired[Count]
+    """The number of dead events that a replay skips, because payctl does not know their type."""
     closed: NotRequired[Count]
     """The number of superseded dead events that a person has closed and that do not block any pending event."""
     event_types: Sequence[str]
@@ -175,6 +179,7 @@ def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFact
                 "error": redact(group.pattern),
                 "dead": group.dead,
                 "superseded": group.superseded,
+                "unknown": group.unknown,
                 "closed": group.closed,
                 "event_types": list(group.event_types),
                 "command": commands.errors(),

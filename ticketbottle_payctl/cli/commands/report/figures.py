@@ -114,7 +114,7 @@ def _now(report: Report, commands: Commands) -> Iterator[Figure]:
         number = report.unpublished.number
         yield _number("unpublished_orders", "paid orders whose event is not published now", number, command)
     if report.no_event is not None:
-        label = "orders paid in the window that have no event"
+        label = "orders paid in the window that have no success event"
         yield _number("orders_without_event", label, report.no_event.number, itself)
     if report.refused is not None:
         label = "orders that are not completed, with a callback refused in the window"

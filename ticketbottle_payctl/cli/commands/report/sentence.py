@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
 
 from ticketbottle_payctl.cli.commands.report.figures import Commands, counts_of
+from ticketbottle_payctl.domain.unknown_types import what_to_do
 from ticketbottle_payctl.formats import count, duration, money, short_id, wall_clock
 from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Moment, MomentKind, Report, Section
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
@@ -63,7 +64,7 @@ def verdict(report: Report) -> str:
     parts = [_customers(report)]
     if report.no_event is not None and report.no_event.number:
         number = report.no_event.number
-        parts.append(f"{count(number, 'paid order')} {'has' if number == 1 else 'have'} no event.")
+        parts.append(f"{count(number, 'paid order')} {'has' if number == 1 else 'have'} no success event.")
     if report.overdue:
         are = "payment is" if report.overdue == 1 else "payments are"
         parts.append(f"{report.overdue:,} {are} overdue and may have been paid: {_how_to_find_out(report)}.")
@@ -129,8 +130,15 @@ def dead_words(group: ErrorGroup) -> str:
     return f"{dead}, superseded{'' if group.blocking else ': harmless'}{closed}"
 
 
+def unknown_type_advice(group: ErrorGroup, quote: Quote) -> str | None:
+    """Return what to do about the group's events of unknown types, or None if it has none."""
+    return what_to_do(group.event_types, quote) if group.unknown else None
+
+
 def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
     """Return the reason why the order's customer has no ticket."""
+    if order.kind is WithoutTicket.UNKNOWN_TYPE:
+        return f"paid {wall_clock(order.at, zone)}, but {what_to_do([order.why or ''], quote)}"
     why = f": {quote(order.why)}" if order.why else ""
     return f"{_WHY[order.kind].format(wall_clock(order.at, zone))}{why}"
 

@@ -18,6 +18,7 @@ from ticketbottle_payctl.cli.commands.report.sentence import (
     overdue_sentence,
     run_sentence,
     too_old_sentence,
+    unknown_type_advice,
     verdict,
     why_open,
 )
@@ -98,6 +99,9 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
         yield from _orders(report.money.oldest, commands, zone)
     for group in report.open_dead_groups:
         yield Line((f"  {dead_words(group)}", plain(group.pattern)), hang=1)
+        advice = unknown_type_advice(group, plain)
+        if advice:
+            yield line(f"    {advice}")
         yield _command(commands.errors(), 4)
     if report.has_waiting_events:
         yield line("  why events wait, and what to do")

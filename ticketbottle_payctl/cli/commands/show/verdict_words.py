@@ -32,6 +32,7 @@ _SENTENCES = {
     VerdictKind.UNKNOWN_STATUS: "payctl does not recognise the payment's status {status}",
     VerdictKind.TEST_PING: "a test call from {gateway}, for no order; received {ago}",
     VerdictKind.NO_EVENT: "{status} {ago}, but no event tells the order service",
+    VerdictKind.UNKNOWN_TYPE: "the event {type} cannot be sent, because payctl does not know this type; written {ago}",
     VerdictKind.CLEANED_UP: "{status} {ago}; its event was published, and the cleanup has deleted it",
     VerdictKind.PAST_RETENTION: "{status} {ago}; no event is left, because the cleanup deletes published events",
     VerdictKind.DEAD: "the event is dead because of {error} {tries}{again}; written {ago}",
@@ -142,6 +143,8 @@ def _prefix(verdict: Verdict, timeline: Timeline) -> str:
     """Return what the finding means for the customer, or an empty string if the sentence already says this."""
     status = timeline.payment.status if timeline.payment else None
     if verdict.kind in _COMPLETE or verdict.closing is not None:
+        return ""
+    if verdict.kind is VerdictKind.UNKNOWN_TYPE and not verdict.is_only_event:
         return ""
     about_event = verdict.event is not None or verdict.kind is VerdictKind.NO_EVENT
     if status == "COMPLETED" and not about_event:

@@ -1,0 +1,198 @@
+"""Test that every command says the same about an event of a type that payctl does not know."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import text
+
+from ticketbottle_payctl.domain.unknown_types import what_to_do
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+
+pytestmark = pytest.mark.postgres
+ERROR = "UNKNOWN_EVENT_TYPE: no topic is known for this event type"
+
+
+@pytest.fixture
+def order(engine):
+    """Return a function that writes a payment and its events, oldest first. Each event is a type and a state."""
+
+    def write(*events, status="COMPLETED"):
+        with engine.begin() as connection:
+            payment = insert_payment(connection, status=status)
+            completed = """UPDATE payments SET "completedAt" = "createdAt" WHERE status = 'COMPLETED'"""
+            connection.execute(text(completed))
+            ids = [
+                connection.execute(
+                    text("""INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, published,
+                            "publishedAt", "retryCount", "lastError", "createdAt")
+                        VALUES (gen_random_uuid()::text, :payment, 'payment', :type, '{}', :sent,
+                            CASE WHEN :sent THEN clock_timestamp() AT TIME ZONE 'UTC' END, :tries, :error,
+                            clock_timestamp() AT TIME ZONE 'UTC' - interval '1 minute') RETURNING id"""),
+                    {
+                        "payment": payment.id,
+                        "type": event_type,
+                        "sent": state == "published",
+                        "tries": 5 if state == "dead" else 0,
+                        "error": error[0] if error else ERROR if state == "dead" else None,
+                    },
+                ).scalar_one()
+                for event_type, state, *error in events
+            ]
+        return SimpleNamespace(code=payment.order_code, ids=ids)
+
+    return write
+
+
+def texts_of_errors(document):
+    """Return the advice of `payctl errors`, after a check that it advises no replay."""
+    assert [item["replay"] for item in document["items"]] == [""]
+    return [item["todo"] for item in document["items"]]
+
+
+def texts_of_causes(document):
+    """Return the advice of `payctl stats`, after a check that no command changes anything."""
+    advice = [cause for cause in document["result"]["causes"] if cause["cause"] == "dead"]
+    assert all(cause["command"].startswith("payctl show ") for cause in advice)
+    return [cause["advice"] for cause in advice]
+
+
+def texts_of_show(document):
+    """Return what `payctl show` tells the operator to do, after a check that it advises no command."""
+    assert document["result"]["next"] == []
+    return [document["result"]["verdict"]["todo"]]
+
+
+# command: (exit code, the texts in its answer)
+COMMANDS = {
+    "stats": (0, texts_of_causes),
+    "doctor --only backlog": (5, lambda document: [item["remedy"] for item in document["items"]]),
+    "errors": (0, texts_of_errors),
+    "errors --failed": (0, texts_of_errors),
+    "show ORDER": (5, texts_of_show),
+    "show EVENT": (5, texts_of_show),
+    "replay --failed -n": (7, lambda document: document["warnings"]),
+    "replay --failed -y": (7, lambda document: document["warnings"]),
+    "replay --failed --allow-superseded -y": (7, lambda document: document["warnings"]),
+    "replay EVENT -n": (7, lambda document: document["warnings"]),
+    "replay EVENT -y": (7, lambda document: document["warnings"]),
+    "replay --order-code ORDER -y": (7, lambda document: document["warnings"]),
+}
+EVENTS = {
+    "a dead event": [("payment.refunded", "dead")],
+    "a dead event after the success": [("PAYMENT_COMPLETED", "published"), ("NO_SUCH_TYPE", "dead")],
+    "a dead event with another error": [("NO_SUCH_TYPE", "dead", "KafkaJSConnectionError: Connection timeout")],
+    "a dead event without an error": [("NO_SUCH_TYPE", "dead", None)],
+}
+
+
+@pytest.mark.parametrize("events", EVENTS)
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_gives_the_same_answer(ask, content, order, line, events):
+    """Each command says that a replay does not help, and who must act. No command advises a replay or does one."""
+    made = order(*EVENTS[events])
+    code, texts = COMMANDS[line]
+    before = content()
+    words = [{"ORDER": made.code, "EVENT": made.ids[-1]}.get(word, word) for word in line.split()]
+    answer = ask(*words)
+    found = texts(answer)
+    said = what_to_do([EVENTS[events][-1][0]])
+    assert answer["exit_code"] == code
+    assert [said in each for each in found] == [True]
+    assert content()["public.outbox"] == before["public.outbox"]
+
+
+@pytest.mark.parametrize(
+    ("line", "labels"),
+    [
+        ("errors", ["unknown type"]),
+        ("replay --failed -n", ["left out", "to do:"]),
+        ("show ORDER", ["to do:"]),
+        ("stats", ["next:"]),
+        ("report", ["Open now"]),
+    ],
+)
+def test_the_answer_is_on_the_screen_for_people(invoke, database_url, order, line, labels):
+    """The text for people contains the same answer as the JSON output."""
+    made = order(("NO_SUCH_TYPE", "dead"))
+    words = [made.code if word == "ORDER" else word for word in line.split()]
+    shown = invoke(*words, DATABASE_URL=database_url).stdout
+    assert what_to_do(["NO_SUCH_TYPE"]) in shown.replace("`", "")
+    assert all(label in shown for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "expected"),
+    [
+        ([("NO_SUCH_TYPE", "dead")], "COMPLETED", [("unknown_type", "NO TICKET: the event NO_SUCH_TYPE cannot")]),
+        ([("NO_SUCH_TYPE", "pending")], "COMPLETED", [("unknown_type", "NO TICKET: the event NO_SUCH_TYPE cannot")]),
+        ([("NO_SUCH_TYPE", "dead")], "FAILED",
+         [("unknown_type", "TICKETS STILL RESERVED: the event NO_SUCH_TYPE cannot")]),
+        ([("NO_SUCH_TYPE", "dead")], "PENDING",
+         [("unknown_type", "the event NO_SUCH_TYPE cannot"), ("not_paid", "not paid yet")]),
+        ([("PAYMENT_COMPLETED", "published"), ("NO_SUCH_TYPE", "dead")], "COMPLETED",
+         [("unknown_type", "the event NO_SUCH_TYPE cannot"), ("published", "published")]),
+        ([("PAYMENT_COMPLETED", "published"), ("NO_SUCH_TYPE", "dead"), ("NO_SUCH_TYPE", "dead"), ("OTHER", "pending")],
+         "COMPLETED",
+         [("unknown_type", "the event NO_SUCH_TYPE cannot"), ("unknown_type", "the event OTHER cannot"),
+          ("published", "published")]),
+        ([("NO_SUCH_TYPE", "dead"), ("PAYMENT_COMPLETED", "pending")], "COMPLETED",
+         [("blocked", "NO TICKET: blocked by dead event"), ("unknown_type", "the event NO_SUCH_TYPE cannot")]),
+        ([("NO_SUCH_TYPE", "published")], "COMPLETED", [("no_event", "NO TICKET: COMPLETED")]),
+    ],
+)  # fmt: skip
+def test_show_reports_each_unknown_type_next_to_the_other_findings(ask, order, events, status, expected):
+    """`payctl show` never says that a payment has no event if an unsent event of an unknown type exists."""
+    result = ask("show", order(*events, status=status).code)["result"]
+    found = [(each["kind"], each["text"]) for each in (result["verdict"], *result["also"])]
+    assert [kind for kind, _ in found] == [kind for kind, _ in expected]
+    assert all(text.startswith(begin) for (_, text), (_, begin) in zip(found, expected, strict=True))
+
+
+def test_an_event_behind_an_event_of_an_unknown_type_can_be_released(ask, order):
+    """If an event of an unknown type blocks a success event, `payctl show` advises to send the success event."""
+    result = ask("show", order(("NO_SUCH_TYPE", "dead"), ("PAYMENT_COMPLETED", "pending")).code)["result"]
+    assert [each["command"] for each in result["next"]] == ["payctl publish-outbox --on-dead release"]
+    assert what_to_do(["NO_SUCH_TYPE"]) in [each["todo"] for each in result["also"]]
+
+
+def test_a_replay_requeues_the_other_events_of_a_mixed_group(ask, order):
+    """A replay leaves out only the events of unknown types.
+
+    `payctl errors` counts these events, and its command is for the other events.
+    """
+    mixed = [("PAYMENT_COMPLETED", "dead", "TIMED_OUT: x"), ("NO_SUCH_TYPE", "dead", "TIMED_OUT: x")]
+    made = order(*mixed)
+    (group,) = ask("errors")["items"]
+    assert (group["count"], group["unknown"], group["sample_id"]) == (2, 1, made.ids[0])
+    assert (group["todo"], group["remedy"]) == (what_to_do(["NO_SUCH_TYPE"]), None)
+    (cause,) = [each for each in ask("stats")["result"]["causes"] if each["cause"] == "dead"]
+    assert cause["command"] == group["replay"] == f"payctl replay --failed --error-group {group['group']}"
+    replayed = ask(*group["replay"].split()[1:], "-y")
+    assert (replayed["exit_code"], replayed["counts"]["requeued"], replayed["counts"]["skipped"]) == (0, 1, 1)
+    assert [(item["id"], item["reason"]) for item in replayed["items"]] == [(made.ids[1], "unknown_type")]
+    assert [what_to_do(["NO_SUCH_TYPE"])] == replayed["warnings"]
+
+
+def test_a_named_event_of_an_unknown_type_counts_as_a_failure(ask, order):
+    """If the ids name events of a known and of an unknown type, the replay requeues one of them and exits with 6."""
+    made = order(("PAYMENT_COMPLETED", "dead", "TIMED_OUT: x"), ("NO_SUCH_TYPE", "dead"))
+    replayed = ask("replay", *made.ids, "-y")
+    assert (replayed["exit_code"], replayed["counts"]["requeued"]) == (6, 1)
+
+
+@pytest.mark.parametrize("state", ["dead", "pending"])
+def test_the_report_says_which_type_is_unknown(ask, order, state):
+    """The report counts a paid order with only an event of an unknown type, and does not say that it has no event."""
+    made, other = order(("NO_SUCH_TYPE", state)), order()
+    found = {each["order_code"]: (each["kind"], each["why"]) for each in ask("report")["result"]["orders"]}
+    assert found == {made.code: ("unknown_type", "NO_SUCH_TYPE"), other.code: ("no_event", None)}
+
+
+def test_a_corrected_event_can_be_replayed(ask, engine, order):
+    """After the payment service's team has corrected the event's type, a replay requeues the event."""
+    made = order(("NO_SUCH_TYPE", "dead"))
+    with engine.begin() as connection:
+        connection.execute(text("""UPDATE outbox SET "eventType" = 'PAYMENT_COMPLETED'"""))
+    assert ask("replay", made.ids[0], "-y")["counts"]["requeued"] == 1
