@@ -87,6 +87,40 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
     assert (first("errors")[0], first("errors", "--limit", "1")[0]) == ("!", "!")
 
 
+@pytest.mark.parametrize(
+    ("closed", "superseded", "open_ones", "first"),
+    [
+        (0, 0, 2, "!  2 dead"),
+        (0, 2, 0, "!  2 dead, superseded: harmless"),
+        (0, 1, 2, "!  3 dead"),
+        (1, 0, 2, "!  2 dead  1 closed by a person"),
+        (1, 1, 2, "!  3 dead  1 closed by a person"),
+        (1, 2, 0, "!  2 dead, superseded: harmless  1 closed by a person"),
+        (2, 0, 0, "✔  2 dead, closed by a person"),
+    ],
+)  # fmt: skip
+def test_the_number_of_dead_events_is_the_sum_of_the_causes(
+    orders, close, ask, invoke, database_url, closed, superseded, open_ones, first
+):
+    """The first line of `stats` counts the closed events apart, because no cause below it counts them."""
+    for _ in range(closed + superseded):
+        orders.pay("COMPLETED", age=2 * HOUR).event("FAILED", "dead", age=2 * HOUR, error="MSG_SIZE_TOO_LARGE: no")
+        orders.event(state="published", age=HOUR)
+    harmless = orders.events[::2][:closed]
+    for number in range(open_ones):
+        orders.pay("COMPLETED", age=2 * HOUR).event(state="dead", age=HOUR, error=("A", "B")[number] + ": no")
+    for event in harmless:
+        close(event)
+    result = ask("stats")["result"]
+    assert sum(cause["events"] for cause in result["causes"]) == result["dead"] - result["closed"]
+    assert (result["closed"], result["dead"]) == (closed, closed + superseded + open_ones)
+    shown = invoke("stats", DATABASE_URL=database_url).stdout
+    assert shown.splitlines()[0] == first
+    row = next(line for line in shown.splitlines() if line.startswith("dead\t"))
+    counted = f" and {closed} closed by a person" if closed else ""
+    assert row.startswith(f"dead\t{superseded + open_ones}{counted}, the oldest is ")
+
+
 def test_the_list_says_that_a_dead_event_is_closed(dead, orders, close, ask, invoke, terminal, database_url):
     """After `payctl close EVENT`, `payctl list outbox` shows the event as closed. Any other dead event stays open."""
 

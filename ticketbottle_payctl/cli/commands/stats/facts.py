@@ -58,7 +58,9 @@ class StatsFacts(TypedDict):
     pending: Count
     """The number of events waiting to be published."""
     dead: Count
-    """The number of events that are out of retries."""
+    """The number of events that are out of retries, including the closed ones."""
+    closed: NotRequired[Count]
+    """The number of harmless dead events that a person has closed. No cause counts them."""
     blocked: NotRequired[Count]
     """The number of pending events that wait behind a dead event of the same payment."""
     superseded: NotRequired[Count]
@@ -135,6 +137,7 @@ def facts_of(report: StatsReport, session: Session) -> StatsFacts:
     return {
         "pending": report.pending,
         "dead": report.dead,
+        "closed": report.closed,
         "blocked": report.blocked,
         "superseded": report.superseded,
         "causes": [_cause(cause, session) for cause in report.causes],

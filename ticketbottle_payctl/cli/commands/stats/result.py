@@ -150,7 +150,7 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
     elif not report.dead:
         parts.append("nothing is pending")
     if report.dead:
-        parts.append(_dead_parts(report))
+        parts += _dead_parts(report)
     if report.blocked:
         parts.append(bad(f"{report.blocked:,} blocked"))
     if report.by_debezium:
@@ -160,12 +160,13 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
     return [_mark(report), *parts] if mark else parts
 
 
-def _dead_parts(report: StatsReport) -> Part:
-    if report.superseded < report.dead:
-        return bad(f"{report.dead:,} dead")
+def _dead_parts(report: StatsReport) -> list[Part]:
+    """Return the number of dead events, without the closed ones. No cause below the headline counts closed events."""
     if report.closed == report.dead:
-        return f"{report.dead:,} dead, closed by a person"
-    return warn(f"{report.dead:,} dead, superseded: harmless")
+        return [f"{report.dead:,} dead, closed by a person"]
+    dead = f"{report.dead - report.closed:,} dead"
+    number = bad(dead) if report.superseded < report.dead else warn(f"{dead}, superseded: harmless")
+    return [number, f"{report.closed:,} closed by a person"] if report.closed else [number]
 
 
 def _headline(report: StatsReport, *, mark: bool) -> Line:
@@ -187,7 +188,10 @@ def _cause(cause: Cause, session: Session) -> Iterator[Block]:
 def _dead(report: StatsReport) -> object:
     if not report.dead:
         return "0"
-    said = f"{report.dead:,}, the oldest is {duration(report.oldest_dead_age_s or 0)} old"
+    number = f"{report.dead - report.closed:,}"
+    if report.closed:
+        number = f"{number} and {report.closed:,} closed by a person"
+    said = f"{number}, the oldest is {duration(report.oldest_dead_age_s or 0)} old"
     return bad(said) if report.superseded < report.dead else said
 
 
