@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy
 from ticketbottle_payctl.domain.causes import Cause
 from ticketbottle_payctl.formats import command_line
-from ticketbottle_payctl.store.payctl.runs import Closing
+from ticketbottle_payctl.store.payctl.runs import Closing, Run
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow
 from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
 
@@ -167,6 +167,15 @@ class Amounts(NamedTuple):
     settled_by: SettledBy | None = None
 
 
+class NamedEvent(NamedTuple):
+    """The event whose id the operator gave. ``closing`` is the run that closed it, or None if it is not closed."""
+
+    event: EventRow
+    tries: int
+    blocked: bool
+    closing: Run | None
+
+
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """The history of a payment, oldest step first, with the findings about it.
@@ -182,6 +191,8 @@ class Timeline:
     also: tuple[Verdict, ...] = ()
     amounts: Amounts = Amounts()  # noqa: RUF009 - a constant
     warnings: tuple[str, ...] = field(default=())
+    named_event: NamedEvent | None = None
+    """The event whose id the operator gave, or None if the operator gave another name of the order."""
     debezium_sends: bool = False
     """Whether a connector reads Debezium's slot. It sends inserted events at once, but does not mark their rows."""
 

@@ -14,14 +14,17 @@ from sqlalchemy import Engine
 
 from ticketbottle_payctl.jobs.order.advice import advise
 from ticketbottle_payctl.jobs.order.find import find
+from ticketbottle_payctl.jobs.order.judge_delivery import dead_before, tries_of
 from ticketbottle_payctl.jobs.order.judge_money import amounts_of
-from ticketbottle_payctl.jobs.order.model import Timeline, VerdictKind
+from ticketbottle_payctl.jobs.order.model import NamedEvent, Timeline, VerdictKind
 from ticketbottle_payctl.jobs.order.records import Records, find_all
-from ticketbottle_payctl.jobs.order.steps import in_order, steps_of
+from ticketbottle_payctl.jobs.order.steps import CLOSE, in_order, steps_of
 from ticketbottle_payctl.jobs.order.verdict import judge
 from ticketbottle_payctl.jobs.order.why_overdue import what_stops_every_event
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox import cdc
+from ticketbottle_payctl.store.db.short_ids import is_short
+from ticketbottle_payctl.store.outbox import cdc, dead
+from ticketbottle_payctl.store.payments.history import EventRow, History
 
 _LIMITS = Limits(statement=timedelta(seconds=30))
 
@@ -49,6 +52,8 @@ def show(  # noqa: PLR0913 - one argument per source
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = find(connection, name, max_retries)
         slot = cdc.slot(connection)
+        event = next((each for each in found.events if _is_named(each, name)), None)
+        closed = event is not None and bool(dead.closed_among(connection, [event.id], max_retries))
     records = find_all(found, kafka) if kafka else Records()
     first, *also = judge(found, records, now, retention)
     if first.kind is VerdictKind.OVERDUE:
@@ -61,5 +66,16 @@ def show(  # noqa: PLR0913 - one argument per source
         also=tuple(also),
         amounts=amounts_of(found.receipts),
         warnings=tuple(records.warnings),
+        named_event=None if event is None else _named_event(event, found, closed=closed),
         debezium_sends=slot is not None and slot.active,
     )
+
+
+def _is_named(event: EventRow, name: str) -> bool:
+    return event.id == name or (is_short(name) and event.id.startswith(name))
+
+
+def _named_event(event: EventRow, found: History, *, closed: bool) -> NamedEvent:
+    runs = [each.run for each in found.replays if each.event_id == event.id and each.run.command == CLOSE]
+    closing = max(runs, key=lambda run: run.started_at, default=None) if closed else None
+    return NamedEvent(event, tries_of(event), dead_before(event, found.events) is not None, closing)

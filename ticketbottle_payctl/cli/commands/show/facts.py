@@ -61,6 +61,24 @@ class VerdictFacts(TypedDict):
     """The run in which a person closed the finding, or null."""
 
 
+class NamedEventFacts(TypedDict):
+    """The event whose id the operator gave."""
+
+    id: str
+    event_type: str
+    state: Annotated[str, Keywords(enum=["pending", "dead", "published"])]
+    blocked: bool
+    """Whether an earlier dead event of the same payment blocks the event."""
+    superseded: bool
+    """Whether the payment is COMPLETED now, so that a message about its failure would take the tickets away."""
+    closed: bool
+    """Whether a person has closed this dead event."""
+    closed_by_run: str | None
+    """The run in which a person closed the event, or null."""
+    text: str
+    """The event's state as a sentence."""
+
+
 class ShowFacts(TypedDict):
     """The payment and the verdict. The payment's fields are null if the database has no row for the payment."""
 
@@ -84,6 +102,8 @@ class ShowFacts(TypedDict):
     """The amounts that payctl refused, in whole units, earliest first."""
     settled_by: NotRequired[Annotated[str, Keywords(enum=[*SettledBy])] | None]
     """If payctl settled the payment: the source of the result."""
+    event: NotRequired[NamedEventFacts | None]
+    """The event whose id was given; null if another name of the order was given."""
 
 
 class StepItem(TypedDict):

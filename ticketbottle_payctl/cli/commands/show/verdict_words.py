@@ -10,6 +10,7 @@ from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import age, count, duration, gateway_name, money
 from ticketbottle_payctl.jobs.order import Mark, Remedy, Timeline, Verdict, VerdictKind
 from ticketbottle_payctl.redaction import redact
+from ticketbottle_payctl.store.payctl.runs import Run
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow
 from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
 
@@ -116,10 +117,19 @@ def _closed(verdict: Verdict, now: datetime) -> str:
     if closing is None:
         return ""
     repeats = receipt is not None and receipt.received_at > closing.run.started_at
-    run, seconds = closing.run, max(0.0, (now - closing.run.started_at).total_seconds())
-    ago = "just now" if seconds < 1 else age(seconds)
     word = "a repeat of a callback that was closed" if repeats else "closed"
-    return f"; {word} {ago} by {run.who.actor or run.who.os_user}: {redact(run.reason or 'no reason given')}"
+    return f"; {word} {closed_by(closing.run, now)}"
+
+
+def closed_by(run: Run, now: datetime) -> str:
+    """Return when the run closed something, who started it, and the reason."""
+    when, who = ago((now - run.started_at).total_seconds()), run.who.actor or run.who.os_user
+    return f"{when} by {who}: {redact(run.reason or 'no reason given')}"
+
+
+def ago(seconds: float) -> str:
+    """Return a phrase that says how long ago something happened."""
+    return "just now" if seconds < 1 else age(seconds)
 
 
 def todo(verdict: Verdict, timeline: Timeline) -> str | None:
@@ -202,7 +212,7 @@ def _of_time(verdict: Verdict, now: datetime) -> dict[str, str]:
     return {
         "age": "an unknown time" if seconds is None else duration(seconds),
         "written": age(written),
-        "ago": "an unknown time ago" if seconds is None else "just now" if seconds < 1 else age(seconds),
+        "ago": "an unknown time ago" if seconds is None else ago(seconds),
         "next_try": f"next try in {duration(left)}" if left > 0 else "its next try is due",
     }
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.show.facts import STEP_WORDS, AdviceFacts, ShowFacts, StepItem, VerdictFacts
+from ticketbottle_payctl.cli.commands.show.named_event import event_sentence, named_event_facts
 from ticketbottle_payctl.cli.commands.show.verdict_words import sentence, todo
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output import exit_codes
@@ -132,6 +133,7 @@ def _facts(timeline: Timeline, advice: Sequence[AdviceFacts], now: datetime) -> 
         "paid": timeline.amounts.paid,
         "refused_amounts": timeline.amounts.refused,
         "settled_by": timeline.amounts.settled_by,
+        "event": named_event_facts(timeline.named_event, now) if timeline.named_event else None,
     }
 
 
@@ -157,6 +159,8 @@ def _verdict(verdict: Verdict, timeline: Timeline, now: datetime) -> VerdictFact
 
 def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
     yield headline(_MARKS[timeline.verdict.mark], bold(sentence(timeline.verdict, timeline, now)))
+    if timeline.named_event is not None:
+        yield line(" ", event_sentence(timeline.named_event, now))
     for verdict in timeline.also:
         yield line(_MARKS[verdict.mark], bold(sentence(verdict, timeline, now)))
     payment = timeline.payment

@@ -120,9 +120,13 @@ class LiveView:
         if report is None:
             return []
         dead = report.stats.dead
-        head: Row = [bold("dead"), " ", bad(f"{dead:,}") if dead else "0"]
-        if report.stats.closed:
-            head.append(dim(f", {report.stats.closed:,} of them closed by a person"))
+        closed = report.stats.closed
+        head: Row = [
+            bold("dead"),
+            " ",
+            bad(f"{dead:,}") if dead else "0",
+            *([dim(f", {closed:,} of them closed by a person")] if closed else []),
+        ]
         if not dead:
             return [head, [dim("no event is out of retries")]]
         wide = max((len(f"{group.events:,}") for group in report.dead_groups), default=1)
