@@ -1,17 +1,27 @@
-"""Answer a shell's request for completions, in the format of its completion script."""
+"""Answer a shell's request for completions, in the format of its completion script.
+
+If nothing matches, a script offers the names of files. A newer script gives a word in ``_PAYCTL_NO_FILES``. payctl
+answers with this word if no file's name belongs at the cursor.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 
 from ticketbottle_payctl.cli.app.typer_internals import (
     BashComplete,
+    Command,
     CompletionItem,
     FishComplete,
+    Parameter,
     add_completion_class,
     completion_init,
+    expected_at,
 )
 from ticketbottle_payctl.cli.output.sanitize import escape
+
+_FILE_TYPES = {"path", "file"}
 
 
 class _Words(BashComplete):
@@ -33,10 +43,13 @@ class _Words(BashComplete):
         """
         try:
             args, incomplete = self.get_completion_args()
-            items = self.get_completions(args, incomplete)
+            items = self.get_completions([*args], incomplete)
+            lines = [self.line(item, incomplete) for item in items if _is_one_word(item.value)]
+            if not any(lines) and not _names_a_file(expected_at(self, args, incomplete)):
+                return os.environ.get("_PAYCTL_NO_FILES", "")
         except Exception:  # noqa: BLE001 - an error message would look like a completion
             return ""
-        return "\n".join(self.line(item, incomplete) for item in items if _is_one_word(item.value))
+        return "\n".join(lines)
 
     def line(self, item: CompletionItem, incomplete: str) -> str:
         """Return the word without the part that bash treats as earlier words. bash begins a new word at = and :."""
@@ -53,6 +66,13 @@ class _DescribedWords(_Words):
         word = f"{_option_before(incomplete)}{item.value}"
         about = escape(" ".join((item.help or "").split()))
         return f"{word}\t{about}" if about else word
+
+
+def _names_a_file(expected: Command | Parameter) -> bool:
+    """Return whether a parameter's value is the name of a file. The help calls such a value FILE or PATH."""
+    if not isinstance(expected, Parameter):
+        return False
+    return expected.type.name in _FILE_TYPES or re.search(r"\bFILE\b", expected.metavar or "") is not None
 
 
 def _option_before(incomplete: str) -> str:

@@ -5,7 +5,12 @@ Since version 0.26, Typer contains its own copy of Click in private modules. Onl
 
 from typer._click import Command, Context, HelpFormatter
 from typer._click.core import Parameter, ParameterSource
-from typer._click.shell_completion import CompletionItem, add_completion_class
+from typer._click.shell_completion import (
+    CompletionItem,
+    _resolve_context,
+    _resolve_incomplete,
+    add_completion_class,
+)
 from typer._completion_classes import BashComplete, FishComplete, completion_init
 
 __all__ = [
@@ -19,4 +24,11 @@ __all__ = [
     "ParameterSource",
     "add_completion_class",
     "completion_init",
+    "expected_at",
 ]
+
+
+def expected_at(shell: BashComplete, args: list[str], incomplete: str) -> Command | Parameter:
+    """Return the parameter whose value belongs at the cursor, or the command if no value belongs there."""
+    context = _resolve_context(shell.cli, shell.ctx_args, shell.prog_name, args)
+    return _resolve_incomplete(context, args, incomplete)[0]

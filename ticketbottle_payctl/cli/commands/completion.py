@@ -24,9 +24,13 @@ _payctl_completion() {
     local word
     COMPREPLY=()
     while IFS= read -r word; do
-        [[ -n $word ]] && COMPREPLY+=("$word")
+        if [[ $word == / ]]; then
+            compopt +o default 2>/dev/null
+        elif [[ -n $word ]]; then
+            COMPREPLY+=("$word")
+        fi
     done < <(_TYPER_COMPLETE_ARGS="${COMP_LINE:0:COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS" \\
-        _PAYCTL_COMPLETE=complete_bash "$1" 2>/dev/null)
+        _PAYCTL_NO_FILES=/ _PAYCTL_COMPLETE=complete_bash "$1" 2>/dev/null)
     return 0
 }
 complete -o default -F _payctl_completion payctl
@@ -38,7 +42,8 @@ _payctl() {
   local line word tab=$'\t'
   local -a described
   for line in "${(@f)$(_TYPER_COMPLETE_ARGS="${(j: :)words[1,CURRENT]}" \
-      _PAYCTL_COMPLETE=complete_zsh-lines payctl 2>/dev/null)}"; do
+      _PAYCTL_NO_FILES=/ _PAYCTL_COMPLETE=complete_zsh-lines payctl 2>/dev/null)}"; do
+    [[ $line == / ]] && return 1
     [[ -n $line ]] || continue
     word=${${line%%$tab*}//:/\\:}
     [[ $line == *$tab* ]] && word+=":${line#*$tab}"
@@ -60,8 +65,10 @@ fi
 _FISH = r"""
 function __payctl_complete
     set -l found (_TYPER_COMPLETE_ARGS=(commandline -cp | string collect) \
-        _PAYCTL_COMPLETE=complete_fish payctl 2>/dev/null | string match -v '')
-    if test (count $found) -gt 0
+        _PAYCTL_NO_FILES=/ _PAYCTL_COMPLETE=complete_fish payctl 2>/dev/null | string match -v '')
+    if test "$found" = /
+        return
+    else if test (count $found) -gt 0
         printf '%s\n' $found
     else
         __fish_complete_path (commandline -ct)
@@ -73,7 +80,8 @@ complete --command payctl --no-files --keep-order --arguments '(__payctl_complet
 _SCRIPTS = {Shell.BASH: _BASH, Shell.ZSH: _ZSH, Shell.FISH: _FISH}
 """The completion script for each shell. A script asks payctl for matching words.
 
-If no word matches, it offers file names.
+If no word matches and the name of a file belongs at the cursor, it offers file names. payctl answers / if no file
+belongs there.
 """
 
 

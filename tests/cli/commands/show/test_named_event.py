@@ -14,7 +14,8 @@ HOUR = timedelta(hours=1)
 # name: (how to insert the order, the number of the event, the end of the sentence about the event)
 CASES = {
     "dead": (
-        lambda o: o.pay("COMPLETED").event(state="dead", error="A: no"), 0, "(PAYMENT_COMPLETED) is dead after 5 tries"),
+        lambda o: o.pay("COMPLETED").event(state="dead", error="A: no"), 0,
+        "(PAYMENT_COMPLETED) is dead after 5 tries"),
     "dead at the first try": (
         lambda o: o.pay("COMPLETED").event(state="dead", error="MSG_SIZE_TOO_LARGE: no"), 0,
         "(PAYMENT_COMPLETED) is dead after 1 try"),
