@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import typer
@@ -115,6 +116,7 @@ def _errors() -> Iterator[str]:
     yield from ("## Exit codes", "", "A command exits with one of these codes:", "", "| code | |", "|---|---|")
     for code, meaning in exit_codes.rows():
         yield f"| {code} | {meaning} |"
+    yield from ("", *wrap(exit_codes.MARKS, 115))
     yield from (
         "",
         "Three exit codes are answers and not errors: 5 means no, 6 means that some of the work failed, and 10 means",

@@ -78,7 +78,7 @@ def _page(ctx: typer.Context, session: Session, topic: str) -> tuple[str, str, l
             )
             return "Options of every command", about, shared_options(ctx)
         case "exit-codes":
-            about = "Exit code 5 is an answer, not an error. Scripts can rely on these codes."
+            about = f"Exit code 5 is an answer, not an error. Scripts can rely on these codes. {exit_codes.MARKS}"
             return "Exit codes", about, exit_codes.rows()
         case _:
             return "Times", *_times(session)

@@ -50,15 +50,14 @@ def next_lines(
 ) -> Iterator[Line]:
     """Yield the label with the advice, then a separate line with the command or the SQL.
 
-    This line is never broken, so that it can be copied. It is indented less if it then fits into 80 columns. SQL ends
+    This line is never broken, so that it can be copied. It is indented less if it is too long for 80 columns. SQL ends
     with a semicolon, so that psql runs it immediately.
     """
     pasted = command or (f"{sql};" if sql else None)
     if words and pasted:
         yield line(indent, label, f"{words}:")
         aligned, room = len(indent) + len(label.text) + _GAP, _COLUMNS - _GAP - columns_of(pasted)
-        before = room if 0 < room < aligned else aligned
-        yield replace(line(" " * before, accent(pasted)), whole=True)
+        yield replace(line(" " * min(aligned, max(0, room)), accent(pasted)), whole=True)
     elif pasted:
         yield replace(line(indent, label, accent(pasted)), whole=True)
     elif words:

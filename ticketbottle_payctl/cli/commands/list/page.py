@@ -154,8 +154,7 @@ def finish_list(  # noqa: PLR0913 - the list, and how it is shown
     def close() -> Result:
         after = cursor(rows.next.at, rows.next.id) if rows.next else None
         if rows.more:
-            on = f", or --after {shlex.quote(after)}" if after else ""
-            session.note_last(dim(f"more rows: --all{on}"))
+            note_more_rows(session, "--all", after)
         counts: ListedCounts = {"listed": rows.count}
         return Result(kind.schema, counts=counts, truncated=rows.more, next=after)
 
@@ -172,6 +171,23 @@ def finish_list(  # noqa: PLR0913 - the list, and how it is shown
         return [headline(first), *narrow(kind.narrow, found, zone_of(session), session.services.now())]
 
     finish_stream(session, read(), columns, close, drawn)
+
+
+def note_more_rows(session: Session, option: str, after: str | None) -> None:
+    """Name the options that show more rows, on stderr. A terminal shows --after on its own line, which does not break.
+
+    ``option`` is the option that shows more rows at once. ``after`` is the cursor of the next page, or None.
+    """
+    more = f"more rows: {option}"
+    if after is None:
+        session.note_last(dim(more))
+        return
+    cursor_option = f"--after {shlex.quote(after)}"
+    if is_terminal(sys.stderr):
+        session.note_last(dim(f"{more}, or"))
+        session.note_last(dim(f"  {cursor_option}"))
+    else:
+        session.note_last(dim(f"{more}, or {cursor_option}"))
 
 
 def with_summary(session: Session, first: str, blocks: Sequence[Block]) -> list[Block]:

@@ -22,6 +22,7 @@ from ticketbottle_payctl.cli.commands.report.sentence import (
     too_old_sentence,
     unknown_type_advice,
     verdict,
+    with_runs_once,
 )
 from ticketbottle_payctl.cli.output.run_title import run_title
 from ticketbottle_payctl.cli.output.sanitize import escape
@@ -161,7 +162,7 @@ def _timeline(report: Report, commands: Commands, zone: tzinfo) -> str:
     if not report.timeline:
         return "\n".join([*lines, "No runs, no refused callbacks and no waiting events.", ""])
     lines += ["| when | what | details |", "|---|---|---|"]
-    for moment in report.timeline:
+    for moment in with_runs_once(report.timeline):
         command = look(moment, commands)
         said = moment_sentence(moment, zone, cell)
         lines.append(f"| {wall_clock(moment.at, zone)} | {said} | {cell(command) if command else ''} |")

@@ -6,7 +6,7 @@ terminal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, tzinfo
 
 from ticketbottle_payctl.cli.commands.report.figures import Commands, counts_of
@@ -146,6 +146,9 @@ def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
 def moment_sentence(moment: Moment, zone: tzinfo, quote: Quote) -> str:
     """Return a sentence that says what happened, for one entry of the timeline."""
     number = moment.number or 0
+    if moment.kind is MomentKind.RUN_STARTED and moment.until is not None:
+        command, _, status = (moment.what or "").rpartition(": ")
+        return f"an operator ran {quote(command)}; {quote(status)} at {wall_clock(moment.until, zone)}"
     return _SAID[moment.kind].format(
         what=quote(moment.what) if moment.what else "event",
         until=wall_clock(moment.until, zone) if moment.until else "now",
@@ -154,6 +157,19 @@ def moment_sentence(moment: Moment, zone: tzinfo, quote: Quote) -> str:
         waiting=f"{count(int(number), 'event')} {'was' if number == 1 else 'were'} waiting",
         first="an event that is" if number == 1 else f"the first of {number:,.0f} events that are",
     )
+
+
+def with_runs_once(timeline: Sequence[Moment]) -> list[Moment]:
+    """Return the timeline with one entry for each run. The entry says how the run ended, if it ended in the window."""
+    ended = {moment.id: moment for moment in timeline if moment.kind is MomentKind.RUN_ENDED}
+    started = {moment.id for moment in timeline if moment.kind is MomentKind.RUN_STARTED}
+    whole = [
+        moment._replace(what=ended[moment.id].what, until=ended[moment.id].at)
+        if moment.kind is MomentKind.RUN_STARTED and moment.id in ended
+        else moment
+        for moment in timeline
+    ]
+    return [moment for moment in whole if moment.kind is not MomentKind.RUN_ENDED or moment.id not in started]
 
 
 def look(moment: Moment, commands: Commands) -> str | None:

@@ -21,6 +21,7 @@ from ticketbottle_payctl.cli.commands.report.sentence import (
     unknown_type_advice,
     verdict,
     why_open,
+    with_runs_once,
 )
 from ticketbottle_payctl.cli.output.result import (
     Block,
@@ -134,7 +135,7 @@ def _timeline(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Bloc
     if not report.timeline:
         return
     yield from _heading("What happened when")
-    for moment in report.timeline:
+    for moment in with_runs_once(report.timeline):
         yield Line((f"  {wall_clock(moment.at, zone)}", moment_sentence(moment, zone, plain)), hang=_SAID)
         command = look(moment, commands)
         if command:

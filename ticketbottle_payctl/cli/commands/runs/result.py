@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor, with_summary
+from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor, note_more_rows, with_summary
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.list_summary import Place, summary
 from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, plain, short, when
@@ -44,7 +43,7 @@ def listed(
         one = Adviser(session, "").reading(["runs", "show"], [short_id(found[0].id)])
         session.note_last(dim(f"full values: --wide; one of them: {one}"))
     if after is not None:
-        session.note_last(dim(f"more rows: --limit, or --after {shlex.quote(after)}"))
+        note_more_rows(session, "--limit", after)
     if found:
         first = summary("run", Counter(str(run.status) for run in found), place=place, more=more)
         human = with_summary(session, first, human)
