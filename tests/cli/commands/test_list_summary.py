@@ -123,7 +123,7 @@ def test_output_for_programs_has_no_summary(process, database_url):
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize("words", [("list", "outbox", "--limit", "3"), ("runs", "list", "--limit", "2")], ids=" ".join)
 def test_a_terminal_shows_the_option_for_the_next_page_on_one_line(terminal, ask, words, database_url):
-    """On a terminal with 80 columns, the --after option and its cursor are on one line, so that a user can copy both."""
+    """In 80 columns, the --after option and its cursor are on one line, so that a user can copy both."""
     with terminal(*words, DATABASE_URL=database_url) as it:
         it.finish()
         lines = [line.strip() for line in it.text().splitlines()]
