@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from uuid import uuid4
 
 import psycopg2
@@ -10,8 +11,9 @@ import pytest
 from sqlalchemy import event
 
 from ticketbottle_payctl.errors import DatabaseUnavailableError
-from ticketbottle_payctl.jobs.replay import ReplayOptions, ReplayOutcome, resume_run
+from ticketbottle_payctl.jobs.replay import PlannedEvent, ReplayOptions, ReplayOutcome, resume_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+from ticketbottle_payctl.store.outbox.replay import Row
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl.runs import Actor
 
@@ -58,6 +60,19 @@ def test_a_replay_skips_published_events_without_a_separate_permission(outbox, e
     report = outbox.replay(plan, ReplayOptions())
     assert report.outcomes == {("requeued", None): 1, ("skipped", "published"): 2}
     assert outbox.states() == (1, 0, 2)
+
+
+def test_a_replay_skips_a_planned_event_of_an_unknown_type(outbox, engine):
+    """A plan of another payctl version may contain an event of an unknown type. The replay skips this event."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="dead")
+    plan, unknown = outbox.plan(), outbox.ids()[0]
+    outbox.execute("""UPDATE outbox SET "eventType" = 'NO_SUCH_TYPE' WHERE id = %(id)s""", id=unknown)
+    rows = [Row(*row) for row in outbox.rows("id, ctid::text, xmin::text::bigint")]
+    report = outbox.replay(replace(plan, events=tuple(PlannedEvent(row, "dead") for row in rows)))
+    assert report.outcomes == {("requeued", None): 1, ("skipped", "unknown_type"): 1}
+    assert [item.item_id for item in outbox.items(report.run_id) if item.outcome == "skipped"] == [unknown]
+    assert outbox.states() == (1, 1, 0)
 
 
 @pytest.mark.usefixtures("dead")
