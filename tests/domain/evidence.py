@@ -19,6 +19,7 @@ LATE = OVERDUE_AFTER.total_seconds() + 60
 COMPLETED, FAILED = "PAYMENT_COMPLETED", "PAYMENT_FAILED"
 IDLES = SeenPublisher("host:12", 1, 20.0)
 ENDED = IDLES._replace(ended=True)
+CUT_OFF = SeenPublisher("host:12", 1, 4.0, without_brokers="Kafka at b:9092 is not available")
 GONE = SeenPublisher("host:12", 1, 720.0)
 WORKS = SeenPublisher("pid 7, payctl publish-outbox", 1, 0.0, working=True)
 OTHER = SeenPublisher("host:99", 4, 20.0)

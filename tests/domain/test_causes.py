@@ -10,6 +10,7 @@ from tests.domain.evidence import (
     ANSWERED,
     AWAY,
     BLOCKED,
+    CUT_OFF,
     ENDED,
     FAILED,
     FAILING,
@@ -64,6 +65,7 @@ from ticketbottle_payctl.domain.causes import (
         (seen(READY, READY._replace(event_type=FAILED), publishers=[IDLES]), NO_TOPIC, ["topic", "unknown"]),
         (seen(READY, publishers=[IDLES]), AWAY, ["brokers"]),
         (seen(READY, publishers=[IDLES, OTHER]), ANSWERED, ["shards"]),
+        (seen(READY, publishers=[IDLES, OTHER._replace(ended=True)]), ANSWERED, ["unknown"]),
         (seen(READY, table_locks=[Holder(1, None, None, None, 9)], publishers=[IDLES]), ANSWERED, ["table_lock"]),
         (seen(LOCKED, publishers=[IDLES]), ANSWERED, ["row_lock"]),
         (seen(LOCKED, READY, publishers=[IDLES]), ANSWERED, ["row_lock", "unknown"]),
@@ -91,7 +93,7 @@ def test_each_state_of_the_outbox_has_its_causes(evidence, brokers, expected):
 
 @given(
     waiting=st.lists(st.sampled_from([READY, FAILING, NOT_DUE, LOCKED, BLOCKED])),
-    publishers=st.lists(st.sampled_from([IDLES, GONE, WORKS, OTHER])),
+    publishers=st.lists(st.sampled_from([IDLES, GONE, WORKS, OTHER, ENDED, CUT_OFF])),
     slot=st.sampled_from([None, True, False]),
     brokers=st.sampled_from([None, NO_TOPIC, AWAY, ANSWERED]),
     dead=st.integers(0, 3),
@@ -133,24 +135,32 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
 
 
 @pytest.mark.parametrize(
-    ("evidence", "words", "expected"),
+    ("evidence", "words", "expected", "activity"),
     [
-        (seen(YOUNG), "no publisher is active; none has run on this database yet", False),
-        (seen(YOUNG, publishers=[IDLES]), "no publisher is active; last activity 20 s ago", True),
-        (seen(YOUNG, publishers=[GONE]), "no publisher is active; last activity 12 min ago", False),
+        (seen(YOUNG), "no publisher is active; none has run on this database yet", False, "never_seen"),
+        (seen(YOUNG, publishers=[IDLES]), "no publisher is active; last activity 20 s ago", True, "running"),
+        (seen(YOUNG, publishers=[GONE]), "no publisher is active; last activity 12 min ago", False, "gone"),
         (seen(YOUNG, publishers=[GONE], last_sent_s=15.0), "no publisher is active; last activity 15 s ago",
-         False),
-        (seen(YOUNG, publishers=[ENDED]), "no publisher is active; the last one ended 20 s ago", True),
-        (seen(YOUNG, publishers_known=False), "no publisher is active", False),
-        (seen(READY), "no publisher is active; none has run on this database yet", False),
+         False, "gone"),
+        (seen(YOUNG, publishers=[ENDED]), "no publisher is active; the last one ended 20 s ago", True, "between_runs"),
+        (seen(YOUNG, publishers_known=False), "no publisher is active", False, "unknown"),
+        (seen(READY), "no publisher is active; none has run on this database yet", False, "never_seen"),
+        (seen(YOUNG, publishers=[ENDED], last_sent_s=21.0), "no publisher is active; the last one ended 20 s ago", True,
+         "between_runs"),
+        (seen(YOUNG, publishers=[ENDED._replace(seconds=1.0)], last_sent_s=1.1),
+         "no publisher is active; the last one ended 1 s ago", True, "between_runs"),
+        (seen(YOUNG, publishers=[CUT_OFF]), "the publisher cannot reach its brokers; the last attempt was 4 s ago",
+         False, "without_brokers"),
+        (seen(YOUNG, publishers=[CUT_OFF, IDLES], last_sent_s=9.0),
+         "the publisher cannot reach its brokers; the last attempt was 4 s ago", False, "without_brokers"),
     ],
 )  # fmt: skip
-def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evidence, words, expected):
-    """If an event waits for a publisher, `idle` describes the last publisher's activity.
+def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evidence, words, expected, activity):
+    """If an event waits for a publisher, `idle` names the last publisher's activity.
 
     A publisher that was seen recently might be between two runs.
     """
-    assert idle(evidence) == (words, expected)
+    assert idle(evidence) == (words, expected, activity)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +168,7 @@ def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evid
     [
         seen(YOUNG, publishers=[WORKS]),
         seen(YOUNG, publishers=[IDLES], last_sent_s=1.0),
+        seen(YOUNG, publishers=[CUT_OFF], last_sent_s=1.0),
         seen(YOUNG, slot_active=True),
         seen(BLOCKED, publishers=[GONE]),
         seen(NOT_DUE, publishers=[GONE]),
@@ -261,7 +272,7 @@ def test_a_young_event_has_no_cause_yet():
           "read the publisher's log; the oldest event is"], ("payctl show e1", False, 1)),
         (seen(READY, publishers=[IDLES._replace(ended=True)]), Brokers(not_asked="no"),
          ["3 events have waited for up to 3 min, and no known cause was found",
-          f"host:12 ended 20 s ago, the brokers were not asked: no, {NOT_LOCKED}",
+          f"host:12 ended 20 s ago without sending them, the brokers were not asked: no, {NOT_LOCKED}",
           "read the publisher's log; the oldest event is"], ("payctl show e1", False, 1)),
         (seen(READY, publishers=[WORKS, IDLES], newest_sent_s=1.0), None,
          ["3 events have waited for up to 3 min, and the database does not show why",
@@ -339,8 +350,8 @@ def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
 
 @pytest.mark.parametrize("kind", list(CauseKind))
 def test_events_that_are_sent_without_help_only_wait(kind):
-    """Only the `not_due` and `backlog` causes go away without an operator's help."""
-    assert Cause(kind, 1, "", "").ends_by_itself is (kind in {"not_due", "backlog"})
+    """Only the `not_due`, `backlog` and `between_runs` causes go away without an operator's help."""
+    assert Cause(kind, 1, "", "").ends_by_itself is (kind in {"not_due", "backlog", "between_runs"})
 
 
 def test_evidence_of_an_empty_outbox_has_no_events():

@@ -98,6 +98,20 @@ def test_the_ids_of_a_blocked_event_are_short(engine, database_url, terminal):
         assert it.end() == 130
 
 
+def test_a_publisher_without_brokers_is_marked(engine, database_url, terminal):
+    """`stats --watch` says which publisher cannot reach its brokers, and names the brokers as the cause."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, age=timedelta(hours=1))
+        owner = "pay-1:12:x cannot reach its brokers: Kafka at b:9092 is not available"
+        connection.exec_driver_sql("INSERT INTO payctl.publishers VALUES (1, %(owner)s)", {"owner": owner})
+    with terminal(*WATCH, DATABASE_URL=database_url) as it:
+        it.wait_for("refused callbacks")
+        picture = it.picture()
+        assert re.search(r"\nno brokers \S+ \S+ ago  pay-1:12", picture), picture
+        assert "publisher pay-1:12 could not reach its brokers" in picture
+        assert it.end() == 130
+
+
 def test_a_publisher_has_one_line(database_url, mock_kafka, started, terminal):
     """`stats --watch` shows one line for a publisher, even if the publisher has two sessions and three shards."""
     places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_SHARDS": "3"}

@@ -380,10 +380,11 @@ def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
     assert invoke(*typed, *(["--yes"] if typed[0] == "replay" else [])).exit_code == code
 
 
-def test_the_advice_after_a_run_without_brokers_leads_to_the_brokers(world, given, invoke):
-    """After a run that failed to reach a broker, `stats` and `show` say what exit code 4 means.
+def test_a_run_without_brokers_is_the_cause_on_every_screen(world, given, invoke):
+    """After a run that reached no broker, `stats` and `show` name its brokers.
 
-    The doctor names the brokers first, and does not suggest the run that failed.
+    The doctor names the brokers first, and does not suggest the run that failed. If the brokers answer the doctor, it
+    suggests the next run.
     """
     given({"age": MINUTES})
     away = {**world, "KAFKA_BROKERS": "127.0.0.1:1"}
@@ -391,25 +392,73 @@ def test_the_advice_after_a_run_without_brokers_leads_to_the_brokers(world, give
     shown = invoke("stats", **away).stdout
     event = re.search(r"oldest pending id\t(\S+)", shown)[1]
     for text in (shown, invoke("show", event, **away).stdout):
-        assert "publish by hand (if that exits with 4, run payctl doctor)" in text
+        assert re.search(r"could not reach its brokers \S+ \S+ ago: Kafka at 127.0.0.1:1 is not available", text), text
+        assert "payctl doctor --only kafka" in text
+        assert "payctl publish-outbox" not in text
     said = invoke("doctor", "--only", "backlog", **away).stdout
     assert said.startswith("✘  Kafka at 127.0.0.1:1 is not available")
     assert "payctl publish-outbox" not in said
+    said = invoke("doctor", "--only", "backlog", **world).stdout
+    assert "the brokers answer now; wait for the next scheduled run" in said
 
 
-def test_a_publisher_that_waits_for_its_brokers_counts_as_running(world, given, started, engine, answer):
-    """A publisher that waits for its brokers counts as running, because its database session has a publisher's name."""
+def test_a_publisher_that_waits_for_its_brokers_is_seen_as_such(world, given, started, answer, invoke):
+    """A publisher loop that waits for its brokers is the same cause for `stats`, `doctor` and a canary.
+
+    The loop says that the brokers are unavailable, so no screen says that a publisher is working.
+    """
     given({"age": MINUTES})
     away = {**world, "KAFKA_BROKERS": "127.0.0.1:1"}
     started("publish-outbox", "--loop", **away)
+    found = []
 
-    def is_there():
-        sql = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'payctl publish-outbox'"
-        with engine.connect() as connection:
-            return connection.exec_driver_sql(sql).scalar_one_or_none()
+    def brokers_are_the_cause():
+        found[:] = answer("stats", **away)["result"]["causes"]
+        return [cause["cause"] for cause in found] == ["brokers"]
 
-    wait_until(is_there, what="the publisher's session is there", timeout=20)
-    found = answer("stats", **away)["result"]["causes"]
-    assert [cause["cause"] for cause in found] == ["unknown"]
+    wait_until(brokers_are_the_cause, what="the publisher's first attempt", timeout=20)
+    assert "could not reach its brokers" in found[0]["fact"]
+    assert found[0]["command"] == "payctl doctor --only kafka"
+    stats = answer("stats", **away)["result"]
+    assert stats["idle"].startswith("the publisher cannot reach its brokers; the last attempt was")
+    (finding,) = answer("doctor", "--only", "publishers", **away)["items"]
+    assert (finding["status"], "could not reach its brokers" in finding["fact"]) == ("warn", True)
     (finding,) = answer("doctor", "--only", "backlog", **away)["items"]
     assert "127.0.0.1:1 is not available" in finding["fact"]
+    waits = invoke("replay", "--all", "-y", "--canary", "1", "--canary-timeout", "300ms", **away)
+    assert (waits.exit_code, "brokers unreachable" in waits.stderr) == (10, True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "headline", "kinds", "advice", "command"),
+    [
+        (":x", "!", ["unknown"], "ask the brokers too", "payctl doctor"),
+        (":x ended", "!", ["between_runs"], "wait for the next scheduled run; if none is scheduled, publish by hand",
+         "payctl publish-outbox"),
+    ],
+)  # fmt: skip
+def test_an_ended_publisher_does_not_count_as_running(
+    world, given, invoke, answer, seen, headline, kinds, advice, command
+):
+    """Within 90 seconds after a publisher ended, a replayed event waits for the next run.
+
+    The cause is known. If the publisher has not ended, the cause is unknown.
+    """
+    given({**DEAD, "last_error": "TIMED_OUT: no"}, SEEN.format("20 s").replace(":x", seen))
+    assert invoke("replay", "--failed", "-y", **world).exit_code == 0
+    (cause,) = answer("stats", **world)["result"]["causes"]
+    assert ([cause["cause"]], cause["advice"], cause["command"]) == (kinds, advice, command)
+    assert invoke("stats", **world).stdout[0] == headline
+    ended = seen.endswith("ended")
+    assert ("no publisher is running: host:12 ended" in cause["fact"]) is ended
+    assert ("Nothing is lost: a scheduled publisher starts again within a minute" in cause["meaning"]) is ended
+
+
+def test_a_young_event_after_a_publisher_ended_waits_for_the_next_run(world, given, invoke):
+    """If the last publisher has ended, `stats` says at once that none is active and that a scheduled one comes back."""
+    given({"age": HALF_A_MINUTE}, {"state": "published", "age": SECONDS}, SEEN.format("1 s").replace(":x", ":x ended"))
+    shown = invoke("stats", **world).stdout
+    assert re.match(r"✔  oldest pending event: \S+ s  no publisher is active\n", shown), shown
+    assert "a scheduled publisher starts again within a minute; if none is scheduled, publish by hand" in shown
+    assert "payctl publish-outbox" in shown
+    assert re.search(r"drain\tno publisher is active; the last one ended \S+ s ago\n", shown)

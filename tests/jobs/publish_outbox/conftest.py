@@ -171,6 +171,12 @@ class Outbox:
         return judge(self.rows(), self.messages(), by_the_broker=self.by_the_broker, **given)
 
 
+@pytest.fixture
+def short_probe(monkeypatch):
+    """Set the time limit of a probe to 0.3 seconds."""
+    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
+
+
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[MockKafka]:
     """Yield one mock cluster for all tests, because a new producer needs half a second to become ready."""

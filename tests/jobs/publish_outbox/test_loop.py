@@ -29,12 +29,6 @@ class Heard:
         self.waits.append(seconds)
 
 
-@pytest.fixture
-def short_probe(monkeypatch):
-    """Set the time limit of a probe to 0.3 seconds."""
-    monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
-
-
 def test_a_loop_publishes_new_events_until_it_is_stopped(outbox):
     """A publisher loop publishes new events until it is stopped.
 

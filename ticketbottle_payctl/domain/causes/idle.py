@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ticketbottle_payctl.domain.causes.model import WAITS_AFTER, Evidence, Reason
+from ticketbottle_payctl.domain.causes.publishing import Activity, cut_off, publishing
 from ticketbottle_payctl.formats import duration
 
 
@@ -17,6 +18,12 @@ class Idle(NamedTuple):
 
     words: str
     expected: bool
+    activity: Activity
+
+    @property
+    def headline(self) -> str:
+        """The finding without the last activity."""
+        return self.words.partition(";")[0]
 
 
 def idle(evidence: Evidence) -> Idle | None:
@@ -27,11 +34,16 @@ def idle(evidence: Evidence) -> Idle | None:
     waits = any(one.reason in {Reason.READY, Reason.FAILING} for one in evidence.waiting)
     if not waits or evidence.slot_active is not None or any(one.working for one in evidence.publishers):
         return None
+    away = cut_off(evidence)
+    if away is not None:
+        words = f"the publisher cannot reach its brokers; the last attempt was {duration(away.seconds)} ago"
+        return Idle(words, expected=False, activity=Activity.WITHOUT_BROKERS)
+    activity = publishing(evidence.publishers, known=evidence.publishers_known).activity
     sent = evidence.last_sent_s
-    if sent is not None and sent < WAITS_AFTER.total_seconds():
+    if sent is not None and sent < WAITS_AFTER.total_seconds() and activity is not Activity.BETWEEN_RUNS:
         return None
-    return Idle("; ".join(part for part in ("no publisher is active", _last_sign(evidence)) if part),
-                bool(evidence.running))  # fmt: skip
+    words = "; ".join(part for part in ("no publisher is active", _last_sign(evidence)) if part)
+    return Idle(words, bool(evidence.lately), activity)
 
 
 def _last_sign(evidence: Evidence) -> str:

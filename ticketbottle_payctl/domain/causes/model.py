@@ -17,7 +17,10 @@ WAITS_AFTER = timedelta(seconds=10)
 """If an event that could be sent is older than this, probably no publisher is active."""
 
 SEEN_WITHIN = timedelta(seconds=90)
-"""How long a publisher counts as running after its last report. A running publisher reports every 30 s."""
+"""How long a publisher counts as running after its last report, unless it reported that it has ended.
+
+A running publisher reports every 30 s.
+"""
 
 
 class CauseKind(StrEnum):
@@ -26,6 +29,7 @@ class CauseKind(StrEnum):
     DEBEZIUM = "debezium"
     BROKERS = "brokers"
     NO_PUBLISHER = "no_publisher"
+    BETWEEN_RUNS = "between_runs"
     TOPIC = "topic"
     TABLE_LOCK = "table_lock"
     ROW_LOCK = "row_lock"
@@ -66,8 +70,8 @@ class Cause(NamedTuple):
 
     @property
     def ends_by_itself(self) -> bool:
-        """Whether the events will be sent without any action by the operator."""
-        return self.kind in {CauseKind.NOT_DUE, CauseKind.BACKLOG}
+        """Whether the events will be sent without any action by the operator, if a publisher is scheduled."""
+        return self.kind in {CauseKind.NOT_DUE, CauseKind.BACKLOG, CauseKind.BETWEEN_RUNS}
 
     @property
     def is_harmless(self) -> bool:
@@ -155,6 +159,7 @@ class SeenPublisher(NamedTuple):
     """A publisher, and the number of seconds since it was last seen.
 
     ``shards`` is None if the number of shards is not known. ``ended`` is True if the publisher has shut down normally.
+    ``without_brokers`` is the error of a publisher that could not reach its brokers when it was last seen.
     """
 
     name: str
@@ -162,12 +167,15 @@ class SeenPublisher(NamedTuple):
     seconds: float
     working: bool = False
     ended: bool = False
+    without_brokers: str | None = None
 
     def __str__(self) -> str:
         """Return the publisher's name and when it was last seen."""
         if self.working:
             return f"{self.name} is working"
         ago = f"{duration(self.seconds)} ago"
+        if self.without_brokers:
+            return f"{self.name} could not reach its brokers {ago}"
         return f"{self.name} ended {ago}" if self.ended else f"{self.name} was seen {ago}"
 
 
@@ -209,10 +217,12 @@ class Evidence:
 
     @property
     def running(self) -> Sequence[SeenPublisher]:
-        """The publishers that are active or were seen recently.
+        """The publishers that are active, or were seen recently and have not ended."""
+        return [one for one in self.lately if not one.ended]
 
-        A publisher that was seen recently may be a scheduled one between two runs.
-        """
+    @property
+    def lately(self) -> Sequence[SeenPublisher]:
+        """The publishers that are active, were seen recently, or ended recently. The next run of one may follow."""
         return [one for one in self.publishers if one.working or one.seconds < SEEN_WITHIN.total_seconds()]
 
     @property

@@ -14,14 +14,15 @@ from ticketbottle_payctl.domain.causes.model import (
     Reason,
     Waiting,
 )
-from ticketbottle_payctl.domain.causes.words import named, overdue, show, total, waited
+from ticketbottle_payctl.domain.causes.publishing import NEXT_SCHEDULED_RUN
+from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH, named, overdue, show, total, waited
 from ticketbottle_payctl.formats import count, duration
 
 
 def of_failures(evidence: Evidence) -> Iterator[Cause]:
     """Yield a cause for overdue events that keep failing, and one for failed events whose retry is not due yet."""
     failing = overdue(evidence, Reason.FAILING)
-    if failing and evidence.running and evidence.slot_active is None:
+    if failing and evidence.lately and evidence.slot_active is None:
         oldest = max(failing, key=lambda one: one.oldest_s)
         fact = f"{waited(evidence, failing)}, and failed: {oldest.error or 'no error was recorded'}"
         event = named(oldest.id, oldest.order_code)
@@ -41,9 +42,17 @@ def of_failures(evidence: Evidence) -> Iterator[Cause]:
 
 
 def _alive(evidence: Evidence) -> str:
-    if not evidence.running:
+    """Return what is known about the last publisher, in words."""
+    if not evidence.lately:
         return "it is unknown whether a publisher is running"
-    return str(evidence.running[0])
+    last = (evidence.running or evidence.lately)[0]
+    return f"{last} without sending them" if last.ended else str(last)
+
+
+def _newer_than_the_last_run(evidence: Evidence, ready: Sequence[Waiting]) -> bool:
+    """Return whether all the events were created or requeued after the last publisher ended."""
+    ended = min(one.seconds for one in evidence.lately)
+    return all((one.oldest_s if one.requeued_s is None else one.requeued_s) < ended for one in ready)
 
 
 def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers | None) -> Cause:
@@ -52,8 +61,13 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
     oldest = max(ready, key=lambda one: one.oldest_s)
     newest_sent = evidence.newest_sent_s
     overtaken = newest_sent is not None and newest_sent < oldest.oldest_s - OVERDUE_AFTER.total_seconds()
-    working = bool(evidence.sent_lately) or any(one.working for one in evidence.publishers)
-    if evidence.slot_active is None and evidence.running and working and not overtaken:
+    between_runs = evidence.slot_active is None and bool(evidence.lately) and not evidence.running
+    sends = not overtaken and (bool(evidence.sent_lately) or any(one.working for one in evidence.publishers))
+    if between_runs and (sends or _newer_than_the_last_run(evidence, ready)):
+        fact = f"no publisher is running: {evidence.lately[0]}"
+        meaning = f"{waited(evidence, ready)}. Nothing is lost: {NEXT_SCHEDULED_RUN}"
+        return Cause(CauseKind.BETWEEN_RUNS, events, fact, meaning, WAIT_OR_PUBLISH, PUBLISH)
+    if evidence.slot_active is None and evidence.running and sends:
         fact = f"{waited(evidence, ready)}; a publisher is working through them"
         meaning = "events are sent in order of creation; check that the backlog is shrinking"
         return Cause(CauseKind.BACKLOG, events, fact, meaning, None, Command(("stats",), options=("--watch",)))
@@ -64,5 +78,7 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
     fact = f"{waited(evidence, ready)}, and no known cause was found"
     topics = f"the brokers were not asked: {brokers.not_asked}" if brokers.not_asked else "its topics accept messages"
     meaning = f"{_alive(evidence)}, {topics}, and no row lock or dead event is in the way"
+    if between_runs and not brokers.not_asked:
+        return Cause(CauseKind.UNKNOWN, events, fact, meaning, "publish by hand, and read its first line", PUBLISH)
     command = show(oldest.id)
     return Cause(CauseKind.UNKNOWN, events, fact, meaning, "read the publisher's log; the oldest event is", command)

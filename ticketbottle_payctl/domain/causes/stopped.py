@@ -12,12 +12,15 @@ from ticketbottle_payctl.domain.causes.model import (
     Evidence,
     Holder,
     Reason,
+    SeenPublisher,
     Waiting,
 )
+from ticketbottle_payctl.domain.causes.publishing import cut_off
 from ticketbottle_payctl.domain.causes.words import (
     LOOK_AT_KAFKA,
     PUBLISH,
     START_AND_PUBLISH,
+    WAIT_OR_PUBLISH,
     overdue,
     start_or_publish,
     total,
@@ -38,12 +41,11 @@ def of_publishers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause
     waiting = overdue(evidence, Reason.READY, Reason.FAILING)
     if not waiting:
         return
-    running = evidence.running
-    if not running:
+    if not evidence.lately:
         meaning = f"{waited(evidence, waiting)}. Nothing is lost: a publisher sends all waiting events when it runs"
         advice, command = _without_publisher(brokers)
         yield Cause(CauseKind.NO_PUBLISHER, total(waiting), _not_seen(evidence), meaning, advice, command)
-    counts = {one.shards: one.name for one in running if one.shards is not None}
+    counts = {one.shards: one.name for one in evidence.running if one.shards is not None}
     if len(counts) > 1:
         said = " and ".join(f"{shards} ({name})" for shards, name in sorted(counts.items()))
         meaning = "publishers with different shard counts lock each other out and wait"
@@ -67,7 +69,8 @@ def _without_publisher(brokers: Brokers | None) -> tuple[str, Command | None]:
 def _not_seen(evidence: Evidence) -> str:
     if evidence.last_seen_s is not None:
         last = min(evidence.publishers, key=lambda one: one.seconds)
-        return f"no publisher has been seen for {duration(last.seconds)}; the last one was {last.name}"
+        brokers = ", which could not reach its brokers" if last.without_brokers else ""
+        return f"no publisher has been seen for {duration(last.seconds)}; the last one was {last.name}{brokers}"
     if evidence.publishers_known:
         return "no publisher has ever run on this database"
     return "no publisher is active, and this role cannot see when the last one ran"
@@ -95,9 +98,14 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
 
 
 def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
-    """Yield each cause that the brokers report, but only if overdue events are waiting because of it."""
+    """Yield each cause that the brokers or a publisher report, but only if overdue events are waiting because of it."""
     waiting = overdue(evidence, Reason.READY, Reason.FAILING)
-    if brokers is None or not waiting or evidence.slot_active is not None:
+    if not waiting or evidence.slot_active is not None:
+        return
+    away = cut_off(evidence)
+    if away is not None and not (brokers and brokers.unavailable):
+        yield _of_cut_off(away, evidence, waiting, brokers)
+    if brokers is None:
         return
     if brokers.unavailable:
         meaning = f"{waited(evidence, waiting)}. This uses up no retries"
@@ -115,6 +123,21 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
                 f"create {topic}, or grant Write and Describe on it, then run this again",
                 LOOK_AT_KAFKA,
             )
+
+
+def _of_cut_off(away: SeenPublisher, evidence: Evidence, waiting: Sequence[Waiting], brokers: Brokers | None) -> Cause:
+    """Return the cause for a publisher that could not reach its brokers. They may answer this machine."""
+    fact = f"publisher {away}: {away.without_brokers}"
+    meaning = f"{waited(evidence, waiting)}. This uses up no retries"
+    advice = "check that the brokers run and can be reached"
+    if brokers is not None and not brokers.not_asked and away.ended:
+        return Cause(
+            CauseKind.BROKERS, total(waiting), fact, meaning, f"the brokers answer now; {WAIT_OR_PUBLISH}", PUBLISH
+        )
+    if brokers is not None and not brokers.not_asked:
+        advice = f"the brokers answer here; if {away.name} keeps failing, compare its KAFKA_ variables and network"
+        return Cause(CauseKind.BROKERS, total(waiting), fact, meaning, advice)
+    return Cause(CauseKind.BROKERS, total(waiting), fact, meaning, advice, LOOK_AT_KAFKA)
 
 
 def of_table_locks(evidence: Evidence) -> Iterator[Cause]:

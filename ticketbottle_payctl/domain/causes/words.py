@@ -68,5 +68,9 @@ def start_or_publish(otherwise: str = "run payctl doctor") -> str:
     return f"{START_AND_PUBLISH} (if that exits with 4, {otherwise})"
 
 
+WAIT_OR_PUBLISH = "wait for the next scheduled run; if none is scheduled, publish by hand"
+"""The advice to give before :data:`PUBLISH` if the last publisher has just ended."""
+
+
 LOOK_AT_KAFKA = Command(("doctor",), options=("--only", "kafka"))
 """The command that checks the brokers."""

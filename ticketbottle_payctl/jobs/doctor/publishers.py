@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, SEEN_WITHIN
-from ticketbottle_payctl.domain.causes.words import PUBLISH, start_or_publish
+from ticketbottle_payctl.domain.causes import (
+    NEXT_RUN,
+    OVERDUE_AFTER,
+    Activity,
+    Command,
+    Publishing,
+    SeenPublisher,
+    publishing,
+)
+from ticketbottle_payctl.domain.causes.words import LOOK_AT_KAFKA, PUBLISH, WAIT_OR_PUBLISH, start_or_publish
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
 from ticketbottle_payctl.store.inspect import publishers
@@ -43,19 +53,27 @@ def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
 def _not_working(connection: Connection, subject: Subject) -> Finding:
     slot = cdc.slot(connection)
     if slot is not None:
-        state = "active" if slot.active else "idle"
-        return ok("publishers", f"Debezium is publishing this outbox; its slot is {state}")
+        reader = "active" if slot.active else "idle"
+        return ok("publishers", f"Debezium is publishing this outbox; its slot is {reader}")
     seen, known = publishers.seen(connection)
     if not seen:
         unseen = (
             "no publisher has run yet" if known else "no publisher is active; the role cannot see when the last one ran"
         )
         return _absent(unseen, connection, subject)
-    last = seen[0]
+    return _last_seen(publishing(seen, known=known), seen, connection, subject)
+
+
+def _last_seen(state: Publishing, seen: Sequence[SeenPublisher], connection: Connection, subject: Subject) -> Finding:
+    last = state.last or seen[0]
     ago = duration(last.seconds)
-    if last.ended and last.seconds < _GONE_AFTER:
-        return _absent(f"no publisher is running now; {last}", connection, subject)
-    if last.seconds < SEEN_WITHIN.total_seconds():
+    if state.activity is Activity.WITHOUT_BROKERS:
+        meaning = f"{last.without_brokers}. Events wait, and this uses up no retries"
+        return warn("publishers", f"publisher {last}", meaning, "check the brokers", LOOK_AT_KAFKA)
+    if state.activity is Activity.BETWEEN_RUNS:
+        fact = f"no publisher is running now; {last}; {NEXT_RUN}"
+        return _absent(fact, connection, subject, (WAIT_OR_PUBLISH, PUBLISH))
+    if state.activity is Activity.RUNNING:
         noted = next((one for one in seen if one.shards is not None and not one.ended), last)
         told = f" with PAYCTL_SHARDS={noted.shards}" if noted.shards is not None else ""
         return _running(f"one is idle{told}: {last.name}, last seen {ago} ago", noted.shards, subject)
@@ -66,9 +84,9 @@ def _not_working(connection: Connection, subject: Subject) -> Finding:
     return warn("publishers", fact, meaning, *_START)
 
 
-def _absent(fact: str, connection: Connection, subject: Subject) -> Finding:
+def _absent(fact: str, connection: Connection, subject: Subject, remedy: tuple[str, Command] = _START) -> Finding:
     """Return the finding that no publisher is running. Warn only if an event is overdue."""
     age = publishers.longest_wait_s(connection, subject.max_retries)
     if age is None or age <= OVERDUE_AFTER.total_seconds():
         return ok("publishers", fact)
-    return warn("publishers", fact, f"an event has waited for {duration(age)}", *_START)
+    return warn("publishers", fact, f"an event has waited for {duration(age)}", *remedy)

@@ -14,7 +14,10 @@ from ticketbottle_payctl.store.outbox import stats
 
 _LIMITS = Limits(statement=timedelta(seconds=10))
 _WINDOW = timedelta(minutes=5)
-_OF_EVERY_EVENT = {CauseKind.DEBEZIUM, CauseKind.NO_PUBLISHER, CauseKind.TABLE_LOCK, CauseKind.SHARDS}
+_OF_EVERY_EVENT = {
+    CauseKind.DEBEZIUM, CauseKind.BROKERS, CauseKind.NO_PUBLISHER, CauseKind.BETWEEN_RUNS, CauseKind.TABLE_LOCK,
+    CauseKind.SHARDS,
+}  # fmt: skip
 
 
 def what_stops_every_event(engine: Engine, max_retries: int) -> Cause | None:

@@ -74,6 +74,8 @@ class Obstacles:
     paying customer is waiting for, and ``dead_closed`` counts those of them that a person has closed. ``unsent`` are
     the other dead events, except those among the blockers.
 
+    ``pending`` counts all pending events. It is None unless the run ended because it could not reach its brokers.
+
     ``known`` is False if the database could not be read. In this case only ``away`` and ``stopped`` are set.
     """
 
@@ -90,6 +92,7 @@ class Obstacles:
     causes: int = 0
     """The number of reasons, including those that ``blockers`` does not list."""
     oldest_pending_age_s: float | None = None
+    pending: int | None = None
     known: bool = True
 
     def __bool__(self) -> bool:

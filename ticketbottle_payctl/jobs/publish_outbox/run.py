@@ -12,7 +12,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Event
@@ -23,13 +23,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.broker.sender import Sender
 from ticketbottle_payctl.domain.retry import error_text
-from ticketbottle_payctl.errors import (
-    BrokerRefusedError,
-    BrokerUnavailableError,
-    DatabaseUnavailableError,
-    PayctlError,
-    UnavailableError,
-)
+from ticketbottle_payctl.errors import BrokerRefusedError, DatabaseUnavailableError, PayctlError, UnavailableError
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog
 from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome
 from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
@@ -38,11 +32,12 @@ from ticketbottle_payctl.jobs.publish_outbox.find_obstacles import look
 from ticketbottle_payctl.jobs.publish_outbox.obstacles import Obstacles
 from ticketbottle_payctl.jobs.publish_outbox.options import PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
+from ticketbottle_payctl.jobs.publish_outbox.presence import NO_BROKERS, Presence
 from ticketbottle_payctl.jobs.publish_outbox.report import PublishCounts, PublishReport
 from ticketbottle_payctl.jobs.publish_outbox.shard import DrainResult, Shard
 from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.store.db.engine import transaction
-from ticketbottle_payctl.store.outbox import shard_lock
+from ticketbottle_payctl.store.outbox.cdc import count_pending
 from ticketbottle_payctl.store.outbox.oldest_pending import oldest_pending
 from ticketbottle_payctl.tracing import BatchSpan, batch_span
 
@@ -102,7 +97,8 @@ class PublisherRun:
         self._budget = budget = Budget(options, stop, clock)
         self._sender = sender = Sender(producer, stopping=budget.is_over, clock=clock)
         self._counts = PublishCounts()
-        self._owner = owner = f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(48):012x}"
+        owner = f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(48):012x}"
+        self._presence = Presence(engine, owner)
         self.shards = [
             Shard(engine, sender, Backlog(options, number), budget, owner, observer.span)
             for number in range(options.shards)
@@ -127,23 +123,14 @@ class PublisherRun:
                 failure, reason = self._ended_by(error)
         seconds = self._clock() - self._budget.began
         report = PublishReport(self._counts, reason, seconds, self._obstacles_at_the_end(failure), failure)
-        self._sign_off(failure)
+        self._presence.end(failure)
         log_event("publish_outbox_ended", counts=self._counts.by_name, **report.facts)
         return report
-
-    def _sign_off(self, failure: PayctlError | None) -> None:
-        """Record that this publisher has ended.
-
-        If the record cannot be written, other commands show the publisher as running for another 90 seconds.
-        """
-        if not isinstance(failure, DatabaseUnavailableError):
-            with suppress(PayctlError), transaction(self._engine, LIMITS) as connection:
-                shard_lock.sign_off(connection, self._owner)
 
     def _ended_by(self, error: PayctlError) -> tuple[PayctlError | None, StoppedBecause]:
         if self._budget.stop.is_set() and isinstance(error, _AWAY):
             return None, StoppedBecause.SIGNAL  # the current batch was cut short and released
-        if isinstance(error, BrokerUnavailableError | BrokerRefusedError):
+        if isinstance(error, NO_BROKERS):
             return error, StoppedBecause.BROKER_UNAVAILABLE
         if not self._counts.batches:
             raise error
@@ -270,6 +257,7 @@ class PublisherRun:
         """
         stopped = bool(self._sender.stopped_types)
         self._sender.probe(min(_PROBE_TIMEOUT, self._budget.time_left()))
+        self._presence.reached()
         if stopped:
             for shard in self.shards:
                 shard.backlog.forget()  # blocks for stopped event types may no longer apply
@@ -287,6 +275,7 @@ class PublisherRun:
         self._observer.on_heartbeat(self._counts)  # the run is healthy while it waits, so a restart would not help
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, PayctlError):
+            self._presence.cannot_reach(error)
             self._tell(replace(self._obstacles, away=error))
             self._observer.on_wait(error, state.upcoming_sleep)
 
@@ -343,10 +332,15 @@ class PublisherRun:
         """Return why events are waiting at the end of the run, including the error of an unavailable service."""
         away = failure if isinstance(failure, _AWAY) else self._obstacles.away
         try:
-            return replace(self._look(locked=self._locked or not self._counts.batches), away=away)
+            found = replace(self._look(locked=self._locked or not self._counts.batches), away=away)
+            return replace(found, pending=self._pending()) if isinstance(failure, NO_BROKERS) else found
         except PayctlError:
             self._counts.held = max(self._counts.held, self._blocked)
             return Obstacles(away=away, stopped=self._stopped(), known=False)
+
+    def _pending(self) -> int:
+        with transaction(self._engine, replace(LIMITS, statement=_LOOK_LIMIT), commit=False) as connection:
+            return count_pending(connection, self._options.max_retries)
 
     def _oldest_pending(self) -> float | None:
         with transaction(self._engine, LIMITS, commit=False) as connection:

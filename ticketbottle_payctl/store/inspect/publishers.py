@@ -19,7 +19,7 @@ from ticketbottle_payctl.domain.causes import SEEN_WITHIN, SeenPublisher
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.db.privileges import may_read_all_of_ours, may_read_outbox
-from ticketbottle_payctl.store.outbox import blocked, shard_lock
+from ticketbottle_payctl.store.outbox import blocked, shard_lock, without_brokers
 
 APPLICATION = "payctl publish-outbox"
 """The application name of a publisher's sessions."""
@@ -95,7 +95,7 @@ def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: S
     for held in at_work:
         owner = next((one for one in noted if (held.shard, held.shards) in one.places and not one.seen.ended), None)
         if owner is not None:
-            found[id(owner)] = owner.seen._replace(seconds=0.0, working=True)
+            found[id(owner)] = owner.seen._replace(seconds=0.0, working=True, without_brokers=None)
         else:
             unnamed.setdefault(held.address, SeenPublisher(held.name, held.shards, 0.0, working=True))
     alive = [key for key, one in found.items() if not one.ended and one.seconds < SEEN_WITHIN.total_seconds()]
@@ -141,14 +141,34 @@ def _noted(connection: Connection) -> list[_Noted] | None:
         "SELECT shard, owner, GREATEST(EXTRACT(epoch FROM clock_timestamp() - since)::float8, 0)"
         " FROM payctl.publishers WHERE shard <> %(replay)s ORDER BY since",
         {"replay": shard_lock.REPLAY_PLACE},
-    )
+    ).all()
     found: dict[str, _Noted] = {}
     for lock, owner, seconds in rows:
+        if lock == shard_lock.NO_BROKERS_PLACE:
+            if seconds < SEEN_WITHIN.total_seconds() or lock == rows[-1][0]:  # an older outage is over
+                _note_brokers(found, owner, seconds)
+            continue
         name, ended = shard_lock.name_of(owner)
         shard, shards = shard_lock.shard_of(lock)
         places = found[owner].places if owner in found else set()
         found[owner] = _Noted(SeenPublisher(name, shards, seconds, ended=ended), {*places, (shard, shards)})
     return list(found.values())
+
+
+def _note_brokers(found: dict[str, _Noted], text: str, seconds: float) -> None:
+    """Add the publisher that cannot reach its brokers. It may have held a shard before, and may have ended since.
+
+    If the publisher writes its name on a shard afterwards, the shard's row replaces this entry.
+    """
+    noted = without_brokers.read(text)
+    if noted is None:
+        return
+    owner, error, ended = noted
+    earlier = found.pop(shard_lock.ended(owner) if ended else owner, None)
+    seen = SeenPublisher(shard_lock.name_of(owner)[0], None, seconds, ended=ended, without_brokers=error)
+    if earlier is not None:
+        seen = seen._replace(shards=earlier.seen.shards)
+    found[owner] = _Noted(seen, earlier.places if earlier else set())
 
 
 def longest_wait_s(connection: Connection, max_retries: int) -> float | None:

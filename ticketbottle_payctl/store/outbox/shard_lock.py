@@ -35,6 +35,12 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 
+NO_BROKERS_PLACE = 1
+"""The number of the row in ``payctl.publishers`` for a publisher that cannot reach its brokers.
+
+No publisher uses this number, because it encodes zero shards. No publisher rescans because of this row.
+"""
+
 _ENDED = " ended"
 _LOCKS_PER_SHARD = 2
 _LOCKS_PER_COUNT = 1000
@@ -48,7 +54,8 @@ SELECT {advisory_locks.try_take(Namespace.SHARDS, "%(own)s")};
 SELECT COALESCE(bool_and(l.pid = pg_backend_pid()), false),
     (SELECT owner FROM payctl.publishers AS ours WHERE shard = %(place)s AND NOT EXISTS (
         SELECT FROM payctl.publishers AS theirs
-        WHERE theirs.shard / {_LOCKS_PER_COUNT} <> %(shards)s AND theirs.since >= ours.since))
+        WHERE theirs.shard <> {NO_BROKERS_PLACE} AND theirs.shard / {_LOCKS_PER_COUNT} <> %(shards)s
+          AND theirs.since >= ours.since))
 FROM pg_locks AS l
 WHERE {advisory_locks.held(Namespace.SHARDS)}
   AND (l.objid IN (%(own)s::oid, %(other)s::oid) OR l.objid::bigint / {_LOCKS_PER_COUNT} <> %(shards)s)
@@ -200,6 +207,11 @@ def sign_off(connection: Connection, owner: str) -> None:
         """,
         {"owner": owner, "mark": _ENDED},
     )
+
+
+def ended(owner: str) -> str:
+    """Return the name that :func:`sign_off` writes for this publisher."""
+    return owner + _ENDED
 
 
 def name_of(owner: str) -> tuple[str, bool]:

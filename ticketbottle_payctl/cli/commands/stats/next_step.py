@@ -7,13 +7,24 @@ from collections.abc import Iterator
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Block, bold
 from ticketbottle_payctl.cli.safety.cause_advice import advice_text, command_text, next_lines
-from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, WAITS_AFTER, Command
-from ticketbottle_payctl.domain.causes.words import PUBLISH, start_or_publish
+from ticketbottle_payctl.domain.causes import NEXT_SCHEDULED_RUN, OVERDUE_AFTER, WAITS_AFTER, Activity, Command, Idle
+from ticketbottle_payctl.domain.causes.words import LOOK_AT_KAFKA, PUBLISH, start_or_publish
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.stats import StatsReport
 
 _WATCH = Command(("stats",), options=("--watch",))
 _LIMIT = f"an event is overdue after {duration(OVERDUE_AFTER.total_seconds())}"
+
+
+def _if_idle(idle: Idle) -> tuple[str, Command]:
+    """Return the advice and the command for an outbox that no publisher drains."""
+    if idle.activity is Activity.WITHOUT_BROKERS:
+        return "check that the brokers run and can be reached", LOOK_AT_KAFKA
+    if idle.activity is Activity.BETWEEN_RUNS:
+        return f"{NEXT_SCHEDULED_RUN}; if none is scheduled, publish by hand", PUBLISH
+    if idle.expected:
+        return f"wait for the next run of the publisher; {_LIMIT}", _WATCH
+    return start_or_publish(), PUBLISH
 
 
 def next_step(report: StatsReport, session: Session) -> Iterator[Block]:
@@ -27,8 +38,6 @@ def next_step(report: StatsReport, session: Session) -> Iterator[Block]:
         return
     words, command = f"{_LIMIT}; until then, make sure that the backlog shrinks", _WATCH
     if report.idle is not None:
-        words = f"wait for the next run of the publisher; {_LIMIT}"
-        if not report.idle.expected:
-            words, command = start_or_publish(), PUBLISH
+        words, command = _if_idle(report.idle)
     advice, pasted = advice_text(session, words, command), command_text(session, command, "stats")
     yield from next_lines(" ", bold("next:"), advice, pasted)

@@ -178,6 +178,8 @@ def _publishers(report: LiveReport) -> list[Row]:
 def _publisher(one: SeenPublisher) -> Row:
     if one.working:
         return [good("working"), "  ", one.name]
+    if one.without_brokers:
+        return [warn(f"no brokers {age(one.seconds)}"), "  ", dim(one.name)]
     seen = f"{'ended' if one.ended else 'seen'} {age(one.seconds)}"
     state = seen if one.seconds < SEEN_WITHIN.total_seconds() else warn(seen)
     return [state, "  ", dim(one.name)]

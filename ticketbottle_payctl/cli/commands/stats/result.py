@@ -146,7 +146,7 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
     if age is not None:
         parts.append(f"oldest pending event: {duration(age)}")
         if report.idle is not None and not report.harmful:  # a cause gives more detail
-            parts.append(warn("no publisher is active"))
+            parts.append(warn(report.idle.headline))
     elif not report.dead:
         parts.append("nothing is pending")
     if report.dead:

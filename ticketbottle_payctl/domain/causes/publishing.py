@@ -1,0 +1,102 @@
+"""Decide from the publishers that were seen whether one is running. Every screen uses this answer and its words.
+
+A scheduled publisher ends after each run and starts again within a minute. Therefore a publisher that has just ended is
+not running, but another run may follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from ticketbottle_payctl.domain.causes.model import SEEN_WITHIN, Evidence, SeenPublisher
+from ticketbottle_payctl.formats import duration
+
+NEXT_RUN = "a scheduled one starts again within a minute"
+"""The words that follow the time at which the last publisher ended."""
+
+NEXT_SCHEDULED_RUN = "a scheduled publisher starts again within a minute"
+"""The same as a sentence of its own."""
+
+
+class Activity(StrEnum):
+    """What is known about the publishers of an outbox.
+
+    ``WITHOUT_BROKERS`` means that the publisher that was seen last could not reach its brokers. It may have ended.
+    ``BETWEEN_RUNS`` means that the last publisher ended less than 90 seconds ago.
+    """
+
+    RUNNING = "running"
+    WITHOUT_BROKERS = "without_brokers"
+    BETWEEN_RUNS = "between_runs"
+    GONE = "gone"
+    NEVER_SEEN = "never_seen"
+    UNKNOWN = "unknown"
+
+
+class Publishing(NamedTuple):
+    """Whether a publisher is running, and the publisher from which this follows. It is None if none was seen."""
+
+    activity: Activity
+    last: SeenPublisher | None = None
+
+    @property
+    def running(self) -> bool | None:
+        """Whether a publisher is running, or None if this is unknown."""
+        if self.activity is Activity.UNKNOWN:
+            return None
+        waits = self.activity is Activity.WITHOUT_BROKERS and self.last is not None and not self.last.ended
+        return waits or self.activity is Activity.RUNNING
+
+    @property
+    def words(self) -> str:
+        """A sentence that says whether a publisher is running."""
+        last = self.last
+        match self.activity:
+            case Activity.RUNNING:
+                return "a publisher is running"
+            case Activity.WITHOUT_BROKERS if last is not None:
+                return f"the last publisher could not reach its brokers {duration(last.seconds)} ago"
+            case Activity.BETWEEN_RUNS if last is not None:
+                return f"the last publisher ended {duration(last.seconds)} ago; {NEXT_RUN}"
+            case Activity.UNKNOWN:
+                return "it is unknown whether a publisher is running"
+            case _:
+                return f"no publisher is running; {self.last_sign}"
+
+    @property
+    def last_sign(self) -> str:
+        """The last sign of a publisher, in words."""
+        if self.last is None:
+            return "none has ever been seen"
+        return f"the last one {'ended' if self.last.ended else 'was seen'} {duration(self.last.seconds)} ago"
+
+
+def cut_off(evidence: Evidence) -> SeenPublisher | None:
+    """Return the publisher that cannot reach its brokers, or None if an event has been sent since, or none is known."""
+    state = publishing(evidence.publishers, known=evidence.publishers_known)
+    if state.activity is not Activity.WITHOUT_BROKERS or state.last is None:
+        return None
+    sent = evidence.last_sent_s
+    return state.last if sent is None or sent > state.last.seconds else None
+
+
+def publishing(publishers: Sequence[SeenPublisher], *, known: bool) -> Publishing:
+    """Return whether a publisher is running.
+
+    ``known`` is False if the role is not allowed to read when the last publisher ran.
+    """
+    if not publishers:
+        return Publishing(Activity.NEVER_SEEN if known else Activity.UNKNOWN)
+    last = min(publishers, key=lambda one: (not one.working, one.seconds))
+    if last.working:
+        return Publishing(Activity.RUNNING, last)
+    if last.seconds >= SEEN_WITHIN.total_seconds():
+        return Publishing(Activity.GONE, last)
+    if last.without_brokers:
+        return Publishing(Activity.WITHOUT_BROKERS, last)
+    idle = [one for one in publishers if not one.ended and one.seconds < SEEN_WITHIN.total_seconds()]
+    if idle:
+        return Publishing(Activity.RUNNING, min(idle, key=lambda one: one.seconds))
+    return Publishing(Activity.BETWEEN_RUNS, last)
