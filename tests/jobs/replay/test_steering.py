@@ -64,11 +64,11 @@ def test_a_replay_reports_its_wait_for_the_canary(outbox, publish):
             publish()
 
     report = outbox.replay(None, ReplayOptions(canary=4, canary_patience=SOON), on_canary=on_canary)
-    assert (report.outcome, report.publisher) == (ReplayOutcome.DONE, True)
+    assert (report.outcome, report.publishing.running) == (ReplayOutcome.DONE, True)
     assert {(wait.published, wait.events) for wait in told} == {(0, 4)}
     lefts = [wait.left_s for wait in told]
     assert lefts == sorted(lefts, reverse=True)
-    assert [wait.publisher for wait in told[:3]] == [False] * 3
+    assert [wait.publishing.running for wait in told[:3]] == [False] * 3
     assert SOON.total_seconds() >= lefts[0] > lefts[-1] > 0
 
 
@@ -84,17 +84,17 @@ def test_a_canary_that_is_being_published_shows_a_running_publisher(outbox):
             outbox.execute('UPDATE outbox SET published = true, "publishedAt" = now() WHERE id = %(id)s', id=name)
 
     report = outbox.replay(None, ReplayOptions(canary=4, canary_patience=SOON), on_canary=on_canary)
-    seen = [(wait.published, wait.events, wait.publisher, wait.unseen_s) for wait in told]
-    assert seen == [(0, 4, False, None), (0, 4, False, None), (1, 4, True, 0.0)]
-    assert (report.outcome, report.publisher) == (ReplayOutcome.DONE, True)
+    seen = [(wait.published, wait.events, wait.publishing.running, wait.publishing.activity) for wait in told]
+    assert seen == [(0, 4, False, "never_seen"), (0, 4, False, "never_seen"), (1, 4, True, "running")]
+    assert (report.outcome, report.publishing.running) == (ReplayOutcome.DONE, True)
 
 
 @pytest.mark.usefixtures("dead")
 def test_a_canary_without_a_publisher_says_that_none_is_running(outbox):
     """If no publisher was seen, a replay with a canary says so, and a replay without a canary says nothing."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
-    assert outbox.replay(None, options).publisher is False
-    assert outbox.replay().publisher is None
+    assert outbox.replay(None, options).publishing.running is False
+    assert outbox.replay().publishing is None
 
 
 @pytest.mark.usefixtures("dead")

@@ -5,16 +5,15 @@ payctl stores the plan with the run before it changes the first row. Therefore a
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from threading import Event
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.domain.causes import SEEN_WITHIN
+from ticketbottle_payctl.domain.causes import Activity, Publishing, publishing
 from ticketbottle_payctl.errors import GuardError, PayctlError
 from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.jobs.replay.read_report import read_report
@@ -38,7 +37,9 @@ COMMAND = "replay"
 _LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))
 _LOOK_EVERY = 1.0
 _CANARY_PAUSE = 0.25
-_SEEN_WITHIN = SEEN_WITHIN.total_seconds()
+_MOVED = Publishing(Activity.RUNNING)
+"""The answer if the canary's events are being published, even if no publisher was seen."""
+
 _STATUS = {
     ReplayOutcome.DONE: RunStatus.DONE,
     ReplayOutcome.CANARY_EMPTY: RunStatus.STOPPED,
@@ -118,14 +119,16 @@ def resume_run(  # noqa: PLR0913 - one argument per option
     if run.command != COMMAND:
         raise _nothing_to_resume(run, f"is a {run.command}")
     options = ReplayOptions.restored(run.options)
+    earlier: dict[tuple[str, str | None], int] = {}
 
     def begin(connection: Connection) -> None:
         if not runs.act(connection, run.id, RunAction.RESUMED, who, reason):
             raise _nothing_to_resume(run, "was cancelled")
+        earlier.update(store.outcomes(connection, run.id))
 
     with reopened_run(engine, run.id, _LIMITS, begin):
         return _Application(
-            engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell, on_canary=on_canary
+            engine, run.id, options, max_retries=max_retries, stop=stop, tell=tell, on_canary=on_canary, earlier=earlier
         ).run(resume_with)
 
 
@@ -176,11 +179,13 @@ class _Application:
         stop: Event | None,
         tell: Tell,
         on_canary: OnCanary,
+        earlier: Mapping[tuple[str, str | None], int] | None = None,
     ) -> None:
         self._engine, self._run_id, self._options = engine, run_id, options
         self._max_retries, self._stop, self._tell = max_retries, stop or Event(), tell
         self._on_canary = on_canary
-        self._publisher: bool | None = None
+        self._publishing: Publishing | None = None
+        self._earlier = earlier or {}
         self._began = self._looked = time.monotonic()
         self._decided = self._locked = 0
 
@@ -239,12 +244,9 @@ class _Application:
         deadline = time.monotonic() + self._options.canary_patience.total_seconds()
         before: Progress | None = None
         while not self._stop.is_set():
-            now, unseen = self._canary_now()
-            moved = before is not None and now != before
+            now, seen = self._canary_now()
+            self._publishing = seen if before is None or before == now else _MOVED
             before = now
-            if moved:
-                unseen = 0.0
-            self._publisher = None if unseen is None else unseen < _SEEN_WITHIN
             if now.dead:
                 return ReplayOutcome.CANARY_FAILED
             if now.pending == 0:
@@ -252,20 +254,16 @@ class _Application:
             left = deadline - time.monotonic()
             if left <= 0:
                 return ReplayOutcome.CANARY_TIMEOUT
-            known = unseen if unseen != math.inf else None
-            self._on_canary(CanaryWait(now.published, now.published + now.pending, left, self._publisher, known))
+            self._on_canary(CanaryWait(now.published, now.published + now.pending, left, self._publishing))
             self._stop.wait(_CANARY_PAUSE)
         return ReplayOutcome.SIGNAL
 
-    def _canary_now(self) -> tuple[Progress, float | None]:
-        """Return the states of the canary's events, and the number of seconds since a publisher was last seen.
-
-        The number is infinite if no publisher was ever seen, and None if the role is not allowed to read it.
-        """
+    def _canary_now(self) -> tuple[Progress, Publishing]:
+        """Return the states of the canary's events, and whether a publisher is running."""
         with transaction(self._engine, _LIMITS, commit=False) as connection:
             now = store.progress(connection, self._run_id, self._max_retries, chunk=0)
-            seen, all_signs = publishers.seen(connection)
-        return now, min((one.seconds for one in seen), default=math.inf if all_signs else None)
+            seen, known = publishers.seen(connection)
+        return now, publishing(seen, known=known)
 
     def _check(self) -> ReplayOutcome | None:
         """Return TOO_MANY_ERRORS if the run has too many failures. Query the database at most once a second."""
@@ -299,11 +297,14 @@ class _Application:
                 outcome,
                 max_retries=self._max_retries,
                 seconds=time.monotonic() - self._began,
-                publisher=self._publisher,
+                publishing=self._publishing,
+                earlier=self._earlier,
             )
             counts = {
                 "requeued": report.requeued, "skipped": report.skipped, "failed": report.failed,
                 "remaining": report.remaining,
             }  # fmt: skip
-            runs.update(connection, self._run_id, _STATUS[outcome], counts)
+            status = _STATUS[outcome]
+            ended_by = outcome.value if status in {RunStatus.STOPPED, RunStatus.INTERRUPTED} else None
+            runs.update(connection, self._run_id, status, counts, ended_by)
         return report

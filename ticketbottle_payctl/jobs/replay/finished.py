@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import Engine
@@ -24,4 +25,5 @@ def report_finished(engine: Engine, run: Run, *, max_retries: int) -> ReplayRepo
     if run.command != COMMAND or run.status != RunStatus.DONE:
         return None
     with transaction(engine, _LIMITS, commit=False) as connection:
-        return read_report(connection, run.id, ReplayOutcome.DONE, max_retries=max_retries)
+        report = read_report(connection, run.id, ReplayOutcome.DONE, max_retries=max_retries)
+    return replace(report, earlier=report.outcomes)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.domain.causes import Publishing
 from ticketbottle_payctl.jobs.replay.report import ReplayOutcome, ReplayReport
 from ticketbottle_payctl.store.outbox import replay as store
 from ticketbottle_payctl.store.payctl import runs
@@ -18,11 +21,13 @@ def read_report(  # noqa: PLR0913 - what the record does not contain
     *,
     max_retries: int,
     seconds: float = 0.0,
-    publisher: bool | None = None,
+    publishing: Publishing | None = None,
+    earlier: Mapping[tuple[str, str | None], int] | None = None,
 ) -> ReplayReport:
     """Return the report of a run.
 
-    The caller passes how the run ended, how long it took, and whether a publisher was running.
+    The caller passes how the run ended, how long it took, whether a publisher was running, and for a resumed run, the
+    outcomes before it was resumed.
     """
     return ReplayReport(
         run_id=run_id,
@@ -32,5 +37,6 @@ def read_report(  # noqa: PLR0913 - what the record does not contain
         progress=store.progress(connection, run_id, max_retries),
         seconds=seconds,
         left_alone=tuple(runs.items(connection, run_id, _MOST_NAMED, left=True)),
-        publisher=publisher,
+        publishing=publishing,
+        earlier=earlier or {},
     )

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from ticketbottle_payctl.domain.causes import Publishing
 from ticketbottle_payctl.store.outbox.replay import CHUNK, Progress, Row, Superseded
 from ticketbottle_payctl.store.payctl.runs import RunItem
 
@@ -161,15 +162,13 @@ class CanaryWait(NamedTuple):
     """The state of a canary while the run waits for it.
 
     ``published`` is how many of the canary's ``events`` are published. The wait ends after at most ``left_s`` more
-    seconds. ``publisher`` is True if a publisher is running. ``unseen_s`` is the number of seconds since a publisher
-    was seen. ``publisher`` and ``unseen_s`` are None if they are unknown.
+    seconds. ``publishing`` says whether a publisher is running.
     """
 
     published: int
     events: int
     left_s: float
-    publisher: bool | None
-    unseen_s: float | None
+    publishing: Publishing
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +177,8 @@ class ReplayReport:
 
     ``outcomes`` counts the processed events by outcome and reason. ``remaining`` counts the planned events that the run
     did not reach. ``progress`` contains the current states of the requeued events. ``left_alone`` contains the first
-    rows that were not requeued. ``publisher`` is True if a publisher was running when the wait for the canary ended. It
-    is None if this is unknown, or if the run did not wait.
+    rows that were not requeued. ``publishing`` says whether a publisher was running when the wait for the canary ended.
+    It is None if the run did not wait. ``earlier`` has the part of ``outcomes`` from before the run was resumed.
     """
 
     run_id: str
@@ -189,7 +188,13 @@ class ReplayReport:
     progress: Progress
     seconds: float
     left_alone: tuple[RunItem, ...] = ()
-    publisher: bool | None = None
+    publishing: Publishing | None = None
+    earlier: Mapping[tuple[str, str | None], int] = field(default_factory=dict)
+
+    @property
+    def requeued_now(self) -> int:
+        """Return the number of events that the run requeued since it was last started or resumed."""
+        return self.requeued - sum(count for (outcome, _), count in self.earlier.items() if outcome == "requeued")
 
     @property
     def requeued(self) -> int:

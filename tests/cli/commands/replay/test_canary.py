@@ -79,7 +79,8 @@ def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, 
     assert said == ["canary: 0 of 2 published, 2 s left; no publisher is running"]
     logged = [json.loads(line) for line in result.stderr.splitlines() if "replay_canary_waiting" in line]
     assert [(each["published"], each["events"], each["publisher_running"]) for each in logged] == [(0, 2, False)]
-    assert "ended\tstopped: the canary events were not published in time; no publisher is running" in result.stdout
+    assert result.stdout.startswith("!  stopped: the canary was not published in time\n")
+    assert "publisher\tno publisher is running; none has ever been seen" in result.stdout
     assert "next\tpayctl publish-outbox" in result.stdout
     assert re.search(r"then\tpayctl runs resume \S+", result.stdout)
 

@@ -59,6 +59,8 @@ class ResumeFacts(Ended):
 
     remaining: Count
     """The number of planned events that were not reached."""
+    requeued_now: NotRequired[Count]
+    """The number of events that this resume requeued. The counts are about the whole run."""
     published: Count
     """The number of requeued events that are published now."""
     dead_again: Count

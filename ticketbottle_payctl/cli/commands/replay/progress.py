@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.progress import bar, status
 from ticketbottle_payctl.cli.output.result import dim, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
+from ticketbottle_payctl.domain.causes import Activity, Publishing
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.replay import CanaryWait, ReplayOptions
 from ticketbottle_payctl.logs import log_event
 
 _SMALLEST_SHOWN = 5000
+_PUBLISH = "payctl publish-outbox"
 
 
 @contextmanager
@@ -42,8 +44,8 @@ class Watch:
     _shown: ExitStack
     _draw: Callable[[int], None] | None = None
     _say: Callable[[str], None] | None = None
-    _told: tuple[int, bool] | None = None
-    _warned: bool = False
+    _told: tuple[int, Activity] | None = None
+    _warned: set[Activity] = field(default_factory=set)
 
     def tell(self, decided: int) -> None:
         """Draw the bar. During the wait for the canary, draw nothing."""
@@ -57,27 +59,42 @@ class Watch:
         self._draw(decided)
 
     def on_canary(self, wait: CanaryWait) -> None:
-        """Show how many canary events are published, and warn if no publisher is running."""
-        gone = wait.publisher is False
-        if gone and not self._warned:
-            self._warned = True
-            seen = "none has ever been seen" if wait.unseen_s is None else f"last seen {duration(wait.unseen_s)} ago"
-            self._session.note(warn("no publisher is running"), dim(f"({seen}):"), "payctl publish-outbox")
-        words = f"{wait.published:,} of {wait.events:,} published, {duration(max(0, round(wait.left_s)))} left"
-        if gone:
+        """Show how many canary events are published. Warn if no publisher is running or reaches its brokers."""
+        state = wait.publishing
+        left = duration(max(0, round(wait.left_s)))
+        gone, cut_off = state.running is False, state.activity is Activity.WITHOUT_BROKERS
+        if state.activity not in self._warned:
+            self._warned.add(state.activity)
+            self._warn(state, left)
+        words = f"{wait.published:,} of {wait.events:,} published, {left} left"
+        if cut_off:
+            words += "; brokers unreachable"
+        elif gone:
             words += "; no publisher is running"
         if is_terminal(sys.stderr):
             if self._say is None:
                 self._say = self._shown.enter_context(status(quiet=self._session.shared.quiet))
             self._say(f"canary: {words}")
-        elif self._told != (wait.published, gone):
-            self._told = (wait.published, gone)
+        elif self._told != (wait.published, state.activity):
+            self._told = (wait.published, state.activity)
             self._session.note(dim("canary:"), words)
             log_event(
                 "replay_canary_waiting",
-                level="warning" if gone else "info",
+                level="warning" if gone or cut_off else "info",
                 published=wait.published,
                 events=wait.events,
                 seconds_left=round(wait.left_s),
-                publisher_running=wait.publisher,
+                publisher_running=state.running,
             )
+
+    def _warn(self, state: Publishing, left: str) -> None:
+        """Say once what the canary waits for, if no publisher is running or reaches its brokers."""
+        match state.activity:
+            case Activity.BETWEEN_RUNS:
+                self._session.note(warn(state.words))
+                self._session.note(dim(f"the canary waits {left} for it; if none is scheduled:"), _PUBLISH)
+            case Activity.WITHOUT_BROKERS if state.last is not None:
+                self._session.note(warn(f"{state.words}:"), state.last.without_brokers or "")
+                self._session.note(dim(f"the canary waits {left} for it; to find the cause:"), "payctl doctor")
+            case Activity.GONE | Activity.NEVER_SEEN:
+                self._session.note(warn("no publisher is running"), dim(f"({state.last_sign}):"), _PUBLISH)

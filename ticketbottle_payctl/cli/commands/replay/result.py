@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ticketbottle_payctl.cli.commands.replay.facts import (
     ResumeFacts,
 )
 from ticketbottle_payctl.cli.commands.replay.misnamed import meant_command, misnamed_blocks, misnamed_sentence
+from ticketbottle_payctl.cli.commands.replay.outcomes import WHY_STOPPED, next_commands
 from ticketbottle_payctl.cli.commands.replay.plan_view import (
     WHY,
     left_out_blocks,
@@ -55,17 +56,6 @@ from ticketbottle_payctl.store.payctl.runs import RunItem
 SCHEMA = "payctl.replay/1"
 _MOST_LISTED = 100
 _NOT_THERE = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
-_ENDED = {
-    ReplayOutcome.DONE: "done",
-    ReplayOutcome.CANARY_EMPTY: "stopped: no canary event could be requeued, so the canary tested nothing",
-    ReplayOutcome.CANARY_FAILED: "stopped: a canary event is dead again",
-    ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time",
-    ReplayOutcome.TOO_MANY_ERRORS: "stopped: too many failures",
-    ReplayOutcome.SIGNAL: "interrupted",
-    ReplayOutcome.CANCELLED: "cancelled",
-}
-
-_PUBLISHER = {True: "a publisher is running", False: "no publisher is running", None: "is a publisher running?"}
 
 
 def result_of_plan(  # noqa: PLR0913 - most are passed by name
@@ -151,10 +141,12 @@ def result_of(  # noqa: PLR0913 - most are passed by name
         "published": report.progress.published,
         "dead_again": report.progress.dead,
         "seconds": round(report.seconds, 3),
-        "publisher_running": report.publisher,
+        "publisher_running": report.publishing.running if report.publishing else None,
         "superseded": len(superseded),
         "superseded_ids": [each.id for each in superseded],
     }
+    if plan is None:
+        facts["requeued_now"] = report.requeued_now
     return Result(
         schema,
         code,
@@ -175,21 +167,29 @@ def signalled(result: Result, report: ReplayReport, code: ExitCode | None) -> Re
 
 def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block]:
     mark = good("✔") if code is ExitCode.DONE else warn("!")
-    now = report.progress
+    now, done = report.progress, report.outcome is ReplayOutcome.DONE
+    seconds, now_requeued = f"in {duration(report.seconds)}", count(report.requeued_now, "event")
+    in_all = f" by this resume, {report.requeued:,} in all" if report.earlier else ""
     left_alone = any(outcome != "requeued" for outcome, _ in report.outcomes)
+    of_all = f"of {report.requeued:,}: " if report.earlier else ""
     blocks: list[Block] = [
-        line(mark, bold(f"{count(report.requeued, 'event')} requeued"), dim(f"in {duration(report.seconds)}")),
+        line(mark, bold(f"{now_requeued} requeued{in_all}"), dim(seconds))
+        if done
+        else line(mark, warn(f"stopped: {WHY_STOPPED[report.outcome]}")),
         Fields(
             (
                 ("run", report.run_id),
-                ("ended", _ended(report)),
-                ("since then", f"{now.published:,} published, {now.pending:,} pending, {now.dead:,} dead again"),
+                ("requeued", None if done else f"{now_requeued}{in_all}, {seconds}"),
+                ("publisher", _publisher(report)),
+                (
+                    "since then",
+                    f"{of_all}{now.published:,} published, {now.pending:,} pending, {now.dead:,} dead again",
+                ),
                 *skipped_rows(report.outcomes, "skipped"),
                 *skipped_rows(report.outcomes, "failed"),
                 ("see why", adviser.reading(["runs", "show"], [report.run_id]) if left_alone else None),
                 ("not reached", f"{report.remaining:,}" if report.remaining else None),
-                ("if no publisher runs" if _may_publish(report) else "next", _next(report, adviser)),
-                ("then", _then(report, adviser)),
+                *_next(report, adviser),
             )
         ),
     ]
@@ -200,32 +200,21 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
     return blocks
 
 
-def _ended(report: ReplayReport) -> str | None:
-    if report.outcome is ReplayOutcome.DONE:
-        return None
-    if report.outcome is ReplayOutcome.CANARY_TIMEOUT:
-        return f"{_ENDED[report.outcome]}; {_PUBLISHER[report.publisher]}"
-    return _ENDED[report.outcome]
+def _publisher(report: ReplayReport) -> str | None:
+    """Return whether a publisher was running, if the run waited for it in vain."""
+    waited = report.outcome is ReplayOutcome.CANARY_TIMEOUT and report.publishing is not None
+    return report.publishing.words if waited and report.publishing else None
 
 
-def _may_publish(report: ReplayReport) -> bool:
-    """Return whether a publisher can do all of the remaining work."""
-    progress = report.progress
-    waited = report.outcome is ReplayOutcome.CANARY_TIMEOUT
-    return bool(progress.pending and not progress.dead and not report.remaining and not waited)
-
-
-def _next(report: ReplayReport, adviser: Adviser) -> str | None:
-    if report.outcome is ReplayOutcome.CANARY_TIMEOUT:
-        gone = report.publisher is False
-        return adviser.changing(["publish-outbox"]) if gone else adviser.reading(["doctor"])
-    if report.progress.dead:
-        return adviser.reading(["errors"], options=["--failed"])
-    if report.outcome is ReplayOutcome.CANARY_EMPTY:
-        return "make a new plan with the same selectors"
-    if report.remaining and report.outcome is not ReplayOutcome.CANCELLED:
-        return adviser.changing(["runs", "resume"], [report.run_id])
-    return adviser.changing(["publish-outbox"]) if report.progress.pending else None
+def _next(report: ReplayReport, adviser: Adviser) -> Iterator[tuple[str, str]]:
+    if report.outcome not in {ReplayOutcome.DONE, ReplayOutcome.CANCELLED}:
+        yield from next_commands(
+            report.outcome, report.run_id, adviser, remaining=report.remaining, publishing=report.publishing
+        )
+    elif report.progress.dead:
+        yield "next", adviser.reading(["errors"], options=["--failed"])
+    elif report.progress.pending:
+        yield "if no publisher runs" if not report.remaining else "next", adviser.changing(["publish-outbox"])
 
 
 def _nothing(plan: ReplayPlan, code: ExitCode, *, named: bool) -> Line:
@@ -239,12 +228,6 @@ def _nothing(plan: ReplayPlan, code: ExitCode, *, named: bool) -> Line:
     left_out = f"every {'named' if named else 'matching'} event is left out"
     why = "no event has this id" if code is ExitCode.NOT_FOUND else left_out
     return line(bad("✘"), f"nothing to replay: {why}")
-
-
-def _then(report: ReplayReport, adviser: Adviser) -> str | None:
-    if report.outcome is not ReplayOutcome.CANARY_TIMEOUT:
-        return None
-    return adviser.changing(["runs", "resume"], [report.run_id])
 
 
 def _left_out(left: LeftOut) -> LeftAloneItem:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor, note_more_rows, with_summary
+from ticketbottle_payctl.cli.commands.replay.outcomes import ended_row, next_commands
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.list_summary import Place, summary
 from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, plain, short, when
@@ -15,6 +16,7 @@ from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled,
 from ticketbottle_payctl.cli.output.run_title import run_title, short_run_title
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import clock_and_age, short_id
+from ticketbottle_payctl.jobs.replay import ReplayOutcome
 from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.payctl.runs import CLOSED, Actor, Run, RunAct, RunItem, RunStatus
 
@@ -86,7 +88,6 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
 ) -> Result:
     """Return one run and its first rows. ``brief`` has the same meaning as in :func:`listed`."""
     rows = tuple(_item_row(item, brief) for item in items)
-    resumable = remaining and run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
     unused = None if run.options.get("canary") else "canary_patience_s"
     human: list[Block] = [
         line(bold(f"{run.command} {run.id}"), _styled(run.status)),
@@ -100,8 +101,8 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
                 ("selected", _pairs(run.selector)),
                 ("options", _pairs({name: value for name, value in run.options.items() if value and name != unused})),
                 *((name.replace("_", " "), f"{number:,}") for name, number in run.counts.items() if number),
-                ("ended by", run.ended_by),
-                ("next", adviser.changing(["runs", "resume"], [run.id]) if resumable else _rest(run)),
+                ended_row(run.ended_by),
+                *_next(run, adviser, remaining),
             )
         ),
     ]
@@ -122,6 +123,15 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
         human=human,
         run_id=run.id,
     )
+
+
+def _next(run: Run, adviser: Adviser, remaining: int) -> Iterator[tuple[str, str | None]]:
+    """Yield a label and a command, or words, for each step after a run that ended before its work was done."""
+    early = run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
+    if early and run.ended_by is not None and run.ended_by in {*ReplayOutcome}:
+        yield from next_commands(ReplayOutcome(run.ended_by), run.id, adviser, remaining=remaining)
+    else:
+        yield "next", adviser.changing(["runs", "resume"], [run.id]) if early and remaining else _rest(run)
 
 
 def _rest(run: Run) -> str | None:

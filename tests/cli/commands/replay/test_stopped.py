@@ -1,0 +1,159 @@
+"""Test that a stopped replay says so first, and that `runs show` and `runs resume` tell the same story."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+
+pytestmark = pytest.mark.postgres
+WAITS = ["replay", "--failed", "-y", "--canary", "2", "--canary-timeout", "1ms"]
+TIMED_OUT = "the canary was not published in time"
+NEXT_RUN = "a scheduled one starts again within a minute"
+
+
+@pytest.fixture
+def world(database_url):
+    """Return the settings for the test's database."""
+    return {"DATABASE_URL": database_url}
+
+
+@pytest.fixture
+def execute(engine):
+    """Return a function that runs a statement in its own transaction."""
+
+    def run(sql):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(sql)
+
+    return run
+
+
+@pytest.fixture
+def events(engine):
+    """Insert five dead events, ten minutes old."""
+    with engine.begin() as connection:
+        insert_events(connection, 5, state="dead", age=timedelta(minutes=10), last_error="TIMED_OUT: no")
+
+
+OWNER = "INSERT INTO payctl.publishers VALUES ({}, '{}', clock_timestamp() - interval '20 s')"
+NO_BROKERS = "Kafka at b:9092 is not available"
+CUT_OFF = r"the last publisher could not reach its brokers \S+ s ago"
+ENDED = rf"the last publisher ended \S+ s ago; {NEXT_RUN}"
+
+
+@pytest.mark.usefixtures("events")
+@pytest.mark.parametrize(
+    ("sign", "running", "words", "told", "command"),
+    [
+        (None, False, "no publisher is running; none has ever been seen",
+         r"no publisher is running \(none has ever been seen\): payctl publish-outbox", "payctl publish-outbox"),
+        (OWNER.format(1000, "host:12:x"), True, "a publisher is running", "", "payctl doctor"),
+        (OWNER.format(1000, "host:12:x ended"), False, ENDED,
+         rf"{ENDED}\nthe canary waits \S+ \S+ for it; if none is scheduled: payctl publish-outbox",
+         "payctl publish-outbox"),
+        (OWNER.format(1000, "host:12:x ended").replace("20 s", "5 min"), False,
+         r"no publisher is running; the last one ended 5 min .*ago",
+         r"no publisher is running \(the last one ended 5 min .*ago\): payctl publish-outbox", "payctl publish-outbox"),
+        (OWNER.format(1, f"host:12:x cannot reach its brokers: {NO_BROKERS}"), True, CUT_OFF,
+         rf"{CUT_OFF}: {NO_BROKERS}\nthe canary waits \S+ \S+ for it; to find the cause: payctl doctor",
+         "payctl doctor"),
+        (OWNER.format(1, f"host:12:x ended without its brokers: {NO_BROKERS}"), False, CUT_OFF,
+         rf"{CUT_OFF}: {NO_BROKERS}", "payctl doctor"),
+    ],
+    ids=["never", "running", "ended", "ended long ago", "waits for its brokers", "ended without brokers"],
+)  # fmt: skip
+def test_a_canary_says_what_it_waits_for(invoke, ask, execute, world, sign, running, words, told, command):
+    """A canary that waits says whether a publisher is running, and what happens next.
+
+    When it stops, its first line, its mark and its exit code say so, and the next command fits the publisher.
+    """
+    if sign:
+        execute(sign)
+    result = invoke(*WAITS[:-1], "300ms", **world)
+    first, *rest = result.stdout.splitlines()
+    assert (result.exit_code, first) == (10, f"!  stopped: {TIMED_OUT}")
+    assert any(re.fullmatch(rf"publisher\t{words}", line) for line in rest), rest
+    assert (f"next\t{command}" in rest, "requeued\t2 events, in" in result.stdout) == (True, True)
+    assert any(line.startswith("then\tpayctl runs resume ") for line in rest)
+    assert re.search(told, result.stderr), result.stderr
+    assert ("payctl" in result.stderr) is bool(told), "a running publisher needs no command"
+    execute('UPDATE outbox SET "retryCount" = 5')
+    again = ask(*WAITS)
+    assert (again["exit_code"], again["result"]["publisher_running"]) == (10, running)
+
+
+@pytest.mark.usefixtures("events")
+def test_a_finished_replay_starts_with_its_count(invoke, world):
+    """A replay that is done starts with a tick and the number of events, and exits with 0."""
+    result = invoke("replay", "--failed", "-y", **world)
+    assert (result.exit_code, result.stdout.startswith("✔  5 events requeued  in")) == (0, True)
+
+
+@pytest.mark.usefixtures("events")
+@pytest.mark.parametrize(
+    ("status", "ended_by", "remaining", "expected"),
+    [
+        ("stopped", "canary_timeout", 3, {f"stopped because\t{TIMED_OUT}", "next\tpayctl doctor", "then\tRESUME"}),
+        ("stopped", "canary_failed", 3, {"stopped because\ta canary event is dead again",
+                                         "next\tpayctl errors --failed", "then\tRESUME"}),
+        ("stopped", "canary_failed", 0, {"stopped because\ta canary event is dead again",
+                                         "next\tpayctl errors --failed"}),
+        ("stopped", "canary_empty", 3, {"next\tmake a new plan with the same selectors",
+         "stopped because\tno canary event could be requeued, so the canary tested nothing"}),
+        ("stopped", "too_many_errors", 3, {"stopped because\ttoo many failures", "next\tpayctl errors --failed",
+                                           "then\tRESUME"}),
+        ("interrupted", "signal", 3, {"stopped because\tthe replay received a signal", "next\tRESUME"}),
+        ("interrupted", "DATABASE_UNAVAILABLE", 3, {"ended by\tDATABASE_UNAVAILABLE", "next\tRESUME"}),
+        ("stopped", None, 3, {"next\tRESUME"}),
+        ("done", None, 0, set()),
+        ("cancelled", "canary_timeout", 3, {f"stopped because\t{TIMED_OUT}"}),
+    ],
+)  # fmt: skip
+def test_a_stopped_run_says_why_and_what_comes_next(invoke, ask, execute, world, status, ended_by, remaining, expected):
+    """`runs show` says why a run stopped, and names the next command for each reason."""
+    run = ask(*WAITS)["run_id"]
+    reason = f"""jsonb_build_object('ended_by', '{ended_by}')""" if ended_by else "'{}'"
+    execute(f"UPDATE payctl.runs SET status = '{status}', options = (options - 'ended_by') || {reason}::jsonb")  # noqa: S608
+    if not remaining:
+        execute("DELETE FROM payctl.run_chunks")
+    assert ask("runs", "show", run)["counts"]["remaining"] == remaining
+    lines = invoke("runs", "show", run, **world).stdout.splitlines()
+    labels = ("stopped because\t", "ended by\t", "next\t", "then\t")
+    found = {line.replace(f"payctl runs resume {run}", "RESUME") for line in lines if line.startswith(labels)}
+    assert found == expected
+
+
+@pytest.mark.usefixtures("events")
+def test_a_replay_records_why_it_stopped(ask, invoke, world):
+    """A canary that is not published in time records this reason, and a resumed run that is done has none."""
+    run = ask(*WAITS)["run_id"]
+    assert ask("runs", "show", run)["result"]["ended_by"] == "canary_timeout"
+    assert f"stopped because\t{TIMED_OUT}" in invoke("runs", "show", run, **world).stdout
+
+
+@pytest.mark.usefixtures("events")
+def test_a_resumed_run_distinguishes_this_resume_from_the_whole_run(ask, invoke, execute, world):
+    """`runs resume` says how many events this resume requeued, and how many the run requeued in all."""
+    run = ask(*WAITS)["run_id"]
+    waiting = invoke("runs", "resume", run, "-y", **world)
+    assert (waiting.exit_code, waiting.stdout.splitlines()[0]) == (10, f"!  stopped: {TIMED_OUT}")
+    assert "requeued\t0 events by this resume, 2 in all, in" in waiting.stdout
+    execute('UPDATE outbox SET published = true, "publishedAt" = now() WHERE "retryCount" = 0')
+    resumed = invoke("runs", "resume", run, "-y", **world)
+    assert (resumed.exit_code, resumed.stdout.startswith("✔  3 events requeued by this resume, 5 in all")) == (0, True)
+    assert "since then\tof 5: 2 published, 3 pending, 0 dead again" in resumed.stdout
+    again = ask("runs", "resume", run, "-y")
+    assert (again["counts"]["requeued"], again["result"]["requeued_now"]) == (5, 0)
+
+
+@pytest.mark.usefixtures("events")
+def test_the_json_of_a_resumed_run_has_both_counts(ask, execute):
+    """The counts of `runs resume` are about the whole run, and `requeued_now` is about this resume."""
+    run = ask(*WAITS)["run_id"]
+    execute('UPDATE outbox SET published = true, "publishedAt" = now() WHERE "retryCount" = 0')
+    document = ask("runs", "resume", run, "-y")
+    assert (document["counts"]["requeued"], document["result"]["requeued_now"]) == (5, 3)
