@@ -207,6 +207,7 @@ def test_publish_outbox_exits_with_4_without_a_broker(process, places, insert, e
     document = answer(ran)
     assert (ran.returncode, document["error"]["code"]) == (4, "KAFKA_UNAVAILABLE")
     assert "error[KAFKA_UNAVAILABLE]" in ran.stderr
+    assert "  nothing is lost: 2 events wait, and no retry was used up\n  next:  payctl doctor\n" in ran.stderr
     with engine.connect() as connection:
         counts = connection.exec_driver_sql('SELECT sum("retryCount"), count(*) FROM outbox WHERE NOT published')
         assert counts.one() == (0, 2)

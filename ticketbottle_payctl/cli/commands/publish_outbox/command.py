@@ -12,7 +12,7 @@ from ticketbottle_payctl.cli.app.argv import ARGUMENTS
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.publish_outbox.progress import watched
-from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of, result_of_preview
+from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of, result_of_preview, without_brokers
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.event_types import event_types
@@ -21,7 +21,13 @@ from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.publish_outbox import OnDead, PublishOptions, preview_outbox, publish_outbox
+from ticketbottle_payctl.jobs.publish_outbox import (
+    OnDead,
+    PublishOptions,
+    StoppedBecause,
+    preview_outbox,
+    publish_outbox,
+)
 
 BatchSize = Annotated[
     int | None, typer.Option(min=1, max=50_000, help="Events per batch [default: OUTBOX_BATCH_SIZE].")
@@ -112,6 +118,9 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
         )
     if report.failure is not None and report.counts.published:
         session.note(f"published {count(report.counts.published, 'event')} before this:")
+    if report.stopped_because is StoppedBecause.BROKER_UNAVAILABLE:
+        for words in without_brokers(report, adviser.reading):
+            session.note_below(words)
     session.finish(result_of(report, loop=loop, reason=reason, signalled=stop.exit_code, reading=adviser.reading))
 
 
