@@ -156,7 +156,7 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
     ],
 )  # fmt: skip
 def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evidence, words, expected, activity):
-    """If an event waits for a publisher, `idle` names the last publisher's activity.
+    """If an event waits for a publisher, `idle` describes the last publisher's activity.
 
     A publisher that was seen recently might be between two runs.
     """
