@@ -9,7 +9,6 @@ from ticketbottle_payctl.cli.output.result import Styled
 from ticketbottle_payctl.cli.output.theme import Style
 from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce, in_force
 from ticketbottle_payctl.cli.profile.profiles import load
-from ticketbottle_payctl.wiring import Services
 
 RDS = "payments.c9abcdefghij.ap-southeast-1.rds.amazonaws.com:5432/payments"
 MSK = ",".join(f"b-{number}.tickets.abc123.c3.kafka.ap-southeast-1.amazonaws.com:9096" for number in (1, 2, 3))
@@ -36,11 +35,10 @@ def parts(tmp_path):
     path.write_text(FILE)
     path.chmod(0o600)
 
-    def made(name, *, brokers=True, width=None):
-        profile = load(name, str(path), {})
-        services = Services(profile.environ, application="test")
-        guard = in_force(profile, str(path), {}) if name else GuardInForce((profile,))
-        return target(profile, lambda: guard, lambda: services.settings, brokers=brokers, width=width)
+    def made(name, *, brokers=True, width=None, **environ):
+        profile = load(name, str(path), environ)
+        guard = in_force(profile, str(path), environ) if name else GuardInForce((profile,))
+        return target(profile, lambda: guard, brokers=brokers, width=width)
 
     return made
 
@@ -80,3 +78,24 @@ def test_the_target_line_fits_the_terminal(parts, width):
 def test_a_missing_setting_does_not_hide_the_answer(parts):
     """The target line shows "not set" for a missing setting. The command, not the target line, reports the error."""
     assert text_of(parts(None)) == "profile none · database not set · brokers not set"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("KAFKA_SASL_MECHANISM", "plain", "database 127.0.0.1:5432/dev · brokers 127.0.0.1:9092"),
+        ("KAFKA_SASL_MECHANISM", "canary", "database 127.0.0.1:5432/dev · brokers 127.0.0.1:9092"),
+        ("PGSSLMODE", "canary", "database 127.0.0.1:5432/dev · brokers 127.0.0.1:9092"),
+        ("LOG_LEVEL", "canary", "database 127.0.0.1:5432/dev · brokers 127.0.0.1:9092"),
+        ("KAFKA_BROKERS", "canary", "database 127.0.0.1:5432/dev · brokers not valid"),
+        ("KAFKA_BROKERS", "127.0.0.1:9092, 127.0.0.2:9092", "brokers 127.0.0.1:9092,127.0.0.2:9092"),
+        ("DATABASE_URL", "canary", "database not valid · brokers 127.0.0.1:9092"),
+        ("DATABASE_URL", "postgresql://u:canary@127.0.0.1:5432/dev?sslmode=no", "database 127.0.0.1:5432/dev ·"),
+    ],
+)
+def test_an_address_is_shown_although_another_setting_is_invalid(parts, setting, value, words):
+    """The target line shows each address that payctl can read, and says which address is not valid."""
+    line = text_of(parts("dev", **{setting: value}))
+    assert words in line
+    assert "canary" not in line
+    assert "not set" not in line

@@ -203,7 +203,7 @@ class Session:
         """Return the line about the target for a command that fills the whole screen."""
         from ticketbottle_payctl.cli.app.target import target  # noqa: PLC0415 - not for --help
 
-        return target(self.profile, lambda: self.guard, lambda: self.settings, brokers=brokers, width=width)
+        return target(self.profile, lambda: self.guard, brokers=brokers, width=width)
 
     def finish(self, result: Result) -> NoReturn:
         """Print the result and its error, if any, and exit with the result's exit code."""

@@ -8,34 +8,34 @@ from typing import TYPE_CHECKING
 from ticketbottle_payctl.cli.output.result import Part, Styled, bad, dim
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.formats import cut_middle
+from ticketbottle_payctl.settings.brokers import brokers as brokers_in
+from ticketbottle_payctl.settings.database_url import parse
+from ticketbottle_payctl.settings.place import place_of
 
 if TYPE_CHECKING:
     from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
     from ticketbottle_payctl.cli.profile.profiles import Profile
-    from ticketbottle_payctl.settings import Settings
 
-_NOT_SET = "not set"
+_NOT_SET, _INVALID = "not set", "not valid"
 _SHORTEST = 12
 
 
 def target(
     profile: Profile,
     guard: Callable[[], GuardInForce],
-    settings: Callable[[], Settings],
     *,
     brokers: bool,
     width: int | None = None,
 ) -> list[Part]:
     """Return the parts of the line. A protected profile is red, and all other parts are dim.
 
-    If ``width`` is None, no part is shortened. A setting that is missing or invalid is shown as *not set*, because the
-    command reports the error.
+    If ``width`` is None, no part is shortened. An address is shown even if other settings of the connection are
+    invalid, because the command reports their error.
     """
-    places = [("database", lambda: str(settings().database.place))]
+    shown = [("database", _address(profile, "DATABASE_URL", lambda url: str(place_of(parse(url)))))]
     if brokers:
-        places.append(("brokers", lambda: settings().kafka.brokers))
+        shown.append(("brokers", _address(profile, "KAFKA_BROKERS", brokers_in)))
     name = _named(profile, guard)
-    shown = [(word, _or_not_set(read)) for word, read in places]
     if width is not None:
         room = width - len("profile ") - len(name.text) - sum(len(f" · {word} ") for word, _ in shown)
         shown = _fitted(shown, room)
@@ -56,11 +56,14 @@ def _named(profile: Profile, guard: Callable[[], GuardInForce]) -> Styled:
     return bad(f"{name} (protected)" if owner == profile.name else f"{name} (protected: {owner})")
 
 
-def _or_not_set(read: Callable[[], str]) -> str:
-    try:
-        return read()
-    except ConfigError:
+def _address(profile: Profile, variable: str, read: Callable[[str], str]) -> str:
+    value = profile.environ.get(variable, "").strip()
+    if not value:
         return _NOT_SET
+    try:
+        return read(value)
+    except ConfigError:
+        return _INVALID
 
 
 def _fitted(shown: list[tuple[str, str]], room: int) -> list[tuple[str, str]]:
