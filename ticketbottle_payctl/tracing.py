@@ -70,6 +70,16 @@ def traced_batch(tracer: Tracer, events: Sequence[OutboxEvent]) -> Iterator[Ende
         span.end()
 
 
+def lacks_packages(environ: Mapping[str, str]) -> str | None:
+    """Return a sentence if ``environ`` turns tracing on, but the otel extra is not installed."""
+    from importlib.util import find_spec  # noqa: PLC0415 - only `payctl config validate` asks
+
+    name = _exporter(environ)
+    if name is None or (find_spec("opentelemetry") and find_spec("opentelemetry.sdk")):
+        return None
+    return f"the OTEL_ variables turn tracing on, but the otel extra is not installed: {_HINT}"
+
+
 def flush(seconds: float = 2.0) -> None:
     """Send all spans that have not been sent yet.
 

@@ -35,7 +35,8 @@ def token_source(brokers: str, region: str | None) -> TokenSource:
     If they do not contain a region, as with an alias or a tunnel, ``region`` is used.
 
     Raises:
-        ConfigError: the msk extra is not installed, the region is unknown, or no AWS credentials were found.
+        ConfigError: the msk extra is not installed, the region is unknown, or the AWS credentials are missing or cannot
+            be read.
     """
     found = _REGION_IN_NAME.search(brokers)
     where = found.group(1) if found else region
@@ -44,12 +45,16 @@ def token_source(brokers: str, region: str | None) -> TokenSource:
         raise ConfigError(message, hint="set AWS_REGION or AWS_DEFAULT_REGION")
     try:
         auth, request = import_module("botocore.auth"), import_module("botocore.awsrequest")
-        session = import_module("botocore.session").Session()
+        session, errors = import_module("botocore.session").Session(), import_module("botocore.exceptions")
     except ModuleNotFoundError as error:
         message = "KAFKA_SASL_MECHANISM=aws-iam needs the msk extra"
         hint = "in your clone of payctl: pip install --require-hashes -r locks/msk.txt"
         raise ConfigError(message, hint=hint) from error
-    credentials = session.get_credentials()
+    try:
+        credentials = session.get_credentials()
+    except errors.BotoCoreError as error:
+        message = f"KAFKA_SASL_MECHANISM is aws-iam, but the AWS credentials cannot be read: {type(error).__name__}"
+        raise ConfigError(message, hint="check AWS_PROFILE and AWS_CONFIG_FILE") from error
     if credentials is None:
         message = "KAFKA_SASL_MECHANISM is aws-iam, but no AWS credentials were found"
         raise ConfigError(

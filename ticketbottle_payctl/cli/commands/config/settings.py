@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
-from ticketbottle_payctl import providers
+from ticketbottle_payctl import providers, tracing
 from ticketbottle_payctl.cli.commands.config import names
+from ticketbottle_payctl.cli.commands.config.files import check_database_files, check_kafka_client
 from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
 from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
@@ -79,8 +80,10 @@ def check_settings(profile: Profile) -> list[CheckedSettings]:
     found = [general]
     if general.ok:
         settings = Settings.from_env(profile.environ)
-        found.append(_check_database(settings))
-        found.append(_check("kafka", lambda: settings.kafka.brokers))
+        found.append(_check_database(settings, profile))
+        found.append(_check("kafka", lambda: check_kafka_client(settings.kafka)))
+    if lacking := tracing.lacks_packages(profile.environ):
+        found.append(CheckedSettings("tracing", ok=True, message="off", warnings=(lacking,)))
     if profile.tz is None:
         found.append(_check("time zone", lambda: str(machine_zone(profile.environ))))
     found += [_check_gateway(profile, name) for name in providers.GATEWAYS]
@@ -142,9 +145,10 @@ def _database(settings: Settings) -> str | None:
         return None
 
 
-def _check_database(settings: Settings) -> CheckedSettings:
+def _check_database(settings: Settings, profile: Profile) -> CheckedSettings:
     try:
         database = settings.database
+        check_database_files(database, profile.environ)
     except ConfigError as error:
         return CheckedSettings("database", ok=False, message=error.message)
     return CheckedSettings("database", ok=True, message=str(database.place), warnings=database.remarks)
