@@ -102,6 +102,32 @@ def test_secrets_in_the_form_of_rds_and_msk_are_read(cloud, environment_of):
     assert (environ["KAFKA_USERNAME"], environ["KAFKA_PASSWORD"]) == ("u", "p")
 
 
+@pytest.mark.parametrize(
+    ("absent", "words"),
+    [
+        (["dbname"], "has a username, but no dbname"),
+        (["host"], "has a username, but no host"),
+        (["host", "port", "dbname"], "has a username, but no host and no dbname"),
+    ],
+)
+def test_a_secret_without_a_host_or_a_database_is_a_config_error(cloud, environment_of, absent, words):
+    """The code does not guess the server or the database. The error names the missing field, and no value."""
+    stored = {name: value for name, value in RDS.items() if name not in absent}
+    environ = environment_of(DATABASE_URL_SECRET_ARN=cloud.secret(stored, "rds"))
+    with pytest.raises(ConfigError, match=words) as raised:
+        _ = Settings.from_env(environ).database
+    assert "p@ss" not in f"{raised.value.message} {raised.value.hint}"
+
+
+@pytest.mark.parametrize("absent", [["username"], ["password"], ["port"], ["username", "host"]])
+def test_a_secret_without_a_login_is_no_database_url(cloud, environment_of, absent):
+    """If a secret has no user or no password, DATABASE_URL is not set. The port has a default."""
+    stored = {name: value for name, value in RDS.items() if name not in absent}
+    environ = environment_of(DATABASE_URL_SECRET_ARN=cloud.secret(stored, "rds"))
+    expected = "postgresql://payctl:p%40ss%2Fword%201@db.internal:5432/payments" if absent == ["port"] else None
+    assert environ.get("DATABASE_URL") == expected
+
+
 def test_a_secret_is_cached_for_five_minutes(cloud, environment_of, counting, clock):
     """A secret is read at most once in five minutes. After that time, the next use reads the current value."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})

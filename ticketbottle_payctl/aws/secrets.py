@@ -183,11 +183,21 @@ def _fields(text: str) -> dict[str, Any] | None:
 
 
 def _database_url(fields: Mapping[str, Any]) -> str | None:
-    """Build the database URL from an RDS secret. If the secret has no ``dbname``, the database is ``postgres``."""
-    user, password, host = (fields.get(name) for name in ("username", "password", "host"))
-    if not (user and password and host):
+    """Build the database URL from an RDS secret, or return None if the fields are not those of a login.
+
+    Raises:
+        ConfigError: the secret has a user and a password, but not the host or the database's name.
+    """
+    user, password, host, database = (fields.get(name) for name in ("username", "password", "host", "dbname"))
+    if not (user and password):
         return None
-    port, database = fields.get("port", 5432), fields.get("dbname") or "postgres"
+    absent = [name for name, value in (("host", host), ("dbname", database)) if not value]
+    if absent:
+        message = f"the secret for DATABASE_URL has a username, but no {' and no '.join(absent)}"
+        raise ConfigError(
+            message, hint=f"add {' and '.join(absent)} to the secret, or replace its fields by DATABASE_URL"
+        )
+    port = fields.get("port", 5432)
     return f"postgresql://{quote(str(user), safe='')}:{quote(str(password), safe='')}@{host}:{port}/{database}"
 
 
