@@ -191,7 +191,12 @@ package: $(TOOLS) $(SBOM) ## build the zips for Lambda in build/package (ARCH=x8
 	  $(if $(ARCH),--arch $(ARCH)) $(if $(CA),--ca "$(CA)") $(if $(SPANS),--lock locks/otel.txt) $(ARGS)
 	@.venv-sbom/bin/python -m deploy.sbom --folder build/package/layer/python --target build/package
 
-# Both tools read the stack's parameters from deploy/samconfig.toml.
+# Both tools read the stack's parameters from deploy/samconfig.toml. The options of the build have no effect here.
+ifneq ($(filter deploy,$(MAKECMDGOALS)),)
+ifeq ($(filter package,$(MAKECMDGOALS)),)
+$(foreach name,ARCH CA SPANS,$(if $(findstring command line,$(origin $(name))),$(error make deploy builds nothing, so give $(name)= to make package)))
+endif
+endif
 deploy: $(TOOLS) ## deploy build/package (ENV=dev ARGS=--print; BUCKET=... uses the AWS CLI, RELEASE=... an earlier release)
 	@test -n "$(ENV)" || { echo "say which environment to deploy: make deploy ENV=dev" >&2; exit 2; }
 	@.venv-aws/bin/python -m deploy.release "$(ENV)" $(if $(BUCKET),--bucket "$(BUCKET)") \

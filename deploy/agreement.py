@@ -9,6 +9,8 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from deploy import msk
+
 _MACHINES = {62: "x86_64", 183: "arm64"}
 """The architecture for each value of ``e_machine`` in an ELF header."""
 
@@ -22,6 +24,7 @@ def disagreements(parameters: Mapping[str, str], section: str, region: str | Non
         ("Environment",): _other_environment(parameters, section),
         ("SubnetIds",): _one_subnet(parameters),
         ("KafkaBrokers", "KafkaPort"): _other_port(parameters),
+        ("KafkaBrokers", "KafkaAuth", "KafkaSsl"): msk.contradictions(parameters),
         ("WebhookProvisioned", "WebhookProvisionedMax", "ReservedWebhook"): _too_few_environments(parameters),
     }
     found = [wrong for names, check in checks.items() if parameters.keys() >= {*names} for wrong in check]
@@ -61,12 +64,14 @@ def _too_few_environments(parameters: Mapping[str, str]) -> Iterator[str]:
 
 
 def _other_region(parameters: Mapping[str, str], region: str | None) -> Iterator[str]:
-    """Yield the ARNs that contain another region. Some ARNs, such as IAM's, do not contain a region."""
+    """Yield the ARNs and the brokers of another region. Some ARNs, such as those of IAM, name no region."""
     for name, value in parameters.items():
         if name.endswith("Arn") and value and region:
             there = value.split(":")[3]
             if there not in ("", region):
                 yield f"{name} names region {there}, but the stack is in {region}"
+    if "KafkaBrokers" in parameters and region:
+        yield from msk.other_regions(parameters, region)
 
 
 def architectures_of(layer: Path) -> set[str]:

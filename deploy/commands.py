@@ -6,8 +6,8 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from deploy.configuration import Config
 from deploy.generate import GENERATED, PLACE
 from deploy.package import CODE, LAYER, ROOT
 
@@ -20,7 +20,6 @@ PREVIEW = "--no-execute-changeset"
 """The option that makes a command only create a change set. An operator then confirms the changes."""
 
 Command = list[str]
-Config = Mapping[str, Any]
 
 
 def with_sam(

@@ -16,13 +16,15 @@ import ssl
 import subprocess
 import sys
 import zipfile
-from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import NamedTuple
+
+from deploy.sources import RECORD, packed_modules, record
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = "3.13"
 ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
+DEFAULT_ARCHITECTURE, SPANS_LOCK = "arm64", "otel.txt"
 GLIBC = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
 """The platform tags of the wheels. With only an old tag, pip would find a much older Kafka client, or none."""
 
@@ -37,7 +39,6 @@ In the layer, the libraries for sending requests to the gateways take about 5 MB
 accepts 50 MB in one request, and 250 MB unzipped in total.
 """
 
-_DOORS = "lambda_entrypoints"
 _TEST_FOLDERS = {"test", "tests", "testing"}
 _DEVELOPMENT = {".pyi", ".pyx", ".pxd", ".c", ".h"}
 _INSTALLER = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
@@ -81,7 +82,7 @@ def build(  # noqa: PLR0913 - each is a choice for the caller
     target: Path,
     *,
     interpreter: str,
-    arch: str = "arm64",
+    arch: str = DEFAULT_ARCHITECTURE,
     lock: Path = ROOT / "locks" / "layer.txt",
     ca: Path | None = None,
     source: Path = ROOT,
@@ -97,18 +98,28 @@ def build(  # noqa: PLR0913 - each is a choice for the caller
     """
     if ca is not None:
         _check_certificates(ca)
+    # The record is made first. If a source changes during the build, `make deploy` then refuses the build.
+    sources = record(source, lock, _options(arch, lock, ca))
     shutil.rmtree(target, ignore_errors=True)
     layer, code = target / "layer", target / "code"
     _install(layer / "python", interpreter, arch, lock)
     if ca is not None:
         shutil.copyfile(ca, layer / CA_FILE)
-    for module in _loaded_by_functions(source):
+    for module in packed_modules(source):
         copy = code / module.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(module, copy)
     _compile(layer / "python", interpreter, "/opt/python")
     _compile(code, interpreter, "/var/task")
-    return _zipped(layer, target / LAYER), _zipped(code, target / CODE)
+    made = _zipped(layer, target / LAYER), _zipped(code, target / CODE)
+    (target / RECORD).write_text(sources, "utf-8")
+    return made
+
+
+def _options(arch: str, lock: Path, ca: Path | None) -> list[str]:
+    """Return the options that ``make package`` needs to repeat this build."""
+    spans = ["SPANS=1"] if lock.name == SPANS_LOCK else []
+    return [*([f"ARCH={arch}"] if arch != DEFAULT_ARCHITECTURE else []), *([f"CA={ca}"] if ca else []), *spans]
 
 
 def _check_certificates(file: Path) -> None:
@@ -132,15 +143,6 @@ def _install(folder: Path, interpreter: str, arch: str, lock: Path) -> None:
         elif path.suffix in _DEVELOPMENT or path.name in _INSTALLER:
             path.unlink()
     shutil.rmtree(folder / "bin", ignore_errors=True)
-
-
-def _loaded_by_functions(source: Path) -> list[Path]:
-    """Return the entrypoints' files and all payctl modules that they import, including imports inside functions."""
-    finder = ModuleFinder(path=[str(source)])
-    for entrypoint in sorted((source / _DOORS).rglob("*.py")):
-        finder.import_hook(".".join(entrypoint.relative_to(source).with_suffix("").parts).removesuffix(".__init__"))
-    files = {Path(file) for module in finder.modules.values() if (file := getattr(module, "__file__", None))}
-    return sorted(files)
 
 
 def _compile(folder: Path, interpreter: str, seen_as: str) -> None:
@@ -175,7 +177,7 @@ def main() -> int:
     """Build both zips and print their sizes. Return the exit code."""
     parser = argparse.ArgumentParser(prog="make package", description="Build the zips for AWS Lambda.")
     parser.add_argument("--interpreter", required=True, help=f"a CPython {RUNTIME}")
-    parser.add_argument("--arch", choices=sorted(ARCHITECTURES), default="arm64")
+    parser.add_argument("--arch", choices=sorted(ARCHITECTURES), default=DEFAULT_ARCHITECTURE)
     parser.add_argument(
         "--lock",
         type=Path,

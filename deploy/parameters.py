@@ -27,10 +27,6 @@ _EXAMPLE = re.compile(r"(?<![A-Za-z])example|111122223333")
 """A pattern that matches the example values in ``deploy/samconfig.toml``."""
 
 
-class NotDeployableError(Exception):
-    """The build or a parameter is missing or wrong, or they do not match. The message may have several lines."""
-
-
 class Read(NamedTuple):
     """The parameters of an environment.
 

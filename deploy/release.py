@@ -18,7 +18,6 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,7 +27,6 @@ from deploy.commands import (
     PARAMETERS,
     PREVIEW,
     Command,
-    Config,
     as_file,
     located,
     shown,
@@ -36,9 +34,14 @@ from deploy.commands import (
     with_cloudformation,
     with_sam,
 )
-from deploy.generate import GENERATED, TEMPLATE, cloudformation
+from deploy.configuration import Config, overrides, section_named, sections
+from deploy.generate import GENERATED, NO_RELEASE, TEMPLATE, cloudformation
+from deploy.mixed import account, mixed, same_stack, shared
 from deploy.package import CODE, LAYER, ROOT, Build
-from deploy.parameters import NotDeployableError, Parameters, Read, is_example, read_parameters
+from deploy.parameters import Parameters, Read, is_example, read_parameters
+from deploy.programs import ProgramMissingError, account_in_use, require
+from deploy.refusal import ALLOWS_MIXED, PROGRAM_MISSING, REFUSED, NotDeployableError, refuse, warn
+from deploy.sources import outdated
 
 CONFIG = ROOT / "deploy" / "samconfig.toml"
 
@@ -54,25 +57,20 @@ def release_of(build: Build, template: str, parameters: Mapping[str, str]) -> st
 
 def main() -> int:
     """Deploy the build, or print the commands that would deploy it. Return the exit code of a failed command, or 0."""
-    parser = argparse.ArgumentParser(prog="make deploy", description="Deploy what `make package` has built.")
-    parser.add_argument("environment", help="a section of deploy/samconfig.toml: dev, staging or prod")
-    parser.add_argument("--bucket", help="deploy with plain CloudFormation, and upload the build to this S3 bucket")
-    parser.add_argument("--release", help="deploy this earlier release from the bucket instead of the build")
-    parser.add_argument("--print", action="store_true", help="print the commands without running them")
-    parser.add_argument(
-        "--no-confirm-changeset", action="store_true", help="do not ask, even if samconfig.toml has confirm_changeset"
-    )
-    parser.add_argument(
-        "--config", type=Path, default=CONFIG.relative_to(ROOT), help="read this file instead of deploy/samconfig.toml"
-    )
-    asked = parser.parse_args()
+    asked = _arguments()
     try:
         commands = _planned(asked)
-    except (NotDeployableError, FileNotFoundError, tomllib.TOMLDecodeError) as error:
+    except NotDeployableError as error:
         lines = str(error).splitlines()
         sys.stderr.write("cannot deploy:" + (f" {lines[0]}" if len(lines) == 1 else "\n  ".join(["", *lines])) + "\n")
-        return 2
+        return REFUSED
+    except ProgramMissingError as error:
+        sys.stderr.write(f"cannot deploy: {error}\n")
+        return PROGRAM_MISSING
     for command in commands:
+        if asked.print and PREVIEW in command:
+            sys.stdout.write("# before this command, `make deploy` shows the changes and asks\n")
+            continue
         sys.stdout.write(shown(command) + "\n")
         sys.stdout.flush()
         if asked.print:
@@ -83,47 +81,107 @@ def main() -> int:
     return 0
 
 
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make deploy", description="Deploy what `make package` has built.")
+    parser.add_argument("environment", help="a section of deploy/samconfig.toml: dev, staging or prod")
+    parser.add_argument("--bucket", help="deploy with plain CloudFormation, and upload the build to this S3 bucket")
+    parser.add_argument("--release", help="deploy this earlier release from the bucket instead of the build")
+    parser.add_argument("--print", action="store_true", help="print the commands without running them")
+    parser.add_argument(
+        "--no-confirm-changeset", action="store_true", help="do not ask, even if samconfig.toml has confirm_changeset"
+    )
+    parser.add_argument(
+        ALLOWS_MIXED,
+        action="store_true",
+        help="only warn about values and credentials of another environment, account or function",
+    )
+    parser.add_argument(
+        "--config", type=Path, default=CONFIG.relative_to(ROOT), help="read this file instead of deploy/samconfig.toml"
+    )
+    return parser.parse_args()
+
+
 def _planned(asked: argparse.Namespace) -> list[Command]:
-    """Announce the release, write the files that plain CloudFormation needs, and return the commands."""
-    known, confirm = tomllib.loads(asked.config.read_text("utf-8")), not asked.no_confirm_changeset
-    if asked.environment not in known:
-        message = f"{asked.config} has no section {asked.environment}"
-        raise NotDeployableError(message)
-    config = known[asked.environment]
+    """Return the commands, and announce the release. Write the files that plain CloudFormation needs."""
+    known, confirm = sections(asked.config), not asked.no_confirm_changeset
+    config = section_named(known, asked.environment, asked.config)
+    _check_choices(asked, config)
     if asked.release is not None:
-        if asked.bucket is None or not re.fullmatch("[0-9a-f]{64}", asked.release):
-            message = "--release needs --bucket, and all 64 digits of a release"
-            raise NotDeployableError(message)
-        return stored(config, asked.release, asked.bucket, confirm=confirm)
+        given = overrides(config)
+        refuse(same_stack(known, asked.environment), mixed(known, asked.environment, given), allowed=asked.allow_mixed)
+        commands = stored(config, asked.release, asked.bucket, confirm=confirm)
+        _check_machine(asked, config, commands, given)
+        return commands
     template = TEMPLATE.read_text("utf-8")
     read = read_parameters(template, config["deploy"]["parameters"]["parameter_overrides"])
-    parameters = _checked(read, config, asked)
+    parameters = _checked(read, known, asked)
     build = Build.in_folder(PACKAGE)
     release = release_of(build, template, parameters)
-    sys.stdout.write(f"# release {release}\n")
     if asked.bucket is None:
-        return with_sam(asked.config, asked.environment, parameters, release, confirm=confirm)
-    (PACKAGE / GENERATED.name).write_text(cloudformation(template, release, build), "utf-8")
-    (PACKAGE / PARAMETERS).write_text(as_file(located(parameters, release, asked.bucket)), "utf-8")
-    return with_cloudformation(config, parameters, release, asked.bucket, confirm=confirm)
+        commands = with_sam(asked.config, asked.environment, parameters, release, confirm=confirm)
+    else:
+        commands = with_cloudformation(config, parameters, release, asked.bucket, confirm=confirm)
+    _check_machine(asked, config, commands, parameters)
+    sys.stdout.write(f"# release {release}\n")
+    if asked.bucket is not None:
+        (PACKAGE / GENERATED.name).write_text(cloudformation(template, release, build), "utf-8")
+        (PACKAGE / PARAMETERS).write_text(as_file(located(parameters, release, asked.bucket)), "utf-8")
+    return commands
 
 
-def _checked(read: Read, config: Config, asked: argparse.Namespace) -> Parameters:
-    """Return the parameters, or raise an error that lists everything that is wrong with them or with the build."""
-    region = config.get("global", {}).get("parameters", {}).get("region")
-    wrong = [*read.wrong, *disagreements(read.sound, asked.environment, region)]
+def _check_choices(asked: argparse.Namespace, config: Config) -> None:
+    """Raise an error if the bucket is not the configuration's bucket, or if the release cannot be one."""
+    bucket = config["deploy"]["parameters"].get("s3_bucket", "")
+    if asked.bucket is not None and bucket and not is_example(bucket) and asked.bucket != bucket:
+        message = f"BUCKET is {asked.bucket}, but s3_bucket in {asked.config} is {bucket}: both must be the same"
+        raise NotDeployableError(message)
+    if asked.release is None:
+        return
+    if asked.bucket is None:
+        message = "RELEASE needs BUCKET, because only the bucket contains earlier releases"
+        raise NotDeployableError(message)
+    if asked.release == NO_RELEASE:
+        message = f"RELEASE is {asked.release!r}, which only takes the place of a release in the committed template"
+        raise NotDeployableError(message)
+    if not re.fullmatch("[0-9a-f]{64}", asked.release):
+        message = (
+            f"RELEASE is {asked.release!r}, but must be 64 hexadecimal digits (0-9, a-f): the stack's output Release"
+            " shows them"
+        )
+        raise NotDeployableError(message)
+
+
+def _check_machine(asked: argparse.Namespace, config: Config, commands: list[Command], values: Parameters) -> None:
+    """Raise an error if a program is missing, or if the credentials are for another account than the ARNs."""
+    if asked.print:
+        return
+    require(commands)
+    wanted, used = account(values), account_in_use(config, sam=asked.bucket is None)
+    if used is None:
+        warn(["the account of your credentials was not checked, because `aws sts get-caller-identity` gave no answer"])
+    elif wanted not in {None, used}:
+        sentence = f"your credentials are for account {used}, but the ARNs name account {wanted}"
+        refuse([], [sentence], allowed=asked.allow_mixed)
+
+
+def _checked(read: Read, known: Mapping[str, Config], asked: argparse.Namespace) -> Parameters:
+    """Return the parameters, or raise an error that names everything that is wrong with them and with the build."""
+    config = known[asked.environment]
+    region = config["global"]["parameters"]["region"]
+    wrong = [*read.wrong, *disagreements(read.sound, asked.environment, region), *same_stack(known, asked.environment)]
     missing = next((name for name in (CODE, LAYER) if not (PACKAGE / name).exists()), None)
     if missing:
         wrong.append(f"build/package/{missing} does not exist: run `make package` first")
     else:
         wrong += mismatches(PACKAGE / LAYER, read.sound)
+        wrong += [sentence for sentence in (outdated(PACKAGE, ROOT),) if sentence]
     examples = _examples(config, read.values, asked)
     if examples and not asked.print:
         wrong.append(examples)
-    if wrong:
-        raise NotDeployableError("\n".join(sorted(wrong)))
+    refuse(wrong, mixed(known, asked.environment, read.sound), allowed=asked.allow_mixed)
     if examples:
         sys.stderr.write(f"before you deploy, {examples}\n")
+    warn(shared(read.sound))
     return read.values
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shlex
 import shutil
 import subprocess
-import zipfile
 from pathlib import Path
 
 import pytest
+
+from deploy.sources import record
+from tests.deploy.checkout import FORKS, Checkout
 
 ROOT = Path(__file__).parents[2]
 OUTSIDE = ("ProbeFunction", "BeforeTrafficFunction")
@@ -141,27 +141,6 @@ def values():
     return walk
 
 
-FORKS = """
-import json, os, runpy, sys
-import samtranslator.translator.transform, samtranslator.yaml_helper
-for line in sys.stdin:
-    given = json.loads(line)
-    child = os.fork()
-    if not child:
-        folder, written = os.open(given["cwd"], 0), os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        for number, name, how in ((0, "stdin", os.O_RDONLY), (1, "stdout", written), (2, "stderr", written)):
-            os.dup2(os.open(name, how, dir_fd=folder), number)
-        sys.stdin = os.fdopen(0)
-        os.chdir(given["cwd"])
-        os.environ.clear()
-        os.environ.update(given["environ"])
-        sys.argv = ["deploy.release", *given["arguments"]]
-        runpy.run_module("deploy.release", run_name="__main__", alter_sys=True)
-        sys.exit()
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
 @pytest.fixture(scope="session")
 def forks(tools, tmp_path_factory):
     """Yield a process that runs the script once for each input line. The process loads AWS's slow library only once."""
@@ -171,63 +150,21 @@ def forks(tools, tmp_path_factory):
         process.stdin.close()
 
 
-class Checkout:
-    """A copy of the deployment files together with a build."""
+@pytest.fixture(scope="session")
+def sources(root, tmp_path_factory):
+    """Return a copy of the deployment files and the record of a build from them.
 
-    def __init__(self, folder, forks):
-        self.folder, self.forks = folder, forks
-        self.build(183)
-
-    def build(self, machine, *files):
-        """Write both zips. ``machine`` is the architecture's code in the ELF header of the library."""
-        package = self.folder / "build" / "package"
-        package.mkdir(parents=True, exist_ok=True)
-        for name in ("code.zip", "dependencies.zip"):
-            with zipfile.ZipFile(package / name, "w") as archive:
-                archive.writestr("python/library.so", b"\x7fELF" + bytes(14) + machine.to_bytes(2, "little"))
-                for file in files:
-                    archive.writestr(file, "")
-
-    def edit(self, name, before, after):
-        """Replace a string in a file."""
-        path = self.folder / name
-        text = path.read_text("utf-8")
-        assert before in text
-        path.write_text(text.replace(before, after), "utf-8")
-
-    def name_real_resources(self):
-        """Replace every example in the configuration, as an operator does before the first deployment."""
-        path = self.folder / "deploy" / "samconfig.toml"
-        text = re.sub(r"subnet-example([ab])", r"subnet-0a1b2c3\1", path.read_text("utf-8"))
-        text = re.sub(r"(vpc|sg)-example[a-z]*", r"\1-0a1b2c3d", text)
-        path.write_text(text.replace("example", "shop").replace("111122223333", "444455556666"), "utf-8")
-
-    def deploy(self, *arguments, environ=None, stdin=""):
-        """Run the deployment script as `make deploy` does."""
-        (self.folder / "stdin").write_text(stdin, "utf-8")
-        given = {"cwd": str(self.folder), "arguments": arguments, "environ": environ or {}}
-        self.forks.stdin.write(json.dumps(given) + "\n")
-        code = int(self.forks.stdout.readline())
-        stdout, stderr = ((self.folder / name).read_text("utf-8") for name in ("stdout", "stderr"))
-        return subprocess.CompletedProcess(arguments, code, stdout, stderr)
-
-    def planned(self, *arguments):
-        """Return the commands that the deployment script would run, each as a list of words."""
-        done = self.deploy(*arguments, "--print")
-        assert done.returncode == 0, done.stderr
-        lines = done.stdout.replace(" \\\n", " ").splitlines()
-        return [shlex.split(line) for line in lines if not line.startswith("#")]
-
-    def given(self, *arguments):
-        """Return the parameters of the last planned command, without the quotes that SAM requires."""
-        command = self.planned(*arguments)[-1]
-        pairs = command[command.index("--parameter-overrides") + 1 :]
-        return {name: value.strip('"') for name, value in (pair.split("=", 1) for pair in pairs)}
+    The copy does not change if somebody edits the clone during the tests.
+    """
+    copy = tmp_path_factory.mktemp("sources")
+    for folder in ("deploy", "ticketbottle_payctl", "lambda_entrypoints", "locks"):
+        shutil.copytree(root / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "cli"))
+    return copy, record(copy, copy / "locks" / "otel.txt", ["SPANS=1"])
 
 
 @pytest.fixture
-def checkout(root, tmp_path, forks):
+def checkout(sources, tmp_path, forks):
     """Return a copy of the deployment files together with a build."""
-    for folder in ("deploy", "ticketbottle_payctl"):
-        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "cli"))
-    return Checkout(tmp_path, forks)
+    copy, made = sources
+    shutil.copytree(copy, tmp_path, dirs_exist_ok=True)
+    return Checkout(tmp_path, forks, made)

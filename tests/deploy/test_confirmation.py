@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-BUCKET = ("--bucket", "a-bucket")
+BUCKET = ("--bucket", "shop-builds")
 
 AWS = """#!/bin/sh
 echo "$1 $2 $*" | cut -c1-300 >> calls
 case "$*" in
+  sts*) echo 444455556666 ;;
   *--no-execute-changeset*) echo "$PREVIEW" ;;
 esac
 """
@@ -35,7 +36,7 @@ def production(checkout):
     return run
 
 
-UPLOADS = ["cp"] * 4
+UPLOADS = ["get-caller-identity", *["cp"] * 4]
 
 
 @pytest.mark.parametrize(
@@ -80,16 +81,8 @@ def test_an_earlier_release_is_deployed_with_its_own_template_and_parameters(che
     release = "a" * 64
     *downloads, again = checkout.planned("dev", *BUCKET, "--release", release)
     assert [command[3:5] for command in downloads] == [
-        [f"s3://a-bucket/{release}/{name}", "build/release/"] for name in ("cloudformation.json", "parameters.json")
+        [f"s3://shop-builds/{release}/{name}", "build/release/"] for name in ("cloudformation.json", "parameters.json")
     ]
     assert again[again.index("--template-file") + 1] == "build/release/cloudformation.json"
     assert again[-2:] == ["--parameter-overrides", "file://build/release/parameters.json"]
     assert again[: again.index("--template-file")] == deployed[: deployed.index("--template-file")]
-
-
-@pytest.mark.parametrize("arguments", [("--release", "a" * 64), (*BUCKET, "--release", "a" * 12)])
-def test_an_earlier_release_needs_its_bucket_and_its_full_name(checkout, arguments):
-    """`make deploy` refuses `--release` without a bucket or with only part of the hash, and says what is needed."""
-    done = checkout.deploy("dev", *arguments, "--print")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--release needs --bucket, and all 64 digits of a release" in done.stderr

@@ -8,7 +8,8 @@ CONFIG = "deploy/samconfig.toml"
 CA = ("python/module.py", "payctl-ca.pem")
 SPANS = ("python/opentelemetry/__init__.py",)
 ARN = "arn:aws:secretsmanager:ap-southeast-1:444455556666:secret:a-AbCdEf"
-BUCKET = ("--bucket", "a-bucket")
+OTHER = ARN.replace("secret:a-", "secret:b-")
+BUCKET = ("--bucket", "shop-builds")
 
 WRONG = {
     "KafkaBrokers": "KafkaBrokers is missing",
@@ -80,29 +81,15 @@ RIGHT = [
     ("ReservedWebhook=2",),
     ("AlarmEmail=on-call@shop.vn", "DatabaseSslMode=prefer"),
     ("PermissionsBoundaryArn=arn:aws:iam::444455556666:policy/boundary",),
-    ("KafkaAuth=plain", f"KafkaSecretArn={ARN}", "KafkaClusterArn="),
-    ("KafkaAuth=none", "KafkaClusterArn="),
+    ("KafkaAuth=plain", f"KafkaSecretArn={ARN}", "KafkaClusterArn=", "KafkaBrokers=a.shop.vn:9098"),
+    ("KafkaAuth=none", "KafkaClusterArn=", "KafkaBrokers=a.shop.vn:9098"),
     ("DatabaseCaFile=/opt/payctl-ca.pem", "KafkaCaFile=/opt/payctl-ca.pem"),
     ("DatabaseCaFile=/etc/ssl/ca.pem", "Traces=xray-udp"),
     (
-        *("ReconcilePayments=true", f"ReconcileDatabaseSecretArn={ARN}", f"ReconcileGatewaySecretArn={ARN}"),
+        *("ReconcilePayments=true", f"ReconcileDatabaseSecretArn={ARN}", f"ReconcileGatewaySecretArn={OTHER}"),
         "GatewaySecurityGroupId=sg-0a1b2c3d",
     ),
 ]
-
-
-def configure(checkout, environment, *entries):
-    """Write entries into an environment's list of parameters. An entry replaces the entry with the same name."""
-    path = checkout.folder / CONFIG
-    before, section, after = path.read_text("utf-8").partition(f"[{environment}.deploy.parameters]")
-    for entry in entries:
-        name, equals, _ = entry.partition("=")
-        twice = entry == "VpcId=vpc-0a1b2c3d"
-        lines = [line for line in after.split("\n") if twice or not line.startswith(f'  "{name}=')]
-        after = "\n".join(lines)
-        if equals or " " in entry:
-            after = after.replace("parameter_overrides = [", f'parameter_overrides = [\n  "{entry}",', 1)
-    path.write_text(before + section + after, "utf-8")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +101,7 @@ def configure(checkout, environment, *entries):
 def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, environment, entries, words):
     """`make deploy` names each parameter that is wrong, or that does not match another parameter or the build."""
     checkout.name_real_resources()
-    configure(checkout, environment, *entries)
+    checkout.configure(environment, *entries)
     done = checkout.deploy(environment, *BUCKET, "--print")
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
@@ -125,7 +112,7 @@ def test_a_right_parameter_is_deployed(checkout, entries):
     """`make deploy` accepts valid values that are close to invalid ones."""
     checkout.name_real_resources()
     checkout.build(183, *CA, *SPANS)
-    configure(checkout, "dev", *entries)
+    checkout.configure("dev", *entries)
     assert set(entries) <= {f"{name}={value}" for name, value in checkout.given("dev").items()}
 
 
@@ -141,10 +128,11 @@ def test_everything_that_is_wrong_is_named_at_once(checkout):
         "Traces=xray-udp",
         "DomainName=example.vn",
     )
-    configure(checkout, "dev", *entries)
+    checkout.configure("dev", *entries)
     assert checkout.deploy("dev").stderr.splitlines() == [
         "cannot deploy:",
         "  DomainName needs CertificateArn",
+        "  KafkaAuth is plain, but Amazon MSK accepts only aws-iam, scram-sha-512 and none",
         "  KafkaBrokers has port 9098, but KafkaPort is 9096: the security group allows only KafkaPort",
         "  LoopSeconds is 90, but must be at most 55",
         "  Traces is xray-udp, but the build has no OpenTelemetry: build with `make package SPANS=1`",
@@ -158,7 +146,7 @@ def test_everything_that_is_wrong_is_named_at_once(checkout):
 def test_a_rule_about_a_wrong_value_gives_no_second_error(checkout):
     """If a value is wrong, `make deploy` does not also complain about the rules and checks that use this value."""
     checkout.name_real_resources()
-    configure(checkout, "dev", "KafkaAuth=iam", "KafkaClusterArn=", "KafkaPort=0")
+    checkout.configure("dev", "KafkaAuth=iam", "KafkaClusterArn=", "KafkaPort=0")
     lines = checkout.deploy("dev").stderr.splitlines()
     assert [line.split()[0] for line in lines] == ["cannot", "KafkaAuth", "KafkaPort"]
 
@@ -196,7 +184,7 @@ def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, nam
     done = checkout.deploy("dev", "--print")
     assert (done.returncode, done.stdout) == (2, "")
     assert f"the build is for {name}, but Architecture is arm64" in done.stderr
-    configure(checkout, "dev", f"Architecture={name}")
+    checkout.configure("dev", f"Architecture={name}")
     assert checkout.deploy("dev", "--print").returncode == (0 if name == "x86_64" else 2)
 
 
@@ -205,7 +193,7 @@ def test_a_configuration_that_is_no_toml_gives_an_error_without_a_traceback(chec
     checkout.edit(CONFIG, 'stack_name = "payctl-dev"', "stack_name = payctl-dev")
     done = checkout.deploy("dev")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("cannot deploy: Invalid value (at line ")
+    assert done.stderr.startswith("cannot deploy: deploy/samconfig.toml is not TOML: Invalid value (at line ")
 
 
 def test_each_parameter_is_printed_on_its_own_line(checkout):

@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from deploy.package import BUDGETS, CA_FILE, CODE, LAYER, RUNTIME, build
 from deploy.sbom import LICENCES
+from deploy.sources import RECORD
 from ticketbottle_payctl.metrics import Function
 
 pytestmark = pytest.mark.timeout(300)
@@ -151,6 +152,15 @@ def test_two_builds_of_the_same_sources_have_the_same_bytes(built, contents):
     shared = [name for name in ours if name in theirs and name.endswith((".py", ".pyc"))]
     assert len(shared) > 500
     assert [name for name in shared if ours[name] != theirs[name]] == []
+
+
+def test_a_build_records_its_sources_and_its_options(built, contents):
+    """`make package` records the hash of each packed module and of the lock file, and the options of the build."""
+    for arch, options in (("arm64", []), ("x86_64", ["ARCH=x86_64"])):
+        made = json.loads((built[arch][CODE].path.parent / RECORD).read_text("utf-8"))
+        assert made["options"] == [*options, f"CA={certifi.where()}"]
+        packed = {name for name in contents[arch, CODE] if name.endswith(".py")}
+        assert made["sources"].keys() == packed | {"locks/layer.txt"}
 
 
 def test_names_in_the_zips_are_sorted_and_times_are_fixed(built):

@@ -1,0 +1,53 @@
+"""Check the programs that a deployment runs, and the AWS account of their credentials."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from deploy.commands import Command
+from deploy.configuration import Config
+
+_INSTALL = {
+    "sam": (
+        "install the AWS SAM CLI, or give BUCKET= to deploy with the AWS CLI"
+        " (https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/install-sam-cli.html)"
+    ),
+    "aws": "install the AWS CLI 2 (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html)",
+}
+
+
+class ProgramMissingError(Exception):
+    """A program that the deployment runs is not installed. The message says how to install it."""
+
+
+def require(commands: Sequence[Command]) -> None:
+    """Check that each command's program is installed.
+
+    Raises:
+        ProgramMissingError: a program is not on the PATH.
+    """
+    for name in dict.fromkeys(command[0] for command in commands):
+        if shutil.which(name) is None:
+            message = f"`{name}` is not on the PATH: {_INSTALL[name]}"
+            raise ProgramMissingError(message)
+
+
+def account_in_use(config: Config, *, sam: bool) -> str | None:
+    """Return the account of the AWS credentials, or None if AWS does not say.
+
+    Only the SAM CLI reads ``profile`` from the configuration.
+    """
+    if shutil.which("aws") is None:
+        return None
+    settings = config["global"]["parameters"] | config["deploy"]["parameters"]
+    profile = ["--profile", settings["profile"]] if sam and "profile" in settings else []
+    command = ["aws", "sts", "get-caller-identity", "--query", "Account", "--output", "text"]
+    limits = ["--cli-connect-timeout", "10", "--cli-read-timeout", "10"]
+    region = ["--region", config["global"]["parameters"]["region"]]
+    done = subprocess.run(  # noqa: S603 - our own command
+        [*command, *region, *profile, *limits], stdout=subprocess.PIPE, text=True, check=False
+    )
+    said = done.stdout.strip()
+    return said if done.returncode == 0 and said.isdigit() else None

@@ -1,0 +1,179 @@
+"""Test that `make deploy` refuses values that belong to another environment, account, region or function."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+CONFIG = "deploy/samconfig.toml"
+ALLOW = "--allow-mixed"
+
+
+def secret(name, account="444455556666", region="ap-southeast-1"):
+    """Return the ARN of a secret."""
+    return f"arn:aws:secretsmanager:{region}:{account}:secret:{name}-AbCdEf"
+
+
+CLUSTER = "arn:aws:kafka:ap-southeast-1:{}:cluster/{}/279c0212-d057-4dba-9aa9-1c4e5a25bfc7-3"
+BROKER = "KafkaBrokers=b-1.{}.a1b2c3.c2.kafka.{}.amazonaws.com:9098"
+
+
+@pytest.fixture
+def shop(checkout):
+    """Return a checkout with real names and with a build."""
+    checkout.name_real_resources()
+    return checkout
+
+
+def set_in(checkout, environment, name, value):
+    """Set the stack's name, the region or the tags in a section of the configuration."""
+    path = checkout.folder / CONFIG
+    before, header, after = path.read_text("utf-8").partition(f"[{environment}.global.parameters]")
+    path.write_text(before + header + re.sub(f"(?m)^{name} = .*$", f"{name} = {value}", after, count=1), "utf-8")
+
+
+@pytest.mark.parametrize(("section", "name", "other"), [("prod", "payctl-dev", "dev"), ("dev", "payctl-prod", "prod")])
+@pytest.mark.parametrize("arguments", [(), (ALLOW,), ("--bucket", "shop-builds", "--release", "a" * 64)])
+def test_two_sections_cannot_have_the_same_stack(shop, section, name, other, arguments):
+    """`make deploy` refuses the stack's name of another section, because it would replace the other stack."""
+    set_in(shop, section, "stack_name", f'"{name}"')
+    for environment in (section, other):
+        done = shop.deploy(environment, *arguments, "--print")
+        assert (done.returncode, done.stdout) == (2, "")
+        theirs = other if environment == section else section
+        assert f"stack_name is {name} in the section {environment} and in the section {theirs}: " in done.stderr
+
+
+MIXED = [
+    (
+        "prod",
+        f"GatewaySecretArn={secret('shop/dev/gateways')}",
+        "GatewaySecretArn names dev (shop/dev/gateways-AbCdEf)",
+    ),
+    ("prod", f"GatewaySecretArn={secret('gateways-staging')}", "GatewaySecretArn names staging"),
+    ("dev", f"OutboxDatabaseSecretArn={secret('Prod/outbox')}", "OutboxDatabaseSecretArn names prod"),
+    ("dev", f"OutboxDatabaseSecretArn={secret('production_outbox')}", "OutboxDatabaseSecretArn names prod"),
+    ("staging", f"WatchDatabaseSecretArn={secret('shop/prd/watch')}", "WatchDatabaseSecretArn names prod"),
+    (
+        "prod",
+        "PermissionsBoundaryArn=arn:aws:iam::444455556666:policy/dev/boundary",
+        "PermissionsBoundaryArn names dev (policy/dev/boundary)",
+    ),
+    ("prod", f"KafkaClusterArn={CLUSTER.format(444455556666, 'payments-dev')}", "KafkaClusterArn names dev"),
+    ("prod", BROKER.format("payments-dev", "ap-southeast-1"), "KafkaBrokers names dev"),
+    ("dev", "DomainName=pay.prod.shop.vn", "DomainName names prod (pay.prod.shop.vn)"),
+    (
+        "dev",
+        f"GatewaySecretArn={secret('shop/dev/gateways', account='777788889999')}",
+        "GatewaySecretArn names account 777788889999, but the other ARNs name account 444455556666",
+    ),
+    (
+        "dev",
+        "PermissionsBoundaryArn=arn:aws:iam::777788889999:policy/boundary",
+        "PermissionsBoundaryArn names account 777788889999",
+    ),
+    (
+        "dev",
+        f"OutboxDatabaseSecretArn={secret('shop/dev/webhook-database')}",
+        "WebhookDatabaseSecretArn and OutboxDatabaseSecretArn name the same secret",
+    ),
+    (
+        "dev",
+        f"CleanupDatabaseSecretArn={secret('shop/dev/gateways')}",
+        "CleanupDatabaseSecretArn and GatewaySecretArn name the same secret",
+    ),
+    (
+        "dev",
+        f"KafkaSecretArn={secret('shop/dev/watch-database')}",
+        "WatchDatabaseSecretArn and KafkaSecretArn name the same secret",
+    ),
+]
+
+
+@pytest.mark.parametrize(("environment", "entry", "words"), MIXED)
+def test_a_mixed_value_is_refused_unless_it_is_allowed(shop, environment, entry, words):
+    """`make deploy` refuses a value of another environment, account or function. With the option, it only warns."""
+    shop.configure(environment, entry, "CertificateArn=arn:aws:acm:ap-southeast-1:444455556666:certificate/1a")
+    done = shop.deploy(environment, "--print")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert "; if this is what you want, add ARGS=--allow-mixed\n" in done.stderr
+    allowed = shop.deploy(environment, ALLOW, "--print")
+    assert allowed.returncode == 0
+    assert allowed.stderr.startswith("warning: ")
+    assert words in allowed.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "name", "value", "words"),
+    [
+        ("prod", "stack_name", '"payctl-staging-2"', "stack_name names staging (payctl-staging-2)"),
+        ("dev", "stack_name", '"Prod-payctl"', "stack_name names prod (Prod-payctl)"),
+        ("prod", "tags", '["service=payctl", "environment=dev"]', "tags names dev (service=payctl environment=dev)"),
+    ],
+)
+def test_a_setting_of_another_environment_is_refused(shop, environment, name, value, words):
+    """`make deploy` refuses a stack's name or a tag that contains the name of another environment."""
+    set_in(shop, environment, name, value)
+    done = shop.deploy(environment, "--print")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_production_cannot_read_a_secret_of_another_section(shop):
+    """`make deploy` refuses a secret that prod shares with another section, even if its name has no environment."""
+    for environment in ("dev", "staging", "prod"):
+        shop.configure(environment, f"GatewaySecretArn={secret('shop/gateways')}")
+    for environment in ("staging", "prod"):
+        done = shop.deploy(environment, "--print")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "GatewaySecretArn names the same secret in the sections " in done.stderr
+    shop.configure("prod", f"GatewaySecretArn={secret('shop/prod/gateways')}")
+    assert shop.deploy("staging", "--print").returncode == 0
+
+
+RIGHT = [
+    ("prod", f"GatewaySecretArn={secret('dev-team/prod/gateways')}"),
+    ("prod", f"GatewaySecretArn={secret('developers/gateways')}"),
+    ("prod", f"GatewaySecretArn={secret('products/gateways')}"),
+    ("prod", "PermissionsBoundaryArn=arn:aws:iam::aws:policy/PowerUserAccess"),
+    ("dev", "AlarmEmail=prod@shop.vn"),
+    ("dev", f"PreviousGatewaySecretArn={secret('shop/dev/old-gateways')}"),
+]
+
+
+@pytest.mark.parametrize(("environment", "entry"), RIGHT)
+def test_a_value_that_only_looks_mixed_is_deployed(shop, environment, entry):
+    """`make deploy` accepts words that only contain an environment's name, and values that also name their own."""
+    shop.configure(environment, entry)
+    done = shop.deploy(environment, "--print")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (
+            f"KafkaClusterArn={CLUSTER.format(777788889999, 'shopdev')}",
+            "KafkaClusterArn names account 777788889999, but the other ARNs name account 444455556666",
+        ),
+        (
+            "KmsKeyArn=arn:aws:kms:ap-southeast-1:777788889999:key/1234abcd",
+            "KmsKeyArn names account 777788889999, but the other ARNs name account 444455556666",
+        ),
+    ],
+)
+def test_a_cluster_or_a_key_of_another_account_is_deployed_with_a_warning(shop, entry, words):
+    """`make deploy` only warns about a cluster or a key of another account, because accounts can share them."""
+    shop.configure("dev", entry)
+    done = shop.deploy("dev", "--print")
+    assert (done.returncode, done.stderr) == (0, f"warning: {words}\n")
+
+
+def test_brokers_of_another_region_are_refused(shop):
+    """`make deploy` refuses MSK brokers in another region than the stack."""
+    shop.configure("dev", BROKER.format("shopdev", "eu-west-1"))
+    done = shop.deploy("dev", ALLOW, "--print")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "KafkaBrokers names region eu-west-1, but the stack is in ap-southeast-1" in done.stderr

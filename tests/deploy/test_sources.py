@@ -1,0 +1,87 @@
+"""Test that `make deploy` refuses a build that was made from other sources."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.sources import RECORD
+
+HANDLER, LIBRARY = "lambda_entrypoints/webhook.py", "ticketbottle_payctl/domain/settlement.py"
+
+
+def append(name):
+    """Return a function that changes a file of the checkout."""
+
+    def change(folder):
+        path = folder / name
+        path.write_text(path.read_text("utf-8") + "# changed\n", "utf-8")
+
+    return change
+
+
+def remove(name):
+    """Return a function that deletes a file of the checkout."""
+    return lambda folder: (folder / name).unlink()
+
+
+def create(name):
+    """Return a function that writes a new file into the checkout."""
+    return lambda folder: (folder / name).write_text("import ticketbottle_payctl\n", "utf-8")
+
+
+CHANGES = [
+    ([append(HANDLER)], f"{HANDLER} changed"),
+    ([append(LIBRARY)], f"{LIBRARY} changed"),
+    ([append(HANDLER), append(LIBRARY)], f"{HANDLER} and {LIBRARY} changed"),
+    ([create("lambda_entrypoints/refund.py")], "lambda_entrypoints/refund.py changed"),
+    ([remove("lambda_entrypoints/probe.py")], "lambda_entrypoints/probe.py changed"),
+    ([append("locks/otel.txt")], "locks/otel.txt changed"),
+    ([append("deploy/package.py")], "deploy/package.py changed"),
+    (
+        [append(HANDLER), append(LIBRARY), append("deploy/package.py"), append("locks/otel.txt")],
+        f"deploy/package.py, {HANDLER}, locks/otel.txt and 1 more file changed",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), CHANGES)
+@pytest.mark.parametrize("arguments", [(), ("--bucket", "example-builds")])
+def test_a_build_from_other_sources_is_not_deployed(checkout, changes, words, arguments):
+    """If a source has changed since the build, `make deploy` names it and the command that repeats the build."""
+    for change in changes:
+        change(checkout.folder)
+    done = checkout.deploy("dev", *arguments, "--print")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"because {words}: run `make package SPANS=1` again" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        append("locks/layer.txt"),
+        append("deploy/agreement.py"),
+        create("ticketbottle_payctl/new.py"),
+        create("lambda_entrypoints/notes.txt"),
+        lambda folder: (folder / LIBRARY).touch(),
+    ],
+)
+def test_a_file_that_is_not_in_the_build_may_change(checkout, change):
+    """`make deploy` accepts a build if only files changed that the build does not contain."""
+    change(checkout.folder)
+    assert checkout.deploy("dev", "--print").returncode == 0
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"sources": {}}'])
+def test_a_build_without_a_record_of_its_sources_is_not_deployed(checkout, text):
+    """`make deploy` refuses a build that was interrupted or that an earlier version made."""
+    path = checkout.folder / "build" / "package" / RECORD
+    path.unlink() if text is None else path.write_text(text, "utf-8")
+    done = checkout.deploy("dev", "--print")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the build has no readable sources.json, which names its sources: run `make package`" in done.stderr
+
+
+def test_an_earlier_release_does_not_depend_on_the_build(checkout):
+    """`make deploy RELEASE=...` deploys the zips in the bucket, so it does not look at the sources."""
+    append(HANDLER)(checkout.folder)
+    assert checkout.deploy("dev", "--bucket", "example-builds", "--release", "a" * 64, "--print").returncode == 0
