@@ -107,6 +107,19 @@ def test_libpq_variables_do_not_change_the_server(name, value, postgres, databas
         assert answer(database_url)[3] == postgres.port
 
 
+def test_a_password_can_come_from_the_password_file(account, postgres, monkeypatch, tmp_path):
+    """If DATABASE_URL has no password, the password comes from the file that libpq reads, as for `psql`."""
+    account("keeper", "from-file", "kept")
+    file = tmp_path / "pgpass"
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    url = f"postgresql://keeper@127.0.0.1:{postgres.port}/kept"
+    with pytest.raises(ConfigError):
+        answer(url)
+    file.write_text(f"127.0.0.1:{postgres.port}:kept:keeper:from-file\n", "utf-8")
+    file.chmod(0o600)
+    assert answer(url)[:2] == ("keeper", "kept")
+
+
 def test_a_service_file_does_not_change_the_server(postgres, database_url, monkeypatch, tmp_path):
     """The host, port and database come from DATABASE_URL, even if PGSERVICE names a different server."""
     file = tmp_path / "services"
