@@ -107,7 +107,7 @@ def _planned(asked: argparse.Namespace) -> list[Command]:
     config = section_named(known, asked.environment, asked.config)
     _check_choices(asked, config)
     if asked.release is not None:
-        given = overrides(config)
+        given = _real(overrides(config))
         refuse(same_stack(known, asked.environment), mixed(known, asked.environment, given), allowed=asked.allow_mixed)
         commands = stored(config, asked.release, asked.bucket, confirm=confirm)
         _check_machine(asked, config, commands, given)
@@ -178,10 +178,10 @@ def _checked(read: Read, known: Mapping[str, Config], asked: argparse.Namespace)
     examples = _examples(config, read.values, asked)
     if examples and not asked.print:
         wrong.append(examples)
-    refuse(wrong, mixed(known, asked.environment, read.sound), allowed=asked.allow_mixed)
+    refuse(wrong, mixed(known, asked.environment, _real(read.sound)), allowed=asked.allow_mixed)
     if examples:
         sys.stderr.write(f"before you deploy, {examples}\n")
-    warn(shared(read.sound))
+    warn(shared(_real(read.sound)))
     return read.values
 
 
@@ -192,6 +192,11 @@ def _examples(config: Config, parameters: Mapping[str, str], asked: argparse.Nam
         named["s3_bucket"] = config["deploy"]["parameters"].get("s3_bucket", "")
     examples = [name for name, value in named.items() if is_example(value)]
     return f"replace the examples in {asked.config}: {', '.join(examples)}" if examples else None
+
+
+def _real(values: Mapping[str, str]) -> Parameters:
+    """Return the values that are no longer examples."""
+    return {name: value for name, value in values.items() if not is_example(value)}
 
 
 def _run(command: Command) -> int | None:

@@ -6,6 +6,9 @@ import re
 
 import pytest
 
+from deploy.configuration import overrides, sections
+from deploy.mixed import mixed
+
 CONFIG = "deploy/samconfig.toml"
 ALLOW = "--allow-mixed"
 
@@ -45,11 +48,12 @@ def test_two_sections_cannot_have_the_same_stack(shop, section, name, other, arg
         assert f"stack_name is {name} in the section {environment} and in the section {theirs}: " in done.stderr
 
 
+SHARED = secret("shop/dev/webhook-database")
 MIXED = [
     (
         "prod",
-        f"GatewaySecretArn={secret('shop/dev/gateways')}",
-        "GatewaySecretArn names dev (shop/dev/gateways-AbCdEf)",
+        f"GatewaySecretArn={secret('shop/dev/keys')}",
+        "GatewaySecretArn names dev (shop/dev/keys-AbCdEf)",
     ),
     ("prod", f"GatewaySecretArn={secret('gateways-staging')}", "GatewaySecretArn names staging"),
     ("dev", f"OutboxDatabaseSecretArn={secret('Prod/outbox')}", "OutboxDatabaseSecretArn names prod"),
@@ -91,18 +95,42 @@ MIXED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def known(root, tmp_path_factory):
+    """Return the sections of the configuration in the repository, as if the examples were replaced."""
+    text = (root / CONFIG).read_text("utf-8").replace("example", "shop").replace("111122223333", "444455556666")
+    path = tmp_path_factory.mktemp("configuration") / "samconfig.toml"
+    path.write_text(text, "utf-8")
+    return sections(path)
+
+
+def found(known, environment, *entries):
+    """Return what the check says about a section with these entries."""
+    return mixed(known, environment, overrides(known[environment]) | dict(each.split("=", 1) for each in entries))
+
+
 @pytest.mark.parametrize(("environment", "entry", "words"), MIXED)
+def test_a_mixed_value_is_found(known, environment, entry, words):
+    """The check finds a value of another environment, account or function, and nothing else."""
+    certificate = "CertificateArn=arn:aws:acm:ap-southeast-1:444455556666:certificate/1a"
+    (sentence,) = found(known, environment, entry, certificate)
+    assert sentence.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("environment", "entry", "words"),
+    [MIXED[0], ("dev", f"OutboxDatabaseSecretArn={SHARED}", "WebhookDatabaseSecretArn")],
+)
 def test_a_mixed_value_is_refused_unless_it_is_allowed(shop, environment, entry, words):
     """`make deploy` refuses a value of another environment, account or function. With the option, it only warns."""
-    shop.configure(environment, entry, "CertificateArn=arn:aws:acm:ap-southeast-1:444455556666:certificate/1a")
+    shop.configure(environment, entry)
     done = shop.deploy(environment, "--print")
     assert (done.returncode, done.stdout) == (2, "")
-    assert words in done.stderr
-    assert "; if this is what you want, add ARGS=--allow-mixed\n" in done.stderr
+    assert done.stderr.startswith(f"cannot deploy: {words}")
+    assert done.stderr.endswith("; if this is what you want, add ARGS=--allow-mixed\n")
     allowed = shop.deploy(environment, ALLOW, "--print")
     assert allowed.returncode == 0
-    assert allowed.stderr.startswith("warning: ")
-    assert words in allowed.stderr
+    assert allowed.stderr.startswith(f"warning: {words}")
 
 
 @pytest.mark.parametrize(
@@ -138,17 +166,29 @@ RIGHT = [
     ("prod", f"GatewaySecretArn={secret('developers/gateways')}"),
     ("prod", f"GatewaySecretArn={secret('products/gateways')}"),
     ("prod", "PermissionsBoundaryArn=arn:aws:iam::aws:policy/PowerUserAccess"),
+    ("prod", "KafkaSecretArn="),
     ("dev", "AlarmEmail=prod@shop.vn"),
-    ("dev", f"PreviousGatewaySecretArn={secret('shop/dev/old-gateways')}"),
+    ("dev", f"PreviousGatewaySecretArn={secret('shop/dev/gateways')}"),
+    ("dev", f"KafkaClusterArn={CLUSTER.format(777788889999, 'shopdev')}"),
+    ("dev", f"GatewaySecretArn={secret('shop/gateways')}"),
 ]
 
 
 @pytest.mark.parametrize(("environment", "entry"), RIGHT)
-def test_a_value_that_only_looks_mixed_is_deployed(shop, environment, entry):
-    """`make deploy` accepts words that only contain an environment's name, and values that also name their own."""
-    shop.configure(environment, entry)
-    done = shop.deploy(environment, "--print")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_a_value_that_only_looks_mixed_is_not_found(known, environment, entry):
+    """The check accepts words that only contain an environment's name, and values that also name their own."""
+    assert found(known, environment, entry) == []
+
+
+def test_examples_are_not_compared_with_real_values(checkout):
+    """While a file is being filled in, `--print` warns only about the examples that are left."""
+    checkout.configure("dev", f"GatewaySecretArn={secret('shop/dev/gateways')}")
+    done = checkout.deploy("dev", "--print")
+    assert (done.returncode, done.stderr.partition(":")[0]) == (
+        0,
+        "before you deploy, replace the examples in deploy/samconfig.toml",
+    )
+    assert "warning" not in done.stderr
 
 
 @pytest.mark.parametrize(

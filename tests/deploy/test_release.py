@@ -108,10 +108,12 @@ def test_a_command_that_fails_ends_the_deployment(checkout):
     """If the upload fails, the deployment script deploys nothing."""
     folder = checkout.folder / "bin"
     folder.mkdir()
-    (folder / "aws").write_text('#!/bin/sh\necho "called $2" >&2\nexit 3\n')
+    (folder / "aws").write_text(
+        '#!/bin/sh\ntest "$1" = sts && echo 444455556666 && exit\necho "called $2" >&2\nexit 3\n'
+    )
     (folder / "aws").chmod(0o755)
     checkout.name_real_resources()
-    done = checkout.deploy("dev", "--bucket", "a-bucket", environ={"PATH": str(folder)})
+    done = checkout.deploy("dev", "--bucket", "shop-builds", environ={"PATH": str(folder)})
     assert (done.returncode, done.stderr) == (3, "called cp\n")
 
 
