@@ -64,7 +64,7 @@ def _too_few_environments(parameters: Mapping[str, str]) -> Iterator[str]:
 
 
 def _other_region(parameters: Mapping[str, str], region: str | None) -> Iterator[str]:
-    """Yield the ARNs and the brokers of another region. Some ARNs, such as those of IAM, name no region."""
+    """Yield the ARNs and the brokers of another region. Some ARNs, such as those of IAM, do not contain a region."""
     for name, value in parameters.items():
         if name.endswith("Arn") and value and region:
             there = value.split(":")[3]
