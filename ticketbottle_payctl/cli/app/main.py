@@ -14,6 +14,7 @@ import typer
 from ticketbottle_payctl.cli.app.failures import TerminatedError
 from ticketbottle_payctl.cli.app.global_options import declare
 from ticketbottle_payctl.cli.app.parser import PayctlRoot
+from ticketbottle_payctl.cli.app.registry import evaluate_annotations
 from ticketbottle_payctl.cli.app.shell_completion import enable_completion
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+evaluate_annotations(declare)
 app.callback()(declare)
 enable_completion()
 

@@ -117,9 +117,10 @@ class PayctlGroup(TyperGroup):
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         """Find the command, or suggest similar names if no command has this name."""
-        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+        words = (*self.prefix, args[0])
+        if words not in registry.GROUPS and registry.find(words) is None and not ctx.resilient_parsing:
             near = registry.did_you_mean(registry.near(self.prefix, args[0]))
-            ctx.fail(f"no such command: {' '.join((*self.prefix, args[0]))}{near}")
+            ctx.fail(f"no such command: {' '.join(words)}{near}")
         return super().resolve_command(ctx, args)
 
     def get_help(self, ctx: Context) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from typing import get_type_hints
 
 _HERE = "ticketbottle_payctl.cli.commands"
 
@@ -37,7 +38,16 @@ class CommandEntry:
         """Import the command's module and return its function."""
         module, _, function = self.target.partition(":")
         loaded: Callable[..., None] = getattr(import_module(f"{_HERE}.{module}"), function)
+        evaluate_annotations(loaded)
         return loaded
+
+
+def evaluate_annotations(function: Callable[..., None]) -> None:
+    """Replace the strings in a function's annotations by their values.
+
+    Typer otherwise evaluates each string four times for every command line.
+    """
+    function.__annotations__ = get_type_hints(function, include_extras=True)
 
 
 def _reads(words: str, target: str, summary: str) -> CommandEntry:
