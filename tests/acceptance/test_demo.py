@@ -17,14 +17,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import jsonschema
 import psycopg2
 import pytest
 from confluent_kafka import KafkaError, Producer
 
+from tests.cli.documents import validate
 from tests.conftest import IN_CI
 from ticketbottle_payctl.cli.app import registry
-from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.sandbox.callbacks import environment
 from ticketbottle_payctl.sandbox.demo.kept import write_settings
 
@@ -86,7 +85,7 @@ def wait_until(happened, process=None):
 
 def valid(document):
     """Validate the document against its schema and return it."""
-    jsonschema.validate(document, schema.load("payctl.demo/1"))
+    validate(document, "payctl.demo/1")
     return document
 
 

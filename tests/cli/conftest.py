@@ -11,14 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
 from sqlalchemy import text
 from typer.testing import CliRunner
 
+from tests.cli.documents import validate
 from tests.cli.terminal import on_terminal
 from tests.providers.conftest import KEYS as MERCHANT_KEYS
 from ticketbottle_payctl.cli.app.main import app
-from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.providers import GATEWAYS
 
 VECTORS = Path(__file__).parent.parent / "data" / "gateway-vectors"
@@ -154,8 +153,7 @@ def ask(answer, database_url):
 
     def run(*arguments, **environment):
         document = answer(*arguments, DATABASE_URL=database_url, **environment)
-        found = schema.load(document["schema"])
-        Draft202012Validator(found, format_checker=FormatChecker()).validate(document)
+        found = validate(document)
         item = found["properties"].get("items", {}).get("items", {}).get("properties", {})
         fields = {name for each in document["items"] for name in each}
         assert fields - item.keys() == set(), "run `make docs`"

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 LIBRARIES = (
-    "confluent_kafka.admin", "httpx", "hypothesis.stateful", "hypothesis.strategies", "jsonschema", "payos",
+    "confluent_kafka.admin", "httpx", "hypothesis.stateful", "hypothesis.strategies", "jsonschema_rs", "payos",
     "psycopg2.sql", "pyte", "rich.console", "rich.live", "rich.table", "sqlalchemy.dialects.postgresql.psycopg2",
     "tenacity", "typer",
 )  # fmt: skip

@@ -10,10 +10,9 @@ import time
 from datetime import timedelta
 
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
 
+from tests.cli.documents import validate
 from ticketbottle_payctl.archive_file import read
-from ticketbottle_payctl.cli.commands import schema
 
 OLD = timedelta(days=8)
 
@@ -35,8 +34,7 @@ def clean(answer, database_url):
 
     def run(*arguments, **environment):
         document = answer("cleanup", *arguments, DATABASE_URL=database_url, **environment)
-        Draft202012Validator(schema.load("cleanup"), format_checker=FormatChecker()).validate(document)
-        known = schema.load("cleanup")["then"]["properties"]
+        known = validate(document, "cleanup")["then"]["properties"]
         assert set(document["result"]) <= set(known["result"]["properties"])
         assert set(document["counts"]) <= set(known["counts"]["properties"])
         return document

@@ -6,9 +6,8 @@ import signal
 from datetime import timedelta
 
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
 
-from ticketbottle_payctl.cli.commands import schema
+from tests.cli.documents import validate
 from ticketbottle_payctl.formats import gateway_name
 
 LINE = re.compile(r"^payctl_outbox_\w+(\{\w+=\"[^\"\n]*\"(,\w+=\"[^\"\n]*\")*\})? -?[0-9.e+-]+$")
@@ -20,8 +19,7 @@ def stats(answer, database_url):
 
     def run(*arguments):
         document = answer("stats", *arguments, DATABASE_URL=database_url)
-        Draft202012Validator(schema.load("stats"), format_checker=FormatChecker()).validate(document)
-        known = schema.load("stats")["then"]["properties"]["result"]["properties"]
+        known = validate(document, "stats")["then"]["properties"]["result"]["properties"]
         assert set(document["result"]) <= set(known)
         return document
 

@@ -10,10 +10,9 @@ from collections import defaultdict
 from datetime import timedelta
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from tests.cli.commands.publish_outbox.conftest import NOBODY
-from ticketbottle_payctl.cli.commands import schema
+from tests.cli.documents import validate
 from ticketbottle_payctl.sandbox import payment_service
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 
@@ -83,7 +82,7 @@ def loop(invoke, places, monkeypatch):
             if line.startswith("{"):
                 lines[json.loads(line)["message"]].append(json.loads(line))
         document = answer(ran)
-        Draft202012Validator(schema.load("publish-outbox")).validate(document)
+        validate(document, "publish-outbox")
         return document, lines
 
     return run
@@ -141,7 +140,7 @@ def test_publish_outbox_exits_with_4_if_the_database_fails_during_the_run(
     engine.dispose()
     postgres.restart()
     document = json.loads(output)
-    Draft202012Validator(schema.load("publish-outbox")).validate(document)
+    validate(document, "publish-outbox")
     assert (process.returncode, document["exit_code"], document["error"]["code"]) == (4, 4, "DATABASE_UNAVAILABLE")
     assert document["result"]["stopped_because"] == "database_unavailable"
     assert 100 <= document["counts"]["published"] == published() < 3000

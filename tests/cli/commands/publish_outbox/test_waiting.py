@@ -9,10 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 from confluent_kafka import KafkaError
-from jsonschema import Draft202012Validator
 
 from tests.cli.commands.publish_outbox.conftest import NOBODY, blocked
-from ticketbottle_payctl.cli.commands import schema
+from tests.cli.documents import validate
 from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of
 from ticketbottle_payctl.jobs.publish_outbox import Obstacles, PublishCounts, PublishReport, StoppedBecause
 from ticketbottle_payctl.store.outbox import shard_lock
@@ -142,7 +141,7 @@ def test_the_document_of_publish_outbox_names_each_block(
     situation(add)
     with place(engine):
         document = json.loads(invoke("publish-outbox", *options, "-o", "json", **{**places, **changes}).stdout)
-    Draft202012Validator(schema.load("publish-outbox")).validate(document)
+    validate(document, "publish-outbox")
     result = document["result"]
     assert (document["exit_code"], document["ok"], document["error"]) == (code, False, None)
     assert [each["reason"] for each in result["blocked_by"]] == reasons
@@ -302,5 +301,5 @@ def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, a
     assert ran.stdout.startswith("1 event  would be claimed, 1 would be held back")
     assert "1 event waits behind the dead event" in ran.stdout
     document = json.loads(invoke("publish-outbox", "-n", "-o", "json", **places).stdout)
-    Draft202012Validator(schema.load("publish-outbox")).validate(document)
+    validate(document, "publish-outbox")
     assert (document["counts"]["claimed"], document["counts"]["held"], document["counts"]["pending"]) == (1, 1, 2)
