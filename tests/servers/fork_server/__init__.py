@@ -10,6 +10,7 @@ interpreter.
 from __future__ import annotations
 
 import os
+import py_compile
 import socket
 import subprocess
 import sys
@@ -29,7 +30,8 @@ class ForkServer:
 
     def __init__(self, directory: Path) -> None:
         address = directory / "fork-server"
-        self.command = [sys.executable, "-I", "-S", str(CLIENT), str(address)]
+        client = py_compile.compile(str(CLIENT), cfile=str(directory / "client.pyc"), doraise=True)
+        self.command = [sys.executable, "-I", "-S", str(client), str(address)]
         self._address = address
         self._process: subprocess.Popen[bytes] | None = None
 

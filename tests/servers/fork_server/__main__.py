@@ -8,10 +8,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import gc
-import marshal
 import os
-import select
-import signal
 import socket
 import sys
 import time
@@ -20,6 +17,7 @@ from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
 from typing import TextIO
 
 from tests.servers.fork_server.fuse import KILL_AT, install
+from tests.servers.fork_server.running import STREAMS, Request, RunningCommands, received
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.app.main import main
 
@@ -28,9 +26,6 @@ LOADED_LATE = (
     *("rich.console", "rich.live", "rich.table"),
 )
 """The modules that commands load on demand."""
-
-LENGTH = 4
-STREAMS = 3
 
 
 def load() -> None:
@@ -43,66 +38,42 @@ def load() -> None:
     gc.freeze()  # a command then neither collects nor copies the objects that were loaded before it
 
 
-def next_command(listener: socket.socket) -> None:
+def next_command(listener: socket.socket) -> Request:
     """Fork for each request. Return only in a forked command's process. The server's own process never returns."""
+    running = RunningCommands(listener)
     while True:
-        readable, _, _ = select.select([listener.fileno(), 0], [], [])
-        if 0 in readable:
-            os._exit(0)
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            start(connection)
-            return
-        connection.close()
+        client = running.wait()
+        request = received(client)
+        if request is None:
+            client.close()
+            continue
+        process = os.fork()
+        if process == 0:
+            running.close()
+            client.close()
+            return request
+        for descriptor in request.streams.values():
+            os.close(descriptor)
+        running.add(process, client)
 
 
-def start(connection: socket.socket) -> None:
-    """Start a command and return in its process. An intermediate process reports the command's process id and status.
-
-    If the client is killed, the command is killed too.
-    """
-    size, given, _, _ = socket.recv_fds(connection, LENGTH, STREAMS)
-    content = b""
-    while len(content) < int.from_bytes(size, "big"):
-        content += connection.recv(1 << 20)
-    numbers, arguments, environment, directory = marshal.loads(content)  # noqa: S302 - the client is ours
-    child = os.fork()
-    if child == 0:
-        connection.close()
-        become(dict(zip(numbers, given, strict=True)), arguments, environment, directory)
-        return
-    for descriptor in given:
-        os.close(descriptor)
-    connection.sendall(child.to_bytes(LENGTH, "big"))
-    ended = os.pidfd_open(child)
-    readable, _, _ = select.select([ended, connection.fileno()], [], [])
-    if ended not in readable:
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    try:
-        connection.sendall(status.to_bytes(LENGTH, "big"))
-    finally:
-        os._exit(0)
-
-
-def become(streams: dict[int, int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
+def become(request: Request) -> None:
     """Set up this process for a command, so that the process behaves like a new interpreter."""
+    streams, environment = request.streams, request.environment
     moved = {number: fcntl.fcntl(descriptor, fcntl.F_DUPFD, STREAMS) for number, descriptor in streams.items()}
     for number in range(STREAMS):
         if number in moved:
             os.dup2(moved[number], number)
         else:
             os.close(number)
-    os.closerange(STREAMS, 64)
-    os.chdir(directory)
+    os.closerange(STREAMS, 1024)
+    os.chdir(request.directory)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         setattr(sys, name, opened(number, getattr(sys, name)) if number in streams else None)
-    sys.argv = ["payctl", *arguments]
+    sys.argv = ["payctl", *request.arguments]
     if KILL_AT in environment:
         install(int(environment[KILL_AT]))
 
@@ -136,6 +107,5 @@ def run() -> None:
 
 if __name__ == "__main__":
     load()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    next_command(socket.socket(fileno=int(sys.argv[1])))
+    become(next_command(socket.socket(fileno=int(sys.argv[1]))))
     run()
