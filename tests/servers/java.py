@@ -8,6 +8,7 @@ has loaded are stored next to them. After you change a version, run
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -15,13 +16,17 @@ import secrets
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ticketbottle_payctl.errors import ConfigError, UnavailableError
 from ticketbottle_payctl.sandbox.postgres_binaries import keep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 _INSTALL: Final = "install Java 17 or newer and Maven, on Debian: apt-get install openjdk-17-jre-headless maven"
@@ -71,6 +76,20 @@ class Program:
         """Return the command that runs ``main``. If :attr:`classes` exists, a start takes half of its time."""
         shared = (f"-XX:SharedArchiveFile={self.classes}",) if self.classes.exists() else ()
         return java(self.class_path(), main, *arguments, options=(*shared, *options))
+
+    def share_classes(self, run: Callable[[str], object]) -> None:
+        """If no archive of loaded classes exists, let ``run`` run the program once with the option that writes it.
+
+        The archive makes later starts faster.
+        """
+        wanted = self.classes
+        with wanted.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not wanted.exists():
+                unfinished = wanted.with_suffix(".unfinished")
+                run(f"-XX:ArchiveClassesAtExit={unfinished}")
+                with suppress(FileNotFoundError):  # some Java versions cannot write the archive
+                    unfinished.rename(wanted)
 
     def fetch(self, target: Path) -> None:
         """Let Maven copy the jars into ``target``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import secrets
 import signal
 import socket
@@ -132,7 +131,7 @@ class ApacheKafka(OneServer):
         try:
             self._configure(self._server.home)
             self._format()
-            self._record_classes()
+            PROGRAM.share_classes(self._run_once)
             self.restart()
         except BaseException:
             self.close()
@@ -206,20 +205,9 @@ class ApacheKafka(OneServer):
         self._started.run(PROGRAM.command("kafka.Kafka", home, options=(*_HEAP, _LOGGING, *options)))
         self._started.wait_until(self._answers, what="Apache Kafka answers", timeout=60)
 
-    def _record_classes(self) -> None:
-        """If no archive of loaded classes exists, run the broker once to write it.
-
-        The archive makes later starts faster.
-        """
-        wanted = PROGRAM.classes
-        with wanted.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not wanted.exists():
-                unfinished = wanted.with_suffix(".unfinished")
-                self._run(f"-XX:ArchiveClassesAtExit={unfinished}")
-                self._started.stop(signal.SIGTERM, timeout=120)
-                with suppress(FileNotFoundError):  # some Java versions cannot write the archive
-                    unfinished.rename(wanted)
+    def _run_once(self, option: str) -> None:
+        self._run(option)
+        self._started.stop(signal.SIGTERM, timeout=120)
 
     def _answers(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self._ports.plain), 1):

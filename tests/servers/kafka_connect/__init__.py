@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from tests.servers.java import Program, java, properties
+from tests.servers.java import Program, properties
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.sandbox.server import Server, free_port
 from ticketbottle_payctl.sandbox.service import OneServer
@@ -38,6 +39,14 @@ _WORKER: Final = {
     "producer.batch.size": "131072",
 }
 
+_NO_DATABASE: Final = {"database.hostname": "127.0.0.1", "database.port": "1"}
+
+
+def _command(home: Path, connector: str, *options: str) -> list[str]:
+    files = [str(home / name) for name in ("worker.properties", connector)]
+    main = "org.apache.kafka.connect.cli.ConnectStandalone"
+    return PROGRAM.command(main, *files, options=(*_HEAP, _LOGGING, *options))
+
 
 class KafkaConnect(OneServer):
     """A worker with one connector. Use it as a context manager or with :meth:`start` and :meth:`close`.
@@ -53,7 +62,7 @@ class KafkaConnect(OneServer):
     def __init__(
         self, bootstrap: str, connector: Mapping[str, str], *, worker: Mapping[str, str] | None = None
     ) -> None:
-        self._class_path = PROGRAM.class_path()
+        PROGRAM.class_path()
         self._port = free_port()
         self._connector = {"tasks.max": "1", **connector}
         self._worker = {**_WORKER, "bootstrap.servers": bootstrap, **(worker or {})}
@@ -73,10 +82,9 @@ class KafkaConnect(OneServer):
         own = {"listeners": self.url, "offset.storage.file.filename": str(home / "offsets")}
         (home / "worker.properties").write_text(properties(self._worker | own))
         (home / "connector.properties").write_text(properties(self._connector))
-        files = [str(home / "worker.properties"), str(home / "connector.properties")]
-        main = "org.apache.kafka.connect.cli.ConnectStandalone"
         try:
-            self._server.run(java(self._class_path, main, *files, options=(*_HEAP, _LOGGING)))
+            PROGRAM.share_classes(lambda option: self._fail_once(home, option))
+            self._server.run(_command(home, "connector.properties"))
             self._server.wait_until(self._runs, what="the connector is RUNNING", timeout=90)
         except BaseException:
             self.close()
@@ -101,6 +109,12 @@ class KafkaConnect(OneServer):
             return {}
         tasks = {f"task {task['id']}": task["state"] for task in found["tasks"]}
         return {"connector": found["connector"]["state"], **tasks}
+
+    def _fail_once(self, home: Path, option: str) -> None:
+        """Run the worker until it finds that the connector's database is unavailable. It then ends by itself."""
+        (home / "failing.properties").write_text(properties(self._connector | _NO_DATABASE))
+        command = _command(home, "failing.properties", option)
+        subprocess.run(command, capture_output=True, check=False, cwd=home, timeout=120)
 
     def _runs(self) -> bool:
         states = self.status()
