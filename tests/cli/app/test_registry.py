@@ -41,6 +41,13 @@ def test_no_command_has_an_option_with_a_shared_option_s_name(entry):
 
 
 @COMMANDS
+def test_the_annotations_of_a_loaded_command_are_values(entry):
+    """A loaded command has no strings as annotations, because Typer would evaluate each string several times."""
+    annotations = entry.load().__annotations__.values()
+    assert [each for each in annotations if isinstance(each, str)] == []
+
+
+@COMMANDS
 def test_a_command_s_module_has_the_command_s_name(entry):
     """The code for a command is in the module that is named after the command's first word."""
     assert entry.target.split(":")[0].split(".")[0] == entry.words[0].replace("-", "_")
