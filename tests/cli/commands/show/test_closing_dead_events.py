@@ -367,7 +367,7 @@ def test_the_advised_command_closes_the_event_on_every_profile(dead, invoke, dat
     )
     named = ["-p", "prod", "--config", str(tmp_path / "config.toml")]
     shown = invoke("doctor", "--only", "backlog", *named).stdout
-    (command,) = re.findall(r"^ +(payctl close .*)$", shown, re.MULTILINE)
+    (command,) = re.findall(r"^ *(payctl close .*)$", shown, re.MULTILINE)
     ran = invoke(*shlex.split(command.replace("TEXT", "'they have tickets'"))[1:], "-y")
     assert (ran.exit_code, "1 dead event  closed" in ran.stdout) == (0, True), ran.stderr + ran.stdout
     assert doctor()["status"] == "ok", dead

@@ -82,6 +82,8 @@ _DATABASE = (
     *(
         Variable(name, kind, NONE, (CLI, *IN_THE_VPC), example, meaning)
         for name, kind, example, meaning in (
+            ("PGSSLCERT", FILE, "/opt/payctl.crt", "The client's certificate."),
+            ("PGSSLKEY", FILE, "/opt/payctl.key", "The client's key."),
             ("PGREQUIRESSL", "1", "1", "The same as PGSSLMODE=require."),
             (
                 "PGSSLMINPROTOCOLVERSION",
