@@ -227,7 +227,7 @@ def test_the_doctor_names_a_role_with_a_local_time_zone(database_url, engine, fo
         role = f"shop_{urlsplit(database_url).path[1:]}"
         connection.exec_driver_sql(f"ALTER ROLE {role} SET timezone TO 'Asia/Ho_Chi_Minh'")
     (finding,) = found("time-zone")
-    assert finding.fact == f"sessions of {role} start in zone Asia/Ho_Chi_Minh"
+    assert finding.fact == f"sessions of {role} start in the time zone Asia/Ho_Chi_Minh"
     with engine.begin() as connection:
         connection.exec_driver_sql(finding.sql)
     assert found("time-zone")[0].status is Status.OK
@@ -242,7 +242,7 @@ def test_the_doctor_names_a_database_with_a_local_time_zone(database_url, engine
         connection.exec_driver_sql(f"ALTER DATABASE \"{name}\" SET timezone TO 'Asia/Ho_Chi_Minh'")
     engine.dispose()
     (finding,) = found("time-zone")
-    assert (finding.status, finding.fact.endswith(" start in zone Asia/Ho_Chi_Minh")) == (Status.WARN, True)
+    assert (finding.status, finding.fact.endswith(" start in the time zone Asia/Ho_Chi_Minh")) == (Status.WARN, True)
     with engine.begin() as connection:
         connection.exec_driver_sql(finding.sql)
     engine.dispose()

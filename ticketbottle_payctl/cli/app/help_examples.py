@@ -209,7 +209,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "cdc config": (
         Example("payctl cdc config > connector.properties", "Write the connector's properties to a file."),
-        Example("payctl cdc config --sql", "Print only the SQL to run first."),
+        Example("payctl cdc config --sql", "Print only the SQL that must run before."),
     ),
     "cdc cut-over": (
         Example("payctl cdc cut-over --dry-run", "Show how many events would be sent; change nothing."),
@@ -238,7 +238,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     "help": (
         Example("payctl help times", "Show how to write a time or a duration."),
         Example("payctl help exit-codes", "Show what the exit codes mean."),
-        Example("payctl help runs show", "Show the help of a command."),
+        Example("payctl help runs show", "Show help for a command."),
     ),
 }
 """The examples for each command. Each key is the command as typed, without ``payctl``."""

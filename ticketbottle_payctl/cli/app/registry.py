@@ -132,7 +132,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _reads("schema", "schema:schema_command", "Print the JSON Schema of a command's output."),
     _reads("completion", "completion:completion_command", "Print a shell's completion script."),
     _reads("version", "version:version_command", "Show the versions of payctl and of its packages."),
-    _reads("help", "help:help_command", "Show the help of a command, or a page on a topic."),
+    _reads("help", "help:help_command", "Show help for a command, or a page on a topic."),
 )
 
 GROUPS: dict[tuple[str, ...], str] = {

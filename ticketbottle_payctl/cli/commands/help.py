@@ -52,7 +52,7 @@ def help_command(
         ),
     ] = None,
 ) -> None:
-    """Show the help of a command, or a page on a topic.
+    """Show help for a command, or a page on a topic.
 
     The topics are options (accepted by every command), exit-codes and times (how to write a time).
     """

@@ -42,7 +42,7 @@ def instant(text: str, zone: tzinfo, now: datetime, *, option: str | None = None
         moment = _parse(text.strip(), zone, now).astimezone(UTC)
         return moment if in_reach(moment) else _too_far(text)
     except (ValueError, OverflowError) as error:
-        message = f"{text!r} is not an instant; {_EXAMPLES}"
+        message = f"{text!r} is not a valid time; {_EXAMPLES}"
         raise typer.BadParameter(message, param_hint=option) from error
     except typer.BadParameter as error:
         raise typer.BadParameter(error.message, param_hint=option) from error
@@ -167,5 +167,5 @@ def _too_far(text: str) -> datetime:
 
 
 def _no(text: str) -> datetime:
-    message = f"{text!r} is not an instant; {_EXAMPLES}"
+    message = f"{text!r} is not a valid time; {_EXAMPLES}"
     raise typer.BadParameter(message)

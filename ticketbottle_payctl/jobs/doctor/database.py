@@ -102,12 +102,12 @@ def time_zone(connection: Connection, _: Subject) -> list[Finding]:
     settings = servers.zone_settings(connection)
     findings = []
     if found.zone.lower() not in _UTC and found.role not in {one.role for one in settings}:
-        fact = f"sessions of {found.role} start in zone {found.zone}"
+        fact = f"sessions of {found.role} start in the time zone {found.zone}"
         sql = f"ALTER DATABASE \"{found.database}\" SET timezone TO 'UTC'"
         findings.append(warn("time-zone", fact, _DEFAULT_FOLLOWS, sql=sql))
     for setting in settings:
         if setting.zone.lower() not in _UTC and setting.role is not None:
-            fact = f"sessions of {setting.role} start in zone {setting.zone}"
+            fact = f"sessions of {setting.role} start in the time zone {setting.zone}"
             sql = f"ALTER ROLE {setting.role}{_where(setting)} SET timezone TO 'UTC'"
             findings.append(warn("time-zone", fact, _DEFAULT_FOLLOWS, sql=sql))
     ahead = servers.seconds_ahead(connection)
@@ -117,7 +117,7 @@ def time_zone(connection: Connection, _: Subject) -> list[Finding]:
         findings.append(
             fail("time-zone", f"the newest event is dated {duration(ahead)} in the future", meaning, remedy)
         )
-    return findings or [ok("time-zone", f"sessions start in zone {found.zone}, and no event is dated in the future")]
+    return findings or [ok("time-zone", f"sessions start in the time zone {found.zone}, and no event is dated in the future")]
 
 
 def _where(setting: servers.ZoneSetting) -> str:

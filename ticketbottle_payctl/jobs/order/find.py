@@ -58,7 +58,7 @@ def _similar(connection: Connection, name: str) -> str | None:
 def _ending_in(connection: Connection, name: str, max_retries: int) -> History:
     near = history.orders_ending_in(connection, name)
     if not near:
-        message = "no payment, event or callback has this id, and no order code equals it or ends in it"
+        message = "no payment, event or callback has this id, and no order code equals it or ends with it"
         raise NotFoundError(message, hint=_similar(connection, name) or _LISTS)
     found = history.find(connection, near[0].payment_id, max_retries) if len(near) == 1 else None
     if found is None:

@@ -301,7 +301,7 @@ def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
     [
         (["--since", "now"], "at least a second"),
         (["--since", "2199-01-01"], "at least a second"),
-        (["--since", "10:00:00Z"], "not an instant"),
+        (["--since", "10:00:00Z"], "not a valid time"),
         (["--force"], "--force needs --html"),
     ],
     ids=" ".join,
