@@ -224,7 +224,7 @@ def execute(engine: Engine) -> Callable[[str], list]:
 
 
 def engine_of(url: str) -> Engine:
-    """Return an engine that payctl's own function creates for ``url``."""
+    """Create an engine for ``url`` with payctl's own function."""
     return make_engine(DatabaseSettings(Secret(url)))
 
 

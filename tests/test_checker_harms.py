@@ -254,7 +254,7 @@ def test_a_sample_counts_what_a_process_holds():
 
 
 def test_the_audit_notes_what_payctl_does_not_record(engine, tmp_path):
-    """The audit triggers record changes made by hand. The rows restored from an archive equal the deleted rows."""
+    """The audit triggers record changes made by hand, and the rows restored from an archive are the deleted ones."""
     audits.install(engine)
     with engine.begin() as connection:
         payment = insert_payment(connection)

@@ -72,7 +72,7 @@ def test_ctrl_c_during_a_cut_over_removes_the_slot(hand_over, engine, insert, ex
 
 
 def test_a_lost_session_during_a_cut_over_removes_the_slot(hand_over, engine, insert, execute):
-    """If the server ends a cut-over's session while events are sent, the cut-over drops its replication slot."""
+    """If the server ends a cut-over's session while it is sending events, the cut-over drops its replication slot."""
     insert(2)
     sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
     others = partial(execute, f"{sql} AND pid <> pg_backend_pid()")

@@ -67,7 +67,7 @@ class Checkout:
         path.write_text(text.replace("example", "shop").replace("111122223333", "444455556666"), "utf-8")
 
     def configure(self, environment, *entries):
-        """Write entries into an environment's list of parameters. An entry replaces the entry with the same name."""
+        """Write entries into an environment's list of parameters. A new entry replaces an entry with the same name."""
         path = self.folder / "deploy" / "samconfig.toml"
         before, section, after = path.read_text("utf-8").partition(f"[{environment}.deploy.parameters]")
         for entry in entries:

@@ -101,7 +101,7 @@ def test_the_pooler_refuses_options_of_the_url_and_the_error_says_so(pooler):
 
 
 def test_the_limits_of_each_transaction_hold_where_startup_options_are_ignored(pooler):
-    """Even if startup options are ignored, each transaction has its time limits, because payctl sets these limits."""
+    """Each transaction has its time limits even if startup options are ignored, because payctl also sets them there."""
     engine = engine_of(f"{pooler(2, ignore_startup_parameters='options').url}?options=-c%20statement_timeout%3D1")
     with transaction(engine, Limits(statement=timedelta(seconds=7))) as connection:
         assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "7s"

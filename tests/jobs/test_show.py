@@ -168,7 +168,7 @@ def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafk
 
 
 def test_the_record_of_each_published_event_is_found(engine, mock_kafka):
-    """`payctl show` searches the topics for each published event of a payment, and skips one that is not published."""
+    """`payctl show` searches the topics for each published event of a payment, and skips any unpublished event."""
     with engine.begin() as connection:
         insert_events(connection, 1, age=timedelta(minutes=9), state="dead")
         insert_events(connection, 3, aggregates=1)

@@ -173,7 +173,7 @@ def envelopes(text, mac):
 
 
 def zalopay_readings(merchant, text):
-    """Return the results of all bodies that payctl accepts with this data string's MAC."""
+    """Build bodies with this data string and its MAC, and return what payctl reads from each one that it accepts."""
     bodies = envelopes(text, merchant.mac("zalopay", text))
     verdicts = [merchant.verify("zalopay", Request(body=body.encode("utf-8", "surrogatepass"))) for body in bodies]
     return {verdict for verdict in verdicts if isinstance(verdict, Callback)}

@@ -24,7 +24,9 @@ SETTLES = frozenset({"settled", "already_settled"})
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A callback that is sent ``after`` seconds later, ``copies`` times at once, until one copy gets a final reply.
+    """A callback that is sent after ``after`` seconds, as ``copies`` simultaneous copies.
+
+    The copies are sent again until one of them gets a final reply.
 
     ``results`` contains the results that the callback's receipt can have. A forgery has no results and is sent once.
     """

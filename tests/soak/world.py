@@ -85,7 +85,7 @@ class RealBroker:
         self.bootstrap, self.direct = self.proxy.bootstrap, self.kafka.bootstrap
 
     def begin(self, fault: Fault) -> None:
-        """Begin a fault."""
+        """Start a fault."""
         match fault.kind:
             case Kind.KILL_BROKER:
                 self.kafka.kill()
@@ -215,7 +215,7 @@ class World:
                 self.start_webhook(webhook)
 
     def begin(self, fault: Fault) -> None:
-        """Begin a fault."""
+        """Start a fault."""
         self.begun.append(fault)
         if fault.kind.hits_the_broker:
             self.wait_for_the_broker()
@@ -224,7 +224,7 @@ class World:
         self.landed[fault.kind] += self._begin(fault)
 
     def _begin(self, fault: Fault) -> bool:
-        """Begin a fault. Return whether it had an effect.
+        """Start a fault. Return whether it had an effect.
 
         If the fault kills a command, the fault is counted when the command is killed.
         """

@@ -177,7 +177,7 @@ def record(request, engine):
     ids=["sent before", "dead before", "not requeued"],
 )  # fmt: skip
 def test_an_event_that_a_replay_sends_again_has_no_lag(read, engine, outcome, sent, expected):
-    """If a requeued event had already been sent, its new publication has no lag.
+    """If a requeued event had already been sent, payctl records no lag for its new publication.
 
     If it had not been sent, its lag counts from its creation.
     """

@@ -117,7 +117,9 @@ def time_zone(connection: Connection, _: Subject) -> list[Finding]:
         findings.append(
             fail("time-zone", f"the newest event is dated {duration(ahead)} in the future", meaning, remedy)
         )
-    return findings or [ok("time-zone", f"sessions start in the time zone {found.zone}, and no event is dated in the future")]
+    return findings or [
+        ok("time-zone", f"sessions start in the time zone {found.zone}, and no event is dated in the future")
+    ]
 
 
 def _where(setting: servers.ZoneSetting) -> str:

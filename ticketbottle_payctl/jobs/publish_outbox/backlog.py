@@ -158,7 +158,7 @@ class Backlog:
             self.position = (newest[0] - LATE_COMMITS, "")
 
     def block(self, block: Block) -> None:
-        """Block a payment. A newer block for the same event replaces the older one."""
+        """Block an event's payment. A newer block for the same event replaces the older one."""
         key, position, due, cause = block
         self._blocks.setdefault(key, {})[position] = cause
         if due is None:

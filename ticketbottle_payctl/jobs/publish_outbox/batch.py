@@ -75,7 +75,7 @@ class BatchOutcome:
         }
 
     def block(self, event: OutboxEvent) -> None:
-        """Release a blocked event, and exclude the event's payment from the next claims."""
+        """Give up the claim of a blocked event, and exclude its payment from the next claims."""
         self.blocked += 1
         self.released.append(Released(event.id, event.retry_count, None))
         self.excluded.add(event.aggregate_id)

@@ -94,7 +94,7 @@ def count_replay(
 
 
 def changes_nothing(plan: ReplayPlan) -> bool:
-    """Return whether every planned event is already pending with all its retries, as it would be after a replay."""
+    """Return whether every planned event is already pending with no retry used up, as it would be after a replay."""
     return bool(plan.events) and not plan.failed and all(event.state == "pending" for event in plan.events)
 
 

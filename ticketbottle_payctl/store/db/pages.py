@@ -17,7 +17,7 @@ class PagePosition(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A row of a list. ``names`` contains the values' names.
+    """A row in a list. ``names`` contains the names of the row's values.
 
     The rows are sorted by the value with the name ``instant``.
     """

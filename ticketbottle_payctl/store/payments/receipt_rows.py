@@ -111,7 +111,7 @@ def receipts_of(
     order_ref: str | None,
     receipt_id: str | None = None,
 ) -> tuple[ReceiptRow, ...]:
-    """Return the receipts for this payment, reference or unreadable order, or the one with this id, earliest first."""
+    """Return the receipts of a payment, reference or unreadable order, or the receipt with an id, earliest first."""
     # If an unclear callback names no order, only its copies are returned with it.
     rows = connection.exec_driver_sql(
         f"""

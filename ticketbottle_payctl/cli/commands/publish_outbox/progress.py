@@ -82,7 +82,7 @@ class _Log:
         log_event("publish_outbox_batch", level="debug", published=counts.published, dead=counts.dead)
 
     def on_obstacles(self, obstacles: Obstacles) -> None:
-        """Log the causes that block events, or log that none is left. Both log events have the same level."""
+        """Log what is blocking events, or that nothing is. Both messages have the same level."""
         if not obstacles:
             log_event("publish_outbox_resumed", level="warning")
             return
