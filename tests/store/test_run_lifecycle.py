@@ -94,7 +94,7 @@ def test_a_run_that_is_killed_is_interrupted(engine, database_url):
 
 
 def test_a_run_whose_connections_are_cut_is_interrupted(engine):
-    """If the database ends every session, the run is shown as interrupted, and the command raises the error that ended it."""
+    """If the database ends every session, the run is shown as interrupted, and the command raises the error."""
     run = new_run()
     with pytest.raises(RuntimeError, match="the work failed"):
         fail(engine, run, RuntimeError("the work failed"), cut=True)

@@ -29,7 +29,7 @@ def test_a_shard_has_one_publisher_at_a_time(session):
 
 
 def test_a_returning_publisher_learns_whether_another_one_held_the_shard(session):
-    """A returning publisher gets TAKEN_OVER if another publisher held the shard in the meantime, otherwise UNCHANGED."""
+    """A returning publisher gets TAKEN_OVER if another publisher held the shard in the meantime, or UNCHANGED."""
     first, second = session(), session()
     enter(first, 0, 1, 0, "a")
     first.commit()

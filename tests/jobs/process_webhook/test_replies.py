@@ -222,7 +222,7 @@ def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scena
 
 @EVERY_GATEWAY
 def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
-    """If the database is unavailable, the webhook job raises an error, and payctl has a "try again" reply for each gateway."""
+    """If the database is unavailable, the job raises an error, and payctl has a "try again" reply for each gateway."""
     payment = shop.payment(provider)
     nobody = make_engine(DatabaseSettings(Secret("postgresql://nobody:nothing@127.0.0.1:1/payments")))
     with pytest.raises(DatabaseUnavailableError, match="not available") as failure:

@@ -52,8 +52,8 @@ def config_command(
 ) -> None:
     """Print Debezium's configuration for this database.
 
-    Prints the properties file of a connector. Its comments list the topics to create, and the SQL that must run before. With
-    -o json, result.connector is the document for Kafka Connect's REST interface. No password is printed.
+    Prints the properties file of a connector. Its comments list the topics to create, and the SQL that must run
+    before. With -o json, result.connector is the document for Kafka Connect's REST interface. No password is printed.
     """
     session = Session.of(ctx)
     made = config.cdc_config(session.settings.database, role=role, password=password, server=server)
