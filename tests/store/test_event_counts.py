@@ -1,0 +1,155 @@
+"""Test which events the statistics count at the bounds of a window, of a minute and of the newest events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ticketbottle_payctl.store.outbox import stats
+from ticketbottle_payctl.store.outbox.stats import NEWEST, Recent
+
+pytestmark = pytest.mark.postgres
+NOON = datetime(2026, 11, 29, 12)  # noqa: DTZ001 - the owner's columns have no zone
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+SLOWER_AND_SLOWER = """
+    UPDATE outbox AS o SET "publishedAt" = o."createdAt" + (r.n - 1) * interval '1 millisecond'
+    FROM (SELECT id, row_number() OVER (ORDER BY "createdAt") AS n FROM outbox) AS r WHERE r.id = o.id
+"""
+
+
+@pytest.fixture
+def at(engine):
+    """Return a function that inserts an event for each instant."""
+    sql = """
+        INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt", published,
+            "retryCount")
+        VALUES (gen_random_uuid(), gen_random_uuid(), 'payment', 'PAYMENT_COMPLETED', '{}', %s, %s, %s)
+    """
+
+    def run(*instants, published=False, retries=0):
+        with engine.begin() as connection:
+            for instant in instants:
+                connection.exec_driver_sql(sql, (instant, published, retries))
+
+    return run
+
+
+def test_the_oldest_of_the_newest_events_counts(engine, insert, execute):
+    """If only the newest events are read, the counts, parts and lags include the oldest of them."""
+    insert(NEWEST, state="published", age=12 * SECOND)
+    execute(SLOWER_AND_SLOWER)
+    with engine.connect() as connection:
+        found = stats.recent(connection, 3600)
+    (first,), (last,) = execute('SELECT min("createdAt") FROM outbox'), execute('SELECT max("publishedAt") FROM outbox')
+    assert (found.created_since, found.sent_since, found.last_sent) == (first, first, last)
+    assert (found.created, found.sent, found.recent_created, found.recent_sent) == (NEWEST,) * 4
+    assert (sum(found.created_in.values()), sum(found.sent_in.values())) == (NEWEST, NEWEST)
+    assert (found.lag_p50, found.lag_p95, found.lag_p99) == (4.999, 9.499, 9.899)
+
+
+def test_the_window_begins_at_its_start_if_all_events_are_read(engine, insert):
+    """If there are fewer events than are read, the counts cover the whole window."""
+    insert(NEWEST - 1, state="published", age=12 * SECOND)
+    with engine.connect() as connection:
+        found = stats.recent(connection, 3600)
+    assert (found.created_since, found.sent_since) == (found.now - HOUR, found.now - HOUR)
+
+
+def test_a_lag_is_never_negative(engine, insert, execute):
+    """If the clock was set back between the creation and the publication of an event, its lag is zero."""
+    insert(1, state="published", age=60 * SECOND)
+    execute('UPDATE outbox SET "publishedAt" = "createdAt" - interval \'1 second\'')
+    with engine.connect() as connection:
+        found = stats.recent(connection, 3600)
+    assert (found.lag_p50, found.lag_p95, found.lag_p99) == (0, 0, 0)
+
+
+def test_an_event_without_an_instant_of_publication_was_sent_when_it_was_created(engine, insert, execute):
+    """If a published event has no ``publishedAt``, it counts as sent at its creation, with a lag of zero."""
+    insert(1, state="published", age=30 * SECOND)
+    execute('UPDATE outbox SET "publishedAt" = NULL')
+    with engine.connect() as connection:
+        found = stats.recent(connection, 3600)
+    assert (found.sent, found.recent_sent, found.lag_p50, len(found.sent_in)) == (1, 1, 0, 1)
+
+
+def test_an_event_of_two_minutes_ago_is_not_of_the_last_minute(engine, insert):
+    """An event that was created and sent two minutes ago is in the window, but not in the last minute."""
+    insert(1, state="published", age=90 * SECOND)
+    with engine.connect() as connection:
+        found = stats.recent(connection, 3600)
+    assert (found.created, found.sent, found.recent_created, found.recent_sent) == (1, 1, 0, 0)
+    assert (found.newest_sent, found.lag_p99) == (None, 1)
+
+
+def test_lags_need_no_record_of_replays(engine, insert, execute):
+    """If the role is not allowed to read the records of runs, the lags have all published events."""
+    insert(1, state="published", age=30 * SECOND)
+    execute("CREATE ROLE without_runs; GRANT SELECT ON outbox TO without_runs")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET ROLE without_runs")
+        found = stats.recent(connection, 3600)
+    execute("DROP OWNED BY without_runs; DROP ROLE without_runs")
+    assert (found.runs_readable, found.lag_p50) == (False, 1)
+
+
+@pytest.fixture
+def unpublished(engine):
+    """Return a function that counts unpublished events at noon, for a window that began an hour before."""
+
+    def run(late_after_s=300.0):
+        seen = Recent(NOON, NOON - HOUR, NOON - HOUR, 0, 0, 0, 0, None, None, None, {}, {})
+        with engine.connect() as connection:
+            return stats.unpublished(connection, 5, late_after_s=late_after_s, seen=seen)
+
+    return run
+
+
+def test_a_window_of_unpublished_events_begins_at_its_start(at, unpublished):
+    """An event that was created at the start of a window, or of the last minute, is in it."""
+    early = timedelta(milliseconds=1)
+    at(NOON - HOUR, NOON - HOUR - early)
+    at(NOON - 60 * SECOND, NOON - 60 * SECOND - early, retries=5)
+    found = unpublished()
+    assert (found.pending, found.dead, found.created, found.recent_created) == (2, 2, 3, 1)
+    assert found.created_in == {"1": 1, "30": 2}
+
+
+def test_an_event_is_late_if_it_is_older_than_the_limit(at, unpublished):
+    """A pending event is late if it is older than the limit, and not if it is as old as the limit."""
+    at(NOON - 300 * SECOND, NOON - 301 * SECOND)
+    at(NOON - 302 * SECOND, retries=5)
+    assert unpublished().late == 1
+    assert unpublished(late_after_s=302.0).late == 0
+
+
+def test_the_ages_are_those_of_the_oldest_events(at, unpublished, execute):
+    """The age of pending events is the age of the oldest one. Of events of one instant, the least id is named."""
+    at(NOON - 7 * SECOND, NOON - 2 * SECOND, NOON - 7 * SECOND, NOON - 7 * SECOND)
+    at(NOON - 9 * SECOND, NOON, retries=5)
+    least = min(execute("""SELECT id FROM outbox WHERE "createdAt" = '2026-11-29 11:59:53'"""))
+    found = unpublished()
+    assert (found.oldest_pending_age_s, found.oldest_dead_age_s, found.oldest_pending_id) == (7, 9, least)
+
+
+def test_an_event_of_this_instant_has_the_age_zero(at, unpublished):
+    """An event that was created at this instant, or later by a clock that runs fast, has the age zero."""
+    at(NOON)
+    at(NOON + SECOND, retries=5)
+    found = unpublished()
+    assert (found.oldest_pending_age_s, found.oldest_dead_age_s) == (0, 0)
+
+
+def test_an_empty_outbox_has_no_unpublished_events(unpublished):
+    """The counts of an empty outbox are zero, and it has no ages."""
+    assert unpublished() == stats.Unpublished(0, 0, 0, 0, None, None, None, 0, 0, {})
+
+
+def test_events_that_were_created_later_are_counted(engine, at):
+    """Published and unpublished events that were created after an instant are counted, but none of this instant."""
+    at(NOON, NOON + SECOND, NOON + SECOND, published=True)
+    at(NOON, NOON + SECOND, NOON + SECOND, NOON + SECOND)
+    with engine.connect() as connection:
+        assert stats.created_after(connection, NOON.replace(tzinfo=UTC)) == 5
