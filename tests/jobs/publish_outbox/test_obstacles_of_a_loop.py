@@ -87,6 +87,19 @@ def test_a_loop_reports_a_partition_without_a_leader_once(outbox, mock_kafka):
     assert len(heard.causes) == 1
 
 
+def test_a_loop_looks_for_causes_between_the_batches_of_a_long_drain(outbox):
+    """A publisher loop reports why events wait every five seconds, even while it still has events to publish."""
+    outbox.insert(30, age=timedelta(minutes=1))
+    seen, clockwork = [0], Clockwork(waits=16)
+    observer = RunObserver(
+        on_progress=lambda counts: seen.append(counts.published),
+        on_look=lambda _: looks.append((seen[-1], round(clockwork.now - 1000))),
+    )
+    looks = []
+    outbox.run(clockwork, observer=observer, loop=True, rate=1)
+    assert looks[:3] == [(1, 0), (6, 5), (11, 10)]
+
+
 def test_a_loop_with_many_blocked_payments_does_not_report_each_new_one(outbox):
     """If more than twenty payments are blocked, a publisher loop does not report each additional blocked payment."""
     for number in range(40):
