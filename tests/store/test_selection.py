@@ -124,12 +124,13 @@ def test_errors_that_differ_in_ids_and_numbers_are_one_group(engine, events):
     assert selected == [events["dead_new"], events["dead_old"]]
 
 
-def test_a_group_shows_the_first_500_characters_of_an_error(engine):
-    """The sample error of an error group is cut to 500 characters."""
+def test_a_group_has_the_first_500_characters_of_an_error(engine):
+    """Errors that differ only after 500 characters form one group, and its sample is cut to 500 characters."""
     with engine.begin() as connection:
-        insert_events(connection, 1, state="dead", last_error="e" * 501)
+        for last in "ab":
+            insert_events(connection, 1, state="dead", last_error="e" * 500 + last)
         (group,) = error_groups.groups(connection, Selector(), 5, 10)
-    assert group.sample == "e" * 500
+    assert (group.sample, group.pattern, group.count) == ("e" * 500, "e" * 500, 2)
 
 
 @pytest.mark.parametrize("pattern", ["(", "[", "a{9999}", "(?<", "*"])
