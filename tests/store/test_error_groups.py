@@ -1,4 +1,4 @@
-"""Test that the statement that groups errors reads a large backlog behind superseded dead events only once."""
+"""Test which events an error group counts and shows, and how the statement reads a large backlog."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.cli.commands.show.conftest import Orders
 from tests.plans import plans_of
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.store.outbox import error_groups
@@ -47,3 +48,65 @@ def test_the_pending_events_behind_superseded_ones_are_found_in_hash_tables(grou
     assert not [node for node in nodes if node["Node Type"] == "Materialize"]
     assert [node["Actual Loops"] for node in nodes if node["Node Type"] == "ProjectSet"] == [1, 1]
     assert ["hashed SubPlan" in node["Filter"] for node in scans if node["Alias"] == "w"] == [True]
+
+
+@pytest.fixture
+def groups(engine):
+    """Return a function that returns the error groups. An event is dead after five retries."""
+
+    def run(limit=10, **options):
+        with engine.connect() as connection:
+            return error_groups.groups(connection, Selector(), 5, limit, **options)
+
+    return run
+
+
+def test_an_error_group_counts_only_events_that_have_failed(engine, groups):
+    """An error group counts pending and dead events that have failed. It counts the dead ones separately."""
+    orders = Orders(engine).pay("COMPLETED")
+    orders.event(retries=0, error="e").event(retries=1, error="e", age=3 * HOUR)
+    orders.event("CANCELLED", retries=4, error="e", age=2 * HOUR).event(retries=5, error="e")
+    orders.event(retries=6, error="e").event(state="published", retries=5, error="e")
+    (group,) = groups()
+    assert (group.count, group.dead, group.superseded, group.blocking) == (4, 2, 1, 0)
+    assert group.event_types == ("PAYMENT_CANCELLED", "PAYMENT_COMPLETED")
+    assert timedelta(hours=1.9) < group.last - group.first < timedelta(hours=2.1)
+
+
+def test_the_largest_error_groups_come_first(engine, groups):
+    """Error groups are sorted by their number of events. A limit keeps the largest groups."""
+    orders = Orders(engine).pay()
+    for error in ("a", "b", "c", "b", "c", "b"):
+        orders.event(retries=5, error=error)
+    assert [(group.pattern, group.count) for group in groups()] == [("b", 3), ("c", 2), ("a", 1)]
+    assert [group.pattern for group in groups(limit=2)] == ["b", "c"]
+
+
+def test_the_sample_of_a_group_is_its_newest_event_that_is_not_superseded(engine, groups):
+    """A group shows its newest event that is not superseded, or its newest event if all of them are superseded."""
+    superseded = Orders(engine).pay("COMPLETED").event("FAILED", retries=5, error="e 1").event(retries=0)
+    assert [(group.sample_id, group.sample_type) for group in groups()] == [(superseded.events[0], "PAYMENT_FAILED")]
+    needed = Orders(engine).pay().event("CANCELLED", retries=5, error="e 2", age=3 * HOUR, size=99)
+    Orders(engine).pay().event("FAILED", retries=5, error="e 3", age=4 * HOUR)
+    (group,) = groups()
+    assert (group.sample, group.sample_id, group.sample_type) == ("e 2", needed.events[0], "PAYMENT_CANCELLED")
+    assert (group.superseded, group.blocking, group.count) == (1, 1, 3)
+    assert 99 < group.sample_bytes < 250
+
+
+def test_the_sample_among_events_of_one_instant_has_the_greatest_id(engine, execute, groups):
+    """If events of a group were created at one instant, the one with the greatest id is shown, and only once."""
+    orders = Orders(engine).pay()
+    for name in ("b", "c", "a"):
+        orders.event(id=name, retries=5, error="e")
+    execute('UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox)')
+    assert [(group.sample_id, group.count) for group in groups()] == [("c", 3)]
+
+
+def test_without_the_payments_no_event_of_a_group_is_superseded(engine, groups):
+    """If the role is not allowed to read the payments, a group counts no superseded event, and shows the newest one."""
+    orders = Orders(engine).pay("COMPLETED").event("FAILED", retries=5, error="e", age=HOUR)
+    orders.event(retries=5, error="e", age=2 * HOUR)
+    (group,) = groups(with_payments=False)
+    assert (group.count, group.superseded, group.blocking, group.closed) == (2, 0, 0, 0)
+    assert group.sample_id == orders.events[0]
