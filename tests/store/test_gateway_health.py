@@ -1,0 +1,69 @@
+"""Test which payments and callbacks of the last day count for the health of a gateway."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.cli.commands.show.conftest import Orders
+from ticketbottle_payctl.store.payments.health import health
+
+pytestmark = pytest.mark.postgres
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+@pytest.fixture
+def pay(engine):
+    """Return a function that inserts a payment for each age in minutes."""
+
+    def run(*ages, status="PENDING", provider="MOMO"):
+        for age in ages:
+            Orders(engine).pay(status, age=age * MINUTE, provider=provider)
+
+    return run
+
+
+@pytest.fixture
+def measured(engine):
+    """Return a function that returns each gateway's health. A payment of 20 to 80 minutes is due."""
+
+    def run():
+        with engine.connect() as connection:
+            return health(connection, after=20 * MINUTE, window=HOUR)
+
+    return run
+
+
+def test_a_payment_is_due_for_a_limited_time(pay, measured):
+    """A payment counts as due in a window of its age. Only the PENDING ones of these count as overdue."""
+    pay(19, 21, 79, 81)
+    pay(19, 30, 40, 81, status="COMPLETED")
+    (found,) = measured()
+    assert (found.due, found.overdue) == (4, 2)
+
+
+def test_gateways_are_sorted_and_have_their_own_payments(pay, measured):
+    """Each gateway's health counts only its own payments. The gateways are in alphabetical order."""
+    pay(30, provider="ZALOPAY")
+    pay(30, 40, provider="MOMO")
+    pay(30, provider="PayOS")
+    assert [(found.gateway, found.due) for found in measured()] == [("momo", 2), ("payos", 1), ("zalopay", 1)]
+
+
+def test_a_gateway_is_silent_since_its_last_callback(engine, pay, measured):
+    """A gateway's silence begins with the first payment after its last callback. Other gateways' calls do not count."""
+    pay(30, 20, 10)
+    Orders(engine).callback(age=40 * MINUTE).callback(age=25 * MINUTE).callback(age=MINUTE, provider="vnpay")
+    (found,) = measured()
+    assert (found.created_since, 1200 <= found.silent_s < 1800) == (2, True)
+    Orders(engine).callback(age=MINUTE)
+    assert [(each.created_since, each.silent_s) for each in measured()] == [(0, None)]
+
+
+def test_only_the_last_day_counts(engine, pay, measured):
+    """Payments and callbacks that are older than a day do not count."""
+    pay(60 * 25, 60 * 23)
+    Orders(engine).callback(age=24.5 * HOUR)
+    (found,) = measured()
+    assert (found.created_since, 82_000 < found.silent_s < 86_400) == (1, True)
