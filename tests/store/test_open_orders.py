@@ -1,0 +1,155 @@
+"""Test which orders count as open because their event waits or payctl refused their callback, and in which order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.cli.commands.show.conftest import Orders
+from ticketbottle_payctl.store.payments.open_orders import WithoutTicket, refused, unpublished
+
+pytestmark = pytest.mark.postgres
+MINUTE, HOUR, MICROSECOND = timedelta(minutes=1), timedelta(hours=1), timedelta(microseconds=1)
+NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def pay(engine):
+    """Return a function that inserts a payment and returns a writer of its rows."""
+    return lambda status="COMPLETED": Orders(engine).pay(status)
+
+
+@pytest.fixture
+def waiting(engine):
+    """Return a function that returns the orders with an unpublished event. An event is dead after five retries."""
+
+    def run():
+        with engine.connect() as connection:
+            return unpublished(connection, 5)
+
+    return run
+
+
+def test_an_order_counts_once_with_its_oldest_unpublished_event(pay, waiting):
+    """Orders with an unpublished PAYMENT_COMPLETED event are listed once each, with the oldest event, oldest first."""
+    late = pay().event(age=MINUTE).event(age=2 * MINUTE, retries=5, error="late")
+    early = pay().event(age=3 * MINUTE, error="from before a replay").event("FAILED", age=HOUR)
+    pay().event("CANCELLED", age=HOUR).event(state="published", age=HOUR)
+    found = waiting()
+    assert [(each.kind, each.id, each.order_code, each.amount, each.why) for each in found.oldest] == [
+        (WithoutTicket.PENDING, early.events[0], early.payment.order_code, 320_000, None),
+        (WithoutTicket.DEAD, late.events[1], late.payment.order_code, 320_000, "late"),
+    ]
+    assert (found.number, found.amount) == (2, 640_000)
+
+
+def test_a_new_event_counts_only_if_it_is_dead(pay, waiting):
+    """An event that was created in the last second does not count as waiting, unless it is dead."""
+    pay().event(age=-MINUTE)
+    assert waiting().number == 0
+    dead = pay().event(age=-MINUTE, retries=5)
+    assert [each.id for each in waiting().oldest] == dead.events
+
+
+def test_an_event_without_a_payment_counts_without_an_amount(engine, waiting):
+    """An unpublished event whose payment does not exist counts as an open order without an amount."""
+    gone = Orders(engine).event(age=HOUR)
+    found = waiting()
+    assert [(each.id, each.order_code, each.amount) for each in found.oldest] == [(gone.events[0], None, None)]
+    assert (found.number, found.amount) == (1, 0)
+
+
+def test_the_error_of_a_retry_is_cut_to_500_characters(pay, waiting):
+    """An order shows the first 500 characters of the error of its event, even if the event has failed only once."""
+    pay().event(retries=1, error="e" * 501)
+    assert [each.why for each in waiting().oldest] == ["e" * 500]
+
+
+def test_twenty_waiting_orders_are_named_and_all_are_counted(pay, waiting):
+    """The oldest twenty orders with an unpublished event are named, and all of them are counted."""
+    events = [pay().event(age=number * MINUTE).events[0] for number in range(1, 22)]
+    found = waiting()
+    assert ([each.id for each in found.oldest], found.number) == (events[:0:-1], 21)
+
+
+@pytest.fixture
+def denied(engine):
+    """Return a function that returns the orders with a callback that was refused in the hour after noon."""
+
+    def run():
+        with engine.connect() as connection:
+            return refused(connection, NOON, NOON + HOUR)
+
+    return run
+
+
+@pytest.fixture
+def refuse(engine):
+    """Return a function that inserts a refused callback, which arrives ``after`` noon."""
+
+    def run(orders, after, *, outcome="COMPLETED", result="refused", reason="late", **more):
+        orders.callback(outcome, result, reason, **{"number": str(len(orders.receipts)), **more})
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "UPDATE payctl.webhook_receipts SET received_at = %(at)s WHERE id = %(id)s::uuid",
+                {"at": NOON + after, "id": orders.receipts[-1]},
+            )
+        return orders
+
+    return run
+
+
+def test_a_window_has_the_callbacks_of_its_first_instant_and_not_of_its_last(pay, refuse, denied):
+    """A callback that arrived at the first instant of a window is in the window. One at the last is not."""
+    first = refuse(pay("FAILED"), 0 * HOUR)
+    for outside in (-MICROSECOND, HOUR):
+        refuse(pay("FAILED"), outside)
+    assert [each.id for each in denied().oldest] == first.receipts
+
+
+def test_only_a_refused_callback_that_reports_money_opens_an_order(pay, refuse, denied):
+    """A callback opens an order if it was refused, may report money, and its payment is not COMPLETED."""
+    refuse(pay("FAILED"), MINUTE, result="settled")
+    refuse(pay("FAILED"), MINUTE, outcome="FAILED")
+    refuse(pay("FAILED"), MINUTE, reason="refund")
+    refuse(pay("COMPLETED"), MINUTE)
+    assert denied().number == 0
+    held = refuse(pay("PENDING"), MINUTE, outcome="FAILED", reason="held")
+    unclear = refuse(pay("CANCELLED"), 2 * MINUTE, outcome="UNCLEAR", reason=None, amount=None)
+    found = denied()
+    assert [(each.id, each.amount) for each in found.oldest] == [
+        (held.receipts[0], 320_000),
+        (unclear.receipts[0], None),
+    ]
+    assert (found.number, found.amount) == (2, 320_000)
+
+
+def test_refused_orders_are_sorted_by_their_latest_callback(engine, pay, refuse, denied):
+    """Each order is listed once, with its latest refused callback. The orders are sorted by this callback."""
+    later = refuse(refuse(pay("FAILED"), MINUTE, amount=1), 9 * MINUTE, amount=2)
+    earlier = refuse(pay("FAILED"), 5 * MINUTE)
+    stray = refuse(Orders(engine), 7 * MINUTE, amount=5)
+    stray = refuse(stray, 8 * MINUTE, amount=6, reference="another reference")
+    found = denied()
+    assert [(each.kind, each.id, each.order_code, each.amount) for each in found.oldest] == [
+        (WithoutTicket.REFUSED, earlier.receipts[0], earlier.payment.order_code, 320_000),
+        (WithoutTicket.REFUSED, stray.receipts[1], "nobody's order", 6),
+        (WithoutTicket.REFUSED, later.receipts[1], later.payment.order_code, 2),
+    ]
+    assert (found.number, found.amount, found.oldest[0].at) == (3, 320_008, NOON + 5 * MINUTE)
+
+
+def test_twenty_refused_orders_are_named_and_all_are_counted(pay, refuse, denied):
+    """The oldest twenty orders with a refused callback are named, and all of them are counted."""
+    receipts = [refuse(pay("FAILED"), number * MINUTE).receipts[0] for number in range(21)]
+    found = denied()
+    assert ([each.id for each in found.oldest], found.number) == (receipts[:20], 21)
+
+
+def test_callbacks_of_one_instant_are_sorted_by_their_id(pay, refuse, denied):
+    """If refused callbacks of an order arrived at one instant, the one with the least id is listed."""
+    orders = pay("FAILED")
+    for name in ("b", "a", "c"):
+        refuse(orders, MINUTE, id=f"{name * 8}-0000-4000-8000-000000000000")
+    assert [each.id for each in denied().oldest] == [orders.receipts[1]]
