@@ -46,7 +46,7 @@ def test_an_order_counts_once_with_its_oldest_unpublished_event(pay, waiting):
 
 def test_a_new_event_counts_only_if_it_is_dead(pay, waiting):
     """An event that was created in the last second does not count as waiting, unless it is dead."""
-    pay().event(age=-MINUTE)
+    pay().event(age=timedelta(seconds=-0.9))
     assert waiting().number == 0
     dead = pay().event(age=-MINUTE, retries=5)
     assert [each.id for each in waiting().oldest] == dead.events
