@@ -127,11 +127,11 @@ def test_an_event_is_late_if_it_is_older_than_the_limit(at, unpublished):
 
 def test_the_ages_are_those_of_the_oldest_events(at, unpublished, execute):
     """The age of pending events is the age of the oldest one. Of events of one instant, the least id is named."""
-    at(NOON - 7 * SECOND, NOON - 2 * SECOND, NOON - 7 * SECOND, NOON - 7 * SECOND)
-    at(NOON - 9 * SECOND, NOON, retries=5)
-    least = min(execute("""SELECT id FROM outbox WHERE "createdAt" = '2026-11-29 11:59:53'"""))
+    at(NOON - 420 * SECOND, NOON - 2 * SECOND, NOON - 420 * SECOND, NOON - 420 * SECOND)
+    at(NOON - 540 * SECOND, NOON, retries=5)
+    least = min(execute("""SELECT id FROM outbox WHERE "createdAt" = '2026-11-29 11:53:00'"""))
     found = unpublished()
-    assert (found.oldest_pending_age_s, found.oldest_dead_age_s, found.oldest_pending_id) == (7, 9, least)
+    assert (found.oldest_pending_age_s, found.oldest_dead_age_s, found.oldest_pending_id) == (420, 540, least)
 
 
 def test_an_event_of_this_instant_has_the_age_zero(at, unpublished):
