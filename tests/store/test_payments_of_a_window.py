@@ -1,0 +1,178 @@
+"""Test which payments of a window are overdue, which callbacks explain them, and which payments are forgotten."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.cli.commands.show.conftest import Orders
+from ticketbottle_payctl.store.payctl.received_in_window import received
+from ticketbottle_payctl.store.payments.created_in_window import (
+    CreatedPayments,
+    OverdueRules,
+    SilentPayments,
+    created,
+    silent,
+)
+from ticketbottle_payctl.store.payments.overdue import Overdue, count_forgotten, named, overdue
+
+pytestmark = pytest.mark.postgres
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+MILLISECOND, MICROSECOND = timedelta(milliseconds=1), timedelta(microseconds=1)
+NOON = datetime(2026, 1, 29, 12, tzinfo=UTC)
+WINDOW = (NOON, NOON + HOUR)
+RULES = OverdueRules(20 * MINUTE, ["held"], {})
+
+
+@pytest.fixture
+def pay(engine):
+    """Return a function that inserts a payment that was created ``after`` noon."""
+
+    def run(after, status="PENDING", **more):
+        orders = Orders(engine).pay(status, **more)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                'UPDATE payments SET "createdAt" = %(at)s WHERE id = %(id)s',
+                {"at": NOON + after, "id": orders.payment.id},
+            )
+        return orders
+
+    return run
+
+
+@pytest.fixture
+def call(engine):
+    """Return a function that inserts a receipt of a callback that arrived ``after`` noon."""
+
+    def run(orders, after, reason="held", **more):
+        orders.callback("FAILED", more.pop("result", "pending"), reason, **more)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "UPDATE payctl.webhook_receipts SET received_at = %(at)s WHERE id = %(id)s::uuid",
+                {"at": NOON + after, "id": orders.receipts[-1]},
+            )
+
+    return run
+
+
+@pytest.fixture
+def in_window(engine):
+    """Return a function that counts the payments of the hour after noon."""
+
+    def run(**changes):
+        with engine.connect() as connection:
+            return created(connection, *WINDOW, RULES._replace(**changes))
+
+    return run
+
+
+def test_a_window_has_the_payments_of_its_first_instant_and_not_of_its_last(engine, pay, in_window):
+    """The payments that were created at the first instant of a window are in it, and not those of the last."""
+    for after in (-MILLISECOND, 0 * HOUR, HOUR - MILLISECOND, HOUR):
+        pay(after)
+        pay(after, "COMPLETED")
+    assert in_window() == CreatedPayments({"PENDING": 2, "COMPLETED": 2}, 2, 2)
+    with engine.connect() as connection:
+        assert silent(connection, *WINDOW, RULES, most=9) == SilentPayments(2, 0)
+        assert silent(connection, *WINDOW, RULES, most=1) == SilentPayments(1, 0)
+
+
+def test_an_empty_window_has_no_payments(in_window):
+    """A window without payments has no status, and no overdue payment."""
+    assert in_window() == CreatedPayments({}, 0, 0)
+
+
+def test_a_pending_payment_is_overdue_only_after_the_limit(pay, in_window):
+    """A PENDING payment that is younger than the limit is not overdue."""
+    pay(MINUTE)
+    assert in_window(after=timedelta(days=36_500)) == CreatedPayments({"PENDING": 1}, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("after", "explains"), [(-MICROSECOND, False), (0 * HOUR, True), (HOUR - MICROSECOND, True), (HOUR, False)]
+)
+def test_a_callback_of_the_window_explains_a_pending_payment(pay, call, in_window, after, explains):
+    """A callback explains a payment if it arrived at the first instant of the window or later, but before the last."""
+    call(pay(MINUTE), after)
+    assert in_window() == CreatedPayments({"PENDING": 1}, 1, 0 if explains else 1)
+
+
+@pytest.mark.parametrize(
+    ("callback", "explains"),
+    [
+        ({}, True),
+        ({"reason": "pending"}, False),
+        ({"provider": "vnpay"}, False),
+        ({"reference": "another", "order_ref": "another"}, True),
+        ({"payment": None, "order_ref": "another"}, True),
+        ({"payment": None, "reference": "another"}, True),
+        ({"payment": "another", "reference": "another"}, False),
+        ({"payment": None, "reference": "", "order_ref": "another"}, False),
+        ({"payment": "another", "reference": "", "order_ref": "another"}, False),
+    ],
+)
+def test_a_callback_explains_the_payment_that_it_names(pay, call, in_window, callback, explains):
+    """A callback explains a payment of its gateway by the payment's id or reference, or by the order code alone."""
+    orders = pay(MINUTE)
+    call(orders, MINUTE, **callback)
+    assert in_window().silent == (0 if explains else 1)
+
+
+@pytest.mark.parametrize(("after", "forgotten"), [(MINUTE - MILLISECOND, 1), (MINUTE, 1), (MINUTE + MILLISECOND, 0)])
+def test_a_gateway_has_forgotten_the_payments_up_to_an_instant(engine, pay, in_window, after, forgotten):
+    """A gateway has forgotten a payment that is as old as its limit. The limit of another gateway does not count."""
+    pay(after)
+    pay(after, provider="VNPAY")
+    known = {"momo": NOON + MINUTE, "zalopay": NOON + HOUR}
+    assert in_window(known_since=known) == CreatedPayments({"PENDING": 2}, 2, 2, forgotten)
+    wanted = Overdue(NOON + HOUR, known)
+    with engine.connect() as connection:
+        assert count_forgotten(connection, wanted) == forgotten
+        assert len(overdue(connection, wanted, 9)) == 2 - forgotten
+
+
+def test_overdue_payments_are_sorted_and_limited(engine, pay):
+    """Overdue payments were created before an instant, and are PENDING. The latest one comes first."""
+    ids = [pay(after).payment.id for after in (0 * HOUR, MINUTE, HOUR - MILLISECOND)]
+    pay(HOUR)
+    pay(MINUTE, "FAILED")
+    other = pay(2 * MINUTE, provider="VNPAY").payment.id
+    with engine.connect() as connection:
+        wanted = Overdue(NOON + HOUR, {})
+        assert [each.id for each in overdue(connection, wanted, 9)] == [ids[2], other, ids[1], ids[0]]
+        assert [each.id for each in overdue(connection, wanted, 2)] == [ids[2], other]
+        assert [each.id for each in overdue(connection, Overdue(NOON + HOUR, {}, "momo"), 9)] == ids[::-1]
+
+
+def test_payments_are_named_by_their_id_or_their_order_code(engine, pay):
+    """Payments in any status are found by their id or order code, and the oldest one comes first."""
+    late, early, _ = pay(HOUR), pay(MINUTE, "COMPLETED"), pay(2 * MINUTE)
+    with engine.connect() as connection:
+        found = named(connection, [late.payment.id, early.payment.order_code, "another"])
+    assert [(each.id, each.status) for each in found] == [(early.payment.id, "COMPLETED"), (late.payment.id, "PENDING")]
+
+
+def test_the_callbacks_of_a_window_are_counted_by_result_reason_and_part(engine, pay, call):
+    """A window has the callbacks of its first instant, but not those of its last. Status queries do not count."""
+    orders = pay(MINUTE)
+    for after in (-MICROSECOND, 0 * HOUR, 20 * MINUTE, HOUR - MICROSECOND, HOUR):
+        call(orders, after, "late", result="refused")
+    call(orders, 30 * MINUTE, None, result="refused")
+    call(orders, 30 * MINUTE, None, result="settled")
+    call(orders, 5 * MINUTE, "late", result="refused", method="RECONCILE")
+    with engine.connect() as connection:
+        found = received(connection, *WINDOW, 1200)
+    assert (found.by_result, found.refused) == (
+        {"refused": 4, "settled": 1},
+        {"late": {0: 1, 1: 1, 2: 1}, "unknown": {1: 1}},
+    )
+    assert (found.first_refused.id, found.first_refused.reason) == (orders.receipts[1], "late")
+    assert (found.last_refused.id, found.last_refused.at) == (orders.receipts[3], NOON + HOUR - MICROSECOND)
+
+
+def test_a_window_without_refused_callbacks_names_none(engine, pay, call):
+    """If no callback of a window was refused, neither a first nor a last refused callback is named."""
+    call(pay(MINUTE), MINUTE, None, result="settled")
+    with engine.connect() as connection:
+        assert received(connection, *WINDOW, 1200) == ({"settled": 1}, {}, None, None)
