@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ticketbottle_payctl.store.outbox import stats
-from ticketbottle_payctl.store.outbox.stats import NEWEST, Recent
+from ticketbottle_payctl.store.outbox.stats import Recent
 
 pytestmark = pytest.mark.postgres
 NOON = datetime(2026, 11, 29, 12)  # noqa: DTZ001 - the owner's columns have no zone
@@ -36,22 +36,38 @@ def at(engine):
     return run
 
 
-def test_the_oldest_of_the_newest_events_counts(engine, insert, execute):
+@pytest.fixture
+def newest(monkeypatch):
+    """Return the number of published events that are read, which is smaller in these tests."""
+    monkeypatch.setattr(stats, "NEWEST", 100)
+    return 100
+
+
+def test_the_oldest_of_the_newest_events_counts(engine, insert, execute, newest):
     """If only the newest events are read, the counts, parts and lags include the oldest of them."""
-    insert(NEWEST, state="published", age=12 * SECOND)
+    insert(newest, state="published", age=12 * SECOND)
     execute(SLOWER_AND_SLOWER)
     with engine.connect() as connection:
         found = stats.recent(connection, 3600)
     (first,), (last,) = execute('SELECT min("createdAt") FROM outbox'), execute('SELECT max("publishedAt") FROM outbox')
     assert (found.created_since, found.sent_since, found.last_sent) == (first, first, last)
-    assert (found.created, found.sent, found.recent_created, found.recent_sent) == (NEWEST,) * 4
-    assert (sum(found.created_in.values()), sum(found.sent_in.values())) == (NEWEST, NEWEST)
-    assert (found.lag_p50, found.lag_p95, found.lag_p99) == (4.999, 9.499, 9.899)
+    assert (found.created, found.sent, found.recent_created, found.recent_sent) == (newest,) * 4
+    assert (sum(found.created_in.values()), sum(found.sent_in.values())) == (newest, newest)
+    assert (found.lag_p50, found.lag_p95, found.lag_p99) == (0.049, 0.094, 0.098)
 
 
-def test_the_window_begins_at_its_start_if_all_events_are_read(engine, insert):
+def test_only_the_newest_events_are_read(engine, insert, newest):
+    """If there are too many published events, the oldest ones are not read."""
+    insert(1, state="published", age=30 * SECOND)
+    insert(newest, state="published", age=12 * SECOND)
+    with engine.connect() as connection:
+        found = stats.recent(connection, 3600)
+    assert (found.created, found.now - found.created_since < 25 * SECOND) == (newest, True)
+
+
+def test_the_window_begins_at_its_start_if_all_events_are_read(engine, insert, newest):
     """If there are fewer events than are read, the counts cover the whole window."""
-    insert(NEWEST - 1, state="published", age=12 * SECOND)
+    insert(newest - 1, state="published", age=12 * SECOND)
     with engine.connect() as connection:
         found = stats.recent(connection, 3600)
     assert (found.created_since, found.sent_since) == (found.now - HOUR, found.now - HOUR)
