@@ -11,6 +11,8 @@ from tests.cli.commands.show.conftest import Orders
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 _CLOSING = """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, after)
     VALUES (gen_random_uuid(), 0, 0, %s, %s, jsonb_build_object('until', %s::timestamptz))"""
+_CLOCK = """CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
+    BEGIN ATOMIC SELECT %s::timestamptz; END"""
 
 
 @pytest.fixture
@@ -45,3 +47,13 @@ def close(engine):
             connection.exec_driver_sql(_CLOSING, (subject, outcome, NOON + after))
 
     return run
+
+
+@pytest.fixture
+def at_noon(engine):
+    """Yield a connection on which the database's clock stands still at noon."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_CLOCK, (NOON,))
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+        yield connection
