@@ -1,0 +1,130 @@
+"""Test that rows of one instant are sorted by the code points of their ids, whatever the collation of the column is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from tests.cli.commands.show.conftest import Orders
+from ticketbottle_payctl.domain.event import START
+from ticketbottle_payctl.store.db.pages import PagePosition
+from ticketbottle_payctl.store.outbox import claim, dead, half_marked, replay, retention, stats
+from ticketbottle_payctl.store.outbox.claim import Claim
+from ticketbottle_payctl.store.outbox.error_groups import groups
+from ticketbottle_payctl.store.outbox.list_events import list_events
+from ticketbottle_payctl.store.outbox.retention import Expired
+from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.outbox.unsent_successes import unsent_successes
+from ticketbottle_payctl.store.payments.history import find
+from ticketbottle_payctl.store.payments.list_payments import PaymentSelector, list_payments
+
+pytestmark = pytest.mark.postgres
+NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
+AT = NOON.replace(tzinfo=None)
+ALL = Claim(after=START, limit=9, max_retries=5)
+
+
+@pytest.fixture(params=["C", "en-x-icu"])
+def collated(request, engine, execute):
+    """Give the ids a collation. In the one of English, a lower case letter comes before an upper case letter."""
+    if not execute(f"SELECT 1 FROM pg_collation WHERE collname = '{request.param}'"):  # noqa: S608
+        pytest.skip(f"this PostgreSQL has no collation {request.param}; the system's in CI has it")
+    for table in ("outbox", "payments"):
+        execute(f'ALTER TABLE {table} ALTER id TYPE text COLLATE "{request.param}"')
+    return engine
+
+
+@pytest.fixture
+def events(collated, execute):
+    """Return a function that inserts the events a, B and C of one payment, all created at noon."""
+
+    def insert(kind="COMPLETED", status="COMPLETED", **more):
+        orders = Orders(collated).pay(status)
+        for name in ("a", "C", "B"):
+            orders.event(kind, id=name, **more)
+        execute("""UPDATE outbox SET "createdAt" = '2026-11-29 12:00'""")
+        return orders
+
+    return insert
+
+
+@pytest.fixture
+def connection(collated):
+    """Yield a connection whose transaction is rolled back after the test."""
+    with collated.connect() as connection:
+        yield connection
+
+
+def test_pending_events_are_claimed_in_the_order_of_code_points(events, connection):
+    """A claim takes the events with the least ids first, and the next claim begins behind them."""
+    events()
+    assert stats.unpublished(connection, 5, late_after_s=1).oldest_pending_id == "B"
+    assert claim.end_of_next(connection, Claim(START, 2, 5), "NULL") in {None, (AT, "C")}
+    assert [each.id for each in claim.claim(connection, Claim(START, 2, 5)).events] == ["B", "C"]
+    connection.rollback()
+    assert [each.id for each in claim.claim(connection, Claim((AT, "B"), 1, 5)).events] == ["C"]
+    connection.rollback()
+    assert [each.id for each in claim.claim(connection, Claim(START, 2, 5, end=(AT, "C"))).events] == ["B", "C"]
+    connection.rollback()
+    assert {each[1][1] for each in claim.locked_by_others(connection, ALL, (AT, "a"))} == {"B", "C"}
+
+
+def test_events_are_listed_in_the_order_of_code_points(events, connection):
+    """A list has the greatest id first, and the next page begins behind the last row of the page before."""
+    orders = events()
+    listed = [list_events(connection, 2, page, selector=Selector(), max_retries=5) for page in (
+        None, PagePosition(NOON, "C"), PagePosition(NOON, "a")
+    )]  # fmt: skip
+    assert [[each.values[0] for each in page] for page in listed] == [["a", "C"], ["B"], ["C", "B"]]
+    assert [each.row.id for each in replay.candidates(connection, Selector(), 5)] == ["B", "C", "a"]
+    assert [each.row.id for each in replay.candidates(connection, Selector(limit=2), 5)] == ["B", "C"]
+    assert [each.id for each in find(connection, orders.payment.id, 5).events] == ["B", "C", "a"]
+
+
+def test_dead_events_are_named_in_the_order_of_code_points(events, connection):
+    """Dead events are named with the least id first, and an error group shows the event with the greatest id."""
+    events(retries=5, error="e")
+    assert [each.id for each in unsent_successes(connection, 5, []).oldest] == ["B", "C", "a"]
+    assert [each.position[1] for each in claim.failed(connection, shard=0, shards=1, limit=2)] == ["B", "C"]
+    assert [each.sample_id for each in groups(connection, Selector(), 5, 9)] == ["a"]
+
+
+def test_superseded_events_are_named_in_the_order_of_code_points(events, connection):
+    """Superseded dead events are named with the least id first."""
+    events("FAILED", retries=5)
+    assert dead.superseded(connection, 5, with_closings=False).ids == ("B", "C", "a")
+    assert [each.id for each in replay.superseded_among(connection, ["a", "B", "C"])] == ["B", "C", "a"]
+
+
+def test_expired_events_are_deleted_in_the_order_of_code_points(events, connection):
+    """A cleanup deletes the events with the least ids first, and the next batch begins behind them."""
+    events(state="published", age=timedelta(days=9))
+    first = retention.delete_next(connection, Expired(datetime.now(UTC)), START, 2, whole=True)
+    assert (first.last, [line.partition('"id":"')[2][0] for line in first.lines]) == ((AT, "C"), ["B", "C"])
+    connection.rollback()
+    second = retention.delete_next(connection, Expired(datetime.now(UTC)), (AT, "B"), 1, whole=True)
+    assert second.last == (AT, "C")
+
+
+def test_half_marked_events_are_repaired_in_the_order_of_code_points(events, connection, execute):
+    """A repair marks the events with the least ids first, and records them in this order."""
+    events(state="published")
+    execute("UPDATE outbox SET published = false")
+    run = str(UUID(int=1))
+    first = half_marked.repair(connection, run, 0, 2, datetime.now(UTC), None)
+    rows = connection.exec_driver_sql("SELECT item_id FROM payctl.run_items ORDER BY place").scalars().all()
+    assert (first, rows) == ((2, (AT, "C")), ["B", "C"])
+    connection.rollback()
+    assert half_marked.repair(connection, run, 0, 1, datetime.now(UTC), (AT, "B")) == (1, (AT, "C"))
+
+
+def test_payments_are_listed_in_the_order_of_code_points(collated, connection, execute):
+    """A list of payments has the greatest id first."""
+    for name in ("a", "C", "B"):
+        Orders(collated).pay(id=name)
+    execute("""UPDATE payments SET "createdAt" = '2026-11-29 12:00'""")
+    for page, expected in ((None, ["a", "C", "B"]), (PagePosition(NOON, "C"), ["B"])):
+        found = list_payments(connection, 9, page, selector=PaymentSelector())
+        assert [each.values[0] for each in found] == expected
