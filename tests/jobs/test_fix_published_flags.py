@@ -62,6 +62,17 @@ def test_the_repair_changes_only_the_flag_of_half_marked_rows(engine, rows):
 
 
 @pytest.mark.usefixtures("half_marked")
+def test_the_repair_records_the_rows_in_the_order_of_their_creation(engine, execute):
+    """The record of a repair has the rows in the order in which they were created, in batches of the given size."""
+    expected = execute(
+        """SELECT id FROM outbox WHERE NOT published AND "publishedAt" IS NOT NULL ORDER BY "createdAt\""""
+    )
+    repair(engine, batch_size=10)
+    assert execute("SELECT item_id FROM payctl.run_items ORDER BY chunk, place") == expected
+    assert execute("SELECT place FROM payctl.run_items ORDER BY chunk, place") == [*range(10), *range(10), *range(5)]
+
+
+@pytest.mark.usefixtures("half_marked")
 def test_the_repair_changes_no_row_that_was_marked_after_the_plan(engine):
     """If a row became half-marked after the plan was made, the repair does not change it."""
     planned = preview_published_flags(engine)
