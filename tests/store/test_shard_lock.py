@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
-from ticketbottle_payctl.store.outbox.shard_lock import Entry, enter, keeping, shard_of
+from ticketbottle_payctl.store.outbox.shard_lock import Entry, enter, held_shards, holders, keeping, shard_of
 
 
 @pytest.fixture
@@ -163,3 +163,35 @@ def test_a_lock_number_gives_the_shard_and_the_number_of_shards(session, shard, 
         {"space": Namespace.SHARDS.value},
     )
     assert [shard_of(lock) for (lock,) in rows] == [(shard, shards)] * 2
+
+
+def pid_of(connection):
+    """Return the process id of a connection's session."""
+    return connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+
+
+def test_the_holder_of_a_shard_is_named_or_else_its_last_publisher(session):
+    """A held shard has one holder, with the name of this publisher. A free shard has its last publisher."""
+    first, second, reader = session(), session(), session()
+    assert holders(reader, 0, 2) == []
+    for connection, shard in ((first, 0), (second, 1)):
+        enter(connection, shard, 2, 0, f"of {shard}")
+        connection.commit()
+    assert [(each.pid, each.shards, each.owner) for each in holders(reader, 0, 2)] == [(None, 2, "of 0")]
+    enter(first, 0, 2, 0, "of 0")
+    enter(second, 1, 2, 0, "of 1")
+    assert [(each.pid, each.application, each.owner) for each in holders(reader, 0, 2)] == [
+        (pid_of(first), "payctl", "of 0")
+    ]
+    assert held_shards(reader, 2) == [0, 1]
+    second.rollback()
+    assert held_shards(reader, 2) == [0]
+    assert holders(first, 0, 2)[0].pid is None
+
+
+def test_a_publisher_with_another_number_of_shards_holds_every_shard(session):
+    """A publisher with another number of shards prevents new publishers of all shards, so it is named as the holder."""
+    other, reader = session(), session()
+    enter(other, 3, 4, 1, "of four")
+    assert [(each.pid, each.shards) for each in holders(reader, 0, 2)] == [(pid_of(other), 4)]
+    assert holders(reader, 2, 4) == []
