@@ -169,3 +169,11 @@ def test_events_that_were_created_later_are_counted(engine, at):
     at(NOON, NOON + SECOND, NOON + SECOND, NOON + SECOND)
     with engine.connect() as connection:
         assert stats.created_after(connection, NOON.replace(tzinfo=UTC)) == 5
+
+
+def test_a_group_of_events_has_the_age_of_its_oldest_event(at, at_noon):
+    """A group has the age of its oldest event, or zero if its events are ahead of the clock. Dead events come first."""
+    at(NOON - 2 * SECOND, NOON - 7 * SECOND)
+    at(NOON + SECOND, retries=5)
+    found = stats.groups(at_noon, 5, [stats.By.TYPE])
+    assert [(each.dead, each.events, each.age_s) for each in found] == [(True, 1, 0), (False, 2, 7)]
