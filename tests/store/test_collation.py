@@ -104,8 +104,10 @@ def test_expired_events_are_deleted_in_the_order_of_code_points(events, connecti
     first = retention.delete_next(connection, Expired(datetime.now(UTC)), START, 2, whole=True)
     assert (first.last, [line.partition('"id":"')[2][0] for line in first.lines]) == ((AT, "C"), ["B", "C"])
     connection.rollback()
-    second = retention.delete_next(connection, Expired(datetime.now(UTC)), (AT, "B"), 1, whole=True)
-    assert second.last == (AT, "C")
+    for after, limit, last in (("B", 1, "C"), ("B", 9, "a")):
+        found = retention.delete_next(connection, Expired(datetime.now(UTC)), (AT, after), limit, whole=True)
+        assert found.last == (AT, last)
+        connection.rollback()
 
 
 def test_half_marked_events_are_repaired_in_the_order_of_code_points(events, connection, execute):
