@@ -130,7 +130,16 @@ class _StatusPoller:
         return found
 
     def _ask_again(self, payment: Unsettled, endpoint: StatusEndpoint, exchange: Exchange) -> StatusFinding:
-        """Query the gateway, and retry if it does not respond or is busy."""
+        """Query the gateway, and retry if it does not respond or is busy.
+
+        If no time is left for a retry, return what the gateway said before.
+        """
+        findings: list[StatusFinding] = []
+
+        def ask() -> StatusFinding:
+            findings.append(self._ask(payment, endpoint, exchange))
+            return findings[-1]
+
         trying = Retrying(
             stop=stop_after_attempt(self.options.attempts),
             wait=wait_random_exponential(multiplier=1, max=4),
@@ -138,8 +147,8 @@ class _StatusPoller:
             sleep=self._sleep,
             retry_error_callback=_last,
         )
-        found: StatusFinding = trying(self._ask, payment, endpoint, exchange)
-        return found
+        trying(ask)
+        return max(reversed(findings), key=_says_most)
 
     def _ask(self, payment: Unsettled, endpoint: StatusEndpoint, exchange: Exchange) -> StatusFinding:
         self._sleep(self.free - time.monotonic())
@@ -168,6 +177,11 @@ class _StatusPoller:
     def _sleep(self, seconds: float) -> None:
         if seconds > 0:
             self.stop.wait(min(seconds, max(0.0, self.ends - time.monotonic())))
+
+
+def _says_most(found: StatusFinding) -> int:
+    """Return how much a finding says about the payment: a response says most, and a query that was not sent least."""
+    return 2 if found.response is not None else int(found.says != "not_asked")
 
 
 def _last(state: RetryCallState) -> StatusFinding:
