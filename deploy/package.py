@@ -99,7 +99,7 @@ def build(  # noqa: PLR0913 - each is a choice for the caller
     if ca is not None:
         _check_certificates(ca)
     # The record is made first. If a source changes during the build, `make deploy` then refuses the build.
-    sources = record(source, lock, _options(arch, lock, ca))
+    sources = record(source, lock, _options(arch, lock, ca), ca)
     shutil.rmtree(target, ignore_errors=True)
     layer, code = target / "layer", target / "code"
     _install(layer / "python", interpreter, arch, lock)

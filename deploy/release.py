@@ -41,7 +41,7 @@ from deploy.package import CODE, LAYER, ROOT, Build
 from deploy.parameters import Parameters, Read, is_example, read_parameters
 from deploy.programs import ProgramMissingError, account_in_use, require
 from deploy.refusal import ALLOWS_MIXED, PROGRAM_MISSING, REFUSED, NotDeployableError, refuse, warn
-from deploy.sources import outdated
+from deploy.sources import not_compared, outdated
 
 CONFIG = ROOT / "deploy" / "samconfig.toml"
 
@@ -181,7 +181,7 @@ def _checked(read: Read, known: Mapping[str, Config], asked: argparse.Namespace)
     refuse(wrong, mixed(known, asked.environment, _real(read.sound)), allowed=asked.allow_mixed)
     if examples:
         sys.stderr.write(f"before you deploy, {examples}\n")
-    warn(shared(_real(read.sound)))
+    warn([*shared(_real(read.sound)), *not_compared(PACKAGE, ROOT)])
     return read.values
 
 

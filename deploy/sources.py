@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,13 @@ def packed_modules(source: Path) -> list[Path]:
     return sorted(files)
 
 
-def record(source: Path, lock: Path, options: Sequence[str]) -> str:
-    """Return the record of a build as JSON: its options for ``make package``, its lock file and its sources' hashes."""
-    place = lock.resolve()
-    name = str(place.relative_to(source.resolve())) if place.is_relative_to(source.resolve()) else str(place)
-    made = {"options": list(options), "lock": name, "sources": _hashes(source, place)}
-    return json.dumps(made, indent=1, sort_keys=True) + "\n"
+def record(source: Path, lock: Path, options: Sequence[str], ca: Path | None = None) -> str:
+    """Return the record of a build as JSON.
+
+    It contains the options for ``make package``, the lock file, the file with certificates and the sources' hashes.
+    """
+    made = {"options": list(options), "lock": _name(source, lock), "sources": _hashes(source, lock, ca)}
+    return json.dumps(made | {"ca": _name(source, ca) if ca else None}, indent=1, sort_keys=True) + "\n"
 
 
 def outdated(package: Path, root: Path) -> str | None:
@@ -43,19 +44,45 @@ def outdated(package: Path, root: Path) -> str | None:
     known = _read(package / RECORD)
     if known is None:
         return f"the build has no readable {RECORD}, which names its sources: run `make package` again"
-    before, now = known["sources"], _hashes(root, root / known["lock"])
-    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    ca = _certificates(known, root)
+    before, now = known["sources"], _hashes(root, root / known["lock"], ca)
+    compared = before.keys() | now.keys()
+    if ca and not ca.exists():
+        compared -= {known["ca"]}
+    changed = sorted(name for name in compared if before.get(name) != now.get(name))
     if not changed:
         return None
     command = " ".join(["make package", *known["options"]])
     return f"the build is not from these sources, because {_listed(changed)} changed: run `{command}` again"
 
 
-def _hashes(source: Path, lock: Path) -> dict[str, str]:
-    """Return the hash of each packed module, of the lock file and of the script that builds."""
-    files = {str(path.relative_to(source)): path for path in packed_modules(source)}
+def not_compared(package: Path, root: Path) -> list[str]:
+    """Return a sentence if the file with the build's certificates no longer exists. The build contains a copy."""
+    known = _read(package / RECORD)
+    ca = _certificates(known, root) if known else None
+    if known is None or ca is None or ca.exists():
+        return []
+    return [f"{known['ca']} does not exist, so it was not compared with the build's certificates"]
+
+
+def _hashes(source: Path, lock: Path, ca: Path | None) -> dict[str, str]:
+    """Return the hash of each packed module, the lock file, the certificates and the script that builds."""
+    files = {_name(source, path): path for path in (*packed_modules(source), *([ca] if ca else []))}
     files |= {str(_BUILDER): source / _BUILDER, f"locks/{lock.name}": lock}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
+
+
+def _name(source: Path, file: Path) -> str:
+    """Return a file's path in ``source``, or its absolute path if the file is in another folder.
+
+    Keep a link, so that a link to another file is a change.
+    """
+    place, folder = file.absolute(), source.absolute()
+    return str(place.relative_to(folder) if place.is_relative_to(folder) else place)
+
+
+def _certificates(known: Mapping[str, Any], root: Path) -> Path | None:
+    return root / name if (name := known.get("ca")) else None
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -155,12 +155,12 @@ def test_two_builds_of_the_same_sources_have_the_same_bytes(built, contents):
 
 
 def test_a_build_records_its_sources_and_its_options(built, contents):
-    """`make package` records the hash of each packed module and of the lock file, and the options of the build."""
+    """`make package` records the hash of each packed module, the lock file and the certificates, and its options."""
     for arch, options in (("arm64", []), ("x86_64", ["ARCH=x86_64"])):
         made = json.loads((built[arch][CODE].path.parent / RECORD).read_text("utf-8"))
         assert made["options"] == [*options, f"CA={certifi.where()}"]
         packed = {name for name in contents[arch, CODE] if name.endswith(".py")}
-        assert made["sources"].keys() == packed | {"locks/layer.txt"}
+        assert made["sources"].keys() == packed | {"locks/layer.txt", certifi.where()}
 
 
 def test_names_in_the_zips_are_sorted_and_times_are_fixed(built):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.sources import RECORD
+from deploy.sources import RECORD, record
 
 HANDLER, LIBRARY = "lambda_entrypoints/webhook.py", "ticketbottle_payctl/domain/settlement.py"
 
@@ -84,3 +84,37 @@ def test_an_earlier_release_does_not_depend_on_the_build(checkout):
     """`make deploy RELEASE=...` deploys the zips in the bucket, so it does not look at the sources."""
     append(HANDLER)(checkout.folder)
     assert checkout.deploy("dev", "--bucket", "example-builds", "--release", "a" * 64, "--print").returncode == 0
+
+
+@pytest.fixture(params=["inside", "outside", "link"])
+def certificates(request, checkout, tmp_path_factory):
+    """Return a file with certificates, in or outside the clone or a link, after a build that contains them."""
+    elsewhere = tmp_path_factory.mktemp("certificates")
+    ca = (elsewhere if request.param == "outside" else checkout.folder) / "bundle.pem"
+    if request.param == "link":
+        ca.symlink_to(elsewhere / "bundle-2026.pem")
+    ca.write_text("the certificates of 2026\n", "utf-8")
+    text = record(checkout.folder, checkout.folder / "locks" / "otel.txt", [f"CA={ca}"], ca)
+    (checkout.folder / "build" / "package" / RECORD).write_text(text, "utf-8")
+    return ca
+
+
+def test_a_build_with_old_certificates_is_not_deployed(checkout, certificates):
+    """If the certificates were renewed since the build, `make deploy` names their file and repeats its option."""
+    assert checkout.deploy("dev", "--print").returncode == 0
+    certificates.unlink()
+    certificates.write_text("the certificates of 2027\n", "utf-8")
+    done = checkout.deploy("dev", "--print")
+    assert (done.returncode, done.stdout) == (2, "")
+    inside = certificates.is_relative_to(checkout.folder)
+    name = "bundle.pem" if inside else certificates
+    assert f"because {name} changed: run `make package CA={certificates}` again" in done.stderr
+
+
+def test_certificates_that_are_gone_are_deployed_with_a_warning(checkout, certificates):
+    """`make deploy` accepts a build without the file of its certificates, because the build contains them."""
+    certificates.unlink()
+    done = checkout.deploy("dev", "--print")
+    assert done.returncode == 0, done.stderr
+    name = "bundle.pem" if certificates.is_relative_to(checkout.folder) else certificates
+    assert f"warning: {name} does not exist, so it was not compared with the build's certificates" in done.stderr
