@@ -26,7 +26,7 @@ _KINDS: Mapping[type, str] = {str: "a string", list: "a list of strings"}
 
 
 def sections(file: Path) -> dict[str, Config]:
-    """Return each section that names a stack. Leave out the defaults for the SAM CLI.
+    """Return each section for a deployment. Leave out the defaults for the SAM CLI.
 
     Raises:
         NotDeployableError: the file cannot be read, or is not TOML.
@@ -42,7 +42,7 @@ def sections(file: Path) -> dict[str, Config]:
     except tomllib.TOMLDecodeError as error:
         message = f"{file} is not TOML: {error}"
         raise NotDeployableError(message) from error
-    return {name: found for name, found in known.items() if isinstance(found, dict)}
+    return {name: found for name, found in known.items() if isinstance(found, dict) and name != _DEFAULTS}
 
 
 def section_named(known: Mapping[str, Config], environment: str, file: Path) -> Config:
@@ -52,9 +52,9 @@ def section_named(known: Mapping[str, Config], environment: str, file: Path) -> 
         NotDeployableError: the section or one of its settings is missing, or a setting has another type.
     """
     if environment not in known:
-        names = [name for name in known if name != _DEFAULTS]
+        names = list(known)
         there = f": it has {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else ""
-        message = f"{file} has no section {environment}{there}"
+        message = f"{file} has no section {environment} to deploy{there}"
         raise NotDeployableError(message)
     for part, name, kind in _WANTED:
         place = f"[{environment}.{part}.parameters]"
@@ -70,8 +70,8 @@ def section_named(known: Mapping[str, Config], environment: str, file: Path) -> 
 
 
 def stacks(known: Mapping[str, Config]) -> dict[str, str]:
-    """Return the stack's name of each section that can be deployed."""
-    found = {name: _parameters(one, "global").get("stack_name") for name, one in known.items() if name != _DEFAULTS}
+    """Return the stack's name of each section that has one."""
+    found = {name: _parameters(one, "global").get("stack_name") for name, one in known.items()}
     return {name: stack for name, stack in found.items() if isinstance(stack, str)}
 
 

@@ -124,13 +124,21 @@ def test_a_wrong_configuration_file_is_named(shop, change, words):
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ("production", "deploy/samconfig.toml has no section production: it has dev, staging and prod"),
-        ("default", "has no parameter_overrides in [default.deploy.parameters]"),
+        ("production", "deploy/samconfig.toml has no section production to deploy: it has dev, staging and prod"),
+        ("default", "deploy/samconfig.toml has no section default to deploy: it has dev, staging and prod"),
     ],
 )
-def test_an_unknown_section_is_named_with_those_that_exist(shop, environment, words):
-    """`make deploy` refuses a section that it cannot deploy, and names the sections that it can deploy."""
-    done = shop.deploy(environment, "--print")
+@pytest.mark.parametrize("arguments", [(), (*BUCKET, "--release", "a" * 64)])
+def test_an_unknown_section_is_named_with_those_that_exist(shop, environment, words, arguments):
+    """`make deploy` refuses a section that it cannot deploy, and names the sections that it can deploy.
+
+    The defaults of the SAM CLI cannot be deployed, even if they contain every setting.
+    """
+    path = shop.folder / CONFIG
+    _, header, after = path.read_text("utf-8").partition("[dev.deploy.parameters]")
+    whole = (header + after).partition("[staging.")[0].replace("[dev.", "[default.")
+    path.write_text(path.read_text("utf-8") + whole, "utf-8")
+    done = shop.deploy(environment, *arguments, "--print")
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
 
