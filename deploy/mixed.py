@@ -38,11 +38,17 @@ def same_stack(known: Mapping[str, Config], section: str) -> list[str]:
     ]
 
 
+def mixed_settings(known: Mapping[str, Config], section: str) -> list[str]:
+    """Return a sentence for the stack's name and for the tags if they name another environment."""
+    tags = known[section]["deploy"]["parameters"]["tags"]
+    return list(_other_environment(section, {"stack_name": stacks(known)[section], "tags": " ".join(tags)}))
+
+
 def mixed(known: Mapping[str, Config], section: str, values: Mapping[str, str]) -> list[str]:
     """Return a sentence for each value that probably belongs to another environment, account or function."""
     arns = _arns(values)
     return [
-        *_other_environment(known, section, values),
+        *_other_environment(section, _names(values, arns)),
         *_secret_of_production(known, section, values),
         *_same_secret(values),
         *(_other_account(name, arns) for name in arns if name not in _SHARED and _is_foreign(name, arns)),
@@ -61,11 +67,13 @@ def account(values: Mapping[str, str]) -> str | None:
     return max(found, key=lambda one: found[one]) if found else None
 
 
-def _other_environment(known: Mapping[str, Config], section: str, values: Mapping[str, str]) -> Iterator[str]:
-    tags = known[section]["deploy"]["parameters"]["tags"]
-    texts = {"stack_name": stacks(known)[section], "tags": " ".join(tags)}
-    texts |= {name: arn.split(":", _RESOURCE)[_RESOURCE].removeprefix("secret:") for name, arn in _arns(values).items()}
-    texts |= {name: values[name] for name in _BY_NAME if values.get(name)}
+def _names(values: Mapping[str, str], arns: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of each parameter that can contain an environment's name."""
+    texts = {name: arn.split(":", _RESOURCE)[_RESOURCE].removeprefix("secret:") for name, arn in arns.items()}
+    return texts | {name: values[name] for name in _BY_NAME if values.get(name)}
+
+
+def _other_environment(section: str, texts: Mapping[str, str]) -> Iterator[str]:
     for name, text in texts.items():
         words = set(re.findall("[a-z0-9]+", text.lower()))
         there = [other for other, spellings in _WORDS.items() if words & spellings]

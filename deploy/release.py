@@ -36,7 +36,7 @@ from deploy.commands import (
 )
 from deploy.configuration import Config, overrides, section_named, sections
 from deploy.generate import GENERATED, NO_RELEASE, TEMPLATE, cloudformation
-from deploy.mixed import account, mixed, same_stack, shared
+from deploy.mixed import account, mixed, mixed_settings, same_stack, shared
 from deploy.package import CODE, LAYER, ROOT, Build
 from deploy.parameters import Parameters, Read, is_example, read_parameters
 from deploy.programs import ProgramMissingError, account_in_use, require
@@ -107,8 +107,10 @@ def _planned(asked: argparse.Namespace) -> list[Command]:
     config = section_named(known, asked.environment, asked.config)
     _check_choices(asked, config)
     if asked.release is not None:
-        given = _real(overrides(config))
-        refuse(same_stack(known, asked.environment), mixed(known, asked.environment, given), allowed=asked.allow_mixed)
+        # A rollback must not depend on values that it does not deploy.
+        given, settings = _real(overrides(config)), mixed_settings(known, asked.environment)
+        refuse(same_stack(known, asked.environment), settings, allowed=asked.allow_mixed)
+        warn(f"{each}; the earlier release has its own value" for each in mixed(known, asked.environment, given))
         commands = stored(config, asked.release, asked.bucket, confirm=confirm)
         _check_machine(asked, config, commands, given)
         return commands
@@ -152,7 +154,10 @@ def _check_choices(asked: argparse.Namespace, config: Config) -> None:
 
 
 def _check_machine(asked: argparse.Namespace, config: Config, commands: list[Command], values: Parameters) -> None:
-    """Raise an error if a program is missing, or if the credentials are for another account than the ARNs."""
+    """Raise an error if a program is missing, or if the credentials are for another account than the ARNs.
+
+    An earlier release has its own ARNs, so another account only causes a warning.
+    """
     if asked.print:
         return
     require(commands)
@@ -161,7 +166,7 @@ def _check_machine(asked: argparse.Namespace, config: Config, commands: list[Com
         warn(["the account of your credentials was not checked, because `aws sts get-caller-identity` gave no answer"])
     elif wanted not in {None, used}:
         sentence = f"your credentials are for account {used}, but the ARNs name account {wanted}"
-        refuse([], [sentence], allowed=asked.allow_mixed)
+        refuse([], [sentence], allowed=asked.allow_mixed or asked.release is not None)
 
 
 def _checked(read: Read, known: Mapping[str, Config], asked: argparse.Namespace) -> Parameters:
@@ -178,7 +183,8 @@ def _checked(read: Read, known: Mapping[str, Config], asked: argparse.Namespace)
     examples = _examples(config, read.values, asked)
     if examples and not asked.print:
         wrong.append(examples)
-    refuse(wrong, mixed(known, asked.environment, _real(read.sound)), allowed=asked.allow_mixed)
+    found = [*mixed_settings(known, asked.environment), *mixed(known, asked.environment, _real(read.sound))]
+    refuse(wrong, found, allowed=asked.allow_mixed)
     if examples:
         sys.stderr.write(f"before you deploy, {examples}\n")
     warn([*shared(_real(read.sound)), *not_compared(PACKAGE, ROOT)])

@@ -156,7 +156,7 @@ def test_an_unreadable_configuration_file_is_named(shop, content):
 IDENTITY = 'echo "$*" >> calls; case "$*" in sts*) echo "{}";; esac; {}'
 
 
-@pytest.mark.parametrize("arguments", [(), BUCKET, (*BUCKET, "--release", "a" * 64)])
+@pytest.mark.parametrize("arguments", [(), BUCKET])
 def test_credentials_of_another_account_deploy_nothing(shop, arguments):
     """`make deploy` compares the account of the credentials with the ARNs, and refuses another account."""
     program(shop, "aws", IDENTITY.format("777788889999", ""))
@@ -169,6 +169,17 @@ def test_credentials_of_another_account_deploy_nothing(shop, arguments):
     allowed = run(shop, "dev", *arguments, "--allow-mixed")
     assert allowed.returncode == 0
     assert "warning: your credentials are for account 777788889999" in allowed.stderr
+
+
+def test_a_rollback_only_warns_about_credentials_of_another_account(shop):
+    """`make deploy RELEASE=...` continues with a warning, because the section's ARNs are not deployed."""
+    program(shop, "aws", IDENTITY.format("777788889999", ""))
+    done = run(shop, "dev", *BUCKET, "--release", "a" * 64)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "warning: your credentials are for account 777788889999, but the ARNs name account 444455556666\n"
+    )
+    assert "cloudformation deploy" in (shop.folder / "calls").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

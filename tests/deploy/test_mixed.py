@@ -11,6 +11,7 @@ from deploy.mixed import mixed
 
 CONFIG = "deploy/samconfig.toml"
 ALLOW = "--allow-mixed"
+EARLIER = ("--bucket", "shop-builds", "--release", "a" * 64)
 
 
 def secret(name, account="444455556666", region="ap-southeast-1"):
@@ -37,7 +38,7 @@ def set_in(checkout, environment, name, value):
 
 
 @pytest.mark.parametrize(("section", "name", "other"), [("prod", "payctl-dev", "dev"), ("dev", "payctl-prod", "prod")])
-@pytest.mark.parametrize("arguments", [(), (ALLOW,), ("--bucket", "shop-builds", "--release", "a" * 64)])
+@pytest.mark.parametrize("arguments", [(), (ALLOW,), EARLIER])
 def test_two_sections_cannot_have_the_same_stack(shop, section, name, other, arguments):
     """`make deploy` refuses the stack's name of another section, because it would replace the other stack."""
     set_in(shop, section, "stack_name", f'"{name}"')
@@ -147,6 +148,45 @@ def test_a_setting_of_another_environment_is_refused(shop, environment, name, va
     done = shop.deploy(environment, "--print")
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("stack_name", '"payctl-staging-2"', "stack_name names staging (payctl-staging-2)"),
+        ("tags", '["service=payctl", "environment=dev"]', "tags names dev (service=payctl environment=dev)"),
+    ],
+)
+def test_an_earlier_release_is_not_deployed_with_a_setting_of_another_environment(shop, name, value, words):
+    """`make deploy RELEASE=...` checks the stack's name and the tags, because the release does not contain them."""
+    set_in(shop, "prod", name, value)
+    done = shop.deploy("prod", *EARLIER, "--print")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert shop.deploy("prod", *EARLIER, ALLOW, "--print").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [f"GatewaySecretArn={secret('shop/dev/gateways')}"],
+        [f"GatewaySecretArn={secret('shop/prod/gateways', account='777788889999')}"],
+        [f"{name}DatabaseSecretArn={secret('shop/prod/database')}" for name in ("Webhook", "Watch")],
+        [BROKER.format("payments-dev", "ap-southeast-1")],
+    ],
+)
+def test_a_mixed_value_does_not_prevent_a_rollback(shop, entries):
+    """`make deploy RELEASE=...` only warns about a mixed value, because the release has its own parameters."""
+    before = shop.planned("prod", *EARLIER)
+    shop.configure("prod", *entries)
+    assert shop.deploy("prod", "--print").returncode == 2
+    done = shop.deploy("prod", *EARLIER, "--print")
+    assert done.returncode == 0, done.stderr
+    warnings = done.stderr.splitlines()
+    assert {line.partition(":")[0] for line in warnings} == {"warning"}
+    assert entries[0].partition("=")[0] in warnings[0]
+    assert {line.rpartition("; ")[2] for line in warnings} == {"the earlier release has its own value"}
+    assert shop.planned("prod", *EARLIER) == before
 
 
 def test_production_cannot_read_a_secret_of_another_section(shop):
