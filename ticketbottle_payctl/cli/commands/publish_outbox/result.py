@@ -101,18 +101,6 @@ def result_of_preview(preview: Preview, apply: str | None, reading: Reading = co
     return Result(SCHEMA, counts=counts, result=facts, items=rows, human=human, dry_run=True)
 
 
-def without_brokers(report: PublishReport, reading: Reading) -> list[str]:
-    """Return the lines below the error of a run that could not reach its brokers: what waits, and what to run next."""
-    pending = report.obstacles.pending
-    if pending is None:
-        waiting = "all events that were not published stay pending"
-    elif pending:
-        waiting = f"{count(pending, 'event')} {'waits' if pending == 1 else 'wait'}, and no retry was used up"
-    else:
-        waiting = "no event is waiting"
-    return [f"  nothing is lost: {waiting}", f"  next:  {reading(['doctor'])}"]
-
-
 def _item(event: DeadEvent) -> DeadItem:
     return {"id": event.id, "aggregate_id": event.aggregate_id, "event_type": event.event_type, "error": event.error}
 
