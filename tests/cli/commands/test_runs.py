@@ -55,6 +55,35 @@ def test_an_interrupted_run_says_which_error_ended_it(engine, ask):
     assert ask("runs", "show", RUN)["result"]["ended_by"] is None
 
 
+@pytest.mark.parametrize(
+    ("command", "ended_by", "row"),
+    [
+        ("publish-outbox", "signal", "stopped because\tthe publisher received a signal"),
+        ("publish-outbox", "deadline", "stopped because\tthe time limit was reached"),
+        ("publish-outbox", "max_batches", "stopped because\tthe limit of --max-batches was reached"),
+        ("publish-outbox", "locked", "stopped because\tanother process holds the outbox"),
+        ("publish-outbox", "KAFKA_UNAVAILABLE", "ended by\tKAFKA_UNAVAILABLE"),
+        ("cleanup", "signal", "ended by\tsignal"),
+        ("replay", "signal", "stopped because\tthe replay received a signal"),
+        ("replay", "deadline", "ended by\tdeadline"),
+    ],
+)
+def test_a_run_ends_in_the_words_of_its_own_command(engine, database_url, invoke, command, ended_by, row):
+    """`runs show` says what ended a run in the words of the run's command, or with the stored code."""
+    with open_run(engine, NewRun(RUN, command, Actor("an", "here")), LIMITS) as opened:
+        opened.end(RunStatus.INCOMPLETE, {}, ended_by=ended_by)
+    lines = invoke("runs", "show", RUN, DATABASE_URL=database_url).stdout.splitlines()
+    assert [line for line in lines if line.startswith(("stopped because", "ended by"))] == [row]
+
+
+@pytest.mark.parametrize("command", ["publish-outbox", "cleanup"])
+def test_an_interrupted_run_of_another_command_has_no_steps_of_a_replay(engine, database_url, invoke, command):
+    """`runs show` suggests to resume a run only if the run is a replay."""
+    with open_run(engine, NewRun(RUN, command, Actor("an", "here")), LIMITS) as opened:
+        opened.end(RunStatus.INTERRUPTED, {}, ended_by="signal")
+    assert "runs resume" not in invoke("runs", "show", RUN, DATABASE_URL=database_url).stdout
+
+
 @pytest.mark.parametrize(("deed", "kept"), [(RunAction.RESUMED, None), (RunAction.CANCELLED, "LOCKED")])
 def test_a_resumed_run_forgets_which_error_ended_it(deed, kept, engine, ask):
     """While a resumed run is running, `runs show` does not name the earlier error. A cancelled run keeps its error."""

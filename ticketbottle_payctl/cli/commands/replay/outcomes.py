@@ -18,13 +18,6 @@ WHY_STOPPED = {
 }
 
 
-def ended_row(ended_by: str | None) -> tuple[str, str | None]:
-    """Return the label and the words for what ended a recorded run: a replay's outcome, or the code of an error."""
-    outcomes = {outcome.value: words for outcome, words in WHY_STOPPED.items()}
-    words = outcomes.get(ended_by or "")
-    return ("stopped because", words) if words else ("ended by", ended_by)
-
-
 def next_commands(
     outcome: ReplayOutcome, run_id: str, adviser: Adviser, *, remaining: int, publishing: Publishing | None = None
 ) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,8 @@ from datetime import datetime, tzinfo
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor, note_more_rows, with_summary
-from ticketbottle_payctl.cli.commands.replay.outcomes import ended_row, next_commands
+from ticketbottle_payctl.cli.commands.replay.outcomes import next_commands
+from ticketbottle_payctl.cli.commands.runs.ended import ended_row
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.list_summary import Place, summary
 from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, plain, short, when
@@ -101,7 +102,7 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
                 ("selected", _pairs(run.selector)),
                 ("options", _pairs({name: value for name, value in run.options.items() if value and name != unused})),
                 *((name.replace("_", " "), f"{number:,}") for name, number in run.counts.items() if number),
-                ended_row(run.ended_by),
+                ended_row(run),
                 *_next(run, adviser, remaining),
             )
         ),
@@ -128,7 +129,8 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
 def _next(run: Run, adviser: Adviser, remaining: int) -> Iterator[tuple[str, str | None]]:
     """Yield a label and a command, or words, for each step after a run that ended before its work was done."""
     early = run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
-    if early and run.ended_by is not None and run.ended_by in {*ReplayOutcome}:
+    replay = run.command == "replay"
+    if early and replay and run.ended_by is not None and run.ended_by in {*ReplayOutcome}:
         yield from next_commands(ReplayOutcome(run.ended_by), run.id, adviser, remaining=remaining)
     else:
         yield "next", adviser.changing(["runs", "resume"], [run.id]) if early and remaining else _rest(run)
