@@ -87,6 +87,34 @@ def test_a_canary_says_what_it_waits_for(invoke, ask, execute, world, sign, runn
 
 
 @pytest.mark.usefixtures("events")
+@pytest.mark.parametrize(
+    ("sign", "command"),
+    [
+        (None, "payctl publish-outbox -p shop"),
+        (OWNER.format(1000, "host:12:x ended"), "payctl publish-outbox -p shop"),
+        (OWNER.format(1, f"host:12:x cannot reach its brokers: {NO_BROKERS}"), "payctl doctor -p shop"),
+    ],
+    ids=["never", "ended", "waits for its brokers"],
+)
+def test_the_commands_of_a_waiting_canary_keep_the_profile(
+    invoke, execute, database_url, tmp_path, monkeypatch, sign, command
+):
+    """A canary that waits, and a resumed run that waits for it, suggest commands for the profile of the replay."""
+    config = tmp_path / "config.toml"
+    config.write_text(f'[profiles.shop]\nDATABASE_URL = "{database_url}"\n', "utf-8")
+    monkeypatch.setenv("PAYCTL_CONFIG", str(config))
+    if sign:
+        execute(sign)
+    started = invoke(*WAITS[:-1], "300ms", "-p", "shop")
+    run = re.search(r"runs resume (\S+)", started.stdout)
+    resumed = invoke("runs", "resume", run[1], "-y", "-p", "shop")
+    for result in (started, resumed):
+        assert result.exit_code == 10
+        assert f": {command}\n" in result.stderr, result.stderr
+        assert f"next\t{command}\n" in result.stdout
+
+
+@pytest.mark.usefixtures("events")
 def test_a_finished_replay_starts_with_its_count(invoke, world):
     """A replay that is done starts with a tick and the number of events, and exits with 0."""
     result = invoke("replay", "--failed", "-y", **world)
@@ -128,11 +156,16 @@ def test_a_stopped_run_says_why_and_what_comes_next(invoke, ask, execute, world,
 
 
 @pytest.mark.usefixtures("events")
-def test_a_replay_records_why_it_stopped(ask, invoke, world):
+def test_a_replay_records_why_it_stopped(ask, invoke, execute, world):
     """A canary that is not published in time records this reason, and a resumed run that is done has none."""
     run = ask(*WAITS)["run_id"]
     assert ask("runs", "show", run)["result"]["ended_by"] == "canary_timeout"
     assert f"stopped because\t{TIMED_OUT}" in invoke("runs", "show", run, **world).stdout
+    execute('UPDATE outbox SET published = true, "publishedAt" = now() WHERE "retryCount" = 0')
+    assert ask("runs", "resume", run, "-y")["exit_code"] == 0
+    result = ask("runs", "show", run)["result"]
+    assert (result["status"], result["ended_by"]) == ("done", None)
+    assert "stopped because" not in invoke("runs", "show", run, **world).stdout
 
 
 @pytest.mark.usefixtures("events")

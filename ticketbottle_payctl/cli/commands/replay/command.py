@@ -226,7 +226,7 @@ def _run(adviser: Adviser, stored: StoredPlan, wanted: ReplayOptions, approval: 
     session = adviser.session
     options = wanted.stored() | {APPROVED_ROWS: max_affected(session, approval)}
     run = new_run(session, "replay", approval.reason, selector=stored.selector, options=options)
-    with stop_on_signals() as stop, watched(session, len(stored.plan.events), wanted) as watch:
+    with stop_on_signals() as stop, watched(adviser, len(stored.plan.events), wanted) as watch:
         report = apply_replay(
             session.services.engine,
             stored.plan,

@@ -7,30 +7,29 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.progress import bar, status
 from ticketbottle_payctl.cli.output.result import dim, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
+from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.domain.causes import Activity, Publishing
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.replay import CanaryWait, ReplayOptions
 from ticketbottle_payctl.logs import log_event
 
 _SMALLEST_SHOWN = 5000
-_PUBLISH = "payctl publish-outbox"
 
 
 @contextmanager
-def watched(session: Session, events: int, options: ReplayOptions, *, resumed: bool = False) -> Iterator[Watch]:
+def watched(adviser: Adviser, events: int, options: ReplayOptions, *, resumed: bool = False) -> Iterator[Watch]:
     """Yield an object that shows the number of handled events and the state of the canary.
 
     A ``resumed`` run may have requeued its canary already.
     """
     with ExitStack() as shown:
-        watch = Watch(session, events, options, shown)
+        watch = Watch(adviser, events, options, shown)
         if options.canary and not resumed:
             first = count(min(options.canary, events), "event")
-            session.note(dim(f"canary: {first} first; the rest follow when the canary is published"))
+            adviser.session.note(dim(f"canary: {first} first; the rest follow when the canary is published"))
         yield watch
 
 
@@ -38,7 +37,7 @@ def watched(session: Session, events: int, options: ReplayOptions, *, resumed: b
 class Watch:
     """The live line and the progress bar of one replay. Only one of the two is shown at a time."""
 
-    _session: Session
+    _adviser: Adviser
     _events: int
     _options: ReplayOptions
     _shown: ExitStack
@@ -54,7 +53,7 @@ class Watch:
         if self._draw is None:
             self._shown.close()
             long = self._events >= _SMALLEST_SHOWN or self._options.rate is not None or self._options.canary is not None
-            quiet = self._session.shared.quiet or not long
+            quiet = self._adviser.session.shared.quiet or not long
             self._draw = self._shown.enter_context(bar("requeueing", self._events, quiet=quiet))
         self._draw(decided)
 
@@ -73,11 +72,11 @@ class Watch:
             words += "; no publisher is running"
         if is_terminal(sys.stderr):
             if self._say is None:
-                self._say = self._shown.enter_context(status(quiet=self._session.shared.quiet))
+                self._say = self._shown.enter_context(status(quiet=self._adviser.session.shared.quiet))
             self._say(f"canary: {words}")
         elif self._told != (wait.published, state.activity):
             self._told = (wait.published, state.activity)
-            self._session.note(dim("canary:"), words)
+            self._adviser.session.note(dim("canary:"), words)
             log_event(
                 "replay_canary_waiting",
                 level="warning" if gone or cut_off else "info",
@@ -91,10 +90,13 @@ class Watch:
         """Say once what the canary waits for, if no publisher is running or reaches its brokers."""
         match state.activity:
             case Activity.BETWEEN_RUNS:
-                self._session.note(warn(state.words))
-                self._session.note(dim(f"the canary waits {left} for it; if none is scheduled:"), _PUBLISH)
+                self._adviser.session.note(warn(state.words))
+                publish = self._adviser.changing(["publish-outbox"])
+                self._adviser.session.note(dim(f"the canary waits {left} for it; if none is scheduled:"), publish)
             case Activity.WITHOUT_BROKERS if state.last is not None:
-                self._session.note(warn(f"{state.words}:"), state.last.without_brokers or "")
-                self._session.note(dim(f"the canary waits {left} for it; to find the cause:"), "payctl doctor")
+                self._adviser.session.note(warn(f"{state.words}:"), state.last.without_brokers or "")
+                doctor = self._adviser.reading(["doctor"])
+                self._adviser.session.note(dim(f"the canary waits {left} for it; to find the cause:"), doctor)
             case Activity.GONE | Activity.NEVER_SEEN:
-                self._session.note(warn("no publisher is running"), dim(f"({state.last_sign}):"), _PUBLISH)
+                publish = self._adviser.changing(["publish-outbox"])
+                self._adviser.session.note(warn("no publisher is running"), dim(f"({state.last_sign}):"), publish)

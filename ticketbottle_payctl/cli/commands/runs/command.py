@@ -105,7 +105,7 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     act = Act("resume", events, "event", plan, superseded_note(harm))
     approve(session, act, Approval(yes, reason, max_affected or _approved_rows(found), confirm))
     adviser = Adviser(session, reason or "resume")
-    with stop_on_signals() as stop, watched(session, events, wanted, resumed=True) as watch:
+    with stop_on_signals() as stop, watched(adviser, events, wanted, resumed=True) as watch:
         report = resume_run(
             session.services.engine,
             found,
