@@ -27,6 +27,9 @@ IDLES, GONE, OTHER = (
     SEEN.format(place=place, ago=ago) for place, ago in ((1000, "20 s"), (1000, "1 h"), (4000, "9 s"))
 )
 
+NO_BROKERS = "Kafka at b:9092 is not available"
+CUT_OFF = SEEN.format(place=1, ago="20 s").replace("host:1:x", f"loop:1:x cannot reach its brokers: {NO_BROKERS}")
+
 
 @pytest.fixture
 def cluster(made):
@@ -289,3 +292,36 @@ def test_the_doctor_describes_the_last_publisher(look, execute, statement, shard
         execute(statement)
     (finding,) = look("publishers", shards=shards)
     assert (finding.status.value, words in finding.fact) == (status, True), finding
+
+
+@pytest.mark.parametrize(
+    ("cron_ended", "status", "words"),
+    [
+        ("5 s", "ok", "no publisher is running now; cron:2 ended 5"),
+        ("80 s", "warn", "publisher loop:1 could not reach its brokers 2"),
+    ],
+)
+def test_the_doctor_does_not_call_a_publisher_without_brokers_idle(look, execute, cron_ended, status, words):
+    """If a loop cannot reach its brokers, it is not idle, whenever a scheduled publisher ended."""
+    execute(CUT_OFF)
+    execute(SEEN.format(place=2000, ago=cron_ended).replace("host:2000:x", "cron:2:x ended"))
+    (finding,) = look("publishers", shards=2)
+    assert (finding.status.value, words in finding.fact, "loop:1" in finding.fact) == (status, True, status == "warn")
+
+
+def test_an_idle_publisher_is_named_before_one_without_brokers(look, execute):
+    """If one publisher is idle and an earlier one could not reach its brokers, the doctor names the idle one."""
+    execute(CUT_OFF)
+    execute(SEEN.format(place=4000, ago="9 s"))
+    (finding,) = look("publishers", shards=4)
+    found = finding.fact.startswith("one is idle with PAYCTL_SHARDS=4: host:4000")
+    assert (finding.status, found) == (Status.OK, True), finding
+
+
+@pytest.mark.parametrize("events", [0, 1])
+def test_the_doctor_says_what_events_do_without_brokers(look, insert, execute, events):
+    """The finding is true with and without waiting events: events wait, and use up no retries."""
+    insert(events)
+    execute(CUT_OFF)
+    (finding,) = look("publishers")
+    assert finding.meaning == f"{NO_BROKERS}. Events wait until a publisher reaches its brokers, and use up no retries"

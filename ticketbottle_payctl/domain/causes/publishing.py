@@ -96,7 +96,8 @@ def publishing(publishers: Sequence[SeenPublisher], *, known: bool) -> Publishin
         return Publishing(Activity.GONE, last)
     if last.without_brokers:
         return Publishing(Activity.WITHOUT_BROKERS, last)
-    idle = [one for one in publishers if not one.ended and one.seconds < SEEN_WITHIN.total_seconds()]
+    lately = [one for one in publishers if one.seconds < SEEN_WITHIN.total_seconds()]
+    idle = [one for one in lately if not one.ended and not one.without_brokers]
     if idle:
         return Publishing(Activity.RUNNING, min(idle, key=lambda one: one.seconds))
     return Publishing(Activity.BETWEEN_RUNS, last)

@@ -68,13 +68,14 @@ def _last_seen(state: Publishing, seen: Sequence[SeenPublisher], connection: Con
     last = state.last or seen[0]
     ago = duration(last.seconds)
     if state.activity is Activity.WITHOUT_BROKERS:
-        meaning = f"{last.without_brokers}. Events wait, and this uses up no retries"
+        meaning = f"{last.without_brokers}. Events wait until a publisher reaches its brokers, and use up no retries"
         return warn("publishers", f"publisher {last}", meaning, "check the brokers", LOOK_AT_KAFKA)
     if state.activity is Activity.BETWEEN_RUNS:
         fact = f"no publisher is running now; {last}; {NEXT_RUN}"
         return _absent(fact, connection, subject, (WAIT_OR_PUBLISH, PUBLISH))
     if state.activity is Activity.RUNNING:
-        noted = next((one for one in seen if one.shards is not None and not one.ended), last)
+        healthy = (one for one in seen if one.shards is not None and not one.ended and not one.without_brokers)
+        noted = next(healthy, last)
         told = f" with PAYCTL_SHARDS={noted.shards}" if noted.shards is not None else ""
         return _running(f"one is idle{told}: {last.name}, last seen {ago} ago", noted.shards, subject)
     if last.seconds < _GONE_AFTER:

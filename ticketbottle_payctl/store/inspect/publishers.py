@@ -88,7 +88,8 @@ def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: S
 
     The last name that was written on a held shard is the holder's name, unless the publisher with this name has signed
     off. An idle session does not show which process it belongs to, so it counts as a sign of life of the publisher that
-    was seen last. If no publisher was seen lately, the session gets its own entry.
+    was seen last, preferably one that can reach its brokers. If no publisher was seen lately, the session gets its own
+    entry.
     """
     found = {id(one): one.seen for one in noted}
     unnamed: dict[str, SeenPublisher] = {}
@@ -102,7 +103,7 @@ def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: S
     busy = {held.address for held in at_work}
     idle = [one for one in sessions if one.address not in busy]
     if idle and alive:
-        latest = min(alive, key=lambda key: found[key].seconds)
+        latest = min(alive, key=lambda key: (bool(found[key].without_brokers), found[key].seconds))
         found[latest] = found[latest]._replace(seconds=min(found[latest].seconds, idle[0].seconds))
     elif idle:
         first = {one.address: one for one in reversed(idle)}
