@@ -1,11 +1,22 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from threading import Thread
 
 import pytest
 
+from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
-from ticketbottle_payctl.store.outbox.shard_lock import Entry, enter, held_shards, holders, keeping, shard_of
+from ticketbottle_payctl.store.outbox.shard_lock import (
+    MAKE_RESCAN,
+    Entry,
+    enter,
+    held_shards,
+    holders,
+    keeping,
+    shard_of,
+    show_life,
+)
 
 
 @pytest.fixture
@@ -114,6 +125,62 @@ def test_a_returning_publisher_learns_of_one_with_another_number_of_shards(sessi
             one.commit()
             assert enter(one, 0, 1, 0, "a") is Entry.UNCHANGED
             one.commit()
+
+
+RESCAN = MAKE_RESCAN.format(condition="true")
+LATER = "UPDATE payctl.publishers SET since = since + %(ahead)s::interval"
+
+
+def assert_each_shard(connection, entry):
+    """Enter both shards of a publisher, and check each result."""
+    for shard in (0, 1):
+        assert enter(connection, shard, 2, 0, "a") is entry
+        connection.commit()
+
+
+@pytest.mark.parametrize("ahead", ["0 s", "1 hour"])
+def test_each_chunk_of_a_replay_makes_each_shard_rescan_once(session, ahead):
+    """After each chunk of a replay, each shard is rescanned once, even if the publisher wrote its names meanwhile.
+
+    Many chunks do not move the times further ahead of the clock. The clock may have been turned back.
+    """
+    publisher, replay = session(), session()
+    assert_each_shard(publisher, Entry.TAKEN_OVER)
+    replay.exec_driver_sql(LATER, {"ahead": ahead})
+    replay.commit()
+    for _ in range(20):
+        replay.exec_driver_sql(RESCAN)
+        for shard in (0, 1):
+            show_life(publisher, shard, 2, "a")
+            publisher.commit()
+        replay.commit()
+        assert_each_shard(publisher, Entry.TAKEN_OVER)
+        assert_each_shard(publisher, Entry.UNCHANGED)
+    sql = "SELECT max(since) < clock_timestamp() + %(ahead)s::interval + interval '31 s' FROM payctl.publishers"
+    assert replay.exec_driver_sql(sql, {"ahead": ahead}).scalar_one()
+
+
+@pytest.mark.parametrize("ahead", ["0 s", "1 hour"])
+def test_two_replays_at_the_same_time_both_make_a_publisher_rescan(session, ahead):
+    """A publisher that rescans between the commits of two replays rescans again after the second one."""
+    publisher, first, second, watcher = (session() for _ in range(4))
+    assert_each_shard(publisher, Entry.TAKEN_OVER)
+    watcher.exec_driver_sql(RESCAN)
+    watcher.exec_driver_sql(LATER, {"ahead": ahead})
+    watcher.commit()
+    assert_each_shard(publisher, Entry.TAKEN_OVER)
+    first.exec_driver_sql(RESCAN)
+    pid = {"pid": second.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()}
+    waiting = Thread(target=second.exec_driver_sql, args=(RESCAN,))
+    waiting.start()
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %(pid)s"
+    wait_until(lambda: watcher.exec_driver_sql(waits, pid).scalar_one(), what="the second replay", timeout=20)
+    first.commit()
+    waiting.join(20)
+    assert_each_shard(publisher, Entry.TAKEN_OVER)
+    second.commit()
+    assert_each_shard(publisher, Entry.TAKEN_OVER)
+    assert_each_shard(publisher, Entry.UNCHANGED)
 
 
 def test_a_rolled_back_publisher_with_other_shards_does_not_count(session):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import uuid4
 
 from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, Clockwork
 from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
 from ticketbottle_payctl.store.inspect.publishers import seen
+from ticketbottle_payctl.store.outbox.replay import CHUNK
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
@@ -77,3 +79,13 @@ def test_a_publisher_notices_a_replay_that_commits_after_it_wrote_its_name(outbo
     with outbox.engine.connect() as connection:
         names = [one.name for one in seen(connection)[0]]
     assert "replay" not in " ".join(names)
+
+
+def test_a_replay_of_many_chunks_dates_publishers_half_a_minute_ahead(outbox):
+    """However many chunks a replay has, the times of publishers are at most half a minute ahead of the clock."""
+    outbox.insert(3 * CHUNK, event_type=FAILED, state="published", age=timedelta(minutes=10))
+    requeue(outbox, *(row.id for row in outbox.rows()))
+    assert set(outbox.states()) == {"pending"}
+    outbox.run(Clockwork(), max_batches=1)
+    sql = "SELECT shard, since < clock_timestamp() + interval '31 s' FROM payctl.publishers ORDER BY shard"
+    assert outbox.execute(sql) == [(0, True), (1000, True)]

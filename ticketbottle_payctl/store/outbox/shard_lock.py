@@ -61,7 +61,7 @@ WHERE {advisory_locks.held(Namespace.SHARDS)}
   AND (l.objid IN (%(own)s::oid, %(other)s::oid) OR l.objid::bigint / {_LOCKS_PER_COUNT} <> %(shards)s)
 """  # noqa: S608 - built from constants only
 # The new instant is later than the instant in every other row, even if the server's clock was set back.
-_WRITE_NAME = """
+_WRITE_OWNER = """
 INSERT INTO payctl.publishers (shard, owner, since)
 SELECT %(place)s, %(owner)s, GREATEST(clock_timestamp(), max(since) + interval '1 microsecond') FROM payctl.publishers
 ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
@@ -73,11 +73,19 @@ REPLAY_PLACE = 0
 Publishers never use this number, because it encodes zero shards.
 """
 
+# Until the replay commits, a publisher does not see its row, so the publisher's new time is the clock or a microsecond
+# after the latest time. The row must be later than that. Therefore it is 30 seconds ahead of the clock, and 10
+# milliseconds, which are 10,000 names, ahead of the latest time. Requeueing a chunk takes longer than 10 milliseconds,
+# so many chunks do not move the times further ahead of the clock. Another replay can commit while this one waits for
+# the row, so the row's own time counts too.
+_MARGIN = "interval '10 milliseconds'"
 MAKE_RESCAN = f"""
 INSERT INTO payctl.publishers (shard, owner, since)
-SELECT {REPLAY_PLACE}, 'replay', GREATEST(clock_timestamp(), max(since)) + interval '30 seconds' FROM payctl.publishers
+SELECT {REPLAY_PLACE}, 'replay', GREATEST(clock_timestamp() + interval '30 seconds', max(since) + {_MARGIN})
+FROM payctl.publishers
 HAVING {{condition}}
-ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
+ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner,
+    since = GREATEST(excluded.since, publishers.since + {_MARGIN})
 """  # noqa: S608 - only constants are put in
 """An SQL statement that makes every publisher rescan if ``condition`` is true. The caller must commit within 30 s."""
 
@@ -142,13 +150,13 @@ def enter(  # noqa: PLR0913, PLR0917 - a lock's place is three numbers
         return Entry.UNCHANGED
     if last_owner is not None and not name_of(last_owner)[1] and nothing_new():
         return Entry.STANDBY
-    _write_name(connection, shard, shards, owner)
+    show_life(connection, shard, shards, owner)
     return Entry.TAKEN_OVER
 
 
 def show_life(connection: Connection, shard: int, shards: int, owner: str) -> None:
     """Record that this publisher is alive now. Call this in a transaction in which :func:`enter` succeeded."""
-    _write_name(connection, shard, shards, owner)
+    write_owner(connection, _number(shard, shards, 0), owner)
 
 
 def holders(connection: Connection, shard: int, shards: int) -> list[Holder]:
@@ -220,9 +228,9 @@ def name_of(owner: str) -> tuple[str, bool]:
     return own.rpartition(":")[0] or own, bool(mark)
 
 
-def _write_name(connection: Connection, shard: int, shards: int, owner: str) -> None:
-    place = _number(shard, shards, 0)
-    connection.exec_driver_sql(_WRITE_NAME, {"place": place, "owner": owner})
+def write_owner(connection: Connection, place: int, owner: str) -> None:
+    """Write an owner to a row of ``payctl.publishers``. Its time is later than the time in every other row."""
+    connection.exec_driver_sql(_WRITE_OWNER, {"place": place, "owner": owner})
 
 
 def _number(shard: int, shards: int, lock: int) -> int:

@@ -11,19 +11,12 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.redaction import redact
-from ticketbottle_payctl.store.outbox.shard_lock import NO_BROKERS_PLACE
+from ticketbottle_payctl.store.outbox.shard_lock import NO_BROKERS_PLACE, write_owner
 
 _WAITS = " cannot reach its brokers: "
 _ENDED = " ended without its brokers: "
 _REACHED = " reached its brokers"
 _MOST_CHARACTERS = 300
-
-# The new instant is later than the instant in every other row, even if the server's clock was set back.
-_NOTE = """
-INSERT INTO payctl.publishers (shard, owner, since)
-SELECT %(place)s, %(owner)s, GREATEST(clock_timestamp(), max(since) + interval '1 microsecond') FROM payctl.publishers
-ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
-"""
 
 
 class Noted(NamedTuple):
@@ -38,7 +31,7 @@ def note(connection: Connection, owner: str, error: str, *, ended: bool) -> None
     """Record that a publisher cannot reach its brokers now. If it has ended, ``ended`` is True."""
     first_line = redact(error).partition("\n")[0][:_MOST_CHARACTERS]
     text = f"{owner}{_ENDED if ended else _WAITS}{first_line}"
-    connection.exec_driver_sql(_NOTE, {"place": NO_BROKERS_PLACE, "owner": text})
+    write_owner(connection, NO_BROKERS_PLACE, text)
 
 
 def clear(connection: Connection, owner: str) -> None:
