@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from confluent_kafka import KafkaError
+from sqlalchemy.event import listen, remove
 
 from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, Clockwork
 from ticketbottle_payctl.errors import BrokerUnavailableError, DatabaseUnavailableError, GuardError
@@ -271,3 +272,26 @@ def test_a_preview_is_refused_while_debezium_publishes(outbox, monkeypatch):
     monkeypatch.setattr("ticketbottle_payctl.store.outbox.cdc.refuse_while_debezium_publishes", refuse)
     with pytest.raises(GuardError):
         preview_outbox(outbox.engine, PublishOptions())
+
+
+@pytest.mark.usefixtures("short_probe")
+def test_a_slow_count_of_pending_events_hides_no_other_obstacle(outbox, mock_kafka):
+    """If the count of pending events times out after an outage, the report still has the other obstacles."""
+    outbox.insert(2)
+    outbox.add("k", retry_count=5)
+    mock_kafka.down()
+    with ExitStack() as stack:
+        holder = stack.enter_context(outbox.engine.connect())
+
+        def lock(*arguments):
+            if "SELECT count(*) FROM outbox WHERE" in arguments[2]:
+                holder.exec_driver_sql("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+
+        listen(outbox.engine, "before_cursor_execute", lock)
+        stack.callback(remove, outbox.engine, "before_cursor_execute", lock)
+        report = outbox.run(Clockwork())
+        assert holder.in_transaction(), "the count was locked out"
+        holder.rollback()
+    found = report.obstacles
+    assert (report.stopped_because, found.known, found.pending, found.dead) == ("broker_unavailable", True, None, 1)
+    assert outbox.run(Clockwork()).obstacles.pending == 2

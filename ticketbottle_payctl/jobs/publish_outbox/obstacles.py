@@ -74,7 +74,8 @@ class Obstacles:
     paying customer is waiting for, and ``dead_closed`` counts those of them that a person has closed. ``unsent`` are
     the other dead events, except those among the blockers.
 
-    ``pending`` counts all pending events. It is None unless the run ended because it could not reach its brokers.
+    ``pending`` counts all pending events. It is None unless the run ended because it could not reach its brokers, and
+    also None if the count took too long.
 
     ``known`` is False if the database could not be read. In this case only ``away`` and ``stopped`` are set.
     """

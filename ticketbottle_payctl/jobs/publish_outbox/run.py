@@ -12,7 +12,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Event
@@ -333,14 +333,17 @@ class PublisherRun:
         away = failure if isinstance(failure, _AWAY) else self._obstacles.away
         try:
             found = replace(self._look(locked=self._locked or not self._counts.batches), away=away)
-            return replace(found, pending=self._pending()) if isinstance(failure, NO_BROKERS) else found
         except PayctlError:
             self._counts.held = max(self._counts.held, self._blocked)
             return Obstacles(away=away, stopped=self._stopped(), known=False)
+        return replace(found, pending=self._pending()) if isinstance(failure, NO_BROKERS) else found
 
-    def _pending(self) -> int:
-        with transaction(self._engine, replace(LIMITS, statement=_LOOK_LIMIT), commit=False) as connection:
+    def _pending(self) -> int | None:
+        """Return the number of pending events, or None if the database is unavailable or takes too long."""
+        limits = replace(LIMITS, statement=_LOOK_LIMIT)
+        with suppress(PayctlError), transaction(self._engine, limits, commit=False) as connection:
             return count_pending(connection, self._options.max_retries)
+        return None
 
     def _oldest_pending(self) -> float | None:
         with transaction(self._engine, LIMITS, commit=False) as connection:
