@@ -30,6 +30,17 @@ def look(engine):
     return run
 
 
+def refuse_outages(engine):
+    """Make the database refuse each record of an outage."""
+    trigger = """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN IF NEW.shard = 1 THEN RAISE insufficient_privilege; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON payctl.publishers FOR EACH ROW EXECUTE FUNCTION refuse()
+    """
+    with engine.begin() as connection:
+        connection.exec_driver_sql(trigger)
+
+
 @pytest.mark.usefixtures("short_probe")
 def test_a_loop_without_brokers_is_seen_as_such_until_it_reaches_them(outbox, mock_kafka, look):
     """A loop that cannot reach its brokers says so in the database. After it has reached them, it only ends."""
@@ -122,15 +133,36 @@ def test_a_publisher_that_may_not_write_the_record_still_waits(outbox, mock_kafk
     """If the record of an outage cannot be written, the publisher waits for its brokers and then publishes."""
     outbox.insert(3)
     mock_kafka.down()
-    trigger = """
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN IF NEW.shard = 1 THEN RAISE insufficient_privilege; END IF; RETURN NEW; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON payctl.publishers FOR EACH ROW EXECUTE FUNCTION refuse()
-    """
-    with engine.begin() as connection:
-        connection.exec_driver_sql(trigger)
+    refuse_outages(engine)
     report = outbox.run(Clockwork(waits=9, at={3: mock_kafka.up}), loop=True)
     assert (report.failure, report.counts.published) == (None, 3)
+
+
+@pytest.mark.usefixtures("short_probe")
+def test_a_publisher_that_may_not_record_its_outage_still_records_its_end(outbox, mock_kafka, engine, look):
+    """If the record of an outage cannot be written, a publisher that ends is still seen as ended."""
+    outbox.insert(3)
+    refuse_outages(engine)
+    clockwork = Clockwork(at={1: mock_kafka.down})
+    report = outbox.run(clockwork, observer=Observer(on_wait=lambda *_: clockwork.set()), loop=True, shards=2)
+    found = look()
+    assert (report.stopped_because, found.activity, found.last.ended) == ("signal", "between_runs", True)
+
+
+def test_an_idle_session_belongs_to_the_publisher_that_reaches_its_brokers(engine, look):
+    """An idle session is a sign of life of a healthy publisher, and not of one that could not reach its brokers."""
+    rows = (
+        "(1, 'dead:1:x cannot reach its brokers: no', clock_timestamp() - interval '10 s'),"
+        " (1000, 'idle:2:y', clock_timestamp() - interval '25 s')"
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"INSERT INTO payctl.publishers VALUES {rows}")  # noqa: S608 - only constants
+    with engine.connect() as session:
+        session.exec_driver_sql(f"SET application_name = '{publishers.APPLICATION}'")
+        session.commit()
+        found = look()
+        session.invalidate()
+    assert (found.activity, found.last.name) == ("running", "idle:2")
 
 
 @pytest.mark.parametrize(

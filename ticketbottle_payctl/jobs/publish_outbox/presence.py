@@ -44,12 +44,14 @@ class Presence:
     def end(self, failure: PayctlError | None) -> None:
         """Record that this publisher has ended, and whether it could reach its brokers.
 
-        If the record cannot be written, other commands show the publisher as running for another 90 seconds.
+        If the end cannot be recorded, other commands show the publisher as running for another 90 seconds. Two
+        transactions write the two records, so that the first does not depend on the second.
         """
         if isinstance(failure, DatabaseUnavailableError):
             return
         cut_off = failure if isinstance(failure, NO_BROKERS) else self._cut_off
         with suppress(PayctlError), transaction(self._engine, LIMITS) as connection:
             shard_lock.sign_off(connection, self._owner)
-            if cut_off is not None:
+        if cut_off is not None:
+            with suppress(PayctlError), transaction(self._engine, LIMITS) as connection:
                 without_brokers.note(connection, self._owner, cut_off.message, ended=True)
