@@ -455,10 +455,10 @@ def test_an_ended_publisher_does_not_count_as_running(
 
 
 def test_a_young_event_after_a_publisher_ended_waits_for_the_next_run(world, given, invoke):
-    """If the last publisher has ended, `stats` says at once that none is active and that a scheduled one comes back."""
+    """If the last publisher has ended, `stats` says at once that none is active, and to wait for the next one."""
     given({"age": HALF_A_MINUTE}, {"state": "published", "age": SECONDS}, SEEN.format("1 s").replace(":x", ":x ended"))
     shown = invoke("stats", **world).stdout
     assert re.match(r"✔  oldest pending event: \S+ s  no publisher is active\n", shown), shown
-    assert "a scheduled publisher starts again within a minute; if none is scheduled, publish by hand" in shown
+    assert "wait for the next scheduled run; if none is scheduled, publish by hand" in shown
     assert "payctl publish-outbox" in shown
     assert re.search(r"drain\tno publisher is active; the last one ended \S+ s ago\n", shown)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Block, bold
 from ticketbottle_payctl.cli.safety.cause_advice import advice_text, command_text, next_lines
-from ticketbottle_payctl.domain.causes import NEXT_SCHEDULED_RUN, OVERDUE_AFTER, WAITS_AFTER, Activity, Command, Idle
-from ticketbottle_payctl.domain.causes.words import LOOK_AT_KAFKA, PUBLISH, start_or_publish
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, WAITS_AFTER, Activity, Command, Idle
+from ticketbottle_payctl.domain.causes.words import LOOK_AT_KAFKA, PUBLISH, WAIT_OR_PUBLISH, start_or_publish
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.stats import StatsReport
 
@@ -21,7 +21,7 @@ def _if_idle(idle: Idle) -> tuple[str, Command]:
     if idle.activity is Activity.WITHOUT_BROKERS:
         return "check that the brokers run and can be reached", LOOK_AT_KAFKA
     if idle.activity is Activity.BETWEEN_RUNS:
-        return f"{NEXT_SCHEDULED_RUN}; if none is scheduled, publish by hand", PUBLISH
+        return WAIT_OR_PUBLISH, PUBLISH
     if idle.expected:
         return f"wait for the next run of the publisher; {_LIMIT}", _WATCH
     return start_or_publish(), PUBLISH
