@@ -103,7 +103,8 @@ def test_a_publisher_without_brokers_is_marked(engine, database_url, terminal):
     with engine.begin() as connection:
         insert_events(connection, 1, age=timedelta(hours=1))
         owner = "pay-1:12:x cannot reach its brokers: Kafka at b:9092 is not available"
-        connection.exec_driver_sql("INSERT INTO payctl.publishers VALUES (1, %(owner)s)", {"owner": owner})
+        row = "INSERT INTO payctl.publishers VALUES (1, %(owner)s, clock_timestamp() - interval '20 s')"
+        connection.exec_driver_sql(row, {"owner": owner})
     with terminal(*WATCH, DATABASE_URL=database_url) as it:
         it.wait_for("refused callbacks")
         picture = it.picture()
