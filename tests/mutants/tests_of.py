@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
 from coverage import CoverageData
 
+from tests.mutants.constants import made_from
 from tests.mutants.making import Mutant
 from tests.mutants.rooms import PACKAGE, Room
 
@@ -69,31 +69,41 @@ class Map:
         lines = [line.strip() for line in source.splitlines()[mutant.first - 1 : mutant.line]]
         known = self.lines[mutant.file]
         chosen = _spread(next((known[line] for line in reversed(lines) if line in known), []), room)
-        if mutant.shared or lines[-1] not in known:
+        # A test that imports a file of the project may run the function only for a constant, as the import does.
+        importing = {test.id for lines in list(self.lines.values()) for test in lines.get(_FIRST_LINE, [])}
+        once = mutant.shared or importing.issuperset(test.id for test in chosen)
+        if once or lines[-1] not in known:
             # Fewer tests can run the nearest line above, for example only the tests that import the file.
             chosen += _spread({test.id: test for tests in known.values() for test in tests}.values(), room)
-        if mutant.shared:
-            chosen = [*self._that_name(lines[-1]), *chosen]
-        if mutant.shared or not chosen:  # a test that only reads a constant runs no line of its file
+        if once:
+            names = made_from(source, mutant.line)
+            users = {test.id: test for text in known if _words(text) & set(names) for test in known[text]}
+            chosen = [*self._that_name(names[:1]), *_spread(users.values(), room), *chosen]
+            # A test that only reads a constant runs no line of its file.
             whole = (Test(name, one[0]) for entry in self.entries.values() for name, one in entry["tests"].items())
             chosen += _spread((test for test in whole if test.id.startswith(room.tests[0])), room)
-        return _within(chosen, budget * (_MORE_IF_SHARED if mutant.shared else 1))
+        return _within(chosen, budget * (_MORE_IF_ONCE if once else 1))
 
-    def _that_name(self, line: str) -> list[Test]:
-        """Return the tests whose text contains the name at the start of a line, such as the name of a constant."""
-        name = re.match(r"\w{4,}", line)
-        if name is None or iskeyword(name[0]):  # most tests contain a word such as "return"
-            return []
+    def _that_name(self, names: Sequence[str]) -> list[Test]:
+        """Return the tests whose text contains one of the names, such as the name of a constant."""
         found = [
             Test(test, entry["tests"][test][0])
             for file, entry in self.entries.items()
             for test in entry["tests"]
-            if name[0] in _texts(self.tree / file).get(re.split(r"::|\[", test)[1], "")
+            if _words(_texts(self.tree / file).get(re.split(r"::|\[", test)[1], "")) & set(names)
         ]
         return sorted(found, key=lambda test: test.seconds)
 
 
-_MORE_IF_SHARED = 2
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))
+
+
+_FIRST_LINE = "from __future__ import annotations"
+"""The first line of each file, which runs only in a test that imports the file."""
+
+
+_MORE_IF_ONCE = 2
 """The factor by which the budget grows for code that runs once, such as a constant.
 
 Only a single test might notice a change to such code.
