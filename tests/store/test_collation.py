@@ -8,8 +8,10 @@ from uuid import UUID
 import pytest
 
 from tests.cli.commands.show.conftest import Orders
+from ticketbottle_payctl.domain.causes import Reason
 from ticketbottle_payctl.domain.event import START
 from ticketbottle_payctl.store.db.pages import PagePosition
+from ticketbottle_payctl.store.inspect import evidence
 from ticketbottle_payctl.store.outbox import claim, dead, half_marked, replay, retention, stats
 from ticketbottle_payctl.store.outbox.claim import Claim
 from ticketbottle_payctl.store.outbox.error_groups import groups
@@ -130,3 +132,22 @@ def test_payments_are_listed_in_the_order_of_code_points(collated, connection, e
     for page, expected in ((None, ["a", "C", "B"]), (PagePosition(NOON, "C"), ["B"])):
         found = list_payments(connection, 9, page, selector=PaymentSelector())
         assert [each.values[0] for each in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("retries", "other", "reason"), [(5, "FAILED", Reason.BLOCKED), (1, "CANCELLED", Reason.FAILING)]
+)
+def test_waiting_events_are_grouped_in_the_order_of_code_points(collated, connection, execute, retries, other, reason):
+    """A group of waiting events names its least id, and the event with the least id of those it waits for."""
+    codes = {}
+    for name in ("a", "C", "B"):
+        orders = Orders(collated).pay("COMPLETED")
+        for first in (f"0{name}x", f"0{name}X"):
+            orders.event("FAILED" if name == "B" else other, id=first, retries=retries, error=f"error of {first}")
+        codes[name] = orders.event(id=name).payment.order_code
+    execute('UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox)')
+    recent = stats.recent(connection, 3600)
+    found = evidence.evidence(connection, 5, stats.unpublished(connection, 5, late_after_s=300, seen=recent), recent)
+    (group,) = (each for each in found.waiting if each.event_type == "PAYMENT_COMPLETED")
+    assert (group.reason, group.events, group.id, group.order_code) == (reason, 3, "B", codes["B"])
+    assert (group.blocker, group.blocker_type, group.error) == ("0BX", "PAYMENT_FAILED", "error of 0BX")
