@@ -177,3 +177,13 @@ def test_a_group_of_events_has_the_age_of_its_oldest_event(at, at_noon):
     at(NOON + SECOND, retries=5)
     found = stats.groups(at_noon, 5, [stats.By.TYPE])
     assert [(each.dead, each.events, each.age_s) for each in found] == [(True, 1, 0), (False, 2, 7)]
+
+
+@pytest.mark.parametrize(("by", "name"), [(stats.By.TYPE, "PAYMENT_COMPLETED"), (stats.By.PROVIDER, None)])
+def test_published_events_count_since_the_instant_they_were_sent(engine, at, execute, by, name):
+    """An event counts if it was sent at an instant or later. Without an instant, it was sent when it was created."""
+    at(NOON - HOUR, NOON - SECOND, NOON, published=True)
+    at(NOON)
+    execute("""UPDATE outbox SET "publishedAt" = '2026-11-29 12:00:01' WHERE "createdAt" = '2026-11-29 11:00'""")
+    with engine.connect() as connection:
+        assert stats.sent_by(connection, by, NOON) == {name: 2}

@@ -255,3 +255,15 @@ def test_a_run_is_in_a_window_if_it_began_or_ended_there(engine, began, ended, i
         connection.exec_driver_sql("UPDATE payctl.runs SET started_at = %s, finished_at = %s", tuple(at))
         found = runs.between(connection, since, since + timedelta(hours=2), 10)
     assert [one.id for one in found] == [run.id] * inside
+
+
+def test_a_count_is_added_to_one_run(engine):
+    """A new count replaces the run's count with this name. Its other counts and other runs stay unchanged."""
+    first, second = new_run(), new_run()
+    for run in (first, second):
+        with open_run(engine, run, Limits()):
+            pass
+    with transaction(engine, Limits()) as connection:
+        for run, counts in ((first, {"deleted": 3, "remaining": 2}), (second, {"left": 4}), (first, {"remaining": 1})):
+            runs.count(connection, run.id, counts)
+    assert [recorded(engine, run).counts for run in (first, second)] == [{"deleted": 3, "remaining": 1}, {"left": 4}]
