@@ -68,6 +68,7 @@ ROOMS = (
         (
             "tests/jobs/test_settle_overdue.py",
             "tests/jobs/test_reconcile_outbox.py",
+            "tests/jobs/test_status_poller.py",
             f"{_COMMANDS}/reconcile",
         ),
     ),
