@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
 
+from tests.documented_roles import PAGE, create_database, create_master, drop_roles
 from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
@@ -30,23 +29,18 @@ from ticketbottle_payctl.jobs.watch_payments import watch_payments
 from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.sandbox.payment_service import (
-    create_tables,
     insert_events,
     insert_payment,
     insert_payments_of_events,
 )
-from ticketbottle_payctl.secret import Secret
-from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
+from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.db import migrations
-from ticketbottle_payctl.store.db.engine import Limits, make_engine, transaction
+from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect.sessions import sees_other_sessions
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 from ticketbottle_payctl.wiring import Services
 
-PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "database-roles.md"
-ROLES = ("owner", "webhook", "publisher", "cleanup", "watcher", "reconciler", "operator")
-PASSWORD = "a-password-of-this-test"
 NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, now=None)
 
 
@@ -58,28 +52,10 @@ def engine_as(postgres):
 
     A role without superuser rights runs the page's SQL, like the RDS master user.
     """
-    url = postgres.create_database("roles")
-    before, after = re.findall(r"```sql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    engines = {"superuser": make_engine(DatabaseSettings(Secret(url), pooled=False))}
-    for role in (*ROLES, "master"):
-        parts = urlsplit(url)
-        own = parts._replace(netloc=f"payctl_{role}:{PASSWORD}@{parts.hostname}:{parts.port}")
-        engines[role] = make_engine(DatabaseSettings(Secret(urlunsplit(own)), pooled=False))
-    with engines["superuser"].begin() as connection:
-        connection.exec_driver_sql(f"CREATE ROLE payctl_master LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
-        connection.exec_driver_sql("ALTER DATABASE roles OWNER TO payctl_master")
-    with engines["master"].begin() as connection:
-        create_tables(connection)
-        connection.exec_driver_sql(before)
-        for role in ROLES:
-            connection.exec_driver_sql(f"ALTER ROLE payctl_{role} PASSWORD '{PASSWORD}'")
-    migrations.upgrade(engines["owner"])
-    with engines["master"].begin() as connection:
-        connection.exec_driver_sql(after)
-    yield engines.__getitem__
+    create_master(postgres)
+    yield create_database(postgres, "roles").__getitem__
     postgres.drop_database("roles")
-    with make_engine(DatabaseSettings(Secret(postgres.url()), pooled=False)).begin() as connection:
-        connection.exec_driver_sql("; ".join(f"DROP ROLE payctl_{role}" for role in (*reversed(ROLES), "master")))
+    drop_roles(postgres)
 
 
 def test_the_operator_role_makes_a_report(engine_as):
