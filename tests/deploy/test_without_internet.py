@@ -64,6 +64,25 @@ def test_only_s3_is_a_gateway_endpoint(endpoints, page):
     assert {endpoints[name][0] for name in services.split()} == {"interface"}
 
 
+def test_the_pages_set_each_variable_of_the_commands(root, page):
+    """The commands that create the endpoints use only variables that this page or docs/deploy.md sets."""
+    (commands,) = re.findall(r"^```\n((?:(?!^```).)*create-vpc-endpoint.*?)^```", page, re.DOTALL | re.MULTILINE)
+    exports = re.compile(r"^export (.*)$", re.MULTILINE)
+    deploy = (root / "docs" / "deploy.md").read_text("utf-8")
+    text = " ".join([*exports.findall(deploy.partition("\n## 2.")[0]), *exports.findall(commands)])
+    used = set(re.findall(r"\$([A-Z_]+)", commands)) - {"SERVICE"}
+    assert used - set(re.findall(r"\b([A-Z_]+)=", text)) == set()
+
+
+def test_no_command_creates_an_endpoint_again(root, page):
+    """The endpoint that docs/deploy.md creates is not in the list of this page, because AWS refuses a second one."""
+    deploy = (root / "docs" / "deploy.md").read_text("utf-8")
+    made = set(re.findall(r"--service-name com\.amazonaws\.\$AWS_REGION\.([a-z]+)", deploy))
+    (services,) = re.findall(r"^for SERVICE in (.+); do$", page, re.MULTILINE)
+    assert made == {"secretsmanager"}
+    assert made.isdisjoint(services.split())
+
+
 def test_the_functions_outside_the_vpc_are_the_ones_on_the_page(page, functions):
     """The page names exactly the functions without a VPC, and all functions of the stack."""
     names = {one["FunctionName"]["Fn::Sub"].partition("}-")[2]: one for one in functions.values()}
