@@ -117,6 +117,39 @@ def test_the_page_names_each_manifest_with_its_secret_and_role(root, folder):
         assert f"CREATE ROLE {role} LOGIN;" in roles
 
 
+def test_the_page_names_each_file_that_its_commands_read(root):
+    """docs/how-to/container.md names each local file before the command that reads the file."""
+    page = (root / "docs" / "how-to" / "container.md").read_text("utf-8")
+    read = list(re.finditer(r"(?:file://|--(?:from-)?env-file[= ])(\w+\.\w+)", page.partition("## On Kubernetes")[2]))
+    assert {one[1] for one in read} == {"publisher.env", "kafka.json"}
+    before = {one[1]: one.string[: one.start()] for one in reversed(read)}
+    assert [name for name, text in before.items() if f"`{name}`" not in text] == []
+
+
+def test_config_validate_finds_quotes_in_the_file_of_a_secret(root, payctl_path, tmp_path):
+    """The page's check accepts the variables of `publisher.env`, and finds a value in quotes."""
+    page = (root / "docs" / "how-to" / "container.md").read_text("utf-8")
+    (row,) = re.findall(r"^\| `publisher\.env` \| `payctl-publisher` \| (.*) \|$", page, re.MULTILINE)
+    assert re.search(r"^ +docker run --rm --env-file publisher\.env payctl config validate$", page, re.MULTILINE)
+    values = {
+        "ENVIRONMENT": "prod",
+        "DATABASE_URL": "postgresql://payctl_publisher:secret@db.example:5432/payments",
+        "KAFKA_BROKERS": "kafka.example:9094",
+    }
+    given = [re.match("(.*?)(?:=(.*))?$", one).groups() for one in re.findall("`([A-Z_]+(?:=[^`]+)?)`", row)]
+    environ = {name: value or values[name] for name, value in given} | {"KAFKA_SSL": "true"}
+
+    def validate(**changed):
+        own = {"PATH": payctl_path, "HOME": str(tmp_path), **environ, **changed}
+        command = ["payctl", "config", "validate"]
+        done = subprocess.run(command, env=own, capture_output=True, text=True, check=False, timeout=50)
+        return done.returncode, done.stdout
+
+    assert validate()[0] == 0
+    code, shown = validate(DATABASE_URL=f'"{values["DATABASE_URL"]}"')
+    assert (code, "DATABASE_URL begins with a quote" in shown) == (3, True)
+
+
 def test_the_repair_job_has_the_limits_of_the_function(folder, template):
     """The job asks about as many payments as the Lambda function, and has the same time limits and the same cap."""
     (container,) = pod(folder / "reconcile-payments.yaml")["containers"]
