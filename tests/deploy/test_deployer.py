@@ -118,12 +118,23 @@ def test_the_id_of_a_statement_says_what_it_reaches(policy, who_deploys):
     assert reached["EveryStack"] >= {"apigateway", "cloudwatch", "ec2", "application-autoscaling", "kms"}
 
 
-def test_the_policies_of_two_stacks_do_not_fit_into_one_role(policy, who_deploys):
+@pytest.fixture(scope="module")
+def filled(root, who_deploys, tmp_path_factory):
+    """Return the text of the policy after the page's `sed` command has filled it in."""
+    (command,) = re.findall(r"^(sed .*\\\n.* > policy\.json)$", who_deploys, re.MULTILINE)
+    folder = tmp_path_factory.mktemp("policy")
+    (folder / "deploy").symlink_to(root / "deploy")
+    environ = {"PATH": "/usr/bin:/bin", "AWS_REGION": "ap-southeast-1", "ACCOUNT": "111122223333"}
+    subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", command], cwd=folder, env=environ, check=True)
+    return (folder / "policy.json").read_text("utf-8")
+
+
+def test_the_policies_of_two_stacks_do_not_fit_into_one_role(filled, who_deploys):
     """docs/deploy.md asks for a role for each stack, and its reason is true: two policies exceed IAM's limit.
 
     IAM counts no white space.
     """
-    size = len(re.sub(r"\s", "", json.dumps({"Version": "2012-10-17", "Statement": policy})))
+    size = len(re.sub(r"\s", "", filled))
     (written,) = re.findall(r"about ([\d,]+) characters", who_deploys)
     assert abs(int(written.replace(",", "")) - size) < 100
     assert size < 10_240 < 2 * size
@@ -185,12 +196,8 @@ def test_the_page_explains_each_name_of_the_makefile_and_the_policy(root, templa
     assert {name for name, place in named.items() if place.startswith("`deploy/samconfig.toml`")} <= settings.keys()
 
 
-def test_the_page_s_command_fills_in_the_policy(root, policy, who_deploys, tmp_path):
+def test_the_page_s_command_fills_in_the_policy(policy, filled):
     """The `sed` command in docs/deploy.md replaces every word in the policy's ARNs and changes no id of a statement."""
-    (command,) = re.findall(r"^(sed .*\\\n.* > policy\.json)$", who_deploys, re.MULTILINE)
-    (tmp_path / "deploy").symlink_to(root / "deploy")
-    environ = {"PATH": "/usr/bin:/bin", "AWS_REGION": "ap-southeast-1"}
-    subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, env=environ, check=True)
-    filled = json.loads((tmp_path / "policy.json").read_text("utf-8"))["Statement"]
-    assert [one["Sid"] for one in filled] == [one["Sid"] for one in policy]
-    assert [place for one in filled for place in one["Resource"] if re.search("[A-Z]", place)] == []
+    statements = json.loads(filled)["Statement"]
+    assert [one["Sid"] for one in statements] == [one["Sid"] for one in policy]
+    assert [place for one in statements for place in one["Resource"] if re.search("[A-Z]", place)] == []
