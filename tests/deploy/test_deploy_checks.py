@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 CONFIG = "deploy/samconfig.toml"
@@ -90,6 +92,17 @@ RIGHT = [
         "GatewaySecurityGroupId=sg-0a1b2c3d",
     ),
 ]
+
+
+def test_the_line_of_the_tutorial_is_a_wrong_parameter(root, checkout):
+    """The line that the tutorial adds to dev's parameters stops the command, which names the parameter."""
+    page = (root / "docs" / "tutorials" / "first-deployment.md").read_text("utf-8")
+    (line, entry) = re.search(r'^```\n( +"(LoopSeconds=.*)",)\n```$', page, re.MULTILINE).groups()
+    assert checkout.deploy("dev", "--print").returncode == 0
+    checkout.configure("dev", entry)
+    assert line in (checkout.folder / "deploy" / "samconfig.toml").read_text("utf-8").splitlines()
+    done = checkout.deploy("dev", "--print")
+    assert (done.returncode, WRONG[entry] in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
