@@ -129,7 +129,7 @@ def test_the_page_names_each_file_that_its_commands_read(root):
 def test_config_validate_finds_quotes_in_the_file_of_a_secret(root, payctl_path, tmp_path):
     """The page's check accepts the variables of `publisher.env`, and finds a value in quotes."""
     page = (root / "docs" / "how-to" / "container.md").read_text("utf-8")
-    (row,) = re.findall(r"^\| `publisher\.env` \| `payctl-publisher` \| (.*) \|$", page, re.MULTILINE)
+    (row,) = re.findall(r"^ +\| `publisher\.env` \| `payctl-publisher` \| (.*) \|$", page, re.MULTILINE)
     assert re.search(r"^ +docker run --rm --env-file publisher\.env payctl config validate$", page, re.MULTILINE)
     values = {
         "ENVIRONMENT": "prod",
