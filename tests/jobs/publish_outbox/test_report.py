@@ -73,6 +73,7 @@ def test_a_run_writes_one_line_to_the_log(outbox, caplog):
         "dead_failures_in_outbox": 0,
         "dead_closed_in_outbox": 0,
         "unsent_successes": {"events": 1, "oldest": [{"id": dead, "order_code": "TB-1"}]},
+        "dead_unknown_in_outbox": 0,
     }
 
 

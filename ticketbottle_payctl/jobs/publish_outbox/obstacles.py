@@ -72,7 +72,7 @@ class Obstacles:
     ``held`` counts the pending events that cannot be sent now. ``failed`` counts events that failed in this run and
     will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead events that no
     paying customer is waiting for, and ``dead_closed`` counts those of them that a person has closed. ``unsent`` are
-    the other dead events, except those among the blockers.
+    the dead events that a paying customer may be waiting for, except those among the blockers.
 
     ``pending`` counts all pending events. It is None unless the run ended because it could not reach its brokers, and
     also None if the count took too long.
@@ -104,7 +104,7 @@ class Obstacles:
     def dead_successes(self) -> int:
         """The number of dead events that do not report a failed payment.
 
-        A customer may be waiting for such an event.
+        They report a success or have an unknown type.
         """
         return self.dead - self.dead_failures
 

@@ -182,6 +182,7 @@ class PublishReport:
             "dead_failures_in_outbox": self.obstacles.dead_failures if self.obstacles.known else None,
             "dead_closed_in_outbox": self.obstacles.dead_closed if self.obstacles.known else None,
             "unsent_successes": _unsent(self.obstacles) if self.obstacles.known else None,
+            "dead_unknown_in_outbox": self.obstacles.unsent.unknown if self.obstacles.known else None,
         }
 
     @property

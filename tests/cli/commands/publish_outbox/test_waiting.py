@@ -14,7 +14,16 @@ from tests.cli.commands.publish_outbox.conftest import NOBODY, blocked
 from tests.cli.documents import validate
 from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of
 from ticketbottle_payctl.jobs.publish_outbox import Obstacles, PublishCounts, PublishReport, StoppedBecause
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
 from ticketbottle_payctl.store.outbox import shard_lock
+
+
+def publish(engine, name):
+    """Mark an event as published."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            'UPDATE outbox SET published = true, "publishedAt" = "createdAt" WHERE id = %s', (name,)
+        )
 
 
 @contextmanager
@@ -225,6 +234,68 @@ def test_publish_outbox_names_the_dead_events_of_paying_customers(invoke, places
     result = json.loads(invoke("publish-outbox", "-o", "json", **places).stdout)["result"]
     oldest = [{"id": dead, "order_code": "TB-DEAD"}, *({"id": each, "order_code": None} for each in unnamed[:2])]
     assert (result["unsent_successes"], result["dead_closed_in_outbox"]) == ({"events": 4, "oldest": oldest}, 0)
+
+
+PAID, NOTE = "PAYMENT_COMPLETED", "PAYMENT_NOTE"
+CUSTOMER, UNKNOWN = "1 paying customer waits for a dead event", "1 event of an unknown type is dead"
+
+
+@pytest.mark.parametrize(
+    ("status", "events", "words", "unsent", "unknown"),
+    [
+        ("FAILED", [(NOTE, "dead")], UNKNOWN, 0, 1),
+        ("PENDING", [(NOTE, "dead")], UNKNOWN, 0, 1),
+        (None, [(NOTE, "dead")], UNKNOWN, 0, 1),
+        ("COMPLETED", [(NOTE, "dead")], CUSTOMER, 1, 0),
+        ("COMPLETED", [("PAYMENT_FAILED", "published"), (NOTE, "dead")], CUSTOMER, 1, 0),
+        ("COMPLETED", [(PAID, "published"), (NOTE, "dead")], UNKNOWN, 0, 1),
+        ("COMPLETED", [(NOTE, "dead"), (PAID, "published")], UNKNOWN, 0, 1),
+        ("COMPLETED", [(PAID, "dead"), (NOTE, "dead")], CUSTOMER, 2, 0),
+        ("FAILED", [(NOTE, "dead"), ("PAYMENT_NOTICE", "dead")], "2 events of an unknown type are dead", 0, 2),
+        (None, [(PAID, "dead")], CUSTOMER, 1, 0),
+        ("FAILED", [("PAYMENT_FAILED", "dead")], "published 0", 0, 0),
+    ],
+)
+def test_a_customer_waits_for_an_unknown_type_only_if_no_success_is_published(
+    invoke, places, add, engine, status, events, words, unsent, unknown
+):
+    """A dead event of an unknown type counts as a customer's only if the order is paid and no success is published.
+
+    A payment counts as one customer. The exit code is 6 in each case, unless all dead events report failed payments.
+    """
+    with engine.begin() as connection:
+        key = insert_payment(connection, status=status).id if status else "no payment"
+    for age, (event_type, state) in enumerate(events):
+        name = add(key, event_type=event_type, retry_count=5 if state == "dead" else 0, age=90 - age)
+        if state == "published":
+            publish(engine, name)
+    ran = invoke("publish-outbox", **places)
+    assert (ran.exit_code, ran.stdout.splitlines()[0].split("  ")[1]) == (6 if unsent or unknown else 0, words)
+    assert ("next:  payctl errors" in ran.stdout) is bool(unsent or unknown)
+    document = json.loads(invoke("publish-outbox", "-o", "json", **places).stdout)
+    validate(document, "publish-outbox")
+    result = document["result"]
+    assert (result["unsent_successes"]["events"], result["dead_unknown_in_outbox"]) == (unsent, unknown)
+
+
+def test_a_released_success_has_no_waiting_customer(invoke, places, add, engine):
+    """After `--on-dead release` has sent the success behind an event of an unknown type, no customer waits."""
+    with engine.begin() as connection:
+        key = insert_payment(connection, status="COMPLETED").id
+    add(key, event_type=NOTE, retry_count=5, last_error="UNKNOWN_EVENT_TYPE: no")
+    add(key, age=50)
+    held = invoke("publish-outbox", **places).stdout
+    assert held.startswith(f"!  held back 1 event, {CUSTOMER}  published 0")
+    released = invoke("publish-outbox", "--on-dead", "release", **places)
+    assert (released.exit_code, released.stdout.startswith(f"!  {UNKNOWN}  published 1")) == (6, True)
+    assert "customer" not in released.stdout
+
+
+def test_customers_and_unknown_types_are_counted_separately(invoke, places, add):
+    """`publish-outbox` says how many customers wait, and how many other dead events have an unknown type."""
+    add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    add("not paid", event_type=NOTE, retry_count=5)
+    assert invoke("publish-outbox", **places).stdout.startswith(f"!  {CUSTOMER}, {UNKNOWN}  published 0")
 
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_FAILED", "PAYMENT_COMPLETED"])

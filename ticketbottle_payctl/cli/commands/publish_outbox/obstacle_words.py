@@ -59,6 +59,19 @@ def sentence(blocker: Blocker) -> str:
             return f"{waiting} behind event {event} of type {blocker.event_type}, which --type leaves out"
 
 
+def dead_in_words(unsent: UnsentSuccesses) -> list[str]:
+    """Return how many customers wait for a dead event, and how many other dead events have an unknown type."""
+    said = []
+    if unsent.customers:
+        waits, them = ("waits", "a dead event") if unsent.customers == 1 else ("wait", "dead events")
+        said.append(f"{count(unsent.customers, 'paying customer')} {waits} for {them}")
+    if unsent.unknown:
+        said.append(
+            f"{count(unsent.unknown, 'event')} of an unknown type {'is' if unsent.unknown == 1 else 'are'} dead"
+        )
+    return said
+
+
 def unsent_words(unsent: UnsentSuccesses) -> str:
     """Return a sentence that lists the oldest dead events of paying customers, and counts the others."""
     names = ", ".join(named(each.id, each.order_code) for each in unsent.oldest)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import Reading, causes, locked_words, unsent_words
+from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import (
+    Reading,
+    causes,
+    dead_in_words,
+    locked_words,
+    unsent_words,
+)
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import (
@@ -21,7 +27,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
-from ticketbottle_payctl.domain.event import FAILURES, TOPICS
+from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import command_line, count, duration, rate
 from ticketbottle_payctl.jobs.publish_outbox import BlockReason, DeadEvent, Preview, PublishReport, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
@@ -51,9 +57,9 @@ def result_of(
 ) -> Result:
     """Return the result of a run, with the exit code for the error, the signal or the outcome.
 
-    The exit code is 6 if some events failed, became dead or were held back, or if a customer is waiting for a dead
-    event. A dead event about a failed payment does not change the exit code, because the customer has not paid. The
-    exit code is 9 if another process holds a shard. The mark is a tick only if the exit code is 0.
+    The exit code is 6 if some events failed, became dead or were held back, or if a dead event reports a success or
+    has an unknown type. A dead event about a failed payment does not change the exit code, because the customer has not
+    paid. The exit code is 9 if another process holds a shard. The mark is a tick only if the exit code is 0.
     """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]
@@ -177,10 +183,8 @@ def _trouble(report: PublishReport) -> str | None:
         said.append(f"{count(obstacles.failed, 'event')} failed and will be tried again")
     if report.counts.dead:
         said.append(f"{count(report.counts.dead, 'event')} died")
-    elif obstacles.dead_successes:
-        alone = obstacles.dead_successes == 1
-        waits, them = ("waits", "a dead event") if alone else ("wait", "dead events")
-        said.append(f"{count(obstacles.dead_successes, 'paying customer')} {waits} for {them}")
+    else:
+        said += dead_in_words(obstacles.unsent)
     if said:
         return ", ".join(said)
     if obstacles.oldest_pending_age_s is not None or not obstacles.known:
@@ -213,11 +217,11 @@ def _dead(report: PublishReport, reading: Reading) -> list[Block]:
     # The table shows the events that died in this run. If no other event has a waiting customer, no line repeats them.
     # The events that block others are named above, and are not among the unsent ones.
     named = {each.event_id for each in obstacles.blockers}
-    new = sum(each.event_type not in FAILURES and each.id not in named for each in report.counts.dead_events)
+    new = sum(each.event_type == "PAYMENT_COMPLETED" and each.id not in named for each in report.counts.dead_events)
     unsent = obstacles.unsent if obstacles.unsent.events > new else NONE_UNSENT
     named_above = any(each.reason in {BlockReason.DEAD, BlockReason.FAILED} for each in obstacles.blockers)
     blocks: list[Block] = [Line((f"  {unsent_words(unsent)}",))] if unsent.events else []
-    told = bool(unsent.events or (died and not named_above))
+    told = bool(unsent.events or obstacles.unsent.unknown or (died and not named_above))
     if told:
         blocks.append(line(dim("  next:"), accent(reading(["errors"]))))
     if named_above:
