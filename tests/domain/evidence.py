@@ -34,6 +34,7 @@ BLOCKED = Waiting(Reason.BLOCKED, COMPLETED, 1, 5.0, "e5", blocker="d1", blocker
 SUPERSEDED = BLOCKED._replace(blocker_type=FAILED, error="MSG_SIZE_TOO_LARGE: Broker: Message size too large")
 TOO_LARGE = DeadGroup("0a1b2c3d", 1, [COMPLETED], "d1", "MSG_SIZE_TOO_LARGE: Broker: Message size too large", 2_000)
 OLD_FAILURE = TOO_LARGE._replace(event_types=[FAILED], superseded=1)
+IN_THE_WAY = OLD_FAILURE._replace(blocking=1)
 NO_TOPIC = Brokers(stopped={COMPLETED: "Broker: Unknown topic or partition"})
 AWAY = Brokers(unavailable="Kafka at b:9092 is not available")
 ANSWERED = Brokers()

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.domain.evidence import ANSWERED, BLOCKED, FAILED, OLD_FAILURE, SUPERSEDED, TOO_LARGE, seen, typed
+from tests.domain.evidence import (
+    ANSWERED,
+    BLOCKED,
+    FAILED,
+    IN_THE_WAY,
+    OLD_FAILURE,
+    SUPERSEDED,
+    TOO_LARGE,
+    seen,
+    typed,
+)
 from ticketbottle_payctl.domain.causes import (
     CauseKind,
     causes,
@@ -18,7 +28,8 @@ from ticketbottle_payctl.domain.causes import (
          "payctl replay --failed --error-group 0a1b2c3d"),
         (TOO_LARGE._replace(payload_bytes=1_000_262), BLOCKED, "the payload has 1,000,262 bytes, and payctl",
          "payctl show d1"),
-        (TOO_LARGE._replace(event_types=[FAILED], events=2, superseded=2), BLOCKED, "do not replay", "payctl show d1"),
+        (TOO_LARGE._replace(event_types=[FAILED], events=2, superseded=2, blocking=2), BLOCKED, "do not replay",
+         "payctl show d1"),
         (TOO_LARGE._replace(event_types=["OTHER"], unknown=1, error="UNKNOWN_EVENT_TYPE: no"), BLOCKED,
          "so a replay does not help", "payctl show d1"),
         (TOO_LARGE._replace(error=None, id="it's one"), BLOCKED, "remove the cause",
@@ -47,8 +58,19 @@ def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, 
          ["1 event is dead: MSG_SIZE", "1 dead event is harmless"]),
         (seen(dead=9, superseded=8, superseded_ids=["d1", "d2"], dead_groups=[OLD_FAILURE]),
          ["1 more dead event with other errors", "8 dead events are harmless"]),
-        (seen(SUPERSEDED, dead=1, blocked=1, superseded=1, superseded_ids=["d1"], dead_groups=[OLD_FAILURE]),
+        (seen(SUPERSEDED, dead=1, blocked=1, superseded=1, superseded_blocking=1, dead_groups=[IN_THE_WAY]),
          ["event e5 waits behind dead event d1 of its payment"]),
+        (seen(BLOCKED, dead=2, blocked=1, superseded=1, superseded_ids=["d2"], dead_groups=[TOO_LARGE, OLD_FAILURE]),
+         ["1 event is dead: MSG_SIZE", "event e5 waits behind", "1 dead event is harmless: d2 is superseded"]),
+        (seen(BLOCKED, dead=2, blocked=1, superseded=1, superseded_closed=1, dead_groups=[TOO_LARGE, OLD_FAILURE]),
+         ["1 event is dead: MSG_SIZE", "event e5 waits behind"]),
+        (seen(SUPERSEDED, dead=2, blocked=1, superseded=2, superseded_blocking=1, superseded_ids=["d2"],
+              dead_groups=[IN_THE_WAY._replace(events=2, superseded=2)]),
+         ["event e5 waits behind dead event d1 of its payment", "1 dead event is harmless: d2 is superseded"]),
+        (seen(BLOCKED, dead=9, blocked=1, superseded=7, superseded_blocking=2, superseded_ids=["d2"],
+              dead_groups=[TOO_LARGE, IN_THE_WAY]),
+         ["1 event is dead: MSG_SIZE", "1 event is dead: MSG_SIZE", "2 more dead events with other errors",
+          "event e5 waits behind", "5 dead events are harmless"]),
     ],
 )  # fmt: skip
 def test_a_superseded_event_is_harmless_if_it_blocks_nothing(evidence, expected):
@@ -64,9 +86,9 @@ def test_a_superseded_event_is_harmless_if_it_blocks_nothing(evidence, expected)
 @pytest.mark.parametrize(
     ("blocked", "groups"),
     [
-        (SUPERSEDED, [OLD_FAILURE]),
-        (SUPERSEDED, [OLD_FAILURE._replace(events=2)]),
-        (SUPERSEDED, [TOO_LARGE, OLD_FAILURE]),
+        (SUPERSEDED, [IN_THE_WAY]),
+        (SUPERSEDED, [IN_THE_WAY._replace(events=2)]),
+        (SUPERSEDED, [TOO_LARGE, IN_THE_WAY]),
         (BLOCKED, [TOO_LARGE]),
     ],
 )
@@ -76,7 +98,10 @@ def test_a_blocking_dead_event_is_reported_once_with_its_command(blocked, groups
     No two causes suggest the same command.
     """
     superseded = sum(group.superseded for group in groups)
-    found = causes(seen(blocked, dead=3, blocked=1, superseded=superseded, dead_groups=groups), ANSWERED)
+    found = causes(
+        seen(blocked, dead=3, blocked=1, superseded=superseded, superseded_blocking=superseded, dead_groups=groups),
+        ANSWERED,
+    )
     commands = [typed(cause.command) for cause in found if cause.command]
     assert len({*commands}) == len(commands) == len(found)
     words = [f"{cause.fact} {cause.meaning}" for cause in found]
@@ -102,8 +127,10 @@ def test_no_release_is_advised_for_dead_events_that_are_not_superseded():
 
     The replay skips the superseded event.
     """
-    mixed = OLD_FAILURE._replace(events=2, error="NO: reply")
-    found = causes(seen(SUPERSEDED, dead=2, blocked=1, superseded=1, dead_groups=[mixed]), ANSWERED)
+    mixed = IN_THE_WAY._replace(events=2, error="NO: reply")
+    found = causes(
+        seen(SUPERSEDED, dead=2, blocked=1, superseded=1, superseded_blocking=1, dead_groups=[mixed]), ANSWERED
+    )
     assert typed(found[0].command) == "payctl replay --failed --error-group 0a1b2c3d"
     assert found[0].command.rows == 1
 

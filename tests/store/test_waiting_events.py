@@ -8,11 +8,12 @@ import pytest
 
 from tests.cli.commands.show.conftest import Orders
 from ticketbottle_payctl.domain.event import START
-from ticketbottle_payctl.store.outbox import blocked, cdc, dead, half_marked, held
+from ticketbottle_payctl.store.outbox import blocked, cdc, dead, error_groups, half_marked, held
 from ticketbottle_payctl.store.outbox.claim import Claim, failed, preview, release, waiting_of_other_types
 from ticketbottle_payctl.store.outbox.claim import Released as Release
 from ticketbottle_payctl.store.outbox.held import Barrier
 from ticketbottle_payctl.store.outbox.oldest_pending import oldest_pending
+from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.outbox.unsent_successes import unsent_successes
 
 pytestmark = pytest.mark.postgres
@@ -129,7 +130,23 @@ def test_a_closed_event_counts_as_closed_while_no_event_waits_behind_it(order, r
     orders.event(age=MINUTE)
     found = dead.superseded(reader, 5, with_closings=True)
     assert (dead.count(reader, 5), dead.closed_among(reader, [name], 5)) == ((1, 1, 0), set())
-    assert (found.events, found.closed, found.ids, dead.find(reader, name, 5).closed) == (1, 0, (name,), False)
+    assert (found.events, found.blocking, found.closed, found.ids) == (1, 1, 0, ())
+    assert not dead.find(reader, name, 5).closed
+
+
+def test_a_superseded_event_blocks_only_the_later_events_of_its_own_payment(order, reader, same_instant):
+    """A superseded dead event blocks if a pending event of its payment comes later. Other payments do not matter."""
+    order().event("FAILED", id="twice", retries=5).event("CANCELLED", id="blocks", retries=5).event(id="behind")
+    order().event(id="ahead").event("FAILED", id="b alone", retries=5)
+    order().event("FAILED", id="a alone", retries=5).event(id="sent", state="published").event(id="z", retries=5)
+    order("FAILED").event("FAILED", id="needed", retries=5).event(id="zz")
+    same_instant()
+    reader.rollback()
+    reader.exec_driver_sql("UPDATE outbox SET \"createdAt\" = \"createdAt\" + interval '1 s' WHERE id = 'behind'")
+    found = dead.superseded(reader, 5, with_closings=True)
+    assert (found.events, found.blocking, found.closed, found.ids) == (4, 2, 0, ("a alone", "b alone"))
+    assert cdc.waiting_behind_dead(reader, 5) == 2
+    assert sum(group.blocking for group in error_groups.groups(reader, Selector(), 5, 9)) == 2
 
 
 def test_a_closed_event_counts_as_closed_only_if_it_is_superseded_and_dead(order, reader, close):
@@ -141,7 +158,7 @@ def test_a_closed_event_counts_as_closed_only_if_it_is_superseded_and_dead(order
     for name in names:
         close(name)
     assert (dead.count(reader, 5), dead.closed_among(reader, names, 5)) == ((2, 1, 0), set())
-    assert dead.superseded(reader, 5, with_closings=True) == (0, 0, (), ())
+    assert dead.superseded(reader, 5, with_closings=True) == (0, 0, 0, (), ())
 
 
 def test_the_oldest_five_superseded_events_are_named(order, reader):

@@ -9,6 +9,8 @@ from datetime import timedelta
 import pytest
 from confluent_kafka import KafkaError
 
+from tests.cli.commands.show.conftest import Orders
+from ticketbottle_payctl.jobs.stats import count_harmless_dead
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.sandbox.server import wait_until
 
@@ -318,6 +320,43 @@ def test_a_superseded_event_that_blocks_nothing_is_harmless(world, engine, given
     assert invoke(command, *options, **world).stdout.startswith("✔")
     with engine.begin() as connection:
         assert connection.exec_driver_sql("SELECT id FROM outbox").scalars().all() == [event]
+
+
+@pytest.mark.parametrize("blocked", ["nothing", "another payment", "its own payment", "both"])
+def test_a_blocked_payment_makes_no_dead_event_of_another_payment_harmful(world, engine, invoke, answer, blocked):
+    """A superseded dead event is harmful only if an event of its own payment waits behind it.
+
+    `stats`, `doctor`, `errors`, `report` and the metric agree on the number of harmless and of closed events.
+    """
+    closed, left = (Orders(engine).pay("COMPLETED").event("FAILED", retries=5, error="NO: x") for _ in range(2))
+    (name,) = closed.events
+    assert invoke("close", name, "--reason", "they have tickets", "-y", **world).exit_code == 0
+    success = Orders(engine).pay("COMPLETED").event(retries=5, error="NO: y")
+    if blocked in {"another payment", "both"}:
+        success.event(age=timedelta())
+    if blocked in {"its own payment", "both"}:
+        closed.event(age=timedelta())
+    harmless, still_closed = (1, 0) if blocked in {"its own payment", "both"} else (2, 1)
+    found = answer("stats", **world)["result"]
+    assert (found["dead"], found["superseded"], found["closed"]) == (3, harmless, still_closed)
+    assert count_harmless_dead(engine, 5) == harmless
+    for limit, code in ((2 - harmless, 5), (3 - harmless, 0)):
+        checked = invoke("stats", "--check", "--max-age", "1h", "--max-failed", str(limit), **world)
+        assert checked.exit_code == code, checked.stdout
+    facts = [each["fact"] for each in found["causes"]]
+    assert sum("1 dead event is harmless" in each for each in facts) == 1
+    assert any(left.events[0][:8] in each for each in facts if "harmless" in each)
+    harmful = [each for each in found["causes"] if each["cause"] == "dead"]
+    in_the_way = blocked == "its own payment"  # then only the cause of the blocked event names the dead one
+    assert sum(each["events"] for each in harmful) + harmless + in_the_way == 3
+    shown = invoke("doctor", "--only", "backlog", **world).stdout
+    assert [each for each in facts if each not in shown] == []
+    groups = answer("errors", **world)["items"]
+    report = answer("report", **world)["result"]
+    assert (
+        sum(each["closed"] for each in groups) == sum(each["closed"] for each in report["dead_groups"]) == still_closed
+    )
+    assert sum(each["blocking"] for each in groups) == 2 - harmless
 
 
 def test_a_harmless_dead_event_does_not_hide_that_no_publisher_is_active(world, engine, given, invoke):

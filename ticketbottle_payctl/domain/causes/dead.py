@@ -17,11 +17,10 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
     """Yield a cause for each group of dead events, and causes for blocked events and for harmless superseded events."""
     by_debezium = evidence.slot_active is not None  # if so, no event is blocked, and replayed events are not sent
     blocked = [one for one in evidence.waiting if one.reason is Reason.BLOCKED and not by_debezium]
-    apart = not evidence.blocked and not blocked  # otherwise a superseded event may block a success
     unseen = evidence.blocked and not blocked  # no other cause mentions the blocked events
     groups = [group for group in evidence.dead_groups if not _is_only_in_the_way(group, blocked)]
     for group in groups:
-        dead = group.events - (group.superseded if apart else 0)
+        dead = group.events - group.harmless
         if not dead:
             continue
         verb = "is" if dead == 1 else "are"
@@ -33,8 +32,7 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
             advice, command = "do not replay: payctl does not publish here; look at the payment", show(group.id)
         yield Cause(CauseKind.DEAD, dead, fact, meaning, advice, command)
     rest = evidence.dead - sum(group.events for group in evidence.dead_groups)
-    if apart:
-        rest -= max(0, evidence.superseded - sum(group.superseded for group in evidence.dead_groups))
+    rest -= max(0, evidence.harmless - sum(group.harmless for group in evidence.dead_groups))
     if rest > 0:
         fact = f"{count(rest, 'more dead event')} with other errors"
         yield Cause(
@@ -47,14 +45,13 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
         )
     if blocked:
         yield _of_blocked(evidence, blocked, with_error=groups != [*evidence.dead_groups])
-    if apart and evidence.superseded > evidence.superseded_closed:
+    if evidence.harmless > evidence.superseded_closed:
         yield _of_harmless(evidence)
 
 
 def harmless(evidence: Evidence) -> tuple[int, int]:
     """Return the number of harmless dead events, and how many of them a person has closed."""
-    waits = any(one.reason is Reason.BLOCKED for one in evidence.waiting) and evidence.slot_active is None
-    return (0, 0) if evidence.blocked or waits else (evidence.superseded, evidence.superseded_closed)
+    return evidence.harmless, evidence.superseded_closed
 
 
 _NOT_SENT = "publishers never send dead events"
@@ -66,7 +63,7 @@ _RELEASE = (
 
 def _of_harmless(evidence: Evidence) -> Cause:
     """Return the cause for superseded events that do not block other events. The advice is to close the oldest one."""
-    number, ids = evidence.superseded - evidence.superseded_closed, evidence.superseded_ids
+    number, ids = evidence.harmless - evidence.superseded_closed, evidence.superseded_ids
     if number == 1:
         orders = evidence.superseded_orders or (None,)
         fact = f"1 dead event is harmless: {', '.join(map(named, ids, orders))} is superseded"

@@ -142,7 +142,8 @@ class DeadGroup(NamedTuple):
     """A group of dead events with the same kind of error.
 
     ``id``, ``error`` and ``payload_bytes`` describe one event. A replay leaves out two kinds of events. ``superseded``
-    counts those whose payments are COMPLETED now, and ``unknown`` those of an unknown type.
+    counts those whose payments are COMPLETED now, and ``unknown`` those of an unknown type. ``blocking`` counts those
+    superseded events that block a pending event of their payment.
     """
 
     group: str
@@ -153,6 +154,12 @@ class DeadGroup(NamedTuple):
     payload_bytes: int
     superseded: int = 0
     unknown: int = 0
+    blocking: int = 0
+
+    @property
+    def harmless(self) -> int:
+        """The number of superseded events that block no pending event."""
+        return self.superseded - self.blocking
 
 
 class SeenPublisher(NamedTuple):
@@ -185,8 +192,9 @@ class Evidence:
 
     ``waiting`` describes only the oldest pending events, and ``sampled`` is True if more pending events exist.
     ``blocked`` counts all blocked events. ``superseded`` counts the dead events whose payments are COMPLETED now. It is
-    0 if the role is not allowed to read the payments. ``superseded_closed`` counts the superseded events that a person
-    has closed. ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the oldest superseded events
+    0 if the role is not allowed to read the payments. ``superseded_blocking`` counts those of them that block a pending
+    event of their payment. The others are harmless, and ``superseded_closed`` counts the harmless events that a person
+    has closed. ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the oldest harmless events
     that are not closed.
 
     ``sent_lately`` counts the events published within the last minute, and ``newest_sent_s`` is the age of the newest
@@ -199,6 +207,7 @@ class Evidence:
     dead: int = 0
     blocked: int = 0
     superseded: int = 0
+    superseded_blocking: int = 0
     superseded_closed: int = 0
     superseded_ids: Sequence[str] = ()
     superseded_orders: Sequence[str | None] = ()
@@ -214,6 +223,11 @@ class Evidence:
     newest_sent_s: float | None = None
     last_sent_s: float | None = None
     sampled: bool = False
+
+    @property
+    def harmless(self) -> int:
+        """The number of dead events that no customer waits for, and that block no pending event."""
+        return self.superseded - self.superseded_blocking
 
     @property
     def running(self) -> Sequence[SeenPublisher]:

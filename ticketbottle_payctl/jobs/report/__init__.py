@@ -150,7 +150,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
         refused=refused,
         money=money,
         dead_groups=None if groups is None else tuple(shown_groups),
-        closed=0 if any(group.blocking for group in shown_groups) else closed,
+        closed=closed,
         runs=None if acts is None else tuple(shown_runs),
         timeline=timeline_of(
             parts,

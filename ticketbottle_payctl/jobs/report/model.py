@@ -127,7 +127,7 @@ class Report:
     """The facts about a window, and the state of the outbox at ``at``.
 
     A field is None if its section is missing. ``gaps`` says why the section is missing. ``closed`` counts the dead
-    events that a person has closed. It is 0 if an event waits behind a dead one.
+    events that a person has closed. An event that blocks a pending event of its payment is not one of them.
     """
 
     at: datetime

@@ -88,10 +88,11 @@ class StatsReport:
     that far. ``created`` and ``sent`` count the events in each of the window's 30 parts, oldest first.
 
     The following fields have values only if the caller asked for an explanation. ``blocked`` counts pending events
-    behind a dead event of their payment. ``superseded`` counts harmless dead events, whose payments are COMPLETED now.
-    It is 0 if an event is blocked or the role is not allowed to read payments. ``closed`` counts the superseded events
-    that a person has closed. ``causes`` are the reasons why events are waiting, most urgent first. ``idle`` says that
-    no publisher is active although an event could be sent. ``by_debezium`` is True if Debezium publishes the outbox.
+    behind a dead event of their payment. ``superseded`` counts harmless dead events: their payments are COMPLETED
+    now, and they block no pending event. It is 0 if the role is not allowed to read payments. ``closed`` counts the
+    harmless events that a person has closed. ``causes`` are the reasons why events are waiting, most urgent
+    first. ``idle`` says that no publisher is active although an event could be sent. ``by_debezium`` is True if
+    Debezium publishes the outbox.
     """
 
     at: datetime
@@ -150,9 +151,9 @@ def collect_stats(
 
 
 def count_harmless_dead(engine: Engine, max_retries: int) -> int:
-    """Count the dead events whose payments are COMPLETED. Return 0 if any event waits behind a dead one.
+    """Count the dead events whose payments are COMPLETED and that block no pending event of their payment.
 
-    The result is also 0 if the role is not allowed to read the payments.
+    The result is 0 if the role is not allowed to read the payments.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.

@@ -99,18 +99,14 @@ def table_locks(connection: Connection) -> list[Holder]:
 
 
 def harmless_dead(connection: Connection, max_retries: int) -> int:
-    """Count the dead events whose payments are COMPLETED. Return 0 if any event waits behind a dead one.
+    """Count the dead events whose payments are COMPLETED and that block no pending event of their payment.
 
-    Also return 0 if the role is not allowed to read the payments. This function changes the planner settings of the
-    transaction, so the caller must not run other statements in it afterwards.
+    Return 0 if the role is not allowed to read the payments.
     """
     if not dead.rights(connection).payments:
         return 0
-    found = dead.superseded(connection, max_retries, with_closings=False).events  # needs a nested loop
-    if not found:
-        return 0
-    connection.exec_driver_sql(_JOIN_BY_HASH)
-    return 0 if cdc.waiting_behind_dead(connection, max_retries) else found
+    found = dead.superseded(connection, max_retries, with_closings=False)
+    return found.events - found.blocking
 
 
 def evidence(connection: Connection, max_retries: int, found: Unpublished, recent: Recent) -> Evidence:
@@ -134,6 +130,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         if found.dead and found.pending and slot is None
         else 0,
         superseded=superseded.events,
+        superseded_blocking=superseded.blocking,
         superseded_closed=superseded.closed,
         superseded_ids=superseded.ids,
         superseded_orders=superseded.orders,
@@ -210,7 +207,7 @@ def _dead_groups(connection: Connection, max_retries: int, *, with_payments: boo
     return [
         DeadGroup(
             one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,
-            one.sample_bytes, one.superseded, one.unknown,
+            one.sample_bytes, one.superseded, one.unknown, one.blocking,
         )
         for one in found
     ]  # fmt: skip

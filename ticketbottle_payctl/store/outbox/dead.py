@@ -18,30 +18,48 @@ from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 
 _MOST_NAMED = 5
 
+_HAS_CLOSING = """EXISTS (
+                SELECT FROM payctl.run_items AS i WHERE i.item_id = o.id AND i.outcome = 'closed')"""
+_BY_DEBEZIUM = f"""EXISTS (
+    SELECT FROM pg_replication_slots WHERE slot_name = '{SLOT}' AND database = current_database())"""
+
+
+def judged_superseded(which: str = "true") -> str:
+    """Return the WITH queries that find out which superseded dead events block a pending event of their payment.
+
+    The last query, ``superseded``, has the columns ``id``, ``at`` and ``blocks``. The pending events are read once, and
+    only if an event is superseded. Each event is compared with the later events of its payment in one sort. If Debezium
+    is the publisher, no event blocks another. ``which`` is an SQL condition that limits the events.
+    """
+    # The planner expects few dead events, and IS TRUE keeps it from joining them. It also expects few elements in an
+    # array, so it always uses a hash table.
+    return f"""
+        paid_later AS MATERIALIZED (
+            SELECT o.id, o."aggregateId" AS key, o."createdAt" AS at FROM outbox AS o
+            WHERE {which} AND {states.dead("o.")} AND {SUPERSEDED} IS TRUE
+        ), line AS MATERIALIZED (
+            SELECT id, key, at, false AS waits FROM paid_later
+            UNION ALL SELECT w.id, w."aggregateId", w."createdAt", true FROM outbox AS w
+            WHERE EXISTS (SELECT FROM paid_later) AND {states.pending("w.")}
+                AND (w."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM paid_later)))) IS TRUE
+                AND NOT {_BY_DEBEZIUM}
+        ), superseded AS MATERIALIZED (
+            SELECT id, at, blocks FROM (
+                SELECT *, bool_or(waits) OVER (PARTITION BY key ORDER BY at DESC, id COLLATE "C" DESC) AS blocks
+                FROM line
+            ) AS compared WHERE NOT waits
+        )"""  # noqa: S608 - built from constants only
+
 
 def _closed(which: str = "true") -> str:
     """Return the SQL query for the ids of the dead events that count as closed. All commands use this query.
 
     A closed event counts as closed only while it is superseded and no pending event of its payment waits behind it.
-    Otherwise a customer might be waiting. If Debezium is the publisher, events never wait for each other. The pending
-    events are read once, and only if an event is closed. ``which`` is an SQL condition that limits the events.
+    Otherwise a customer might be waiting. ``which`` is an SQL condition that limits the events.
     ``store.payctl.runs`` defines the outcome in this query as ``CLOSED``.
     """
-    return f"""
-        WITH closed AS MATERIALIZED (
-            SELECT o.id, o."aggregateId" AS key, o."createdAt" AS at FROM outbox AS o
-            WHERE {which} AND {states.dead("o.")} AND {SUPERSEDED} AND EXISTS (
-                SELECT FROM payctl.run_items AS i WHERE i.item_id = o.id AND i.outcome = 'closed')
-        ), waiting AS MATERIALIZED (
-            SELECT w.id, w."aggregateId" AS key, w."createdAt" AS at FROM outbox AS w
-            WHERE EXISTS (SELECT FROM closed) AND {states.pending("w.")}
-                AND (w."aggregateId" IN (SELECT key FROM closed)) IS TRUE  -- IS TRUE makes the planner use a hash table
-                AND NOT EXISTS (SELECT FROM pg_replication_slots
-                    WHERE slot_name = '{SLOT}' AND database = current_database())
-        )
-        SELECT c.id FROM closed AS c WHERE NOT EXISTS (
-            SELECT FROM waiting AS w WHERE w.key = c.key AND (w.at, w.id COLLATE "C") > (c.at, c.id COLLATE "C"))
-    """  # noqa: S608 - built from constants only
+    queries = judged_superseded(f"{which} AND {_HAS_CLOSING}")
+    return f"WITH {queries} SELECT id FROM superseded WHERE NOT blocks"  # noqa: S608 - built from constants only
 
 
 CLOSED_DEAD = f"(o.id IN ({_closed()}))"
@@ -75,12 +93,15 @@ class DeadCount(NamedTuple):
 
 
 class SupersededDead(NamedTuple):
-    """The number of superseded dead events, with the ids and order codes of the five oldest ones that are not closed.
+    """The number of superseded dead events.
 
-    ``closed`` counts the superseded events that count as closed.
+    ``blocking`` counts those that block a pending event of their payment. The others are harmless, and ``closed``
+    counts the harmless events that a person has closed. ``ids`` and ``orders`` are the ids and order codes of the five
+    oldest harmless events that are not closed.
     """
 
     events: int = 0
+    blocking: int = 0
     closed: int = 0
     ids: Sequence[str] = ()
     orders: Sequence[str | None] = ()
@@ -142,23 +163,26 @@ def superseded(connection: Connection, max_retries: int, *, with_closings: bool)
     If the role is not allowed to read the records of closings, ``with_closings`` must be false. Then no event counts as
     closed.
     """
-    closed = CLOSED_DEAD if with_closings else "false"
+    closed = _HAS_CLOSING if with_closings else "false"
     sql = f"""
-        SELECT events, closed, ids, ARRAY(
+        WITH {judged_superseded()}
+        SELECT events, blocking, closed, ids, ARRAY(
             SELECT {states.order_code("e.")} FROM unnest(ids) WITH ORDINALITY AS named (id, place)
             JOIN outbox AS e ON e.id = named.id ORDER BY place)
         FROM (
-            SELECT count(*) AS events, count(*) FILTER (WHERE closed) AS closed,
-                (array_agg(id ORDER BY "createdAt", id COLLATE "C") FILTER (WHERE NOT closed))[1:{_MOST_NAMED}] AS ids
+            SELECT count(*) AS events, count(*) FILTER (WHERE blocks) AS blocking,
+                count(*) FILTER (WHERE closed) AS closed,
+                (array_agg(id ORDER BY at, id COLLATE "C") FILTER (WHERE open))[1:{_MOST_NAMED}] AS ids
             FROM (
-                SELECT o.id, o."createdAt", {closed} AS closed
-                FROM outbox AS o WHERE {states.dead("o.")} AND {SUPERSEDED}
-                OFFSET 0  -- keeps the planner from computing "closed" once per use
+                SELECT *, NOT (blocks OR closed) AS open FROM (
+                    SELECT o.id, o.at, o.blocks, NOT o.blocks AND {closed} AS closed FROM superseded AS o
+                    OFFSET 0  -- keeps the planner from computing "closed" once per use
+                ) AS each
             ) AS judged
         ) AS found
     """  # noqa: S608 - built from constants only
-    events, number, ids, orders = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
-    return SupersededDead(events, number, tuple(ids or ()), tuple(orders))
+    *numbers, ids, orders = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
+    return SupersededDead(*numbers, tuple(ids or ()), tuple(orders))
 
 
 def find(connection: Connection, event_id: str, max_retries: int) -> NamedEvent | None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import states
-from ticketbottle_payctl.store.outbox.dead import CLOSED_DEAD
+from ticketbottle_payctl.store.outbox.dead import CLOSED_DEAD, judged_superseded
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
     SUPERSEDED,
@@ -33,7 +33,7 @@ class ErrorGroup:
     is the error of the newest event that is not superseded, or else of the newest event. ``sample_type`` and
     ``sample_bytes`` are the type and the message size of this event. ``superseded`` counts the superseded events, and
     ``unknown`` the events of an unknown type. A replay leaves out both. ``blocking`` counts those superseded dead
-    events whose payment has a pending event. ``closed`` counts the dead events that count as closed.
+    events that block a pending event of their payment. ``closed`` counts the dead events that count as closed.
     """
 
     group: str
@@ -82,23 +82,13 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
     is_superseded = SUPERSEDED if with_payments else "(NOT true)"  # ORDER BY does not accept a constant
     superseded = f"count(*) FILTER (WHERE {is_superseded})"
-    harmless = f"{states.dead('o.')} AND {SUPERSEDED}"
-    waits = 'o."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM waiting)))'
-    blocking = f"count(*) FILTER (WHERE {harmless} AND {waits})" if with_payments else "0"
-    # The server reads the pending events once, and only if an event is superseded. The planner expects few elements in
-    # an array, so it always uses a hash table. IS TRUE keeps it from using a join.
-    waiting = f"""
-        superseded AS MATERIALIZED (
-            SELECT DISTINCT o."aggregateId" AS key FROM outbox AS o WHERE {failed} AND {harmless}
-        ), waiting AS MATERIALIZED (
-            SELECT DISTINCT w."aggregateId" AS key FROM outbox AS w
-            WHERE EXISTS (SELECT FROM superseded) AND {states.pending("w.")}
-                AND (w."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM superseded)))) IS TRUE
-        ),"""  # noqa: S608 - built from constants only
+    # The planner expects few elements in an array, so it always uses a hash table.
+    blocks = "o.id IN (SELECT unnest(ARRAY(SELECT id FROM superseded WHERE blocks)))"
+    blocking = f"count(*) FILTER (WHERE {blocks})" if with_payments else "0"
     closed = f"count(*) FILTER (WHERE {CLOSED_DEAD})" if with_closings else "0"
     # Grouping keeps only counts and bounds, not the rows. The sample is then found by its creation time.
     sql = f"""
-        WITH {waiting if with_payments else ""} part AS (
+        WITH {f"{judged_superseded(wanted.sql)}," if with_payments else ""} part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
                 count(*) FILTER (WHERE NOT {states.has_retries("o.")}) AS dead,
                 {superseded} AS superseded, {blocking} AS blocking, {closed} AS closed,
