@@ -75,9 +75,9 @@ class Misnamed:
 class ReplayPlan:
     """The events to requeue, oldest first, and the consequences of requeueing them. All times are in UTC.
 
-    ``keys_with_newer`` counts the payments with an event that is newer than their requeued events. For these payments,
-    consumers receive older events again after the newer one. ``superseded`` lists the superseded ``events`` that the
-    operator allowed.
+    ``keys_with_newer`` counts the payments with a published event that is newer than their requeued events. For these
+    payments, consumers receive older events after the newer one. ``superseded`` lists the superseded ``events`` that
+    the operator allowed.
     """
 
     events: tuple[PlannedEvent, ...] = ()

@@ -181,8 +181,8 @@ def superseded(connection: Connection, max_retries: int, *, with_closings: bool)
             ) AS judged
         ) AS found
     """  # noqa: S608 - built from constants only
-    *numbers, ids, orders = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
-    return SupersededDead(*numbers, tuple(ids or ()), tuple(orders))
+    events, blocking, number, ids, orders = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
+    return SupersededDead(events, blocking, number, tuple(ids or ()), tuple(orders))
 
 
 def find(connection: Connection, event_id: str, max_retries: int) -> NamedEvent | None:

@@ -85,7 +85,7 @@ class ReplayFacts(Ended):
     by_state: NotRequired[Mapping[str, Count]]
     """The number of planned events in each current state."""
     keys_with_newer: NotRequired[Count]
-    """The number of payments with an event that is newer than the payment's planned events."""
+    """The number of payments with a published event that is newer than the payment's planned events."""
     oldest: NotRequired[datetime | None]
     """When the oldest planned event was created (UTC)."""
     newest: NotRequired[datetime | None]

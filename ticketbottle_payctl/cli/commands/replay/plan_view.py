@@ -118,7 +118,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
             superseded_row(plan.superseded, options),
             ("already published", warn(f"{published:,}: {_twice(published)}") if published else "none"),
             (
-                "payments with newer events",
+                "payments with newer published events",
                 warn(f"{newer:,}: consumers get the older event after the newer one") if newer else "none",
             ),
             *(
