@@ -114,10 +114,10 @@ def test_every_dead_or_overdue_event_has_a_cause(waiting, publishers, slot, brok
         (seen(READY), "no publisher has ever run"),
         (seen(READY, publishers=[IDLES]), "3 events have waited for up to 3 min, and no known cause"),
         (seen(READY, publishers=[IDLES], sampled=True), "at least 3 events have waited for up to 3 min"),
-        (seen(READY._replace(events=1, requeued_s=1.2), publishers=[IDLES]),
-         "1 event, written 3 min ago, has waited for 1.2 s since its replay, and no known cause"),
-        (seen(READY._replace(requeued_s=1.2), YOUNG, publishers=[IDLES]),
-         "3 events have waited for up to 3 min (the oldest was requeued 1.2 s ago), and no known cause"),
+        (seen(READY._replace(events=1, requeued_s=40.2), publishers=[IDLES]),
+         "1 event, written 3 min ago, has waited for 40.2 s since its replay, and no known cause"),
+        (seen(READY._replace(requeued_s=40.2), YOUNG, publishers=[IDLES]),
+         "3 events have waited for up to 3 min (the oldest was requeued 40.2 s ago), and no known cause"),
         (seen(READY, publishers_known=False), "this role cannot see when the last one ran"),
         (seen(LOCKED), "1 event is locked by pid 4711, psql as minh, idle in transaction, for 1 min 30 s"),
         (seen(BLOCKED, dead=1), "event e5 waits behind dead event d1 of its payment"),
@@ -139,6 +139,12 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
     [
         (seen(YOUNG), "no publisher is active; none has run on this database yet", False, "never_seen"),
         (seen(YOUNG, publishers=[IDLES]), "no publisher is active; last activity 20 s ago", True, "running"),
+        (seen(YOUNG._replace(requeued_s=35.0), publishers=[IDLES]),
+         "no publisher is active; last activity 20 s ago", True, "running"),
+        (seen(YOUNG._replace(requeued_s=1.0), YOUNG, publishers=[IDLES]),
+         "no publisher is active; last activity 20 s ago", True, "running"),
+        (seen(YOUNG._replace(requeued_s=1.0), publishers=[ENDED]),
+         "no publisher is active; the last one ended 20 s ago", True, "between_runs"),
         (seen(YOUNG, publishers=[GONE]), "no publisher is active; last activity 12 min ago", False, "gone"),
         (seen(YOUNG, publishers=[GONE], last_sent_s=15.0), "no publisher is active; last activity 15 s ago",
          False, "gone"),
@@ -170,13 +176,17 @@ def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evid
         seen(YOUNG, publishers=[IDLES], last_sent_s=1.0),
         seen(YOUNG, publishers=[CUT_OFF], last_sent_s=1.0),
         seen(YOUNG, slot_active=True),
+        seen(YOUNG._replace(requeued_s=34.9), publishers=[IDLES]),
         seen(BLOCKED, publishers=[GONE]),
         seen(NOT_DUE, publishers=[GONE]),
         seen(pending=5, oldest_s=2.0),
     ],
 )
 def test_no_publisher_counts_as_missing_without_an_event_to_send(evidence):
-    """`idle` returns None if a publisher is active, if it has just sent an event, or if no event is pending."""
+    """`idle` returns None if a publisher is active or has just sent an event, or if no event is pending.
+
+    It also returns None if an idle publisher will soon find the event, because a replay has just requeued it.
+    """
     assert idle(evidence) is None
 
 
@@ -350,8 +360,8 @@ def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
 
 @pytest.mark.parametrize("kind", list(CauseKind))
 def test_events_that_are_sent_without_help_only_wait(kind):
-    """Only the `not_due`, `backlog` and `between_runs` causes go away without an operator's help."""
-    assert Cause(kind, 1, "", "").ends_by_itself is (kind in {"not_due", "backlog", "between_runs"})
+    """Only the `not_due`, `backlog`, `rescan` and `between_runs` causes go away without an operator's help."""
+    assert Cause(kind, 1, "", "").ends_by_itself is (kind in {"not_due", "backlog", "rescan", "between_runs"})
 
 
 def test_evidence_of_an_empty_outbox_has_no_events():

@@ -74,6 +74,14 @@ def test_the_last_sign_of_a_publisher_decides_whether_one_is_running(publishers,
         (seen(REQUEUED, publishers=[GONE._replace(ended=True)]), None, ["no_publisher"]),
         (seen(READY, publishers=[ENDED], sent_lately=9, newest_sent_s=LATE), None, ["between_runs"]),
         (seen(READY, publishers=[ENDED], sent_lately=9, newest_sent_s=1.0), None, ["unknown"]),
+        (seen(REQUEUED, publishers=[IDLES]), None, ["rescan"]),
+        (seen(REQUEUED, publishers=[IDLES]), ANSWERED, ["rescan"]),
+        (seen(REQUEUED._replace(requeued_s=36.0), publishers=[IDLES]), None, ["unknown"]),
+        (seen(REQUEUED, READY, publishers=[IDLES]), None, ["unknown"]),
+        (seen(REQUEUED, publishers=[IDLES]), NO_TOPIC, ["topic"]),
+        (seen(REQUEUED, publishers=[CUT_OFF]), None, ["brokers"]),
+        (seen(REQUEUED, publishers=[GONE]), None, ["no_publisher"]),
+        (seen(REQUEUED, publishers=[IDLES], slot_active=True), None, ["debezium"]),
         (seen(FAILING, publishers=[ENDED]), None, ["failing"]),
         (seen(READY, publishers=[CUT_OFF]), None, ["brokers"]),
         (seen(READY, publishers=[FAILED_TO_START]), None, ["brokers"]),
@@ -88,7 +96,8 @@ def test_the_last_sign_of_a_publisher_decides_whether_one_is_running(publishers,
 def test_the_end_of_a_publisher_and_its_brokers_decide_the_cause(evidence, brokers, expected):
     """An event that is newer than the last run waits for the next run.
 
-    An event that the last run left has no known cause. If the publisher cannot reach its brokers, the brokers are the
+    A requeued event waits until the running publisher looks at old events. An event that the last run left has no known
+    cause. If the publisher cannot reach its brokers, the brokers are the
     cause, unless an event has been sent since.
     """
     assert [cause.kind for cause in causes(evidence, brokers)] == expected
@@ -106,6 +115,9 @@ NO_BROKERS = "publisher host:12 could not reach its brokers 4 s ago: Kafka at b:
         (seen(REQUEUED, publishers=[ENDED]), None,
          ["no publisher is running: host:12 ended 20 s ago", f"{SINCE}. {NOT_LOST}",
           "wait for the next scheduled run; if none is scheduled, publish by hand"], "payctl publish-outbox"),
+        (seen(REQUEUED, publishers=[IDLES]), ANSWERED,
+         [SINCE, "a running publisher looks at old events every 30 s, and then sends them", None],
+         "payctl stats --watch"),
         (seen(READY, publishers=[ENDED]), None,
          [f"{WAITED}, and the database does not show why",
           "host:12 ended 20 s ago without sending them, and no row lock or dead event is in the way",

@@ -102,6 +102,20 @@ def test_overdue_events_and_newer_ones_are_two_groups(order, waiting):
     assert [group.oldest_s >= 180 for group in waiting()] == [True, False]
 
 
+def test_the_later_events_of_a_requeued_payment_count_as_requeued(order, waiting, execute):
+    """If a replay requeued an event, the later events of its payment count as requeued. Other events do not."""
+    orders = order().event("FAILED", age=5 * MINUTE).event(age=4 * MINUTE).event("CANCELLED", age=MINUTE)
+    order().event("REFUNDED", age=6 * MINUTE)
+    before = order().event("EXPIRED", age=7 * MINUTE).event("VOIDED", age=MINUTE)
+    for name in (orders.events[0], before.events[1]):
+        execute(f"""INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
+            VALUES (gen_random_uuid(), 0, 0, '{name}', 'requeued')""")  # noqa: S608
+    found = {each.event_type.removeprefix("PAYMENT_"): each.requeued_s is not None for each in waiting()}
+    assert found == {
+        "FAILED": True, "COMPLETED": True, "CANCELLED": True, "REFUNDED": False, "EXPIRED": False, "VOIDED": True,
+    }  # fmt: skip
+
+
 def test_a_session_that_has_locked_an_event_is_named_unless_it_publishes(engine, order, waiting):
     """A session that holds an event's lock is named. A publisher, which holds its shard's lock too, is not named."""
     orders = order().event(age=MINUTE)

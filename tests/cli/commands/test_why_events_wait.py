@@ -286,6 +286,33 @@ def test_every_command_shows_the_age_and_the_replay_of_a_requeued_event(world, g
         assert re.search("1 event, written 2 h ago, has waited for .* since its replay", said)
 
 
+PUBLISHER = "INSERT INTO payctl.publishers VALUES (1000, 'host:12:x{}', clock_timestamp())"
+OLD_DEAD = {"state": "dead", "last_error": "INVALID_REQUEST: no", "age": timedelta(hours=2)}
+BEHIND = {"age": timedelta(hours=1), "event_type": "PAYMENT_CANCELLED"}
+
+
+@pytest.mark.parametrize("steps", [[OLD_DEAD], [OLD_DEAD, BEHIND, ONE_PAYMENT]], ids=["alone", "blocking"])
+@pytest.mark.parametrize(("publisher", "cause"), [("", "rescan"), (" ended", "between_runs")], ids=["idle", "ended"])
+def test_requeued_events_wait_for_the_publisher_s_next_look_at_old_events(
+    world, given, invoke, ask, steps, publisher, cause
+):
+    """After a replay, no screen reports an unknown cause, and none says that an idle publisher is not active.
+
+    The later events of the requeued payment were blocked until the replay, so they wait for the same reason.
+    """
+    given(*steps, PUBLISHER.format(publisher))
+    assert ask("replay", "--failed", "-y")["counts"]["requeued"] == 1
+    found = ask("stats")["result"]
+    assert [each["cause"] for each in found["causes"]] == [cause]
+    assert found["pending"] == sum(each["events"] for each in found["causes"])
+    shown, said = invoke("stats", **world).stdout, invoke("doctor", "--only", "backlog", **world)
+    assert (said.exit_code, said.stdout.startswith("!")) == (0, True)
+    for text in (shown, said.stdout):
+        assert ("a running publisher looks at old events every 30 s" in text) is (cause == "rescan")
+        assert ("no publisher is" in text) is (cause == "between_runs")
+        assert "does not show why" not in text
+
+
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invoke, command):
     """If a superseded dead event blocks a success event, the suggested command publishes the success event."""

@@ -29,16 +29,19 @@ class Idle(NamedTuple):
 def idle(evidence: Evidence) -> Idle | None:
     """Return the finding that no publisher is active.
 
-    Return None if a publisher is active, no event can be sent, or Debezium publishes the outbox.
+    Return None if a publisher is active, no event can be sent, or Debezium publishes the outbox. Also return None if an
+    idle publisher will find all these events at its next look at old events, because a replay has just requeued them.
     """
-    waits = any(one.reason in {Reason.READY, Reason.FAILING} for one in evidence.waiting)
-    if not waits or evidence.slot_active is not None or any(one.working for one in evidence.publishers):
+    waiting = [one for one in evidence.waiting if one.reason in {Reason.READY, Reason.FAILING}]
+    if not waiting or evidence.slot_active is not None or any(one.working for one in evidence.publishers):
         return None
     away = cut_off(evidence)
     if away is not None:
         words = f"the publisher cannot reach its brokers; the last attempt was {duration(away.seconds)} ago"
         return Idle(words, expected=False, activity=Activity.WITHOUT_BROKERS)
     activity = publishing(evidence.publishers, known=evidence.publishers_known).activity
+    if activity is Activity.RUNNING and all(one.awaits_rescan for one in waiting):
+        return None
     sent = evidence.last_sent_s
     if sent is not None and sent < WAITS_AFTER.total_seconds() and activity is not Activity.BETWEEN_RUNS:
         return None

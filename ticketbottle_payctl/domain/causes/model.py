@@ -23,6 +23,13 @@ A running publisher reports every 30 s.
 """
 
 
+RESCANNED_WITHIN = timedelta(seconds=35)
+"""How long a running publisher may take to find a requeued event.
+
+It looks at old events every 30 s, and then needs a moment to send them.
+"""
+
+
 class CauseKind(StrEnum):
     """The kinds of causes, most urgent first."""
 
@@ -39,6 +46,7 @@ class CauseKind(StrEnum):
     FAILING = "failing"
     NOT_DUE = "not_due"
     BACKLOG = "backlog"
+    RESCAN = "rescan"
     UNKNOWN = "unknown"
     SUPERSEDED = "superseded"
 
@@ -71,7 +79,7 @@ class Cause(NamedTuple):
     @property
     def ends_by_itself(self) -> bool:
         """Whether the events will be sent without any action by the operator, if a publisher is scheduled."""
-        return self.kind in {CauseKind.NOT_DUE, CauseKind.BACKLOG, CauseKind.BETWEEN_RUNS}
+        return self.kind in {CauseKind.NOT_DUE, CauseKind.BACKLOG, CauseKind.RESCAN, CauseKind.BETWEEN_RUNS}
 
     @property
     def is_harmless(self) -> bool:
@@ -118,9 +126,9 @@ class Waiting(NamedTuple):
     the oldest event or of an earlier event of its payment. ``due_in_s`` is the number of seconds until the group's
     first retry. ``order_code`` is the oldest event's, or None if its payload does not contain one.
 
-    ``requeued_s`` is the number of seconds since a replay requeued the oldest event. It is None if there was no replay
-    or the role is not allowed to read replays. ``failed`` counts the events that have failed, or that wait behind a
-    failed event.
+    ``requeued_s`` is the number of seconds since a replay requeued the oldest event or an earlier pending event of its
+    payment. It is None if there was no replay or the role is not allowed to read replays. ``failed`` counts the events
+    that have failed, or that wait behind a failed event.
     """
 
     reason: Reason
@@ -136,6 +144,11 @@ class Waiting(NamedTuple):
     order_code: str | None = None
     requeued_s: float | None = None
     failed: int = 0
+
+    @property
+    def awaits_rescan(self) -> bool:
+        """Whether a running publisher may not have looked at the oldest event since its replay."""
+        return self.requeued_s is not None and self.requeued_s < RESCANNED_WITHIN.total_seconds()
 
 
 class DeadGroup(NamedTuple):

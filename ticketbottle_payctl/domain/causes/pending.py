@@ -14,9 +14,11 @@ from ticketbottle_payctl.domain.causes.model import (
     Reason,
     Waiting,
 )
-from ticketbottle_payctl.domain.causes.publishing import NEXT_SCHEDULED_RUN
+from ticketbottle_payctl.domain.causes.publishing import NEXT_RESCAN, NEXT_SCHEDULED_RUN
 from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH, named, overdue, show, total, waited
 from ticketbottle_payctl.formats import count, duration
+
+_WATCH = Command(("stats",), options=("--watch",))
 
 
 def of_failures(evidence: Evidence) -> Iterator[Cause]:
@@ -70,7 +72,10 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
     if evidence.slot_active is None and evidence.running and sends:
         fact = f"{waited(evidence, ready)}; a publisher is working through them"
         meaning = "events are sent in order of creation; check that the backlog is shrinking"
-        return Cause(CauseKind.BACKLOG, events, fact, meaning, None, Command(("stats",), options=("--watch",)))
+        return Cause(CauseKind.BACKLOG, events, fact, meaning, None, _WATCH)
+    if evidence.slot_active is None and evidence.running and all(one.awaits_rescan for one in ready):
+        meaning = f"{NEXT_RESCAN}, and then sends them"
+        return Cause(CauseKind.RESCAN, events, waited(evidence, ready), meaning, None, _WATCH)
     if brokers is None:
         fact = f"{waited(evidence, ready)}, and the database does not show why"
         meaning = f"{_alive(evidence)}, and no row lock or dead event is in the way"

@@ -20,6 +20,10 @@ NEXT_SCHEDULED_RUN = "a scheduled publisher starts again within a minute"
 """The same as a sentence of its own."""
 
 
+NEXT_RESCAN = "a running publisher looks at old events every 30 s"
+"""The reason why a requeued event may wait although a publisher is running."""
+
+
 class Activity(StrEnum):
     """What is known about the publishers of an outbox.
 

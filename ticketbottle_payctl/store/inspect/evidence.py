@@ -28,6 +28,9 @@ _MOST_RETRIES = 20
 """The number of retries after which the backoff no longer grows."""
 
 _OLDEST = '(array_agg(judged.id ORDER BY judged.made, judged.id COLLATE "C"))[1]'
+# A later event of a requeued payment could not be sent before the replay, if the requeued event blocked it.
+_OLDEST_AND_EARLIER = """SELECT e.id FROM waiting AS e WHERE e.made <= min(judged.made)
+    AND e.key = (array_agg(judged.key ORDER BY judged.made, judged.id COLLATE "C"))[1]"""
 _HOLDER = "h.pid, h.application, h.usename, h.state, h.seconds"
 _WAITING = f"""
     WITH clock AS MATERIALIZED (SELECT {NOW} AS now),
@@ -159,7 +162,7 @@ def _waiting(connection: Connection, max_retries: int, *, with_runs: bool) -> li
         "tries": [*tries],
         "waits": [backoff(number).total_seconds() for number in tries],
     }
-    sql = _WAITING.format(requeued=republished.requeued_before_s(_OLDEST) if with_runs else "NULL::float8")
+    sql = _WAITING.format(requeued=republished.requeued_before_s(_OLDEST_AND_EARLIER) if with_runs else "NULL::float8")
     return [_row(tuple(row)) for row in connection.exec_driver_sql(sql, parameters)]
 
 

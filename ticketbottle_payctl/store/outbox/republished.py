@@ -23,13 +23,13 @@ def may_be_read(connection: Connection) -> bool:
     return bool(connection.exec_driver_sql(f"SELECT {may_read_all_of_ours('run_items')}").scalar_one())
 
 
-def requeued_before_s(event_id: str) -> str:
-    """Return the SQL expression for the seconds since the event was last requeued, or NULL if it never was.
+def requeued_before_s(event_ids: str) -> str:
+    """Return the SQL expression for the seconds since one of the events was last requeued, or NULL if none ever was.
 
-    The expression is a scalar subquery, so the server looks up each event in the index on the item's id.
+    ``event_ids`` is an SQL query. The server looks up each event in the index on the item's id.
     """
     return f"""(SELECT GREATEST(0, EXTRACT(epoch FROM clock_timestamp() - max(at)))::float8 FROM payctl.run_items
-        WHERE item_id = {event_id} AND outcome = 'requeued' HAVING count(*) > 0)"""  # noqa: S608 - built from constants only
+        WHERE item_id = ANY(ARRAY({event_ids})) AND outcome = 'requeued' HAVING count(*) > 0)"""  # noqa: S608 - built from constants only
 
 
 def was_sent_before(event_id: str) -> str:

@@ -26,7 +26,7 @@ from ticketbottle_payctl.cli.output.result import (
 )
 from ticketbottle_payctl.cli.output.sparkline import sparkline
 from ticketbottle_payctl.cli.safety.cause_advice import advice_text, next_lines
-from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, Cause
+from ticketbottle_payctl.domain.causes import NEXT_RESCAN, OVERDUE_AFTER, Cause, CauseKind
 from ticketbottle_payctl.formats import count, duration, gateway_name, rate
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
@@ -210,6 +210,8 @@ def forecast(report: StatsReport) -> Part:
     """
     if report.idle is not None:
         return warn(report.idle.words)
+    if any(cause.kind is CauseKind.RESCAN for cause in report.causes):
+        return f"no trend yet: {NEXT_RESCAN}"
     new = (report.oldest_pending_age_s or 0) < OVERDUE_AFTER.total_seconds()
     if new and report.drain in {Drain.GROWING, Drain.STALLED}:
         return f"no trend yet: no event has been pending for {duration(OVERDUE_AFTER.total_seconds())}"
