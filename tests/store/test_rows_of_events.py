@@ -80,7 +80,7 @@ def test_an_event_that_was_not_requeued_has_no_time_of_a_requeueing(engine, reco
     """The time since an event's last requeueing is None if only other events were requeued."""
     for place, (name, outcome) in enumerate((("one", "requeued"), ("other", "skipped"))):
         record("run_items", run_id=RUNS[0], chunk=0, place=place, item_id=name, outcome=outcome)
-    sql = "SELECT " + ", ".join(requeued_before_s(f"'{name}'") for name in ("one", "other"))
+    sql = "SELECT " + ", ".join(requeued_before_s(f"SELECT '{name}'") for name in ("one", "other"))
     with engine.connect() as connection:
         one, other = connection.exec_driver_sql(sql).one()
     assert (one >= 0, other) == (True, None)
