@@ -33,6 +33,9 @@ The size includes the key and the headers. A larger event becomes dead.
 ENVELOPE = 2_000
 """The maximum size of a message's key and headers, in bytes."""
 
+ERRORS_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
+"""Kafka's names for the errors of a message that is too large."""
+
 SOURCE = "payment-service"
 """The value of the ``source`` header in every message, whichever publisher sends it."""
 

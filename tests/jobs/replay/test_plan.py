@@ -6,7 +6,7 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from ticketbottle_payctl.jobs.replay import LeftOutReason, PlannedEvent, ReplayPlan, changes_nothing
+from ticketbottle_payctl.jobs.replay import LeftOutReason, PlannedEvent, ReplayPlan, changes_nothing, count_replay
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.store.outbox.replay import Row
 from ticketbottle_payctl.store.outbox.selector import Selector
@@ -61,6 +61,27 @@ def test_a_plan_lists_each_named_event_that_it_leaves_out(outbox):
     assert reasons(named) == {sent: LeftOutReason.PUBLISHED, "nowhere": LeftOutReason.NOT_FOUND}
     narrowed = outbox.plan(Selector(ids=(dead,), types=("PAYMENT_FAILED",)))
     assert reasons(narrowed) == {dead: LeftOutReason.NOT_SELECTED}
+
+
+def test_a_plan_leaves_out_events_that_are_too_large_for_payctl(outbox, engine):
+    """A replay plan lists the dead events that payctl cannot send because of their size, but excludes them.
+
+    A smaller event that Kafka refused because of its size, and a large event with another error, stay in the plan.
+    """
+    error = "MSG_SIZE_TOO_LARGE: Broker: Message size too large"
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", payload_bytes=1_100_000, last_error=error)
+        insert_events(connection, 1, state="dead", payload_bytes=5_000, last_error=error)
+        insert_events(connection, 1, state="dead", payload_bytes=1_100_000, last_error="TIMED_OUT: too slow")
+        insert_events(connection, 1, state="dead", payload_bytes=1_100_000, last_error=error, age=HOUR)
+        insert_payments_of_events(connection)
+    large = set(outbox.ids(f"octet_length(payload::text) > 1000000 AND \"lastError\" = '{error}'"))
+    plan = outbox.plan(Selector(failed=True))
+    assert reasons(plan) == dict.fromkeys(large, LeftOutReason.TOO_LARGE)
+    assert (len(large), len(plan.events)) == (2, 2)
+    allowed = {"allow_published": True, "allow_superseded": True}
+    assert set(reasons(outbox.plan(Selector(failed=True), **allowed))) == large
+    assert count_replay(engine, Selector(failed=True), max_retries=5, **allowed) == len(plan.events)
 
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_FAILED", "PAYMENT_CANCELLED"])

@@ -75,7 +75,7 @@ class ErrorGroupItem(TypedDict):
     """The id of the event whose error is in `sample`."""
     replay: str
     """The command that replays these events, except superseded events and events of unknown types; empty if no other
-    event is in the group."""
+    event is in the group, or if the event in `sample_id` is too large for payctl."""
     superseded: NotRequired[Count]
     """The number of superseded events.
 
@@ -160,11 +160,11 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
 
 
 def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
-    """Return the command that replays the counted events, or an empty string if a replay would skip all of them.
+    """Return the command that replays the counted events, or an empty string if a replay does not help.
 
     The command has the same selectors, and a window with exact times.
     """
-    if group.left_out == group.count:
+    if group.left_out == group.count or _remedy(group) is DeliveryRemedy.SHRINK_PAYLOAD:
         return ""
     words = [*replay_options(group.group, dead=selector.failed or group.dead == group.count)]
     for each in selector.types:
@@ -227,7 +227,6 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
     blocks = [headline(mark, bold(count(report.events, "event")), kinds, told), *_waiting(report, adviser)]
     for group in report.groups:
         all_superseded = group.superseded == group.count
-        useless = all_superseded or _remedy(group) is DeliveryRemedy.SHRINK_PAYLOAD
         release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
         pattern, sample = redact(group.pattern), redact(group.sample) if group.sample else None
         them, paid = ("it", "customer has") if group.superseded == 1 else ("them", "customers have")
@@ -247,7 +246,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                     ("sample", sample if sample != pattern else None),
                     ("event", adviser.reading(["show"], [group.sample_id])),
                     ("first", None if all_superseded or group.unknown else _todo(group)),
-                    ("replay", None if useless else _replay(group, selector, adviser) or None),
+                    ("replay", None if all_superseded else _replay(group, selector, adviser) or None),
                     ("blocks", _blocks(group) if all_superseded else None),
                     ("release", release if all_superseded and group.blocking else None),
                 )

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes.model import Cause, CauseKind, Command, DeadGroup, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.words import named, replay_options, show, total
-from ticketbottle_payctl.domain.event import ENVELOPE, FAILURES, LARGEST_MESSAGE, TOPICS
+from ticketbottle_payctl.domain.event import ENVELOPE, ERRORS_OF_SIZE, FAILURES, LARGEST_MESSAGE, TOPICS
 from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import count, short_id
-
-_CODES_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
 
 
 def of_dead(evidence: Evidence) -> Iterator[Cause]:
@@ -96,10 +94,10 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
             shown,
         )
     topics = ", ".join(sorted({TOPICS[name] for name in group.event_types if not is_unknown(name)}))
-    if code in _CODES_OF_SIZE and group.payload_bytes + ENVELOPE > LARGEST_MESSAGE:
+    if code in ERRORS_OF_SIZE and group.payload_bytes + ENVELOPE > LARGEST_MESSAGE:
         largest = f"{group.payload_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"
         return f"do not replay: the payload has {largest}; see which payment it is", shown
-    if code in _CODES_OF_SIZE:
+    if code in ERRORS_OF_SIZE:
         return f"raise max.message.bytes of {topics} to {group.payload_bytes + ENVELOPE:,} or more, then", replay
     return "remove the cause, then", replay
 

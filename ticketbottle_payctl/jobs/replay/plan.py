@@ -42,9 +42,9 @@ def plan_replay(
 ) -> ReplayPlan:
     """Select events, and decide which of them the plan requeues.
 
-    Events of unknown types are left out, because no publisher can send them. Published events and superseded events are
-    left out unless the caller allows them. The plan lists every event that is left out, and every id that does not
-    exist.
+    Events of unknown types and events that are too large are left out, because no publisher can send them. Published
+    events and superseded events are left out unless the caller allows them. The plan lists every event that is left
+    out, and every id that does not exist.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -132,6 +132,8 @@ def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_supers
     for event in found:
         if is_unknown(event.event_type):
             yield LeftOut(event.row.id, LeftOutReason.UNKNOWN_TYPE, event.event_type, event.aggregate_id)
+        elif event.too_large:
+            yield LeftOut(event.row.id, LeftOutReason.TOO_LARGE, event.event_type, event.aggregate_id)
         elif event.superseded and not allow_superseded:
             yield LeftOut(event.row.id, LeftOutReason.SUPERSEDED, event.event_type, event.aggregate_id)
         elif event.state == "published" and not allow_published:

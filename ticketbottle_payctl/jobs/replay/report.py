@@ -34,6 +34,7 @@ class LeftOutReason(StrEnum):
     PUBLISHED = "published"
     SUPERSEDED = "superseded"
     UNKNOWN_TYPE = "unknown_type"
+    TOO_LARGE = "too_large"
     NOT_FOUND = "not_found"
     NOT_SELECTED = "not_selected"
 

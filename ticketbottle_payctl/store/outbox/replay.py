@@ -22,6 +22,7 @@ from ticketbottle_payctl.store.outbox import shard_lock, states
 from ticketbottle_payctl.store.outbox.run_errors import hide_secrets
 from ticketbottle_payctl.store.outbox.selector import (
     SUPERSEDED,
+    TOO_LARGE,
     UNKNOWN_TYPE,
     Selector,
     check_pattern,
@@ -49,7 +50,11 @@ class Row(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """An event that the selector matches. ``retries`` counts the failures since the event was last requeued."""
+    """An event that the selector matches.
+
+    ``retries`` counts the failures since the event was last requeued. ``too_large`` is true if the event failed because
+    it is larger than the largest message that payctl sends.
+    """
 
     row: Row
     aggregate_id: str
@@ -58,6 +63,7 @@ class Candidate(NamedTuple):
     state: str
     superseded: bool
     retries: int
+    too_large: bool
 
 
 class Superseded(NamedTuple):
@@ -99,7 +105,8 @@ def candidates(connection: Connection, selector: Selector, max_retries: int) -> 
     chosen, parameters = _chosen(selector, max_retries)
     sql = f"""
         SELECT o.id, o.ctid::text, o.xmin::text::bigint, o."aggregateId", o."eventType", o."createdAt",
-            {states.name("o.")}, {SUPERSEDED}, o."retryCount"
+            {states.name("o.")}, {SUPERSEDED}, o."retryCount",
+            COALESCE({TOO_LARGE}, false)
         FROM {chosen} AS o ORDER BY o."createdAt", o.id COLLATE "C"
     """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
@@ -120,7 +127,7 @@ def count_candidates(
     leave = {"published": published, "superseded": superseded}
     sql = f"""
         SELECT count(*) FROM {chosen} AS o
-        WHERE NOT {UNKNOWN_TYPE} AND (%(published)s OR {states.unpublished("o.")})
+        WHERE NOT {UNKNOWN_TYPE} AND {TOO_LARGE} IS NOT TRUE AND (%(published)s OR {states.unpublished("o.")})
           AND (%(superseded)s OR NOT {SUPERSEDED})
     """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):

@@ -16,7 +16,7 @@ from enum import StrEnum
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.event import ENVELOPE, ERRORS_OF_SIZE, LARGEST_MESSAGE, TOPICS
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.gateway_names import SAME_GATEWAY
@@ -37,6 +37,14 @@ If the event were sent again, a customer who has paid would lose their tickets.
 
 UNKNOWN_TYPE = f"""(o."eventType" NOT IN ({", ".join(f"'{name}'" for name in TOPICS)}))"""
 """An SQL condition that is true if payctl does not know an event's type, so no publisher sends the event."""
+
+TOO_LARGE = f"""({states.unpublished("o.")}
+    AND split_part(o."lastError", ':', 1) IN ({", ".join(f"'{name}'" for name in ERRORS_OF_SIZE)})
+    AND octet_length(o.payload::text) > {LARGEST_MESSAGE - ENVELOPE})"""
+"""An SQL condition that is true if an event failed because it is larger than the largest message that payctl sends.
+
+Only the payload of an event with an error of size is read.
+"""
 
 # A word with a digit is an id, a number, an address or an instant. The other words describe the kind of error.
 PATTERN = r"""regexp_replace(regexp_replace(left(coalesce(o."lastError", ''), 500),

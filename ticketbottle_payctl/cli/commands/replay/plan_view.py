@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, Table, bad, bold, line, warn
+from ticketbottle_payctl.domain.event import LARGEST_MESSAGE
 from ticketbottle_payctl.domain.unknown_types import what_to_do
 from ticketbottle_payctl.formats import count, duration, rate, span
 from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, ReplayOptions, ReplayPlan, Superseded
@@ -16,6 +17,7 @@ WHY = {
     "published": "already published; needs --allow-published",
     "superseded": "superseded: the customer has paid since",
     "unknown_type": "payctl does not know this event type",
+    "too_large": f"payctl sends at most {LARGEST_MESSAGE:,} bytes",
     "not_found": "no event has this id",
     "not_selected": "the other selectors exclude it, or it was deleted",
     "changed": "changed since the plan",
