@@ -128,7 +128,7 @@ NO_BROKERS = "publisher host:12 could not reach its brokers 4 s ago: Kafka at b:
           "publish by hand, and read its first line"], "payctl publish-outbox"),
         (seen(READY, publishers=[CUT_OFF]), None,
          [NO_BROKERS, f"{WAITED}. This uses up no retries", "check that the brokers run and can be reached"],
-         "payctl doctor --only kafka"),
+         "payctl doctor --only kafka --only backlog"),
         (seen(READY, publishers=[CUT_OFF]), ANSWERED,
          [NO_BROKERS, f"{WAITED}. This uses up no retries",
           "the brokers answer here; if host:12 keeps failing, compare its KAFKA_ variables and network"], None),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ LOOK = Command(("show",), ("TB-1",))
 HARMLESS = finding_of(Cause(CauseKind.SUPERSEDED, 1, "harmless", "m"))
 WAITING = finding_of(Cause(CauseKind.BACKLOG, 1, "waiting", "m"))
 MONEY, OVERDUE = (warn(check, check, "m", "look", LOOK) for check in ("callbacks", "payments"))
+NO_BROKERS = replace(fail("kafka", "unreachable", "m"), stops_all=True)
+DEAD = finding_of(Cause(CauseKind.DEAD, 2, "dead", "m"))
 UNREADABLE = warn("callbacks", "unreadable", "m", "see grants")
 TOPIC = warn("kafka", "topic", "m", "f")
 
@@ -66,10 +69,14 @@ TOPIC = warn("kafka", "topic", "m", "f")
         ([TOPIC, UNREADABLE, HARMLESS], "topic"),
         ([HARMLESS], "harmless"),
         ([MONEY, HARMLESS, fail("grants", "grants", "m")], "grants"),
+        ([NO_BROKERS, DEAD], "unreachable"),
+        ([fail("kafka", "one topic", "m"), DEAD], "dead"),
     ],
 )
 def test_the_doctor_leads_with_the_customers_and_never_with_what_is_harmless(findings, first):
     """Among equally severe findings, waiting events come first, then money, then overdue payments.
+
+    Only unreachable brokers come before them.
 
     A harmless dead event comes first only if nothing else is wrong.
     """

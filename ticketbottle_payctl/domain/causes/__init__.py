@@ -24,15 +24,29 @@ from ticketbottle_payctl.domain.causes.model import (
     Waiting,
 )
 from ticketbottle_payctl.domain.causes.pending import of_failures, unexplained
-from ticketbottle_payctl.domain.causes.publishing import NEXT_RESCAN, NEXT_RUN, Activity, Publishing, publishing
-from ticketbottle_payctl.domain.causes.stopped import of_brokers, of_publishers, of_row_locks, of_table_locks
+from ticketbottle_payctl.domain.causes.publishing import (
+    NEXT_RESCAN,
+    NEXT_RUN,
+    Activity,
+    Publishing,
+    cut_off,
+    publishing,
+)
+from ticketbottle_payctl.domain.causes.stopped import (
+    of_brokers,
+    of_new_event,
+    of_publishers,
+    of_row_locks,
+    of_table_locks,
+)
 from ticketbottle_payctl.domain.causes.without_error import WithoutError, without_error
 from ticketbottle_payctl.domain.causes.words import overdue, replay_options
 
 __all__ = [
     "NEXT_RESCAN", "NEXT_RUN", "OVERDUE_AFTER", "SEEN_WITHIN", "WAITS_AFTER", "Activity", "Brokers", "Cause",
     "CauseKind", "Command", "DeadGroup", "Evidence", "Holder", "Idle", "Publishing", "Reason", "SeenPublisher",
-    "Waiting", "WithoutError", "causes", "harmless", "idle", "publishing", "replay_options", "without_error",
+    "Waiting", "WithoutError", "causes", "cut_off", "harmless", "idle", "of_new_event", "publishing", "replay_options",
+    "without_error",
 ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from ticketbottle_payctl.domain.causes.model import (
 from ticketbottle_payctl.domain.causes.publishing import cut_off
 from ticketbottle_payctl.domain.causes.words import (
     LOOK_AT_KAFKA,
+    LOOK_AT_KAFKA_AND_BACKLOG,
     PUBLISH,
     START_AND_PUBLISH,
     WAIT_OR_PUBLISH,
@@ -28,6 +29,8 @@ from ticketbottle_payctl.domain.causes.words import (
 )
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count, duration
+
+_CHECK_BROKERS = "check that the brokers run and can be reached"
 
 
 def of_publishers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
@@ -129,7 +132,7 @@ def _of_cut_off(away: SeenPublisher, evidence: Evidence, waiting: Sequence[Waiti
     """Return the cause for a publisher that could not reach its brokers. They may answer this machine."""
     fact = f"publisher {away}: {away.without_brokers}"
     meaning = f"{waited(evidence, waiting)}. This uses up no retries"
-    advice = "check that the brokers run and can be reached"
+    advice = _CHECK_BROKERS
     if brokers is not None and not brokers.not_asked and away.ended:
         return Cause(
             CauseKind.BROKERS, total(waiting), fact, meaning, f"the brokers answer now; {WAIT_OR_PUBLISH}", PUBLISH
@@ -137,7 +140,16 @@ def _of_cut_off(away: SeenPublisher, evidence: Evidence, waiting: Sequence[Waiti
     if brokers is not None and not brokers.not_asked:
         advice = f"the brokers answer here; if {away.name} keeps failing, compare its KAFKA_ variables and network"
         return Cause(CauseKind.BROKERS, total(waiting), fact, meaning, advice)
-    return Cause(CauseKind.BROKERS, total(waiting), fact, meaning, advice, LOOK_AT_KAFKA)
+    return Cause(CauseKind.BROKERS, total(waiting), fact, meaning, advice, LOOK_AT_KAFKA_AND_BACKLOG)
+
+
+def of_new_event(evidence: Evidence) -> Cause | None:
+    """Return the cause if the last publisher could not reach its brokers, even if no event is overdue yet."""
+    away = cut_off(evidence)
+    if away is None or evidence.slot_active is not None:
+        return None
+    fact, meaning = f"publisher {away}: {away.without_brokers}", "this uses up no retries"
+    return Cause(CauseKind.BROKERS, evidence.pending, fact, meaning, _CHECK_BROKERS, LOOK_AT_KAFKA_AND_BACKLOG)
 
 
 def of_table_locks(evidence: Evidence) -> Iterator[Cause]:

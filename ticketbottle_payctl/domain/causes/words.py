@@ -74,3 +74,7 @@ WAIT_OR_PUBLISH = "wait for the next scheduled run; if none is scheduled, publis
 
 LOOK_AT_KAFKA = Command(("doctor",), options=("--only", "kafka"))
 """The command that checks the brokers."""
+
+LOOK_AT_KAFKA_AND_BACKLOG = Command(("doctor",), options=("--only", "kafka", "--only", "backlog"))
+"""The command that checks the brokers from this machine, and says what to do if only the publisher cannot reach them.
+"""

@@ -7,6 +7,7 @@ checks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -76,7 +77,7 @@ def diagnose(
         left_out = ", ".join(name for name in chosen if name in _NEEDS_DATABASE and name != "database")
         meaning = "nothing works without the database"
         also = f"{meaning}; checks not run: {left_out}" if left_out else meaning
-        findings.append(fail("database", unreachable.message, also, unreachable.hint))
+        findings.append(replace(fail("database", unreachable.message, also, unreachable.hint), stops_all=True))
         chosen = [name for name in chosen if name not in _NEEDS_DATABASE]
     probe = Probe(subject)
     for name in chosen:

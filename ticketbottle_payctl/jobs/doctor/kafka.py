@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ticketbottle_payctl.broker import topics
 from ticketbottle_payctl.broker.producer import DeliveryFailure
 from ticketbottle_payctl.domain.event import TOPICS
@@ -46,7 +48,8 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
     try:
         return _look(subject.kafka(), probe)
     except (BrokerRefusedError, BrokerUnavailableError) as error:
-        return [fail("kafka", error.message, "no event can be published until this is fixed", error.hint)]
+        found = fail("kafka", error.message, "no event can be published until this is fixed", error.hint)
+        return [replace(found, stops_all=True)]
 
 
 def _look(settings: KafkaSettings, probe: Probe) -> list[Finding]:

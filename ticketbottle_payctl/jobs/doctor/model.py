@@ -38,7 +38,8 @@ class Finding:
 
     ``remedy`` is a fix in words, ``command`` a payctl command that fixes the fault, and ``sql`` a statement that fixes
     it. All of these, and ``meaning``, are None if there is nothing to fix. ``off`` is True if the subject of the check
-    is not in use. ``harmless`` is True if nobody is waiting because of the finding.
+    is not in use. ``harmless`` is True if nobody is waiting because of the finding. ``stops_all``
+    is True if payctl can publish nothing because of the finding.
     """
 
     check: str
@@ -50,6 +51,7 @@ class Finding:
     off: bool = False
     sql: str | None = None
     harmless: bool = False
+    stops_all: bool = False
 
 
 class FindingCounts(TypedDict, total=False):

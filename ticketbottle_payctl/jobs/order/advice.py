@@ -72,9 +72,9 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
             yield Advice(("process-webhook",), why, options=("--receipt", receipt.id))
         case VerdictKind.DEAD | VerdictKind.BLOCKED if event is not None:
             yield from _of_dead(dead_until(event, found.events), event)
-        case VerdictKind.WAITING:
+        case VerdictKind.WAITING if verdict.cause is None:
             yield Advice(("publish-outbox",), "send it now, unless a publisher is running")
-        case VerdictKind.OVERDUE:
+        case VerdictKind.WAITING | VerdictKind.OVERDUE:
             yield from _of_overdue(verdict)
         case VerdictKind.NOT_IN_KAFKA if event is not None and verdict.ticket_is_due:
             yield _again(event, "send it again if the order has no tickets: a second completed event is harmless")

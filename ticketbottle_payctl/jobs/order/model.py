@@ -142,7 +142,7 @@ class Verdict:
     is_only_event: bool = False
     """Whether this event of an unknown type is the only unsent event of a payment without a known event."""
     cause: Cause | None = None
-    """The cause that keeps an overdue event from being sent, or None if the database does not show it."""
+    """The cause that keeps a waiting event from being sent, or None if the database does not show it."""
     closing: Closing | None = None
     """The run that recorded that a person has dealt with this finding."""
 

@@ -20,7 +20,7 @@ from ticketbottle_payctl.jobs.order.model import NamedEvent, Timeline, VerdictKi
 from ticketbottle_payctl.jobs.order.records import Records, find_all
 from ticketbottle_payctl.jobs.order.steps import CLOSE, in_order, steps_of
 from ticketbottle_payctl.jobs.order.verdict import judge
-from ticketbottle_payctl.jobs.order.why_overdue import what_stops_every_event
+from ticketbottle_payctl.jobs.order.why_overdue import what_stops_a_new_event, what_stops_every_event
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.short_ids import is_short
 from ticketbottle_payctl.store.outbox import cdc, dead
@@ -58,6 +58,8 @@ def show(  # noqa: PLR0913 - one argument per source
     first, *also = judge(found, records, now, retention)
     if first.kind is VerdictKind.OVERDUE:
         first = replace(first, cause=what_stops_every_event(engine, max_retries))
+    elif first.kind is VerdictKind.WAITING:
+        first = replace(first, cause=what_stops_a_new_event(engine, max_retries))
     return Timeline(
         payment=found.payment,
         verdict=first,

@@ -1,4 +1,4 @@
-"""Find out from the database why an overdue event has not been sent."""
+"""Find out from the database why an event has not been sent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, Cause, CauseKind, causes
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, Cause, CauseKind, Evidence, causes, of_new_event
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect.evidence import evidence
@@ -25,11 +25,21 @@ def what_stops_every_event(engine: Engine, max_retries: int) -> Cause | None:
 
     The result is also None if the server does not answer in time, or if the role lacks a privilege.
     """
+    seen = _evidence(engine, max_retries)
+    return next((each for each in causes(seen) if each.kind in _OF_EVERY_EVENT), None) if seen else None
+
+
+def what_stops_a_new_event(engine: Engine, max_retries: int) -> Cause | None:
+    """Return the cause if the publisher cannot reach its brokers, or None if the database does not show this."""
+    seen = _evidence(engine, max_retries)
+    return of_new_event(seen) if seen else None
+
+
+def _evidence(engine: Engine, max_retries: int) -> Evidence | None:
     try:
         with transaction(engine, _LIMITS, commit=False) as connection:
             recent = stats.recent(connection, _WINDOW.total_seconds())
             found = stats.unpublished(connection, max_retries, late_after_s=OVERDUE_AFTER.total_seconds())
-            seen = evidence(connection, max_retries, found, recent)
+            return evidence(connection, max_retries, found, recent)
     except (DatabaseUnavailableError, ConfigError):
         return None
-    return next((each for each in causes(seen) if each.kind in _OF_EVERY_EVENT), None)

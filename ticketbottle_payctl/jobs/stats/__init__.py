@@ -11,7 +11,7 @@ from typing import assert_never
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.domain.causes import Cause, Evidence, Idle, causes, harmless, idle
+from ticketbottle_payctl.domain.causes import Cause, Evidence, Idle, SeenPublisher, causes, cut_off, harmless, idle
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.inspect.evidence import evidence, harmless_dead
@@ -122,6 +122,8 @@ class StatsReport:
     causes: tuple[Cause, ...] = ()
     idle: Idle | None = None
     by_debezium: bool = False
+    away: SeenPublisher | None = None
+    """The publisher that cannot reach its brokers, or None."""
 
     @property
     def harmful(self) -> tuple[Cause, ...]:
@@ -184,6 +186,7 @@ def explained(report: StatsReport, seen: Evidence) -> StatsReport:
         causes=found,
         idle=idle(seen),
         by_debezium=seen.slot_active is not None,
+        away=cut_off(seen) if seen.slot_active is None else None,
     )
 
 

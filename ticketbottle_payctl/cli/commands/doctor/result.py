@@ -140,7 +140,8 @@ def _blocks(shown: ShownFinding, width: int) -> Iterator[Block]:
 def _headline(report: DoctorReport) -> Line:
     """Return the headline for the worst finding.
 
-    Among equally severe findings, those about customers who are waiting or have paid come first.
+    Among equally severe findings, an unreachable database or Kafka comes first. Findings about customers who are
+    waiting or have paid come next.
     """
     for status in (Status.FAIL, Status.WARN):
         found = [finding for finding in report.findings if finding.status is status]
@@ -155,6 +156,8 @@ def _headline(report: DoctorReport) -> Line:
 
 def _rank(finding: Finding) -> int:
     """Return a finding's rank among equally severe ones. A finding without a command ranks lower."""
+    if finding.stops_all:
+        return -1
     if finding.harmless:
         return len(_CUSTOMERS) + 1
     known = finding.check in _CUSTOMERS and (finding.check == "backlog" or finding.command is not None)

@@ -40,7 +40,7 @@ _SENTENCES = {
     VerdictKind.BLOCKED: "blocked by dead event {first} ({first_type}) of the same payment",
     VerdictKind.BEHIND: "behind event {first} of the same payment; that event failed {times}; {next_try}",
     VerdictKind.RETRYING: "the event failed {times} ({error}); {next_try}",
-    VerdictKind.WAITING: "the event has waited {age} for a publisher",
+    VerdictKind.WAITING: "the event has waited {age} for a publisher{because}",
     VerdictKind.OVERDUE: "the event has waited {age}{why}",
     VerdictKind.PUBLISHED: "published {ago}{read}",
     VerdictKind.UNREAD: "published {ago}, but {unread}",
@@ -62,7 +62,7 @@ _WITHOUT_MONEY = {
 }
 """The sentences to use if the callback does not report a payment."""
 _REQUEUED = {
-    VerdictKind.WAITING: "requeued {ago}, written {written}; waiting for a publisher",
+    VerdictKind.WAITING: "requeued {ago}, written {written}; waiting for a publisher{because}",
     VerdictKind.OVERDUE: "requeued {ago}, written {written}{why}",
 }
 """The sentences to use if an operator requeued the event."""
@@ -101,6 +101,7 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
         **_of_receipt(verdict),
         **_of_event(verdict),
         "why": f": {verdict.cause.fact}" if verdict.cause else ", and no publisher has sent it",
+        "because": f": {verdict.cause.fact}" if verdict.cause else "",
         "often": "TWICE" if verdict.transfers == 2 else f"{verdict.transfers} TIMES",  # noqa: PLR2004
         "transfers": "two" if verdict.transfers == 2 else str(verdict.transfers),  # noqa: PLR2004
         **_of_time(verdict, now),

@@ -128,6 +128,7 @@ def _details(report: StatsReport) -> Iterator[Block]:
             ("dead", _dead(report)),
             ("blocked", bad(f"{report.blocked:,}") if report.blocked else None),
             ("published", f"{about}{report.published:,} of {about}{report.total:,}"),
+            ("publisher", _away(report)),
             ("publish lag", lag_words(report)),
             ("created", _drawn(report.created, report.in_per_s)),
             ("sent", _drawn(report.sent, report.out_per_s)),
@@ -193,6 +194,12 @@ def _dead(report: StatsReport) -> object:
         number = f"{number} and {report.closed:,} closed by a person"
     said = f"{number}, the oldest is {duration(report.oldest_dead_age_s or 0)} old"
     return bad(said) if report.superseded < report.dead else said
+
+
+def _away(report: StatsReport) -> Part | None:
+    """Return that the last publisher could not reach its brokers, unless a cause or the forecast says so."""
+    told = report.idle is not None or any(cause.kind is CauseKind.BROKERS for cause in report.causes)
+    return None if report.away is None or told else warn(f"{report.away}: {report.away.without_brokers}")
 
 
 def lag_words(report: StatsReport) -> str:
