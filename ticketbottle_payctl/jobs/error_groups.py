@@ -59,6 +59,7 @@ def group_errors(
     with transaction(engine, _LIMITS, commit=False) as connection:
         readable = dead.rights(connection).closings
         found = store.groups(connection, selector, max_retries, limit + 1, with_closings=readable)
+        found = store.with_blocked(connection, found, selector, max_retries)
     report = ErrorsReport(tuple(found[:limit]), truncated=len(found) > limit)
     if not selector.is_empty:
         return report

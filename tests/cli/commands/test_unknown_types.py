@@ -196,3 +196,35 @@ def test_a_corrected_event_can_be_replayed(ask, engine, order):
     with engine.begin() as connection:
         connection.execute(text("""UPDATE outbox SET "eventType" = 'PAYMENT_COMPLETED'"""))
     assert ask("replay", made.ids[0], "-y")["counts"]["requeued"] == 1
+
+
+RELEASE = "payctl publish-outbox --on-dead release"
+TIMEOUT = "TIMED_OUT: no answer"
+
+
+@pytest.mark.parametrize(
+    ("events", "number", "commands"),
+    [
+        ([("NO_SUCH_TYPE", "dead"), ("PAYMENT_COMPLETED", "pending")], 1, ["release"]),
+        ([("PAYMENT_COMPLETED", "dead", TIMEOUT), ("PAYMENT_COMPLETED", "pending")], 1, ["replay"]),
+        ([("PAYMENT_FAILED", "dead", TIMEOUT), ("PAYMENT_COMPLETED", "pending")], 1, ["release"]),
+        ([("PAYMENT_COMPLETED", "pending"), ("NO_SUCH_TYPE", "dead")], 0, []),
+        ([("PAYMENT_COMPLETED", "dead", TIMEOUT)], 0, ["replay"]),
+    ],
+)  # fmt: skip
+def test_errors_say_which_events_wait_behind_dead_ones(
+    ask, invoke, database_url, engine, order, events, number, commands
+):
+    """`errors` says which events wait behind each group, and how to send them if a replay does not help."""
+    made = order(*events)
+    with engine.begin() as connection:  # the events of one transaction are less than a millisecond apart
+        later = """UPDATE outbox SET "createdAt" = "createdAt" + interval '1 second' WHERE id = %(id)s"""
+        connection.exec_driver_sql(later, {"id": made.ids[-1]})
+    (item,) = ask("errors")["items"]
+    assert item["blocks"] == number
+    rows = dict(
+        line.split("\t") for line in invoke("errors", DATABASE_URL=database_url).stdout.splitlines() if "\t" in line
+    )
+    assert ("the later events of 1 payment" in rows["blocks"]) == bool(number)
+    assert [name for name in ("replay", "release") if name in rows] == commands
+    assert rows.get("release", RELEASE) == RELEASE

@@ -88,6 +88,8 @@ class ErrorGroupItem(TypedDict):
     """
     blocking: NotRequired[Count]
     """The number of dead superseded events that block a pending event of the same payment."""
+    blocks: NotRequired[Count]
+    """The number of payments whose later events wait behind these dead events."""
     closed: NotRequired[Count]
     """The number of superseded dead events that a person has closed and that do not block any pending event."""
     remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
@@ -153,6 +155,7 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
         "superseded": group.superseded,
         "unknown": group.unknown,
         "blocking": group.blocking,
+        "blocks": group.blocks,
         "closed": group.closed,
         "remedy": _remedy(group),
         "todo": _todo(group),
@@ -189,10 +192,10 @@ def _todo(group: ErrorGroup) -> str | None:
 
 
 def _blocks(group: ErrorGroup) -> str:
-    """Return a phrase that says which events are waiting behind superseded events."""
-    if not group.blocking:
+    """Return a phrase that says which events are waiting behind the group's dead events."""
+    if not group.blocks:
         return "nothing: no other event is waiting behind these"
-    return f"the later events of {count(group.blocking, 'payment')}"
+    return f"the later events of {count(group.blocks, 'payment')}"
 
 
 def _written(at: datetime) -> str:
@@ -223,10 +226,15 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
     blocked = any(group.blocking for group in report.groups)
     nothing_left = closed == report.events and not blocked and not report.truncated
     mark = good("✔") if nothing_left and not late else warn("!")
-    told = f"{closed:,} closed by a person" if closed else None
-    blocks = [headline(mark, bold(count(report.events, "event")), kinds, told), *_waiting(report, adviser)]
+    if closed == report.events:
+        first = headline(mark, bold(f"{count(closed, 'event')}, closed by a person"), kinds)
+    else:
+        told = f"{closed:,} closed by a person" if closed else None
+        first = headline(mark, bold(count(report.events - closed, "event")), kinds, told)
+    blocks = [first, *_waiting(report, adviser)]
     for group in report.groups:
         all_superseded = group.superseded == group.count
+        replay = _replay(group, selector, adviser)
         release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
         pattern, sample = redact(group.pattern), redact(group.sample) if group.sample else None
         them, paid = ("it", "customer has") if group.superseded == 1 else ("them", "customers have")
@@ -237,7 +245,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
             line(bold(count(group.count, "time")), pattern or "(no error was recorded)", dim(group.group)),
             Fields(
                 (
-                    ("dead", f"{group.dead:,} of {group.count:,}"),
+                    ("dead", f"{group.dead - group.closed:,} of {group.count:,}"),
                     ("superseded", left_out if group.superseded else None),
                     ("unknown type", unknown if group.unknown else None),
                     ("closed", f"{group.closed:,} of {group.count:,}, by a person" if group.closed else None),
@@ -246,9 +254,9 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                     ("sample", sample if sample != pattern else None),
                     ("event", adviser.reading(["show"], [group.sample_id])),
                     ("first", None if all_superseded or group.unknown else _todo(group)),
-                    ("replay", None if all_superseded else _replay(group, selector, adviser) or None),
-                    ("blocks", _blocks(group) if all_superseded else None),
-                    ("release", release if all_superseded and group.blocking else None),
+                    ("replay", replay or None),
+                    ("blocks", _blocks(group) if group.dead else None),
+                    ("release", release if group.blocks and not replay else None),
                 )
             ),
         ]

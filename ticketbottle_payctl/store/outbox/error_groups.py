@@ -5,7 +5,8 @@ Parts of an error that differ between events, such as ids, are ignored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -33,7 +34,8 @@ class ErrorGroup:
     is the error of the newest event that is not superseded, or else of the newest event. ``sample_type`` and
     ``sample_bytes`` are the type and the message size of this event. ``superseded`` counts the superseded events, and
     ``unknown`` the events of an unknown type. A replay leaves out both. ``blocking`` counts those superseded dead
-    events that block a pending event of their payment. ``closed`` counts the dead events that count as closed.
+    events that block a pending event of their payment. ``blocks`` counts the payments whose later events wait behind
+    the group's dead events. ``closed`` counts the dead events that count as closed.
     """
 
     group: str
@@ -51,6 +53,7 @@ class ErrorGroup:
     blocking: int = 0
     closed: int = 0
     unknown: int = 0
+    blocks: int = 0
 
     @property
     def left_out(self) -> int:
@@ -137,3 +140,27 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
         )
         for row in rows
     ]
+
+
+def with_blocked(
+    connection: Connection, found: Sequence[ErrorGroup], selector: Selector, max_retries: int
+) -> list[ErrorGroup]:
+    """Return the groups with the number of payments whose later events wait behind the group's dead events.
+
+    This function changes the planner settings of the transaction, so the caller must not run other statements in it
+    afterwards.
+    """
+    if not any(group.dead for group in found):
+        return [*found]
+    connection.exec_driver_sql("SELECT set_config('enable_nestloop', 'off', true)")  # the planner expects few rows
+    wanted = predicate(selector, max_retries)
+    later = '(w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C")'
+    sql = f"""
+        SELECT {group_of(PATTERN)}, count(DISTINCT o."aggregateId") FROM outbox AS o
+        WHERE {states.dead("o.")} AND {wanted.sql} AND EXISTS (
+            SELECT FROM outbox AS w WHERE w."aggregateId" = o."aggregateId" AND {states.pending("w.")} AND {later})
+        GROUP BY 1
+    """  # noqa: S608 - built from constants only
+    rows = connection.exec_driver_sql(sql, wanted.parameters).all()
+    blocks: dict[str, int] = {group: payments for group, payments in rows}  # noqa: C416 - a row is not a tuple
+    return [replace(group, blocks=blocks.get(group.group, 0)) for group in found]

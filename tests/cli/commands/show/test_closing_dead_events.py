@@ -80,7 +80,7 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
     assert (first("errors")[0], first("stats")[0]) == ("!", "!")
     assert ask("errors")["items"][0]["closed"] == 0
     close(dead)
-    assert first("errors") == "✔  1 event  1 kind of error  1 closed by a person"
+    assert first("errors") == "✔  1 event, closed by a person  1 kind of error"
     assert first("stats") == "✔  1 dead, closed by a person"
     assert ask("errors")["items"][0]["closed"] == 1
     orders.event("COMPLETED", "dead", error="something else")
@@ -102,7 +102,10 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
 def test_the_number_of_dead_events_is_the_sum_of_the_causes(
     orders, close, ask, invoke, database_url, closed, superseded, open_ones, first
 ):
-    """The first line of `stats` counts the closed events apart, because no cause below it counts them."""
+    """The first line of `stats` counts the closed events apart, because no cause below it counts them.
+
+    The first lines of `report` and `errors` show the same numbers.
+    """
     for _ in range(closed + superseded):
         orders.pay("COMPLETED", age=2 * HOUR).event("FAILED", "dead", age=2 * HOUR, error="MSG_SIZE_TOO_LARGE: no")
         orders.event(state="published", age=HOUR)
@@ -119,6 +122,13 @@ def test_the_number_of_dead_events_is_the_sum_of_the_causes(
     row = next(line for line in shown.splitlines() if line.startswith("dead\t"))
     counted = f" and {closed} closed by a person" if closed else ""
     assert row.startswith(f"dead\t{superseded + open_ones}{counted}, the oldest is ")
+    number = superseded + open_ones
+    if number:  # otherwise the first lines say only that all of them are closed
+        screens = [invoke(each, DATABASE_URL=database_url).stdout for each in ("report", "errors")]
+        report, errors = (screen.splitlines()[0] for screen in screens)
+        assert re.search(rf" {number} events? (is|are) dead", report), report
+        assert errors.startswith(f"!  {number} event"), errors
+        assert [f" {closed} closed by a person" in line for line in (report, errors)] == [closed > 0] * 2
 
 
 def test_the_list_says_that_a_dead_event_is_closed(dead, orders, close, ask, invoke, terminal, database_url):

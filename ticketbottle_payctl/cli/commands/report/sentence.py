@@ -78,7 +78,8 @@ def verdict(report: Report) -> str:
     if waiting.dead > report.closed:
         harm = ", superseded: harmless" if report.dead_do_no_harm else ""
         harm += f", {report.closed:,} closed by a person" if report.closed else ""
-        parts.append(f"{count(waiting.dead, 'event')} {'is' if waiting.dead == 1 else 'are'} dead{harm}.")
+        number = waiting.dead - report.closed
+        parts.append(f"{count(number, 'event')} {'is' if number == 1 else 'are'} dead{harm}.")
     elif waiting.dead:
         parts.append(f"{_closed_words(waiting.dead)}.")
     if failures:
@@ -117,16 +118,17 @@ def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
 
 
 def dead_words(group: ErrorGroup) -> str:
-    """Return the number of a group's dead events.
+    """Return the number of a group's dead events without the closed ones, and how many a person has closed.
 
-    Also say how many of them are superseded, and how many a person has closed.
+    Also say how many of them are superseded. Only superseded events can be closed.
     """
-    dead = count(group.dead, "dead event")
+    open_ones, superseded = group.dead - group.closed, group.superseded - group.closed
     closed = f", {group.closed:,} closed by a person" if group.closed else ""
-    if not group.superseded:
-        return dead
-    if group.superseded < group.dead:
-        return f"{dead}, {group.superseded:,} superseded{closed}"
+    dead = count(open_ones, "dead event")
+    if not superseded:
+        return f"{dead}{closed}"
+    if superseded < open_ones:
+        return f"{dead}, {superseded:,} superseded{closed}"
     return f"{dead}, superseded{'' if group.blocking else ': harmless'}{closed}"
 
 

@@ -124,8 +124,8 @@ class LiveView:
         head: Row = [
             bold("dead"),
             " ",
-            bad(f"{dead:,}") if dead else "0",
-            *([dim(f", {closed:,} of them closed by a person")] if closed else []),
+            bad(f"{dead - closed:,}") if dead > closed else "0",
+            *([dim(f", {closed:,} closed by a person")] if closed else []),
         ]
         if not dead:
             return [head, [dim("no event is out of retries")]]
