@@ -44,6 +44,17 @@ def test_an_order_counts_once_with_its_oldest_unpublished_event(pay, waiting):
     assert (found.number, found.amount) == (2, 640_000)
 
 
+def test_a_pending_event_behind_a_dead_event_of_its_payment_is_blocked(pay, waiting):
+    """A pending event waits behind a dead event only if the dead event is an earlier one of the same payment."""
+    behind = pay().event("NO_SUCH_TYPE", age=4 * HOUR, retries=5).event(age=3 * HOUR)
+    before = pay().event(age=2 * HOUR).event("FAILED", age=HOUR, retries=5)
+    found = waiting()
+    assert [(each.kind, each.id) for each in found.oldest] == [
+        (WithoutTicket.BLOCKED, behind.events[1]),
+        (WithoutTicket.PENDING, before.events[0]),
+    ]
+
+
 def test_a_new_event_counts_only_if_it_is_dead(at_noon, execute, pay):
     """An event that was created in the last second does not count as waiting, unless it is dead."""
     new, old, dead = pay().event(), pay().event(), pay().event(retries=5)

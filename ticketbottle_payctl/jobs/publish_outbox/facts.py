@@ -151,10 +151,13 @@ class DeadItem(TypedDict):
 
 
 class ClaimableItem(TypedDict):
-    """With dry_run: the events of one type that a run would claim."""
+    """With dry_run: the pending events of one type."""
 
     event_type: str
     topic: str | None
+    """The topic; null for an unknown type, whose events would die."""
     events: Count
+    held: NotRequired[Count]
+    """How many of these events would be held back."""
     oldest: datetime
     """When the oldest event was created (UTC)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
@@ -57,7 +58,7 @@ def look(
         locked=[_locked(connection, shard, options.shards) for shard in locked],
         stopped=dict(stopped),
         blockers=[_explained(each, known) for each in named],
-        held=sum(group.events for group in groups),
+        held_by_type=sum((Counter(group.types) for group in groups), Counter()),
         failed=len(failed),
         causes=len(found),
         dead=dead.events,

@@ -69,10 +69,10 @@ class Obstacles:
     contains the event types whose topics cannot be written to, even if no event is waiting for them. ``blockers`` are
     the reasons with the most waiting events.
 
-    ``held`` counts the pending events that cannot be sent now. ``failed`` counts events that failed in this run and
-    will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead events that no
-    paying customer is waiting for, and ``dead_closed`` counts those of them that a person has closed. ``unsent`` are
-    the dead events that a paying customer may be waiting for, except those among the blockers.
+    ``held_by_type`` counts the pending events that cannot be sent now, by type. ``failed`` counts events that failed in
+    this run and will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead
+    events that no paying customer is waiting for, and ``dead_closed`` counts those of them that a person has closed.
+    ``unsent`` are the dead events that a paying customer may be waiting for, except those among the blockers.
 
     ``pending`` counts all pending events. It is None unless the run ended because it could not reach its brokers, and
     also None if the count took too long.
@@ -84,7 +84,7 @@ class Obstacles:
     locked: Sequence[LockedShard] = ()
     stopped: Mapping[str, str] = field(default_factory=dict)
     blockers: Sequence[Blocker] = ()
-    held: int = 0
+    held_by_type: Mapping[str, int] = field(default_factory=dict)
     failed: int = 0
     dead: int = 0
     dead_failures: int = 0
@@ -99,6 +99,11 @@ class Obstacles:
     def __bool__(self) -> bool:
         """Return whether there is a reason for any event to wait."""
         return bool(self.away or self.locked or self.stopped or self.blockers)
+
+    @property
+    def held(self) -> int:
+        """The number of pending events that cannot be sent now."""
+        return sum(self.held_by_type.values())
 
     @property
     def dead_successes(self) -> int:

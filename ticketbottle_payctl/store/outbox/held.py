@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -22,12 +22,18 @@ class Barrier(NamedTuple):
 class Held(NamedTuple):
     """The number of pending events that are waiting because of the same cause.
 
-    The cause is the barrier with the index ``barrier``, or an event type that cannot be sent.
+    The cause is the barrier with the index ``barrier``, or an event type that cannot be sent. ``types`` counts the
+    waiting events by their own type.
     """
 
     barrier: int | None
     event_type: str | None
-    events: int
+    types: Mapping[str, int]
+
+    @property
+    def events(self) -> int:
+        """The number of waiting events."""
+        return sum(self.types.values())
 
 
 class BlockingEvent(NamedTuple):
@@ -67,12 +73,12 @@ def held(
         earliest AS (
             SELECT DISTINCT ON (key) key, at, id, itself, number, event_type
             FROM barrier ORDER BY key, at, id COLLATE "C")
-        SELECT b.number - 1, b.event_type, count(*)
+        SELECT b.number - 1, b.event_type, o."eventType", count(*)
         FROM outbox AS o JOIN earliest AS b ON b.key = o."aggregateId"
         WHERE {states.pending("o.")}
           AND ((o."createdAt", o.id COLLATE "C") > (b.at, b.id COLLATE "C") OR (b.itself AND o.id = b.id))
           AND (cardinality(%(types)s::text[]) = 0 OR o."eventType" = ANY(%(types)s))
-        GROUP BY 1, 2
+        GROUP BY 1, 2, 3
     """  # noqa: S608 - built from constants only
     parameters = {
         "keys": [each.key for each in barriers],
@@ -83,7 +89,10 @@ def held(
         "types": list(types),
         "max_retries": max_retries,
     }
-    return [Held(*row) for row in connection.exec_driver_sql(sql, parameters)]
+    found: dict[tuple[int | None, str | None], dict[str, int]] = {}
+    for barrier, stopped_type, event_type, events in connection.exec_driver_sql(sql, parameters):
+        found.setdefault((barrier, stopped_type), {})[event_type] = events
+    return [Held(*cause, types) for cause, types in found.items()]
 
 
 def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:

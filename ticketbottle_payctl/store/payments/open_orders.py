@@ -28,6 +28,7 @@ class WithoutTicket(StrEnum):
     """The reasons why an order is open: the customer has paid but has no ticket, or money needs manual review."""
 
     PENDING = "pending"
+    BLOCKED = "blocked"
     DEAD = "dead"
     NO_EVENT = "no_event"
     UNKNOWN_TYPE = "unknown_type"
@@ -67,12 +68,18 @@ class OpenOrders(NamedTuple):
 
 
 _UNPUBLISHED = f"""
-    WITH open AS MATERIALIZED (
+    WITH unpublished AS (
+        SELECT o.id, o."aggregateId", o."eventType", o."createdAt", o."retryCount", o."lastError", o.published,
+            o."publishedAt", min(o."createdAt") FILTER (WHERE NOT {states.has_retries("o.")})
+            OVER (PARTITION BY o."aggregateId") AS first_dead
+        FROM outbox AS o WHERE {states.unpublished("o.")}
+    ), open AS MATERIALIZED (
         SELECT DISTINCT ON (o."aggregateId") o.id, o."aggregateId" AS payment, o."createdAt" AS at,
-            {states.name("o.")} AS state,
+            CASE WHEN {states.has_retries("o.")} AND o.first_dead <= o."createdAt" THEN 'blocked'
+                ELSE {states.name("o.")} END AS state,
             CASE WHEN o."retryCount" > 0 THEN left(o."lastError", 500) END AS error -- else it is from before a replay
-        FROM outbox AS o
-        WHERE {states.unpublished("o.")} AND o."eventType" = 'PAYMENT_COMPLETED'
+        FROM unpublished AS o
+        WHERE o."eventType" = 'PAYMENT_COMPLETED'
           AND (NOT {states.has_retries("o.")} OR o."createdAt" <= {NOW} - %(waits_after)s)
         ORDER BY o."aggregateId", o."createdAt"
     )

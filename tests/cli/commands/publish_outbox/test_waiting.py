@@ -374,3 +374,22 @@ def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, a
     document = json.loads(invoke("publish-outbox", "-n", "-o", "json", **places).stdout)
     validate(document, "publish-outbox")
     assert (document["counts"]["claimed"], document["counts"]["held"], document["counts"]["pending"]) == (1, 1, 2)
+
+
+def test_a_dry_run_of_publish_outbox_says_which_events_would_die(invoke, places, add):
+    """`publish-outbox -n` counts the events of unknown types as events that would die, as the real run does."""
+    blocked(add)
+    add("strange", event_type="NO_SUCH_TYPE")
+    ran = invoke("publish-outbox", "-n", **places)
+    document = json.loads(invoke("publish-outbox", "-n", "-o", "json", **places).stdout)
+    validate(document, "publish-outbox")
+    assert ran.stdout.startswith("1 event  would be claimed, 1 would die: unknown type, 1 would be held back")
+    rows = dict(line.split("\t", 1) for line in ran.stdout.splitlines() if "\t" in line)
+    assert rows["NO_SUCH_TYPE"].startswith("none: would die\t1\t0\t")
+    assert rows["PAYMENT_COMPLETED"].startswith("payment.completed\t1\t1\t")
+    assert {each["event_type"]: (each["events"], each["held"]) for each in document["items"]} == {
+        "NO_SUCH_TYPE": (1, 0),
+        "PAYMENT_COMPLETED": (2, 1),
+    }
+    assert [document["counts"][name] for name in ("claimed", "dead", "held", "pending")] == [2, 1, 1, 3]
+    assert "1 event died" in invoke("publish-outbox", **places).stdout

@@ -28,6 +28,7 @@ from ticketbottle_payctl.cli.output.result import (
 )
 from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
 from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.formats import command_line, count, duration, rate
 from ticketbottle_payctl.jobs.publish_outbox import BlockReason, DeadEvent, Preview, PublishReport, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
@@ -86,25 +87,39 @@ def result_of_preview(preview: Preview, apply: str | None, reading: Reading = co
     waiting, obstacles = preview
     total, held = sum(row.events for row in waiting), obstacles.held
     rows: list[ClaimableItem] = [
-        {"event_type": row.event_type, "topic": TOPICS.get(row.event_type), "events": row.events, "oldest": row.oldest}
+        {
+            "event_type": row.event_type,
+            "topic": TOPICS.get(row.event_type),
+            "events": row.events,
+            "held": obstacles.held_by_type.get(row.event_type, 0),
+            "oldest": row.oldest,
+        }
         for row in waiting
     ]
-    words = f"would be claimed, {held:,} would be held back" if held else "would be claimed"
-    human: list[Block] = [line(bold(count(total - held, "event")), words)]
+    dying = sum(row["events"] - row["held"] for row in rows if is_unknown(row["event_type"]))
+    words = ["would be claimed"]
+    words += [f"{dying:,} would die: unknown type"] if dying else []
+    words += [f"{held:,} would be held back"] if held else []
+    human: list[Block] = [line(bold(count(total - held - dying, "event")), ", ".join(words))]
     if rows:
-        human.append(Table(("event type", "topic", "events", "oldest"), tuple(tuple(row.values()) for row in rows)))
+        human.append(Table(("event type", "topic", "events", "held back", "oldest"), tuple(map(_cells, rows))))
     human += causes(obstacles, reading)
     command = apply if total > held else None
     human.append(line(warn("dry run:"), f"nothing was changed{'. To apply it:' if command else ''}"))
     human += [line(f"  {command}")] if command else []
     counts: PublishedEvents = {
-        "claimed": total - held, "published": 0, "retried": 0, "dead": 0, "held": held, "pending": total,
+        "claimed": total - held, "published": 0, "retried": 0, "dead": dying, "held": held, "pending": total,
     }  # fmt: skip
     facts = {
         "blocked_by": [each.facts for each in obstacles.blockers],
         "locked_by": [each.facts for each in obstacles.locked],
     }
     return Result(SCHEMA, counts=counts, result=facts, items=rows, human=human, dry_run=True)
+
+
+def _cells(row: ClaimableItem) -> tuple[object, ...]:
+    topic = row["topic"] or "none: would die"
+    return row["event_type"], topic, row["events"] - row["held"], row["held"], row["oldest"]
 
 
 def _item(event: DeadEvent) -> DeadItem:
