@@ -137,6 +137,8 @@ def test_the_answer_is_on_the_screen_for_people(invoke, database_url, order, lin
          "COMPLETED",
          [("unknown_type", "the event NO_SUCH_TYPE cannot"), ("unknown_type", "the event OTHER cannot"),
           ("published", "published")]),
+        ([("PAYMENT_FAILED", "published"), ("NO_SUCH_TYPE", "dead")], "FAILED",
+         [("unknown_type", "the event NO_SUCH_TYPE cannot"), ("ended", "PAYMENT_FAILED was published")]),
         ([("NO_SUCH_TYPE", "dead"), ("PAYMENT_COMPLETED", "pending")], "COMPLETED",
          [("blocked", "NO TICKET: blocked by dead event"), ("unknown_type", "the event NO_SUCH_TYPE cannot")]),
         ([("NO_SUCH_TYPE", "published")], "COMPLETED", [("no_event", "NO TICKET: COMPLETED")]),

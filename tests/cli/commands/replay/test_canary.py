@@ -64,6 +64,7 @@ def test_a_terminal_shows_a_countdown_while_the_canary_waits(on_terminal):
     left = [int(each) for each in re.findall(r"canary: 0 of 2 published, (\d) s left", shown)]
     assert set(left) >= {3, 2, 1}
     assert "left; no publisher is running" in shown
+    assert ("under 1 s left" in shown, "0 ms left" in shown) == (True, False)
     assert shown.count("(none has ever been seen):") == 1
     assert sum("published," in line for line in shown.split("\n")) <= 2
 

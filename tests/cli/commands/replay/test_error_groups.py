@@ -108,14 +108,14 @@ def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, data
 
 @pytest.mark.parametrize(
     ("superseded", "waits", "shown"),
-    [(2, True, {"blocks", "release"}), (2, False, {"blocks"}), (1, True, {"replay"})],
+    [(2, True, {"blocks", "release"}), (2, False, {"blocks"}), (1, True, {"replay", "blocks"})],
     ids=["all, one blocks", "all, none blocks", "some"],
 )
 def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url, engine, superseded, waits, shown):
     """`payctl errors` counts the superseded events in a group.
 
-    If all events in the group are superseded, `payctl errors` says whether they block other events, and does not
-    suggest a replay. In the document, the replay command is empty.
+    `payctl errors` says whether the dead events block other events. If all events in the group are superseded, it does
+    not suggest a replay. In the document, the replay command is empty.
     """
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x")

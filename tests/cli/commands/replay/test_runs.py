@@ -122,7 +122,9 @@ def test_resuming_a_finished_run_changes_nothing_and_says_so(invoke, ask, databa
     before = ask("runs", "show", run)
     resumed = invoke("runs", "resume", run, DATABASE_URL=database_url)
     assert (resumed.exit_code, resumed.stdout.splitlines()[0]) == (0, "✔  the run is already done; nothing was changed")
-    assert "finished" in resumed.stdout
+    labels = [line.partition("\t")[0] for line in resumed.stdout.splitlines() if "\t" in line]
+    assert labels[:2] == ["run", "finished"]
+    assert labels.count("run") == 1
     document = ask("runs", "resume", run, "-y")
     assert (document["exit_code"], document["counts"]["requeued"]) == (0, 3)
     after = ask("runs", "show", run)

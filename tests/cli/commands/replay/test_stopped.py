@@ -53,13 +53,13 @@ ENDED = rf"the last publisher ended \S+ s ago; {NEXT_RUN}"
          r"no publisher is running \(none has ever been seen\): payctl publish-outbox", "payctl publish-outbox"),
         (OWNER.format(1000, "host:12:x"), True, "a publisher is running", "", "payctl doctor"),
         (OWNER.format(1000, "host:12:x ended"), False, ENDED,
-         rf"{ENDED}\nthe canary waits \S+ \S+ for it; if none is scheduled: payctl publish-outbox",
+         rf"{ENDED}\nthe canary waits under 1 s for it; if none is scheduled: payctl publish-outbox",
          "payctl publish-outbox"),
         (OWNER.format(1000, "host:12:x ended").replace("20 s", "5 min"), False,
          r"no publisher is running; the last one ended 5 min .*ago",
          r"no publisher is running \(the last one ended 5 min .*ago\): payctl publish-outbox", "payctl publish-outbox"),
         (OWNER.format(1, f"host:12:x cannot reach its brokers: {NO_BROKERS}"), True, CUT_OFF,
-         rf"{CUT_OFF}: {NO_BROKERS}\nthe canary waits \S+ \S+ for it; to find the cause: payctl doctor",
+         rf"{CUT_OFF}: {NO_BROKERS}\nthe canary waits under 1 s for it; to find the cause: payctl doctor",
          "payctl doctor"),
         (OWNER.format(1, f"host:12:x ended without its brokers: {NO_BROKERS}"), False, CUT_OFF,
          rf"{CUT_OFF}: {NO_BROKERS}", "payctl doctor"),
@@ -190,3 +190,32 @@ def test_the_json_of_a_resumed_run_has_both_counts(ask, execute):
     execute('UPDATE outbox SET published = true, "publishedAt" = now() WHERE "retryCount" = 0')
     document = ask("runs", "resume", run, "-y")
     assert (document["counts"]["requeued"], document["result"]["requeued_now"]) == (5, 3)
+
+
+@pytest.mark.usefixtures("events")
+def test_runs_show_prints_the_options_as_a_person_types_them(ask, invoke, world):
+    """`runs show` prints the options of a replay as a person types them, and leaves out options that were not given."""
+    options = ["--rate", "500/s", "--max-errors", "3"]
+    run = ask(*WAITS[:-1], "300ms", *options)["run_id"]
+    shown = invoke("runs", "show", run, **world).stdout
+    (said,) = re.findall(r"^options\t(.*)$", shown, re.MULTILINE)
+    given = {"--canary 2", "--canary-timeout 0.3s", "--rate 500/s", "--max-errors 3"}
+    assert {each.strip() for each in re.findall(r"--[a-z-]+(?: [^-]\S*)?", said)} >= given
+    assert "_" not in said
+
+
+@pytest.mark.usefixtures("events")
+def test_a_cancelled_run_counts_unchanged_events_only_if_there_are_any(ask, invoke, execute, world):
+    """`runs cancel` says how many events were not changed, or nothing if the run has reached all of them."""
+
+    def cancelled():
+        return invoke("runs", "cancel", ask(*WAITS[:-1], "1ms")["run_id"], "-y", **world).stdout.splitlines()[0]
+
+    assert cancelled() == "✔  cancelled; 3 events not changed"
+    execute('UPDATE outbox SET "retryCount" = 5')
+    execute("CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    execute(
+        "CREATE TRIGGER nothing BEFORE INSERT ON payctl.run_chunks FOR EACH ROW WHEN (NEW.number > 0)"
+        " EXECUTE FUNCTION nothing()"
+    )
+    assert cancelled() == "✔  cancelled"

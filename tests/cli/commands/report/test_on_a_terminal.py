@@ -50,6 +50,18 @@ def test_the_report_on_a_terminal_is_not_markdown(shown, told):
     assert not re.search(r"^#|\*\*\d|^\||`payctl", text, re.MULTILINE)
 
 
+def test_the_screen_lists_runs_and_resumed_runs_in_order_of_time(shown, story, told):
+    """On a terminal, "Who did what" shows the start of each run and each resumed run in order of time."""
+    story.connection.exec_driver_sql("""
+        UPDATE payctl.runs SET acts = jsonb_build_array(jsonb_build_object('deed', 'resumed',
+            'at', started_at + interval '1 second', 'os_user', 'ops', 'host', 'bastion', 'actor', 'Minh',
+            'db_role', 'payctl', 'reason', NULL))""")
+    story.connection.commit()
+    _, _, text = shown(*window(told))
+    times = re.findall(r"^  (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", text[text.index("\nWho did what") :], re.MULTILINE)
+    assert ("Minh resumed run" in text, len(times) > 2, times) == (True, True, sorted(times))
+
+
 def test_the_screen_names_overdue_payments_and_the_command_that_asks_the_gateways(shown, story, told):
     """The report counts overdue payments, and suggests a command that asks the gateways about them."""
     story.payment(52, "PENDING")

@@ -60,7 +60,8 @@ class Watch:
     def on_canary(self, wait: CanaryWait) -> None:
         """Show how many canary events are published. Warn if no publisher is running or reaches its brokers."""
         state = wait.publishing
-        left = duration(max(0, round(wait.left_s)))
+        seconds = max(0, round(wait.left_s))
+        left = duration(seconds) if seconds else "under 1 s"
         gone, cut_off = state.running is False, state.activity is Activity.WITHOUT_BROKERS
         if state.activity not in self._warned:
             self._warned.add(state.activity)

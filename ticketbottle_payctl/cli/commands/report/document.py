@@ -201,7 +201,7 @@ def _runs(report: Report, commands: Commands, zone: tzinfo) -> str:
             cell(commands.run(run.id)),
         )
         lines.append(f"| {' | '.join(cells)} |")
-    acts = [(run, act) for run in report.runs for act in run.acts]
+    acts = sorted(((run, act) for run in report.runs for act in run.acts), key=lambda each: each[1].at)
     if acts:
         lines.append("")
     lines += [f"* {wall_clock(act.at, zone)}: {act_sentence(run, act, code)}" for run, act in acts]

@@ -39,6 +39,7 @@ from ticketbottle_payctl.cli.output.result import (
 from ticketbottle_payctl.cli.output.run_title import run_title
 from ticketbottle_payctl.formats import duration, local_and_utc, money, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
+from ticketbottle_payctl.store.payctl.runs import Run, RunAct
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder
 
 _CLOCK = len("2026-11-29 13:17:28")
@@ -151,16 +152,23 @@ def _runs(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
     if not report.runs:
         return
     yield from _heading("Who did what")
-    for run in report.runs:
-        who: Part = bold(plain(run.who.actor or run.who.os_user))
-        yield Line((f"  {wall_clock(run.started_at, zone)}", who, plain(run_title(run))), hang=_SAID)
-        for said in (run_sentence(run, zone, plain), f"reason: {plain(run.reason)}" if run.reason else None):
-            if said:
-                yield Line((" " * (_CLOCK + 2), said), hang=_SAID)
-        yield _command(commands.run(run.id), _CLOCK + 4)
-    for run in report.runs:
-        for act in run.acts:
-            yield Line((f"  {wall_clock(act.at, zone)}", act_sentence(run, act, plain)), hang=_SAID)
+    found = [(run.started_at, [*_run(run, commands, zone)]) for run in report.runs]
+    found += [(act.at, [_act(run, act, zone)]) for run in report.runs for act in run.acts]
+    for _, lines in sorted(found, key=lambda each: each[0]):
+        yield from lines
+
+
+def _run(run: Run, commands: Commands, zone: tzinfo) -> Iterator[Line]:
+    who: Part = bold(plain(run.who.actor or run.who.os_user))
+    yield Line((f"  {wall_clock(run.started_at, zone)}", who, plain(run_title(run))), hang=_SAID)
+    for said in (run_sentence(run, zone, plain), f"reason: {plain(run.reason)}" if run.reason else None):
+        if said:
+            yield Line((" " * (_CLOCK + 2), said), hang=_SAID)
+    yield _command(commands.run(run.id), _CLOCK + 4)
+
+
+def _act(run: Run, act: RunAct, zone: tzinfo) -> Line:
+    return Line((f"  {wall_clock(act.at, zone)}", act_sentence(run, act, plain)), hang=_SAID)
 
 
 def _gaps(report: Report, zone: tzinfo) -> Iterator[Block]:

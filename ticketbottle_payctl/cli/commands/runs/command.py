@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from ticketbottle_payctl.cli.input.stored_ids import run_ids
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.list_summary import Place
-from ticketbottle_payctl.cli.output.result import Fields, Result, bold, good, line, warn
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, good, line, warn
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import APPROVED_ROWS, Act, Approval, approve, permit
@@ -93,8 +94,8 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     if done is not None:
         result = result_of(done, plan=None, named=False, adviser=Adviser(session, "resume"), schema=_RESUMED)
         mark = good("✔") if result.exit_code is ExitCode.DONE else warn("!")
-        fields = Fields((("run", found.id), ("finished", found.finished_at)))
-        human = [line(mark, "the run is already done; nothing was changed"), fields, *result.human[1:]]
+        head, rows = line(mark, "the run is already done; nothing was changed"), [("finished", found.finished_at)]
+        human: list[Block] = [head, *(_with_rows(block, rows) for block in result.human[1:])]
         session.finish(replace(result, human=human))
     events = count_remaining(session.services.engine, found)
     wanted = ReplayOptions.restored(found.options)
@@ -119,6 +120,11 @@ def resume_command(  # noqa: PLR0913 - one argument per option
         )
     result = result_of(report, plan=None, named=False, adviser=adviser, superseded=harm, schema=_RESUMED)
     session.finish(signalled(result, report, stop.exit_code))
+
+
+def _with_rows(block: Block, rows: Sequence[tuple[str, object]]) -> Block:
+    """Return the block. If it is a list of fields, add the rows after the first one, which names the run."""
+    return Fields((block.rows[0], *rows, *block.rows[1:])) if isinstance(block, Fields) else block
 
 
 def _approved_rows(run: Run) -> int | None:
@@ -148,7 +154,8 @@ def cancel_command(
     over = found.status in {RunStatus.DONE, RunStatus.INCOMPLETE}
     incomplete = found.status == RunStatus.INCOMPLETE
     ended = "the run had already ended before its work was done" if incomplete else "the run had already finished"
-    said = ended if over else f"cancelled; {count(remaining, 'event')} not changed"
+    left = f"; {count(remaining, 'event')} not changed" if remaining else ""
+    said = ended if over else f"cancelled{left}"
     counts: RemainingCounts = {"remaining": remaining}
     facts: CancelFacts = {"status": found.status if over else RunStatus.CANCELLED}
     session.finish(

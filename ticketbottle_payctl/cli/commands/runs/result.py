@@ -74,6 +74,9 @@ def _row(run: Run) -> dict[str, object]:
     return {**facts(run), **titles, "who": run.who.actor or run.who.os_user, "changed": _changed(run)}
 
 
+_PATIENCE = "canary_patience_s"
+"""The recorded name of a replay's option ``--canary-timeout``."""
+
 _ONLY_COUNTS = {"publish-outbox", "cleanup", "cdc cut-over", "cdc cut-back"}
 """The commands that can change millions of rows. Their records contain only counts, not rows."""
 
@@ -89,7 +92,6 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
 ) -> Result:
     """Return one run and its first rows. ``brief`` has the same meaning as in :func:`listed`."""
     rows = tuple(_item_row(item, brief) for item in items)
-    unused = None if run.options.get("canary") else "canary_patience_s"
     human: list[Block] = [
         line(bold(f"{run.command} {run.id}"), _styled(run.status)),
         Fields(
@@ -100,7 +102,7 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
                 ("started", run.started_at),
                 ("finished", run.finished_at),
                 ("selected", _pairs(run.selector)),
-                ("options", _pairs({name: value for name, value in run.options.items() if value and name != unused})),
+                ("options", _options(run)),
                 *((name.replace("_", " "), f"{number:,}") for name, number in run.counts.items() if number),
                 ended_row(run),
                 *_next(run, adviser, remaining),
@@ -237,6 +239,24 @@ def _person(who: Actor) -> str:
 
 def _pairs(values: Mapping[str, object]) -> str | None:
     return ", ".join(name if value is True else f"{name}={value}" for name, value in values.items()) or None
+
+
+def _options(run: Run) -> str | None:
+    """Return the run's options. The options of a replay are shown as a person types them."""
+    unused = None if run.options.get("canary") else _PATIENCE
+    given = {name: value for name, value in run.options.items() if value and name != unused}
+    if run.command != "replay":
+        return _pairs(given)
+    return " ".join(_typed(name, value) for name, value in given.items()) or None
+
+
+def _typed(name: str, value: object) -> str:
+    if name == _PATIENCE:
+        return f"--canary-timeout {value:g}s"
+    option = f"--{name.replace('_', '-')}"
+    if value is True:
+        return option
+    return f"{option} {value:g}/s" if name == "rate" else f"{option} {value}"
 
 
 def _styled(status: str) -> Styled | str:

@@ -94,6 +94,8 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
     template = _SENTENCES[verdict.kind]
     if verdict.paid is None:
         template = _WITHOUT_MONEY.get(verdict.kind, template)
+    if verdict.kind is VerdictKind.ENDED and timeline.verdict.mark is not Mark.GOOD:
+        template = template.removeprefix("nothing is open: ")
     if verdict.replays:
         template = _REQUEUED.get(verdict.kind, template)
     words = {
