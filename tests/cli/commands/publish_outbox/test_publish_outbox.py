@@ -147,11 +147,11 @@ def test_publish_outbox_exits_with_4_if_the_database_fails_during_the_run(
 
 
 def test_a_dry_run_of_publish_outbox_counts_the_pending_events(process, places, insert, read_all):
-    """`publish-outbox -n` counts the pending events of each type and sends none."""
+    """`publish-outbox -n` counts the pending events of each type, and those that would die, and sends none."""
     insert(3)
     insert(2, event_type="PAYMENT_REFUNDED")
     document = answer(process("publish-outbox", "-n", "-o", "json", **places))
-    counts = {"claimed": 5, "published": 0, "retried": 0, "dead": 0, "held": 0, "pending": 5}
+    counts = {"claimed": 5, "published": 0, "retried": 0, "dead": 2, "held": 0, "pending": 5}
     assert document["counts"] == counts
     assert [(item["event_type"], item["topic"], item["events"]) for item in document["items"]] == [
         ("PAYMENT_COMPLETED", "payment.completed", 3),
