@@ -17,7 +17,7 @@ from ticketbottle_payctl.sandbox.server import wait_until
 pytestmark = pytest.mark.postgres
 
 MINUTES = timedelta(minutes=10)
-SECONDS = timedelta(seconds=5)
+SECONDS = timedelta(seconds=1)
 HALF_A_MINUTE = timedelta(seconds=30)
 SEEN = "INSERT INTO payctl.publishers VALUES (1000, 'host:12:x', clock_timestamp() - interval '{}')"
 CUT_OFF = """INSERT INTO payctl.publishers VALUES (1, 'host:12:x cannot reach its brokers: no broker answers',
