@@ -25,6 +25,7 @@ def disagreements(parameters: Mapping[str, str], section: str, region: str | Non
         ("SubnetIds",): _one_subnet(parameters),
         ("KafkaBrokers", "KafkaPort"): _other_port(parameters),
         ("KafkaBrokers", "KafkaAuth", "KafkaSsl"): msk.contradictions(parameters),
+        ("KafkaBrokers", "KafkaClusterArn"): msk.other_clusters(parameters),
         ("WebhookProvisioned", "WebhookProvisionedMax", "ReservedWebhook"): _too_few_environments(parameters),
     }
     found = [wrong for names, check in checks.items() if parameters.keys() >= {*names} for wrong in check]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,9 @@ Config = Mapping[str, Any]
 
 _DEFAULTS = "default"
 """The section that the SAM CLI uses if no other section is named. No deployment uses this section."""
+
+_EXAMPLE = re.compile(r"(?<![A-Za-z])example|111122223333")
+"""A pattern that matches the example values in the committed file."""
 
 _WANTED: tuple[tuple[str, str, type], ...] = (
     ("global", "stack_name", str),
@@ -80,6 +84,11 @@ def overrides(section: Config) -> dict[str, str]:
     given = _parameters(section, "deploy").get("parameter_overrides", [])
     pairs = [each.partition("=") for each in given if isinstance(each, str)] if isinstance(given, list) else []
     return {name: value for name, equals, value in pairs if equals}
+
+
+def is_example(value: str) -> bool:
+    """Return whether a value is still an example, which does not refer to a real resource."""
+    return bool(_EXAMPLE.search(value))
 
 
 def _parameters(section: Config, part: str) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ _PRODUCTION = "prod"
 _SHARED = ("KafkaClusterArn", "KmsKeyArn", "PreviousKmsKeyArn")
 """The parameters that can name a resource of another account, if that account allows it."""
 
+_KAFKA = ("KafkaBrokers", "KafkaClusterArn")
 _BY_NAME = ("KafkaBrokers", "DomainName")
 _ACCOUNT, _RESOURCE = 4, 5
 """The positions of the account and of the resource in an ARN."""
@@ -50,6 +51,7 @@ def mixed(known: Mapping[str, Config], section: str, values: Mapping[str, str]) 
     return [
         *_other_environment(section, _names(values, arns)),
         *_secret_of_production(known, section, values),
+        *_kafka_of_production(known, section, values),
         *_same_secret(values),
         *(_other_account(name, arns) for name in arns if name not in _SHARED and _is_foreign(name, arns)),
     ]
@@ -88,6 +90,22 @@ def _secret_of_production(known: Mapping[str, Config], section: str, values: Map
             for name in _secrets(values):
                 if theirs.get(name) == values[name]:
                     yield f"{name} names the same secret in the sections {section} and {other}"
+
+
+def _kafka_of_production(known: Mapping[str, Config], section: str, values: Mapping[str, str]) -> Iterator[str]:
+    """Yield each other section that has a broker or the cluster of this section, if one of the two is production."""
+    for other, one in known.items():
+        if other != section and _PRODUCTION in {other, section}:
+            theirs = overrides(one)
+            for name in _KAFKA:
+                if common := _entries(values.get(name, "")) & _entries(theirs.get(name, "")):
+                    same = ", ".join(sorted(common))
+                    yield f"{name} names the same cluster in the sections {section} and {other} ({same})"
+
+
+def _entries(value: str) -> set[str]:
+    """Return the entries of a list. Leave out the ports, because a cluster has one for each login."""
+    return {re.sub(r":\d+$", "", each.strip().lower()) for each in value.split(",")} - {""}
 
 
 def _same_secret(values: Mapping[str, str]) -> Iterator[str]:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from samtranslator.yaml_helper import yaml_parse
 
+from deploy.configuration import is_example
+
 Parameters = dict[str, str]
 
 _NUMBER = r"-?\d+(\.\d+)?"
@@ -22,9 +24,6 @@ _TYPES = {
     "List<AWS::EC2::Subnet::Id>": (f"subnet-{_ID}(,subnet-{_ID})*", "a list of subnet ids, separated by commas"),
 }
 """The pattern and the meaning of each parameter type that allows only some values."""
-
-_EXAMPLE = re.compile(r"(?<![A-Za-z])example|111122223333")
-"""A pattern that matches the example values in ``deploy/samconfig.toml``."""
 
 
 class Read(NamedTuple):
@@ -51,16 +50,11 @@ def read_parameters(template: str, given: Sequence[str]) -> Read:
     chosen, wrong = _read(given)
     values = {name: str(one["Default"]) for name, one in declared.items() if "Default" in one} | chosen
     wrong += [f"{name} is missing" for name in declared.keys() - values.keys()]
-    wrong += [f"{name} is not a parameter that you can set" for name in values.keys() - declared.keys()]
+    wrong += [f"{name!r} is not a parameter that you can set" for name in values.keys() - declared.keys()]
     known = {name: values[name] for name in declared if name in values}
     faults = {name: fault for name, value in known.items() if (fault := _fault(name, declared[name], value))}
     sound = {name: value for name, value in known.items() if name not in faults}
     return Read(known, sound, [*wrong, *faults.values(), *broken_rules(source.get("Rules", {}), sound)])
-
-
-def is_example(value: str) -> bool:
-    """Return whether a value is still an example, which does not refer to a real resource."""
-    return bool(_EXAMPLE.search(value))
 
 
 def broken_rules(rules: Mapping[str, Any], values: Mapping[str, str]) -> list[str]:
@@ -83,8 +77,8 @@ def _read(given: Sequence[str]) -> tuple[Parameters, list[str]]:
     wrong = []
     for each in given:
         name, equals, value = each.partition("=")
-        if not equals:
-            wrong.append(f"write Name=value instead of {each!r}")
+        if not equals or name != name.strip() or value != value.strip():
+            wrong.append(f"{each!r} is not a parameter: write NAME=VALUE without spaces around the =")
         elif name in values:
             wrong.append(f"{name} is given twice")
         else:

@@ -34,11 +34,11 @@ from deploy.commands import (
     with_cloudformation,
     with_sam,
 )
-from deploy.configuration import Config, overrides, section_named, sections
+from deploy.configuration import Config, is_example, overrides, section_named, sections
 from deploy.generate import GENERATED, NO_RELEASE, TEMPLATE, cloudformation
 from deploy.mixed import account, mixed, mixed_settings, same_stack, shared
 from deploy.package import CODE, LAYER, ROOT, Build
-from deploy.parameters import Parameters, Read, is_example, read_parameters
+from deploy.parameters import Parameters, Read, read_parameters
 from deploy.programs import ProgramMissingError, account_in_use, require
 from deploy.refusal import ALLOWS_MIXED, PROGRAM_MISSING, REFUSED, NotDeployableError, refuse, warn
 from deploy.sources import not_compared, outdated

@@ -15,9 +15,12 @@ BUCKET = ("--bucket", "shop-builds")
 
 WRONG = {
     "KafkaBrokers": "KafkaBrokers is missing",
-    "BatchSiez=5": "BatchSiez is not a parameter that you can set",
-    "Release=0": "Release is not a parameter that you can set",
-    "WebhookProvisioned 3": "write Name=value instead of 'WebhookProvisioned 3'",
+    "BatchSiez=5": "'BatchSiez' is not a parameter that you can set",
+    "Release=0": "'Release' is not a parameter that you can set",
+    "WebhookProvisioned 3": "'WebhookProvisioned 3' is not a parameter: write NAME=VALUE without spaces around the =",
+    "LogRetentionDays = 7": "'LogRetentionDays = 7' is not a parameter: write NAME=VALUE without spaces around the =",
+    " LogRetentionDays=7": "' LogRetentionDays=7' is not a parameter: write NAME=VALUE without spaces around the =",
+    "LogRetentionDays=7 ": "'LogRetentionDays=7 ' is not a parameter: write NAME=VALUE without spaces around the =",
     "VpcId=vpc-0a1b2c3d": "VpcId is given twice",
     "Environment=develop": "Environment is not one of dev, staging, prod",
     "LogRetentionDays=8": "LogRetentionDays is not one of 1, 3",
@@ -145,7 +148,7 @@ def test_everything_that_is_wrong_is_named_at_once(checkout):
     assert checkout.deploy("dev").stderr.splitlines() == [
         "cannot deploy:",
         "  DomainName needs CertificateArn",
-        "  KafkaAuth is plain, but Amazon MSK accepts only aws-iam, scram-sha-512 and none",
+        "  KafkaAuth is plain, but Amazon MSK accepts only aws-iam, scram-sha-512 and connections without a login",
         "  KafkaBrokers has port 9098, but KafkaPort is 9096: the security group allows only KafkaPort",
         "  LoopSeconds is 90, but must be at most 55",
         "  Traces is xray-udp, but the build has no OpenTelemetry: build with `make package SPANS=1`",

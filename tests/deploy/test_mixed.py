@@ -201,6 +201,72 @@ def test_production_cannot_read_a_secret_of_another_section(shop):
     assert shop.deploy("staging", "--print").returncode == 0
 
 
+SAME_KAFKA = [
+    ("prod", "dev", "KafkaBrokers", "b-1.tickets.a1b2c3.c2.kafka.ap-southeast-1.amazonaws.com:9098"),
+    ("dev", "prod", "KafkaBrokers", "b-1.tickets.a1b2c3.c2.kafka.ap-southeast-1.amazonaws.com:9096"),
+    ("staging", "prod", "KafkaBrokers", "B-1.tickets.a1b2c3.c2.kafka.ap-southeast-1.amazonaws.com:9098,kafka.vn:9098"),
+    ("prod", "staging", "KafkaClusterArn", CLUSTER.format(444455556666, "tickets")),
+]
+
+
+@pytest.mark.parametrize(("environment", "other", "name", "value"), SAME_KAFKA)
+def test_production_cannot_share_a_kafka_cluster(known, environment, other, name, value):
+    """The check finds a broker or a cluster of production in another section, even if the port differs."""
+    theirs = value.replace(":9096", ":9098").lower().partition(",")[0]
+    section = known[other]["deploy"]["parameters"] | {"parameter_overrides": [f"{name}={theirs}"]}
+    changed = known | {other: known[other] | {"deploy": {"parameters": section}}}
+    (sentence,) = found(changed, environment, f"{name}={value}")
+    assert sentence.startswith(f"{name} names the same cluster in the sections {environment} and {other} (")
+
+
+def test_two_sections_without_production_can_share_a_kafka_cluster(shop):
+    """`make deploy` accepts a cluster that only dev and staging share."""
+    entries = (
+        f"KafkaClusterArn={CLUSTER.format(444455556666, 'tickets')}",
+        BROKER.format("tickets", "ap-southeast-1"),
+    )
+    for environment in ("dev", "staging"):
+        shop.configure(environment, *entries)
+    assert shop.deploy("dev", "--print").returncode == 0
+    shop.configure("prod", *entries)
+    for environment in ("dev", "prod"):
+        done = shop.deploy(environment, "--print")
+        assert (done.returncode, done.stdout) == (2, "")
+        for name in ("KafkaBrokers", "KafkaClusterArn"):
+            assert f"{name} names the same cluster in the sections " in done.stderr
+        assert shop.deploy(environment, ALLOW, "--print").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "cluster", "accepted"),
+    [
+        ("b-1.shop-prod.a1b2c3.c2", "shop-prod", True),
+        ("b-1.shop-prod.a1b2c3.c2", "Shop-Prod", True),
+        ("b-12-public.shop-prod.a1b2c3.c10", "shop-prod", True),
+        ("b-2.awskafkatutorialclust.bwvs6a.c10", "AWSKafkaTutorialCluster", True),
+        ("vpce-1a2b.kafka-link", "shop-prod", True),
+        ("b-1.ticketsdev.a1b2c3.c2", "shop-prod", False),
+        ("b-1.shop.a1b2c3.c2", "shop-prod", False),
+        ("b-1.shop-prod-2.a1b2c3.c2", "shop-prod", False),
+        ("b-12-public.ticketsdev.a1b2c3.c10", "ticketsprod", False),
+    ],
+)
+def test_the_brokers_belong_to_the_cluster_of_the_arn(shop, host, cluster, accepted):
+    """`make deploy` refuses brokers whose host names another cluster than the ARN. MSK shortens long names."""
+    shop.configure(
+        "prod",
+        f"KafkaBrokers={host}.kafka.ap-southeast-1.amazonaws.com:9098",
+        f"KafkaClusterArn={CLUSTER.format(444455556666, cluster)}",
+    )
+    done = shop.deploy("prod", ALLOW, "--print")
+    if accepted:
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert (done.returncode, done.stdout) == (2, "")
+        named = host.split(".")[1]
+        assert f"KafkaBrokers names cluster {named}, but KafkaClusterArn names cluster {cluster}\n" in done.stderr
+
+
 RIGHT = [
     ("prod", f"GatewaySecretArn={secret('dev-team/prod/gateways')}"),
     ("prod", f"GatewaySecretArn={secret('developers/gateways')}"),
@@ -209,7 +275,7 @@ RIGHT = [
     ("prod", "KafkaSecretArn="),
     ("dev", "AlarmEmail=prod@shop.vn"),
     ("dev", f"PreviousGatewaySecretArn={secret('shop/dev/gateways')}"),
-    ("dev", f"KafkaClusterArn={CLUSTER.format(777788889999, 'shopdev')}"),
+    ("dev", f"KafkaClusterArn={CLUSTER.format(777788889999, 'shop-dev')}"),
     ("dev", f"GatewaySecretArn={secret('shop/gateways')}"),
 ]
 
@@ -235,7 +301,7 @@ def test_examples_are_not_compared_with_real_values(checkout):
     ("entry", "words"),
     [
         (
-            f"KafkaClusterArn={CLUSTER.format(777788889999, 'shopdev')}",
+            f"KafkaClusterArn={CLUSTER.format(777788889999, 'shop-dev')}",
             "KafkaClusterArn names account 777788889999, but the other ARNs name account 444455556666",
         ),
         (

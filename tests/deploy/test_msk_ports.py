@@ -50,7 +50,7 @@ def test_a_port_of_msk_must_match_the_login(login, port):
     else:
         (sentence,) = said
         assert sentence.startswith(f"KafkaBrokers has port {port}, but for ")
-        assert sentence.endswith(f"Amazon MSK uses port {SAID[login]}")
+        assert sentence.endswith(f"Amazon MSK uses port {SAID[login]}: change KafkaBrokers and KafkaPort")
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,61 @@ def test_validate_refuses_a_misspelt_variable_of_the_environment(answer):
     assert "did you mean PAYCTL_SHARDS?" in next(item["message"] for item in document["items"] if not item["ok"])
 
 
+MSK = "b-1.shop.a1b2c3.c2.kafka.ap-southeast-1.amazonaws.com"
+SERVERLESS = "boot-a1b2c3.c1.kafka-serverless.ap-southeast-1.amazonaws.com"
+LOGIN = {"KAFKA_USERNAME": "u", "KAFKA_PASSWORD": "canary"}
+
+
+@pytest.mark.parametrize(
+    ("brokers", "settings", "words"),
+    [
+        (
+            f"{MSK}:9096",
+            {"KAFKA_SASL_MECHANISM": "aws-iam"},
+            "KAFKA_BROKERS has port 9096, but for aws-iam Amazon MSK uses port 9098, or 9198 for public access",
+        ),
+        (
+            f"{MSK}:9098",
+            {"KAFKA_SASL_MECHANISM": "scram-sha-512", "KAFKA_SSL": "true", **LOGIN},
+            "KAFKA_BROKERS has port 9098, but for scram-sha-512 Amazon MSK uses port 9096, or 9196 for public access",
+        ),
+        (f"{MSK}:9092", {"KAFKA_SSL": "true"}, "has port 9092, but for TLS without a login Amazon MSK uses port 9094"),
+        (f"{MSK}:9094", {}, "KAFKA_BROKERS has port 9094, but for no login and no TLS Amazon MSK uses port 9092"),
+        (
+            f"{MSK}:9096",
+            {"KAFKA_SASL_MECHANISM": "plain", "KAFKA_SSL": "true", **LOGIN},
+            "KAFKA_SASL_MECHANISM is plain, but Amazon MSK accepts only aws-iam, scram-sha-512 and connections without",
+        ),
+        (
+            f"{MSK}:9096",
+            {"KAFKA_SASL_MECHANISM": "scram-sha-512", "ENVIRONMENT": "dev", **LOGIN},
+            "KAFKA_SSL is false, but Amazon MSK accepts scram-sha-512 only with TLS: set KAFKA_SSL=true",
+        ),
+        (f"{SERVERLESS}:9098", {}, "KAFKA_SASL_MECHANISM is not set, but MSK Serverless accepts only aws-iam"),
+    ],
+)
+def test_validate_refuses_a_port_or_a_login_that_msk_does_not_have(answer, brokers, settings, words):
+    """`config validate` names the right port if a port of Amazon MSK does not match the login."""
+    kafka = by_name(answer("config", "validate", KAFKA_BROKERS=brokers, **settings))["kafka"]
+    assert not kafka["ok"]
+    assert words in kafka["message"]
+
+
+@pytest.mark.parametrize(
+    ("brokers", "settings"),
+    [
+        (f"{MSK}:9096,{MSK.replace('b-1', 'b-2')}:9096", {"KAFKA_SASL_MECHANISM": "scram-sha-512", "KAFKA_SSL": "1"}),
+        (f"{MSK}:9194", {"KAFKA_SSL": "true"}),
+        (f"{MSK}:9092", {}),
+        ("kafka.shop.vn:9098", {}),
+    ],
+)
+def test_validate_accepts_the_ports_of_msk_and_of_other_brokers(answer, brokers, settings):
+    """`config validate` accepts a port of Amazon MSK that matches the login, and every port of other brokers."""
+    kafka = by_name(answer("config", "validate", KAFKA_BROKERS=brokers, **settings, **LOGIN))["kafka"]
+    assert (kafka["ok"], kafka["message"]) == (True, brokers)
+
+
 def test_validate_accepts_secrets_that_only_the_functions_read(answer):
     """If a secret is only in Secrets Manager, `config validate` says that only the Lambda functions read it."""
     arns = {"MOMO_ACCESS_KEY_SECRET_ARN": "arn:1", "MOMO_SECRET_KEY_SECRET_ARN": "arn:2"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from ticketbottle_payctl.broker.config import connection_config
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
+from ticketbottle_payctl.settings.msk import contradictions
 
 _AUTHORITIES = "sslrootcert"
 _VARIABLES = {
@@ -45,9 +46,12 @@ def check_kafka_client(settings: KafkaSettings) -> str:
     """Return the brokers, after creating the Kafka client's configuration as every command does.
 
     Raises:
-        ConfigError: KAFKA_CA_FILE has no certificates, or aws-iam lacks its packages, a region or an AWS identity. The
-            message also says what to do.
+        ConfigError: KAFKA_CA_FILE has no certificates, or aws-iam lacks its packages, a region or an AWS identity; or
+            Amazon MSK does not have the port or the login. The message also says what to do.
     """
+    wrong = list(contradictions(settings.brokers, settings.mechanism, encrypted=settings.ssl))
+    if wrong:
+        raise ConfigError("; ".join(wrong))
     try:
         connection_config(settings)
     except ConfigError as error:
