@@ -113,7 +113,14 @@ def test_a_password_can_come_from_the_password_file(account, postgres, monkeypat
     file = tmp_path / "pgpass"
     monkeypatch.setenv("PGPASSFILE", str(file))
     url = f"postgresql://keeper@127.0.0.1:{postgres.port}/kept"
-    with pytest.raises(ConfigError):
+    missing = r"^there is no password in DATABASE_URL, and ~/\.pgpass \(or PGPASSFILE\) has no matching line$"
+    for line in ("", f"127.0.0.1:{postgres.port}:other:keeper:from-file\n"):
+        file.write_text(line, "utf-8")
+        file.chmod(0o600)
+        with pytest.raises(ConfigError, match=missing):
+            answer(url)
+    file.write_text(f"127.0.0.1:{postgres.port}:kept:keeper:wrong\n", "utf-8")
+    with pytest.raises(ConfigError, match="^PostgreSQL refused the credentials in DATABASE_URL$"):
         answer(url)
     file.write_text(f"127.0.0.1:{postgres.port}:kept:keeper:from-file\n", "utf-8")
     file.chmod(0o600)

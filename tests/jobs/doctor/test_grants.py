@@ -7,7 +7,9 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from tests.jobs.doctor.test_database import subject_of
+from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.doctor import Status, diagnose
+from ticketbottle_payctl.jobs.stats import collect_stats
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
 from ticketbottle_payctl.store.db.engine import make_engine
@@ -79,3 +81,47 @@ def test_a_role_without_any_privilege_is_a_failure(engine_as):
     status = {finding.check: finding.status for finding in report.findings}
     assert (status["grants"], status["schema"]) == (Status.FAIL, Status.FAIL)
     assert (status["index"], status["publishers"], status["snapshot"]) == (Status.OK, Status.OK, Status.WARN)
+
+
+@pytest.fixture
+def without_usage(engine, engine_as):
+    """Yield an engine for a role that may read the tables, but not use their schema. Restore the schema at the end."""
+    limited = engine_as("GRANT SELECT ON outbox, payments TO {role}", "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    yield limited
+    with engine.begin() as connection:
+        connection.exec_driver_sql("GRANT USAGE ON SCHEMA public TO PUBLIC")
+
+
+@pytest.mark.parametrize("check", ["grants", "columns"])
+def test_a_role_without_usage_on_the_schema_gets_the_grant(without_usage, engine, check):
+    """The doctor names the schema that the role cannot use. It does not say that a table is missing."""
+    (finding,) = diagnose(subject_of(without_usage), [check]).findings
+    assert finding.status == Status.FAIL
+    assert finding.fact.startswith("role role_")
+    assert finding.fact.endswith(" has no USAGE on schema public")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(finding.sql)
+    repaired = diagnose(subject_of(without_usage), [check]).findings
+    assert Status.FAIL not in {each.status for each in repaired}
+
+
+def test_a_command_without_usage_on_the_schema_names_the_grant(without_usage, engine):
+    """The error of a command names the missing USAGE and the statement that grants it."""
+    with pytest.raises(ConfigError, match=" has no USAGE on schema public$") as raised:
+        collect_stats(without_usage, max_retries=5)
+    said, _, statement = raised.value.hint.partition(", run: ")
+    with engine.begin() as connection:
+        owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
+        assert said == f"as the user {connection.exec_driver_sql(owner).scalar_one()}"
+        connection.exec_driver_sql(statement)
+    assert collect_stats(without_usage, max_retries=5).pending == 0
+
+
+@pytest.mark.parametrize("name", ["absent", "public"])
+def test_a_schema_without_the_tables_is_not_a_missing_usage(engine, database_url, name):
+    """If the tables are missing, the error still says so, whether or not the schema exists."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE outbox RENAME TO elsewhere")
+    other = make_engine(DatabaseSettings(Secret(f"{database_url}?schema={name}"), pooled=False))
+    with pytest.raises(ConfigError, match="^payctl's tables or columns are missing"):
+        collect_stats(other, max_retries=5)

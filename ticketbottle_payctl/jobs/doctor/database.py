@@ -9,6 +9,7 @@ from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.expected import COLUMNS, SAME_TYPE, STATUSES, WRITTEN
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.db import migrations
+from ticketbottle_payctl.store.db.missing_usage import MissingUsage, missing_usage
 from ticketbottle_payctl.store.inspect import server as servers
 from ticketbottle_payctl.store.inspect import tables
 
@@ -34,8 +35,10 @@ def server(connection: Connection, _: Subject) -> list[Finding]:
     return findings
 
 
-def columns(connection: Connection, _: Subject) -> list[Finding]:
+def columns(connection: Connection, subject: Subject) -> list[Finding]:
     """Check that the payment service's two tables have the columns that payctl reads and writes."""
+    if (lacks := missing_usage(connection, subject.schema)) is not None:
+        return [no_usage("columns", lacks)]
     findings = [finding for table in COLUMNS for finding in _table(connection, table)]
     labels = tables.labels(connection, "payments", "status")
     absent = [status for status in STATUSES if labels and status not in labels]
@@ -44,6 +47,12 @@ def columns(connection: Connection, _: Subject) -> list[Finding]:
         findings.append(fail("columns", f"payments.status cannot be {', '.join(absent)}", meaning, _MIGRATE))
     total = sum(map(len, COLUMNS.values()))
     return findings or [ok("columns", f"payments and outbox have all {total} columns that payctl uses")]
+
+
+def no_usage(check: str, lacks: MissingUsage) -> Finding:
+    """Return a finding about a role that cannot use the schema of the payment service's tables."""
+    meaning = "to this role, the tables payments and outbox seem to be missing, so no command can read them"
+    return fail(check, lacks.fact, meaning, f"as the user {lacks.owner}, run", sql=lacks.grant)
 
 
 _MIGRATE = "run the payment service's own migrations: payctl does not change its tables"

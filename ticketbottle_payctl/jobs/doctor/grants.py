@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.jobs.doctor.database import no_usage
 from ticketbottle_payctl.jobs.doctor.expected import PRIVILEGES
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
+from ticketbottle_payctl.store.db.missing_usage import missing_usage
 from ticketbottle_payctl.store.inspect import server as servers
 from ticketbottle_payctl.store.inspect import tables
 from ticketbottle_payctl.store.inspect.tables import PAYCTL, Privilege
@@ -18,6 +20,8 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
 
     Warn about other tasks that the role is probably meant for, but lacks permissions for.
     """
+    if (lacks := missing_usage(connection, subject.schema)) is not None:
+        return [no_usage("grants", lacks)]
     role = servers.server(connection).role
     held = {task: tables.privileges(connection, wanted) for task, wanted in PRIVILEGES.items()}
     may = [

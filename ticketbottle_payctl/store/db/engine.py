@@ -24,6 +24,7 @@ from sqlalchemy.pool import NullPool
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError, PayctlError
 from ticketbottle_payctl.settings import DatabaseSettings
 from ticketbottle_payctl.store.db import driver, pool
+from ticketbottle_payctl.store.db.missing_usage import missing_usage
 from ticketbottle_payctl.store.db.pool import READ_ONLY
 
 _LIMITS, _SCHEMA, _SETTINGS = "payctl_limits", "payctl_schema", "payctl_settings"
@@ -32,7 +33,8 @@ _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPP
 """libpq's environment variables, by parameter. A variable that is set overrides payctl's default."""
 _FRESH = "payctl_fresh"
 _AUTHENTICATION = {"28P01", "28000"}
-_MISSING_OBJECT = {"3F000", "42P01", "42703", "42704"}
+_NO_TABLE = "42P01"
+_MISSING_OBJECT = {"3F000", _NO_TABLE, "42703", "42704"}
 _NO_PRIVILEGE = {"42501"}
 _CANNOT_WRITE = {
     READ_ONLY: (
@@ -44,7 +46,8 @@ _CANNOT_WRITE = {
 """The message and the hint for each error code of a server that cannot write data."""
 
 # During a connection attempt the driver gives no error code, only the text of libpq or the server.
-_REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in")
+_NO_PASSWORD = "no password supplied"  # noqa: S105 - libpq's message
+_REFUSED = ("authentication failed", _NO_PASSWORD, "no pg_hba.conf entry", "is not permitted to log in")
 _TLS = (
     *("root certificate file", "certificate verify failed", "does not match host name", "does not support SSL"),
     *("certificate file", "private key file", "weak sslmode", "tlsv1 alert", "sslv3 alert", "tlsv13 alert"),
@@ -117,7 +120,12 @@ def transaction(engine: Engine, limits: Limits, *, commit: bool = True) -> Itera
         ConfigError: the credentials are wrong, or a table or a privilege is missing.
     """
     with translated_errors(), open_connection(engine, limits) as connection:
-        yield connection
+        try:
+            yield connection
+        except DBAPIError as error:
+            if _sqlstate(error) == _NO_TABLE:
+                _refuse_missing_usage(connection, error)
+            raise
         if commit:
             connection.commit()
 
@@ -166,6 +174,14 @@ def translated_errors() -> Iterator[None]:
         raise DatabaseUnavailableError(
             message, hint="send fewer callbacks at the same time, or start more processes"
         ) from error
+
+
+def _refuse_missing_usage(connection: Connection, error: DBAPIError) -> None:
+    """Raise an error if the tables exist, but the role cannot use their schema."""
+    connection.rollback()
+    lacks = missing_usage(connection, connection.get_execution_options()[_SCHEMA])
+    if lacks is not None:
+        raise ConfigError(lacks.fact, hint=f"as the user {lacks.owner}, run: {lacks.grant}") from error
 
 
 def is_lock_timeout(error: PayctlError) -> bool:
@@ -263,6 +279,10 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
     The driver often does not give an error code in this case, so this function searches the error's text.
     """
     if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
+        if _NO_PASSWORD in text:
+            message = "there is no password in DATABASE_URL, and ~/.pgpass (or PGPASSFILE) has no matching line"
+            hint = "write HOST:PORT:DATABASE:USER:PASSWORD into ~/.pgpass, and run `chmod 600 ~/.pgpass`"
+            return ConfigError(message, hint=hint)
         message = "PostgreSQL refused the credentials in DATABASE_URL"
         return ConfigError(message, hint="check the user and password in DATABASE_URL")
     if state is not None:
