@@ -25,6 +25,7 @@ def disagreements(parameters: Mapping[str, str], section: str, region: str | Non
         ("SubnetIds",): _one_subnet(parameters),
         ("KafkaBrokers", "KafkaPort"): _other_port(parameters),
         ("KafkaBrokers", "KafkaAuth", "KafkaSsl"): msk.contradictions(parameters),
+        ("KafkaSecretArn", "KmsKeyArn"): _no_key(parameters),
         ("KafkaBrokers", "KafkaClusterArn"): msk.other_clusters(parameters),
         ("WebhookProvisioned", "WebhookProvisionedMax", "ReservedWebhook"): _too_few_environments(parameters),
     }
@@ -51,6 +52,14 @@ def _other_port(parameters: Mapping[str, str]) -> Iterator[str]:
         yield (
             f"KafkaBrokers has port {' and '.join(map(str, sorted(ports)))}, but KafkaPort is"
             f" {parameters['KafkaPort']}: the security group allows only KafkaPort"
+        )
+
+
+def _no_key(parameters: Mapping[str, str]) -> Iterator[str]:
+    if ":secret:AmazonMSK_" in parameters["KafkaSecretArn"] and not parameters["KmsKeyArn"]:
+        yield (
+            "KafkaSecretArn is a secret for Amazon MSK, which has its own KMS key, but KmsKeyArn is empty: set"
+            " KmsKeyArn to the ARN of this key"
         )
 
 

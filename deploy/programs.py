@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 
 from deploy.commands import Command
@@ -18,26 +19,34 @@ _INSTALL = {
 }
 
 
-class ProgramMissingError(Exception):
-    """A program that the deployment runs is not installed. The message says how to install it."""
+_NO_CREDENTIALS = "Unable to locate credentials"
+_NOT_CONFIGURED = 253
+"""The exit code of the AWS CLI 2 if its configuration or its credentials are missing."""
+
+
+class NotReadyError(Exception):
+    """A program that the deployment runs, or its credentials, are missing. The message says what to do."""
 
 
 def require(commands: Sequence[Command]) -> None:
     """Check that each command's program is installed.
 
     Raises:
-        ProgramMissingError: a program is not on the PATH.
+        NotReadyError: a program is not on the PATH.
     """
     for name in dict.fromkeys(command[0] for command in commands):
         if shutil.which(name) is None:
             message = f"`{name}` is not on the PATH: {_INSTALL[name]}"
-            raise ProgramMissingError(message)
+            raise NotReadyError(message)
 
 
 def account_in_use(config: Config, *, sam: bool) -> str | None:
     """Return the account of the AWS credentials, or None if AWS does not say.
 
     Only the SAM CLI reads ``profile`` from the configuration.
+
+    Raises:
+        NotReadyError: the AWS CLI has no credentials.
     """
     if shutil.which("aws") is None:
         return None
@@ -47,7 +56,11 @@ def account_in_use(config: Config, *, sam: bool) -> str | None:
     limits = ["--cli-connect-timeout", "10", "--cli-read-timeout", "10"]
     region = ["--region", config["global"]["parameters"]["region"]]
     done = subprocess.run(  # noqa: S603 - our own command
-        [*command, *region, *profile, *limits], stdout=subprocess.PIPE, text=True, check=False
+        [*command, *region, *profile, *limits], capture_output=True, text=True, check=False
     )
+    sys.stderr.write(done.stderr)
+    if done.returncode == _NOT_CONFIGURED or (done.returncode and _NO_CREDENTIALS in done.stderr):
+        message = "the AWS CLI has no credentials: set AWS_PROFILE, or log in with `aws sso login` or `aws configure`"
+        raise NotReadyError(message)
     said = done.stdout.strip()
     return said if done.returncode == 0 and said.isdigit() else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-REFUSED, PROGRAM_MISSING = 2, 3
-"""The exit codes of a deployment that was refused, and of one whose program is not installed."""
+REFUSED, NOT_READY, NOT_CONFIRMED = 2, 3, 7
+"""The exit codes of a deployment that was refused, whose program or credentials are missing, or was not confirmed."""
 
 ALLOWS_MIXED = "--allow-mixed"
 

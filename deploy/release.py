@@ -37,10 +37,11 @@ from deploy.commands import (
 from deploy.configuration import Config, is_example, overrides, section_named, sections
 from deploy.generate import GENERATED, NO_RELEASE, TEMPLATE, cloudformation
 from deploy.mixed import account, mixed, mixed_settings, same_stack, shared
+from deploy.neighbours import no_bucket, overlapping_names, shared_bucket
 from deploy.package import CODE, LAYER, ROOT, Build
 from deploy.parameters import Parameters, Read, read_parameters
-from deploy.programs import ProgramMissingError, account_in_use, require
-from deploy.refusal import ALLOWS_MIXED, PROGRAM_MISSING, REFUSED, NotDeployableError, refuse, warn
+from deploy.programs import NotReadyError, account_in_use, require
+from deploy.refusal import ALLOWS_MIXED, NOT_CONFIRMED, NOT_READY, REFUSED, NotDeployableError, refuse, warn
 from deploy.sources import not_compared, outdated
 
 CONFIG = ROOT / "deploy" / "samconfig.toml"
@@ -64,9 +65,9 @@ def main() -> int:
         lines = str(error).splitlines()
         sys.stderr.write("cannot deploy:" + (f" {lines[0]}" if len(lines) == 1 else "\n  ".join(["", *lines])) + "\n")
         return REFUSED
-    except ProgramMissingError as error:
+    except NotReadyError as error:
         sys.stderr.write(f"cannot deploy: {error}\n")
-        return PROGRAM_MISSING
+        return NOT_READY
     for command in commands:
         if asked.print and PREVIEW in command:
             sys.stdout.write("# before this command, `make deploy` shows the changes and asks\n")
@@ -183,11 +184,14 @@ def _checked(read: Read, known: Mapping[str, Config], asked: argparse.Namespace)
     examples = _examples(config, read.values, asked)
     if examples and not asked.print:
         wrong.append(examples)
-    found = [*mixed_settings(known, asked.environment), *mixed(known, asked.environment, _real(read.sound))]
+    if asked.bucket is None:
+        wrong += no_bucket(config, asked.environment)
+    found = [*mixed_settings(known, asked.environment), *overlapping_names(known, asked.environment)]
+    found += mixed(known, asked.environment, _real(read.sound))
     refuse(wrong, found, allowed=asked.allow_mixed)
     if examples:
         sys.stderr.write(f"before you deploy, {examples}\n")
-    warn([*shared(_real(read.sound)), *not_compared(PACKAGE, ROOT)])
+    warn([*shared(_real(read.sound)), *shared_bucket(known, asked.environment), *not_compared(PACKAGE, ROOT)])
     return read.values
 
 
@@ -230,7 +234,7 @@ def _confirmed(command: Command) -> int | None:
     if sys.stdin.readline().strip().lower() in {"y", "yes"}:
         return None
     sys.stderr.write("nothing was deployed, because the changes were not confirmed\n")
-    return 1
+    return NOT_CONFIRMED
 
 
 if __name__ == "__main__":

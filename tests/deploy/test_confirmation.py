@@ -43,8 +43,8 @@ UPLOADS = ["get-caller-identity", *["cp"] * 4]
     ("stdin", "code", "calls"),
     [
         ("y\n", 0, [*UPLOADS, "deploy", "describe-change-set", "deploy"]),
-        ("n\n", 1, [*UPLOADS, "deploy", "describe-change-set"]),
-        ("", 1, [*UPLOADS, "deploy", "describe-change-set"]),
+        ("n\n", 7, [*UPLOADS, "deploy", "describe-change-set"]),
+        ("", 7, [*UPLOADS, "deploy", "describe-change-set"]),
     ],
 )
 def test_production_is_deployed_only_after_a_confirmation(production, stdin, code, calls):

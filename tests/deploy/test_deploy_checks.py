@@ -40,6 +40,9 @@ WRONG = {
     "KafkaSecurityGroupId=kafka": "KafkaSecurityGroupId is 'kafka', but must be the id of a security group",
     "KafkaClusterArn=": "KafkaAuth aws-iam needs KafkaClusterArn",
     "KafkaAuth=plain": "this KafkaAuth needs KafkaSecretArn",
+    f"KafkaSecretArn={ARN.replace('secret:a-', 'secret:AmazonMSK_a-')}": (
+        "KafkaSecretArn is a secret for Amazon MSK, which has its own KMS key, but KmsKeyArn is empty"
+    ),
     "ReconcilePayments=true": "ReconcilePayments needs ReconcileDatabaseSecretArn",
     "DomainName=pay.shop.vn": "DomainName needs CertificateArn",
     "OpenPaths=false": "HiddenPath, PreviousHiddenPath and OpenPaths need DomainName",
@@ -88,6 +91,10 @@ RIGHT = [
     ("PermissionsBoundaryArn=arn:aws:iam::444455556666:policy/boundary",),
     ("KafkaAuth=plain", f"KafkaSecretArn={ARN}", "KafkaClusterArn=", "KafkaBrokers=a.shop.vn:9098"),
     ("KafkaAuth=none", "KafkaClusterArn=", "KafkaBrokers=a.shop.vn:9098"),
+    (
+        f"KafkaSecretArn={ARN.replace('secret:a-', 'secret:AmazonMSK_a-')}",
+        "KmsKeyArn=arn:aws:kms:ap-southeast-1:444455556666:key/1234abcd",
+    ),
     ("DatabaseCaFile=/opt/payctl-ca.pem", "KafkaCaFile=/opt/payctl-ca.pem"),
     ("DatabaseCaFile=/etc/ssl/ca.pem", "Traces=xray-udp"),
     (

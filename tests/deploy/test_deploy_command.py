@@ -193,6 +193,20 @@ def test_the_right_account_or_an_unknown_one_is_deployed(shop, script):
     assert ("warning: the account of your credentials was not checked" in done.stderr) is ("444455556666" not in script)
 
 
+@pytest.mark.parametrize(
+    "identity", ["exit 253", "echo Unable to locate credentials. Configure them. >&2; exit 255"], ids=["v2", "v1"]
+)
+@pytest.mark.parametrize("arguments", [(), BUCKET, (*BUCKET, "--release", "a" * 64)])
+def test_without_credentials_nothing_is_uploaded(shop, identity, arguments):
+    """Without any credentials, `make deploy` exits with 3 before the upload and says how to get them."""
+    program(shop, "aws", f'test "$1" = sts || echo "$1" >> calls; {identity}')
+    program(shop, "sam", "echo sam >> calls")
+    done = run(shop, "dev", *arguments)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "cannot deploy: the AWS CLI has no credentials: set AWS_PROFILE" in done.stderr
+    assert not (shop.folder / "calls").exists()
+
+
 def test_sam_s_profile_is_also_used_for_the_account(shop):
     """`make deploy` asks for the account with the `profile` that the SAM CLI reads from the configuration."""
     shop.edit(CONFIG, 's3_prefix = "payctl-dev"', 's3_prefix = "payctl-dev"\nprofile = "payments"')

@@ -37,6 +37,15 @@ def set_in(checkout, environment, name, value):
     path.write_text(before + header + re.sub(f"(?m)^{name} = .*$", f"{name} = {value}", after, count=1), "utf-8")
 
 
+def own_buckets(checkout):
+    """Give each section its own bucket."""
+    path = checkout.folder / CONFIG
+    for environment in ("dev", "staging", "prod"):
+        before, header, after = path.read_text("utf-8").partition(f"[{environment}.deploy.parameters]")
+        after = after.replace('"shop-builds"', f'"shop-builds-of-{environment}"', 1)
+        path.write_text(before + header + after, "utf-8")
+
+
 @pytest.mark.parametrize(("section", "name", "other"), [("prod", "payctl-dev", "dev"), ("dev", "payctl-prod", "prod")])
 @pytest.mark.parametrize("arguments", [(), (ALLOW,), EARLIER])
 def test_two_sections_cannot_have_the_same_stack(shop, section, name, other, arguments):
@@ -258,6 +267,7 @@ def test_the_brokers_belong_to_the_cluster_of_the_arn(shop, host, cluster, accep
         f"KafkaBrokers={host}.kafka.ap-southeast-1.amazonaws.com:9098",
         f"KafkaClusterArn={CLUSTER.format(444455556666, cluster)}",
     )
+    own_buckets(shop)
     done = shop.deploy("prod", ALLOW, "--print")
     if accepted:
         assert (done.returncode, done.stderr) == (0, "")
@@ -312,6 +322,7 @@ def test_examples_are_not_compared_with_real_values(checkout):
 )
 def test_a_cluster_or_a_key_of_another_account_is_deployed_with_a_warning(shop, entry, words):
     """`make deploy` only warns about a cluster or a key of another account, because accounts can share them."""
+    own_buckets(shop)
     shop.configure("dev", entry)
     done = shop.deploy("dev", "--print")
     assert (done.returncode, done.stderr) == (0, f"warning: {words}\n")

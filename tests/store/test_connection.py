@@ -120,7 +120,7 @@ def test_a_password_can_come_from_the_password_file(account, postgres, monkeypat
         with pytest.raises(ConfigError, match=missing):
             answer(url)
     file.write_text(f"127.0.0.1:{postgres.port}:kept:keeper:wrong\n", "utf-8")
-    with pytest.raises(ConfigError, match="^PostgreSQL refused the credentials in DATABASE_URL$"):
+    with pytest.raises(ConfigError, match=r"^PostgreSQL refused the credentials in DATABASE_URL$"):
         answer(url)
     file.write_text(f"127.0.0.1:{postgres.port}:kept:keeper:from-file\n", "utf-8")
     file.chmod(0o600)

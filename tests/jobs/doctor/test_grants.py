@@ -107,7 +107,7 @@ def test_a_role_without_usage_on_the_schema_gets_the_grant(without_usage, engine
 
 def test_a_command_without_usage_on_the_schema_names_the_grant(without_usage, engine):
     """The error of a command names the missing USAGE and the statement that grants it."""
-    with pytest.raises(ConfigError, match=" has no USAGE on schema public$") as raised:
+    with pytest.raises(ConfigError, match=r" has no USAGE on schema public$") as raised:
         collect_stats(without_usage, max_retries=5)
     said, _, statement = raised.value.hint.partition(", run: ")
     with engine.begin() as connection:
@@ -123,5 +123,5 @@ def test_a_schema_without_the_tables_is_not_a_missing_usage(engine, database_url
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE outbox RENAME TO elsewhere")
     other = make_engine(DatabaseSettings(Secret(f"{database_url}?schema={name}"), pooled=False))
-    with pytest.raises(ConfigError, match="^payctl's tables or columns are missing"):
+    with pytest.raises(ConfigError, match=r"^payctl's tables or columns are missing"):
         collect_stats(other, max_retries=5)

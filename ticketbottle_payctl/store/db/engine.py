@@ -279,12 +279,7 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
     The driver often does not give an error code in this case, so this function searches the error's text.
     """
     if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
-        if _NO_PASSWORD in text:
-            message = "there is no password in DATABASE_URL, and ~/.pgpass (or PGPASSFILE) has no matching line"
-            hint = "write HOST:PORT:DATABASE:USER:PASSWORD into ~/.pgpass, and run `chmod 600 ~/.pgpass`"
-            return ConfigError(message, hint=hint)
-        message = "PostgreSQL refused the credentials in DATABASE_URL"
-        return ConfigError(message, hint="check the user and password in DATABASE_URL")
+        return _refused(text)
     if state is not None:
         return None
     if any(words in text for words in _TLS):
@@ -299,6 +294,15 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
         message = f"DATABASE_URL names a role or database that does not exist: {text.rpartition('FATAL:  ')[2]}"
         return ConfigError(message, hint="give payctl the payment service's DATABASE_URL")
     return None
+
+
+def _refused(text: str) -> ConfigError:
+    if _NO_PASSWORD in text:
+        message = "there is no password in DATABASE_URL, and ~/.pgpass (or PGPASSFILE) has no matching line"
+        hint = "write HOST:PORT:DATABASE:USER:PASSWORD into ~/.pgpass, and run `chmod 600 ~/.pgpass`"
+        return ConfigError(message, hint=hint)
+    message = "PostgreSQL refused the credentials in DATABASE_URL"
+    return ConfigError(message, hint="check the user and password in DATABASE_URL")
 
 
 def _is_passing(state: str | None) -> bool:
