@@ -43,7 +43,9 @@ def test_a_missing_program_is_named_before_anything_is_done(shop, arguments, wor
     """Without the tool, `make deploy` exits with 3 and says what to install. There is no traceback."""
     done = run(shop, "dev", *arguments)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith(f"cannot deploy: {words}")
+    *before, last = done.stderr.splitlines()
+    assert last.startswith(f"cannot deploy: {words}")
+    assert all(line.startswith("warning: s3_bucket is ") for line in before)
     assert shop.deploy("dev", *arguments, "--print").returncode == 0
 
 
