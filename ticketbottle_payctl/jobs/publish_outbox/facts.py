@@ -132,13 +132,9 @@ class PublishFacts(TypedDict):
     dead_closed_in_outbox: NotRequired[Count | None]
     """How many of these events a person has closed."""
     unsent_successes: NotRequired[UnsentFacts | None]
-    """Dead events that a paying customer might be waiting for; null if the database could not be read.
-
-    The event reports a success, or its type is unknown, its payment is COMPLETED and no success event of the payment is
-    published.
-    """
+    """Dead success events, except those in blocked_by; null if the database could not be read."""
     dead_unknown_in_outbox: NotRequired[Count | None]
-    """The other dead events of an unknown type, except those in blocked_by; null if the database could not be read."""
+    """The dead events of an unknown type; null if the database could not be read."""
 
 
 class DeadItem(TypedDict):
