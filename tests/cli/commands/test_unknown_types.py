@@ -207,7 +207,7 @@ TIMEOUT = "TIMED_OUT: no answer"
 @pytest.mark.parametrize(
     ("events", "number", "commands"),
     [
-        ([("NO_SUCH_TYPE", "dead"), ("PAYMENT_COMPLETED", "pending")], 1, ["release"]),
+        ([("NO_SUCH_TYPE", "dead"), ("PAYMENT_COMPLETED", "pending")], 1, []),
         ([("PAYMENT_COMPLETED", "dead", TIMEOUT), ("PAYMENT_COMPLETED", "pending")], 1, ["replay"]),
         ([("PAYMENT_FAILED", "dead", TIMEOUT), ("PAYMENT_COMPLETED", "pending")], 1, ["release"]),
         ([("PAYMENT_COMPLETED", "pending"), ("NO_SUCH_TYPE", "dead")], 0, []),
@@ -217,7 +217,7 @@ TIMEOUT = "TIMED_OUT: no answer"
 def test_errors_say_which_events_wait_behind_dead_ones(
     ask, invoke, database_url, engine, order, events, number, commands
 ):
-    """`errors` says which events wait behind each group, and how to send them if a replay does not help."""
+    """`errors` says which events wait behind each group, and how to send them if all its events are superseded."""
     made = order(*events)
     with engine.begin() as connection:  # the events of one transaction are less than a millisecond apart
         later = """UPDATE outbox SET "createdAt" = "createdAt" + interval '1 second' WHERE id = %(id)s"""

@@ -256,7 +256,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                     ("first", None if all_superseded or group.unknown else _todo(group)),
                     ("replay", replay or None),
                     ("blocks", _blocks(group) if group.dead else None),
-                    ("release", release if group.blocks and not replay else None),
+                    ("release", release if all_superseded and group.blocking else None),
                 )
             ),
         ]

@@ -20,7 +20,7 @@ _MOST_NAMED = 5
 
 _HAS_CLOSING = """EXISTS (
                 SELECT FROM payctl.run_items AS i WHERE i.item_id = o.id AND i.outcome = 'closed')"""
-_BY_DEBEZIUM = f"""EXISTS (
+BY_DEBEZIUM = f"""EXISTS (
     SELECT FROM pg_replication_slots WHERE slot_name = '{SLOT}' AND database = current_database())"""
 
 
@@ -42,7 +42,7 @@ def judged_superseded(which: str = "true") -> str:
             UNION ALL SELECT w.id, w."aggregateId", w."createdAt", true FROM outbox AS w
             WHERE EXISTS (SELECT FROM paid_later) AND {states.pending("w.")}
                 AND (w."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM paid_later)))) IS TRUE
-                AND NOT {_BY_DEBEZIUM}
+                AND NOT {BY_DEBEZIUM}
         ), superseded AS MATERIALIZED (
             SELECT id, at, blocks FROM (
                 SELECT *, bool_or(waits) OVER (PARTITION BY key ORDER BY at DESC, id COLLATE "C" DESC) AS blocks

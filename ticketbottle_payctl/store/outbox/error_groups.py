@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import states
-from ticketbottle_payctl.store.outbox.dead import CLOSED_DEAD, judged_superseded
+from ticketbottle_payctl.store.outbox.dead import BY_DEBEZIUM, CLOSED_DEAD, judged_superseded
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
     SUPERSEDED,
@@ -157,7 +157,7 @@ def with_blocked(
     later = '(w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C")'
     sql = f"""
         SELECT {group_of(PATTERN)}, count(DISTINCT o."aggregateId") FROM outbox AS o
-        WHERE {states.dead("o.")} AND {wanted.sql} AND EXISTS (
+        WHERE {states.dead("o.")} AND NOT {BY_DEBEZIUM} AND {wanted.sql} AND EXISTS (
             SELECT FROM outbox AS w WHERE w."aggregateId" = o."aggregateId" AND {states.pending("w.")} AND {later})
         GROUP BY 1
     """  # noqa: S608 - built from constants only
