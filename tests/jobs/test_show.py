@@ -56,7 +56,7 @@ def test_every_id_of_a_payment_shows_the_same_timeline(engine, settled, mock_kaf
     producer.close()
     kafka = connection_config(KafkaSettings(mock_kafka.bootstrap))
     names = (payment.id, payment.order_code, payment.reference, report.event.id, report.receipt_id)
-    timelines = [timeline_of(engine, name) for name in names]
+    timelines = [replace(timeline_of(engine, name), named_event=None) for name in names]
     assert all(timeline == timelines[0] for timeline in timelines)
     timeline = timeline_of(engine, payment.id, kafka=kafka)
     steps = timeline.steps

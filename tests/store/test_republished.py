@@ -44,7 +44,7 @@ def test_an_event_was_requeued_by_its_last_replay(record, at_noon, instants, sec
         record(after)
     record(-3 * SECOND, "skipped")
     record(-3 * SECOND, event="other")
-    assert at_noon.exec_driver_sql(f"SELECT {requeued_before_s('%s')}", ("asked",)).scalar_one() == seconds
+    assert at_noon.exec_driver_sql(f"SELECT {requeued_before_s('SELECT %s')}", ("asked",)).scalar_one() == seconds
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
 
@@ -102,7 +103,7 @@ def test_the_facts_of_a_report_and_of_a_wait_name_every_reason():
     """The report and the log of a waiting publisher name the blocks, the locks, the topics and the oldest event."""
     blockers = [Blocker(BlockReason.RETRY_LATER, 2, "e1", COMPLETED, "refused", 5.0)]
     locked, away = [LockedShard(1, 2, "pid 7", "7")], DatabaseUnavailableError("no answer")
-    found = Obstacles(away, locked, {FAILED: "missing"}, blockers, 3, oldest_pending_age_s=7.5)
+    found = Obstacles(away, locked, {FAILED: "missing"}, blockers, Counter({FAILED: 3}), oldest_pending_age_s=7.5)
     report = PublishReport(PublishCounts(), StoppedBecause.EMPTY, 1.0, found)
     named = {
         "blocked_by": [blockers[0].facts],
