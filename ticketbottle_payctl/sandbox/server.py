@@ -1,7 +1,7 @@
 """Run a server as a child process in a temporary directory. Afterwards, stop the server and remove the directory.
 
 A small shell process, started with the server, reads from a pipe that the current process holds open. When the current
-process ends, even because of SIGKILL, the kernel closes the pipe. The shell then stops the server and removes the
+process ends, even if SIGKILL ended it, the kernel closes the pipe. The shell then stops the server and removes the
 directory. Unlike a parent-death signal, this method does not need code between fork and exec, and works from any thread
 and on every POSIX system.
 """

@@ -37,8 +37,8 @@ _CLOCK_GAP = timedelta(minutes=1)
 def in_order(found: History, steps: Iterable[Step]) -> list[Step]:
     """Return the steps in chronological order. Among steps at the same instant, a cause comes before its effect.
 
-    A callback comes before the settlement that it caused, although its receipt's timestamp is a little later. A record
-    comes after its publication, even if the producer's clock is behind the database's.
+    A callback is listed before the settlement that it caused, even though the receipt's timestamp is slightly later. A
+    record is listed after its publication, even if the producer's clock is behind the database's.
     """
     steps = list(steps)
     settled = [step.at for step in steps if step.kind == "payment_settled"]

@@ -82,7 +82,7 @@ class Backlog:
     def next_claim(self) -> Claim:
         """Return the next claim.
 
-        If the run has a rate limit, the claim contains at most a quarter of a second's events.
+        If the run has a rate limit, a claim has no more events than the limit allows in 250 ms.
         """
         limit, rate = self.options.batch_size, self.options.rate
         return Claim(

@@ -279,8 +279,8 @@ def _chosen(selector: Selector, max_retries: int) -> tuple[str, dict[str, object
 
 
 # If a run is resumed twice at the same time, the row lock makes sure that a chunk is applied once. The chunk's commit
-# does not wait for the disk. If the server crashes, it may lose the last chunks. It then loses a chunk's mark together
-# with the changes to its rows, so a resumed run applies the chunk again. The final update of the run's record is
+# does not wait for the disk. If the server crashes, it may lose the last chunks. A chunk's mark is then lost along with
+# the chunk's row changes, so a resumed run applies the chunk again. The final update of the run's record is
 # committed as usual.
 _NEXT = """
 SELECT c.number FROM payctl.run_chunks AS c JOIN payctl.runs AS r ON r.id = c.run_id,

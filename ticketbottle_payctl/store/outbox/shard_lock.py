@@ -2,7 +2,7 @@
 
 A shard has two locks, numbered 0 and 1. A publisher alternates between two transactions, and each of them takes one of
 the locks. The publisher claims the next batch before it commits the previous one, so it always holds at least one lock.
-A new publisher must get one lock and must see that the other lock is free. It never waits for a lock. A new publisher
+A new publisher must acquire one lock, and must find the other lock free. It never waits for a lock. A new publisher
 that is refused may still hold one of the locks, but ends its transaction at once. Therefore the shard's publisher waits
 only a few microseconds for this lock.
 
@@ -17,7 +17,7 @@ the returning publisher stays on standby.
 
 A replay may requeue an event at a position that a publisher has already passed. Therefore a replay also writes a name,
 in a row that does not belong to a shard. Then every publisher rescans before its next claim. The time in this row is
-ahead of the clock, because a publisher may write its own name before the replay's transaction commits.
+set in the future, because a publisher may write its own name before the replay's transaction commits.
 
 The ``since`` column of ``payctl.publishers`` is the time when the publisher was last seen. A publisher writes this time
 when it takes over a shard, when it rescans, and when it ends. Therefore payctl can distinguish an idle publisher from a

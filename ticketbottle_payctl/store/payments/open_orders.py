@@ -91,8 +91,8 @@ _UNPUBLISHED = f"""
 # If a payment has no success event, an unpublished event of an unknown type may have been meant as one. An index finds
 # the unpublished events. The outbox has no index on the payment's id. Therefore the statement reads the events since
 # the window's start once, and finds each payment's events with a hash join. If a receipt names an event, the event
-# existed. The status is not cast to text, because the planner would then expect too few payments and read the larger
-# table into the hash table.
+# must have existed. The status is not cast to text, because the planner would then expect too few payments and read the
+# larger table into the hash table.
 _NO_EVENT = f"""
     WITH unknown AS MATERIALIZED (
         SELECT DISTINCT ON (o."aggregateId") o."aggregateId" AS payment, o."eventType" AS type FROM outbox AS o
