@@ -84,7 +84,7 @@ def test_the_largest_error_groups_come_first(engine, groups):
 
 def test_the_sample_of_a_group_is_its_newest_event_that_is_not_superseded(engine, groups):
     """A group shows its newest event that is not superseded, or its newest event if all of them are superseded."""
-    superseded = Orders(engine).pay("COMPLETED").event("FAILED", retries=5, error="e 1").event(retries=0)
+    superseded = Orders(engine).pay("COMPLETED").event("FAILED", retries=5, error="e 1").event(age=HOUR / 2)
     superseded.event("CANCELLED", retries=5, error="e 0", age=2 * HOUR)
     assert [(group.sample_id, group.sample_type) for group in groups()] == [(superseded.events[0], "PAYMENT_FAILED")]
     needed = Orders(engine).pay().event("CANCELLED", retries=5, error="e 2", age=3 * HOUR, size=99)
