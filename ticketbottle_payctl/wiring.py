@@ -22,7 +22,6 @@ from ticketbottle_payctl.settings.database_url import secrets_in
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from ticketbottle_payctl.broker.follower import Follower
     from ticketbottle_payctl.broker.producer import Producer
     from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
@@ -98,21 +97,9 @@ class Services:
         self._open.callback(producer.close)
         return producer
 
-    @cached_property
-    def follower(self) -> Follower:
-        """Return the reader of events in Kafka. It connects when a job first uses it.
-
-        Raises:
-            ConfigError: a ``KAFKA_*`` variable is missing or invalid.
-        """
-        kafka = self.settings.kafka
-        from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - as above
-        from ticketbottle_payctl.broker.follower import Follower  # noqa: PLC0415
-        from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP  # noqa: PLC0415
-
-        follower = Follower(connection_config(kafka), MARKING_GROUP, ALL_TOPICS)
-        self._open.callback(follower.close)
-        return follower
+    def on_close(self, close: Callable[[], object]) -> None:
+        """Call ``close`` when this object is closed."""
+        self._open.callback(close)
 
     def credentials(self, gateway: Gateway) -> Credentials:
         """Return the merchant's credentials for a gateway. The tuples are empty if the gateway is not configured."""

@@ -18,9 +18,10 @@ from ticketbottle_payctl.cli.safety.recorded import new_run, unrecorded_warnings
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.cdc import config
-from ticketbottle_payctl.store.outbox.debezium_names import ROLE
+from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP, ROLE
 
 if TYPE_CHECKING:
+    from ticketbottle_payctl.broker.follower import Follower
     from ticketbottle_payctl.jobs.cdc.mark import MarkReport
 
 Role = Annotated[str, typer.Option(metavar="NAME", help="The database role of the connector.")]
@@ -85,7 +86,7 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
         cdc_cut_over,
         services.engine,
         services.producer,
-        services.follower,
+        _follower(session),
         max_retries=settings.max_retries,
         shards=settings.shards,
     )
@@ -137,7 +138,7 @@ def mark_command(
     if not dry_run:
         permit(session, "cdc mark", Approval(reason=reason, confirm=confirm))
     services = session.services
-    report = cdc_mark(services.engine, services.follower, session.settings.max_retries, dry_run=dry_run)
+    report = cdc_mark(services.engine, _follower(session), session.settings.max_retries, dry_run=dry_run)
     _finish_marking(session, "payctl.cdc-mark/1", report)
 
 
@@ -160,7 +161,7 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
     session = Session.of(ctx)
     session.note_target(brokers=True)
     services = session.services
-    take_back = partial(cdc_cut_back, services.engine, services.follower, session.settings.max_retries)
+    take_back = partial(cdc_cut_back, services.engine, _follower(session), session.settings.max_retries)
     if not dry_run:
         refuse_read_only(session, "cdc cut-back")
         found = take_back(dry_run=True)
@@ -212,3 +213,14 @@ def _properties(made: config.CdcConfig) -> str:
     first = ["Topics that must exist: " + ", ".join(made.topics), "", *made.sql.splitlines()]
     comments = "".join(f"# {each}".rstrip() + "\n" for each in first)
     return comments + "\n" + config.as_properties(made.connector)
+
+
+def _follower(session: Session) -> Follower:
+    """Return the reader of events in Kafka. It connects when a job first uses it. The functions do not need it."""
+    kafka = session.settings.kafka
+    from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - cdc config needs no Kafka client
+    from ticketbottle_payctl.broker.follower import Follower  # noqa: PLC0415
+
+    follower = Follower(connection_config(kafka), MARKING_GROUP, ALL_TOPICS)
+    session.services.on_close(follower.close)
+    return follower
