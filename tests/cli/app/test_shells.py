@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import socket
 import subprocess
 import time
@@ -14,7 +13,6 @@ from contextlib import suppress
 
 import pytest
 
-from tests.conftest import IN_CI
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.input.stored_ids import PATIENCE
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
@@ -36,16 +34,6 @@ source ./script
 setopt no_beep no_list_beep no_list_ambiguous
 LISTMAX=1000 PS1='ready>'
 """
-
-
-@pytest.fixture(params=["bash", "zsh", "fish"])
-def shell(request):
-    """Return the name of a shell. If the shell is not installed, the test fails in CI and is skipped elsewhere."""
-    name = request.param
-    if shutil.which(name) is None:
-        reason = f"{name} is not installed"
-        pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
-    return name
 
 
 @pytest.fixture

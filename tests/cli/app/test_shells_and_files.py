@@ -6,14 +6,11 @@ import os
 import pty
 import re
 import select
-import shutil
 import subprocess
 import time
 from contextlib import suppress
 
 import pytest
-
-from tests.conftest import IN_CI
 
 FILE = "TB-NO_ORDER_HAS_THIS_CODE.json"
 TYPED = "TB-NO"
@@ -22,16 +19,6 @@ START = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], "source ./script; bind 'set bell-style none'; PS1='ready>'"),
     "zsh": (["zsh", "-f", "-i"], "autoload -Uz compinit && compinit -u -D; source ./script; PS1='ready>'"),
 }
-
-
-@pytest.fixture(params=["bash", "zsh", "fish"])
-def shell(request):
-    """Return the name of a shell. If the shell is not installed, the test fails in CI and is skipped elsewhere."""
-    name = request.param
-    if shutil.which(name) is None:
-        reason = f"{name} is not installed"
-        pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
-    return name
 
 
 @pytest.fixture
