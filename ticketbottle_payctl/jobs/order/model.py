@@ -147,6 +147,11 @@ class Verdict:
     """The run that recorded that a person has dealt with this finding."""
 
     @property
+    def is_about_another_event(self) -> bool:
+        """Whether this finding is about an event of an unknown type, next to the order's own state."""
+        return self.kind is VerdictKind.UNKNOWN_TYPE and not self.is_only_event
+
+    @property
     def is_skipped_by_debezium(self) -> bool:
         """Whether the event is unsent and Debezium will not send it, because it is dead, was tried or was requeued."""
         event = self.event
@@ -180,7 +185,7 @@ class NamedEvent(NamedTuple):
 class Timeline:
     """The history of a payment, oldest step first, with the findings about it.
 
-    ``verdict`` is the most urgent finding, and ``also`` has the other findings. ``warnings`` say which data payctl
+    ``verdict`` is the most important finding for the customer, and ``also`` has the other findings. ``warnings`` say which data payctl
     could not read.
     """
 

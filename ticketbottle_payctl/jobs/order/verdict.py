@@ -1,4 +1,9 @@
-"""Sort the findings about an order by urgency. The first finding is the verdict."""
+"""Sort the findings about an order by what they mean for the customer. The first finding is the verdict.
+
+Open findings come before the good ones. Among the open findings, a finding about the order itself comes before a finding
+about another event of its payment, such as an event of an unknown type. Then a bad finding comes before an open one. A
+closed finding comes last.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +22,18 @@ _URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)
 
 
 def judge(found: History, records: Records, now: datetime, retention: timedelta | None) -> list[Verdict]:
-    """Return every finding about an order.
+    """Return every finding about an order, the most important one for the customer first. The list is never empty."""
+    return sorted(closed(list(_findings(found, records, now, retention)), found), key=_place)
 
-    The most urgent finding comes first, and the closed findings come last. The list is never empty.
-    """
-    findings = closed(list(_findings(found, records, now, retention)), found)
-    return sorted(findings, key=lambda each: (_URGENCY.index(each.mark), each.closing is not None))
+
+def _place(finding: Verdict) -> tuple[bool, bool, int, bool]:
+    """Return the sort key of a finding."""
+    return (
+        finding.mark is Mark.GOOD,
+        finding.is_about_another_event,
+        _URGENCY.index(finding.mark),
+        finding.closing is not None,
+    )
 
 
 def _findings(found: History, records: Records, now: datetime, retention: timedelta | None) -> Iterator[Verdict]:

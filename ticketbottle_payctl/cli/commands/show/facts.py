@@ -95,7 +95,7 @@ class ShowFacts(TypedDict):
     verdict: NotRequired[VerdictFacts]
     """The state of the order."""
     also: NotRequired[Sequence[VerdictFacts]]
-    """Other findings, most urgent first."""
+    """Other findings, the most important ones for the customer first."""
     paid: NotRequired[int | None]
     """The amount that was paid and accepted, in whole units; null if no payment was accepted."""
     refused_amounts: NotRequired[Sequence[int]]

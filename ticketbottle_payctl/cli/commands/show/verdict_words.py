@@ -155,9 +155,7 @@ def todo(verdict: Verdict, timeline: Timeline) -> str | None:
 def _prefix(verdict: Verdict, timeline: Timeline) -> str:
     """Return what the finding means for the customer, or an empty string if the sentence already says this."""
     status = timeline.payment.status if timeline.payment else None
-    if verdict.kind in _COMPLETE or verdict.closing is not None:
-        return ""
-    if verdict.kind is VerdictKind.UNKNOWN_TYPE and not verdict.is_only_event:
+    if verdict.kind in _COMPLETE or verdict.closing is not None or verdict.is_about_another_event:
         return ""
     about_event = verdict.event is not None or verdict.kind is VerdictKind.NO_EVENT
     if status == "COMPLETED" and not about_event:
