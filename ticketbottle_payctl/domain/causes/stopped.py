@@ -144,9 +144,12 @@ def _of_cut_off(away: SeenPublisher, evidence: Evidence, waiting: Sequence[Waiti
 
 
 def of_new_event(evidence: Evidence) -> Cause | None:
-    """Return the cause if the last publisher could not reach its brokers, even if no event is overdue yet."""
+    """Return the cause if the last publisher could not reach its brokers, even if no event is overdue yet.
+
+    Debezium must not be the publisher.
+    """
     away = cut_off(evidence)
-    if away is None or evidence.slot_active is not None:
+    if away is None:
         return None
     fact, meaning = f"publisher {away}: {away.without_brokers}", "this uses up no retries"
     return Cause(CauseKind.BROKERS, evidence.pending, fact, meaning, _CHECK_BROKERS, LOOK_AT_KAFKA_AND_BACKLOG)

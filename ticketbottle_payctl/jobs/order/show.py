@@ -58,8 +58,8 @@ def show(  # noqa: PLR0913 - one argument per source
     first, *also = judge(found, records, now, retention)
     if first.kind is VerdictKind.OVERDUE:
         first = replace(first, cause=what_stops_every_event(engine, max_retries))
-    elif first.kind is VerdictKind.WAITING:
-        first = replace(first, cause=what_stops_a_new_event(engine, max_retries))
+    elif first.kind is VerdictKind.WAITING and slot is None:
+        first = replace(first, cause=what_stops_a_new_event(engine))
     return Timeline(
         payment=found.payment,
         verdict=first,

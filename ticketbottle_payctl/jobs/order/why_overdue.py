@@ -6,9 +6,19 @@ from datetime import timedelta
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, Cause, CauseKind, Evidence, causes, of_new_event
+from ticketbottle_payctl.domain.causes import (
+    OVERDUE_AFTER,
+    Activity,
+    Cause,
+    CauseKind,
+    Evidence,
+    causes,
+    of_new_event,
+    publishing,
+)
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.inspect.evidence import evidence
 from ticketbottle_payctl.store.outbox import stats
 
@@ -29,10 +39,20 @@ def what_stops_every_event(engine: Engine, max_retries: int) -> Cause | None:
     return next((each for each in causes(seen) if each.kind in _OF_EVERY_EVENT), None) if seen else None
 
 
-def what_stops_a_new_event(engine: Engine, max_retries: int) -> Cause | None:
-    """Return the cause if the publisher cannot reach its brokers, or None if the database does not show this."""
-    seen = _evidence(engine, max_retries)
-    return of_new_event(seen) if seen else None
+def what_stops_a_new_event(engine: Engine) -> Cause | None:
+    """Return the cause if the publisher cannot reach its brokers, or None if the database does not show this.
+
+    Do not read the pending or dead events, because there may be many. Call this only if Debezium does not publish.
+    """
+    try:
+        with transaction(engine, _LIMITS, commit=False) as connection:
+            seen, known = publishers.seen(connection)
+            if publishing(seen, known=known).activity is not Activity.WITHOUT_BROKERS:
+                return None
+            last_sent_s = stats.recent(connection, _WINDOW.total_seconds()).last_sent_s
+    except (DatabaseUnavailableError, ConfigError):
+        return None
+    return of_new_event(Evidence(pending=1, publishers=seen, publishers_known=known, last_sent_s=last_sent_s))
 
 
 def _evidence(engine: Engine, max_retries: int) -> Evidence | None:

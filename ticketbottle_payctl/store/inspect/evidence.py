@@ -125,7 +125,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     connection.exec_driver_sql(_JOIN_BY_HASH)
     slot = cdc.slot(connection)
     seen, known = publishers.seen(connection)
-    newest_sent, last_sent = recent.newest_sent, recent.last_sent
+    newest_sent = recent.newest_sent
     return Evidence(
         pending=found.pending,
         dead=found.dead,
@@ -148,7 +148,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         slot_active=None if slot is None else slot.active,
         sent_lately=recent.recent_sent,
         newest_sent_s=None if newest_sent is None else (recent.now - newest_sent).total_seconds(),
-        last_sent_s=None if last_sent is None else max(0.0, (recent.now - last_sent).total_seconds()),
+        last_sent_s=recent.last_sent_s,
     )
 
 

@@ -65,6 +65,11 @@ class Recent(NamedTuple):
     last_sent: datetime | None = None
     runs_readable: bool = False
 
+    @property
+    def last_sent_s(self) -> float | None:
+        """The number of seconds since an event was last sent, or None."""
+        return None if self.last_sent is None else max(0.0, (self.now - self.last_sent).total_seconds())
+
 
 class Unpublished(NamedTuple):
     """Exact counts of the events that are not marked as published.
