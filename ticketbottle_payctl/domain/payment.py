@@ -37,6 +37,11 @@ class Payment:
     cancelled_at: datetime | None = None
 
 
+def is_overdue(created_at: datetime, now: datetime) -> bool:
+    """Return whether a PENDING payment is overdue. Before that, the customer may still be paying."""
+    return now - created_at > OVERDUE_AFTER
+
+
 def is_of_gateway(payment: Payment, gateway: str) -> bool:
     """Return whether the payment belongs to this gateway. Ignore case and punctuation in the provider's name."""
     return gateway_of(payment.provider) == gateway

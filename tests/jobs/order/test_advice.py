@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.jobs.order.rows import EVENT, FAILURE, PAID, RECEIPT, RUN, START, UNPAID, history
+from tests.jobs.order.rows import EVENT, FAILURE, MINUTE, PAID, RECEIPT, RUN, START, UNPAID, history
 from ticketbottle_payctl.domain.causes import Cause, CauseKind, Command
 from ticketbottle_payctl.jobs.order.advice import advise
 from ticketbottle_payctl.jobs.order.model import Mark, Verdict, VerdictKind
@@ -69,6 +69,24 @@ def test_no_publisher_and_no_replay_is_advised_while_debezium_publishes(kind, ex
     """While Debezium publishes, payctl suggests `cdc mark` or, if an event must be sent again, `cdc cut-back`."""
     assert commands(history(PAID, EVENT), kind, debezium=True) == expected
     assert commands(history(UNPAID), VerdictKind.NO_CALLBACK, debezium=True) == [ASK]
+
+
+@pytest.mark.parametrize(
+    ("kind", "minutes", "expected"),
+    [
+        (VerdictKind.NOT_PAID, 6, []),
+        (VerdictKind.NOT_PAID, 20, []),
+        (VerdictKind.IN_PROGRESS, 20, []),
+        (VerdictKind.IN_PROGRESS, 21, [ASK]),
+        (VerdictKind.NO_CALLBACK, 21, [ASK]),
+        (VerdictKind.UNREADABLE, 6, [ASK]),
+    ],
+)
+def test_the_gateway_is_not_asked_while_the_customer_may_still_be_paying(kind, minutes, expected):
+    """For a payment without a result, a status query is suggested only after the payment is overdue."""
+    found, verdict = history(UNPAID), Verdict(kind, Mark.OPEN, START, receipt=RECEIPT)
+    advice = advise(found, [verdict], START + minutes * MINUTE, debezium_publishes=False)
+    assert [each.command for each in advice] == expected
 
 
 def test_a_published_event_is_sent_again_only_if_nothing_else_is_open():

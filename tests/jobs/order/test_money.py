@@ -51,7 +51,7 @@ def test_a_payment_without_a_callback_is_overdue_after_twenty_minutes(age, expec
         ("ZALO_PAY", timedelta(hours=48) - TICK, True),
         ("ZALOPAY", timedelta(hours=48), False),
         ("MOMO", timedelta(days=90), True),
-        ("STRIPE", MINUTE, False),
+        ("STRIPE", 21 * MINUTE, False),
     ],
 )
 def test_a_gateway_can_be_asked_while_it_answers_queries(provider, age, expected):
@@ -60,6 +60,13 @@ def test_a_gateway_can_be_asked_while_it_answers_queries(provider, age, expected
     assert can_be_asked(payment, START + age) is expected
     (verdict,) = judge_unsettled(payment, (), START + age)
     assert verdict.remedy == (None if expected else Remedy.LOOK_IN_PORTAL)
+
+
+@pytest.mark.parametrize("provider", ["MOMO", "STRIPE"])
+def test_nobody_has_to_act_while_the_customer_may_still_be_paying(provider):
+    """Until a payment is overdue, nobody has to look in the gateway's portal, even if payctl cannot ask the gateway."""
+    (verdict,) = judge_unsettled(replace(UNPAID, provider=provider), (), START + 20 * MINUTE)
+    assert (verdict.kind, verdict.remedy) == ("not_paid", None)
 
 
 @pytest.mark.parametrize("ended", ["failed_at", "cancelled_at"])

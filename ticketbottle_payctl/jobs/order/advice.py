@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from ticketbottle_payctl.domain.payment import is_overdue
 from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.order.judge_delivery import dead_until, remedy_for
 from ticketbottle_payctl.jobs.order.judge_money import can_be_asked
@@ -12,7 +13,6 @@ from ticketbottle_payctl.jobs.order.model import Advice, Verdict, VerdictKind
 from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow
 
 _ASK = {
-    VerdictKind.NOT_PAID: "ask the gateway for the payment's result",
     VerdictKind.NO_CALLBACK: "ask the gateway, and settle the payment; if that settles nothing, the answer says why",
     VerdictKind.IN_PROGRESS: "ask the gateway again",
     VerdictKind.UNREADABLE: "ask the gateway what the callback meant, and settle the payment",
@@ -65,6 +65,8 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
         return
     event, receipt, payment = verdict.event, verdict.receipt, found.payment
     match verdict.kind:
+        case VerdictKind.IN_PROGRESS if payment is not None and not is_overdue(payment.created_at, now):
+            return  # the customer may still be paying
         case kind if kind in _ASK and payment is not None:
             yield from _ask(payment, _ASK[kind], now)
         case VerdictKind.NOT_APPLIED if receipt is not None:

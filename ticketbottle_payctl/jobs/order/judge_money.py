@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from ticketbottle_payctl.domain.payment import OVERDUE_AFTER, PaymentStatus, gateway_of, status_of
+from ticketbottle_payctl.domain.payment import PaymentStatus, gateway_of, is_overdue, status_of
 from ticketbottle_payctl.domain.settlement import reason_now
 from ticketbottle_payctl.jobs.order.model import Amounts, Mark, Remedy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.order.steps import source_of
@@ -70,7 +70,7 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
         latest = (final or told)[-1]
         money = _each_transfer(each for each in final if each.ticket_is_due)
         yield from money if latest.ticket_is_due and money else [*money, latest]
-    overdue = now - payment.created_at > OVERDUE_AFTER
+    overdue = is_overdue(payment.created_at, now)
     if told and (not overdue or any(each.receipt and _is_of_gateway(payment, each.receipt) for each in told)):
         return
     yield Verdict(
@@ -78,7 +78,7 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
         mark=Mark.BAD if overdue else Mark.OPEN,
         at=payment.created_at,
         ticket_is_due=overdue,
-        remedy=None if can_be_asked(payment, now) else Remedy.LOOK_IN_PORTAL,
+        remedy=None if not overdue or can_be_asked(payment, now) else Remedy.LOOK_IN_PORTAL,
     )
 
 

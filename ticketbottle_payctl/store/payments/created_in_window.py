@@ -52,7 +52,7 @@ _LATE = f"""
             "createdAt" AS created_at
         FROM payments
         WHERE status = 'PENDING' AND "createdAt" >= %(since)s AND "createdAt" < %(until)s
-            AND "createdAt" <= {NOW} - %(overdue_after)s
+            AND "createdAt" < {NOW} - %(overdue_after)s
     )
 """  # noqa: S608 - only constants are put in
 _SILENT = f"""
@@ -67,7 +67,7 @@ _SILENT = f"""
 """  # noqa: S608 - only constants are put in
 _CREATED = f"""
     WITH {_LATE}, silent AS MATERIALIZED ({_SILENT})
-    SELECT status::text, count(*), count(*) FILTER (WHERE "createdAt" <= {NOW} - %(overdue_after)s),
+    SELECT status::text, count(*), count(*) FILTER (WHERE "createdAt" < {NOW} - %(overdue_after)s),
         (SELECT count(*) FROM silent), (SELECT count(*) FROM silent WHERE forgotten)
     FROM payments WHERE "createdAt" >= %(since)s AND "createdAt" < %(until)s GROUP BY 1
 """  # noqa: S608 - only constants are put in

@@ -19,7 +19,10 @@ TIMED_OUT = "INVALID_REQUEST: Broker: Invalid request"
 CASES = {
     "a fresh order": (
         lambda o: o.pay(age=3 * MINUTES),
-        5, "not_paid", "not paid yet: the order was placed 3 min", [SETTLE]),
+        5, "not_paid", "not paid yet: the order was placed 3 min", []),
+    "in progress at the gateway, a few minutes after the order": (
+        lambda o: o.pay(age=6 * MINUTES).callback("IGNORED", "ignored", "pending", age=MINUTES),
+        5, "in_progress", "not paid yet: MoMo says that the payment is in progress", []),
     "callback never came": (
         lambda o: o.pay(age=2 * HOURS),
         5, "no_callback", "NO TICKET: no genuine callback arrived; the order was placed 2 h ago", [SETTLE]),
@@ -227,5 +230,5 @@ def test_show_gives_each_state_of_an_order_its_verdict(orders, shown, engine, na
     assert (seen.verdict["mark"] == "good") == (code == 0)
     assert seen.commands == [orders.named(each) for each in commands]
     if code and not commands:
-        waits = seen.verdict["kind"] in {"retrying", "behind"}
+        waits = seen.verdict["kind"] in {"retrying", "behind", "not_paid", "in_progress"}
         assert waits or seen.verdict["todo"], "nothing to type and nothing to do"
