@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.cli.commands.show.conftest import Orders
+from ticketbottle_payctl.store.outbox.debezium_names import SLOT
 from ticketbottle_payctl.store.payments.open_orders import WithoutTicket, refused, unpublished
 
 pytestmark = pytest.mark.postgres
@@ -53,6 +54,24 @@ def test_a_pending_event_behind_a_dead_event_of_its_payment_is_blocked(pay, wait
         (WithoutTicket.BLOCKED, behind.events[1]),
         (WithoutTicket.PENDING, before.events[0]),
     ]
+
+
+@pytest.mark.parametrize(("dead", "kind"), [("A", WithoutTicket.BLOCKED), ("z", WithoutTicket.PENDING)])
+def test_of_two_events_of_the_same_instant_the_dead_one_blocks_only_a_greater_id(execute, pay, waiting, dead, kind):
+    """Two events of the same instant are sent in the order of their ids, so a dead event blocks only the later id."""
+    pay().event(id="a").event("FAILED", id=dead, retries=5)
+    execute("""UPDATE outbox SET "createdAt" = '2026-11-29 12:00'""")
+    assert [(each.kind, each.id) for each in waiting().oldest] == [(kind, "a")]
+
+
+@pytest.mark.usefixtures("logical")
+def test_no_event_is_blocked_while_debezium_publishes(execute, pay, waiting):
+    """While Debezium's slot exists, an event does not wait for earlier events of its payment."""
+    pay().event("FAILED", age=2 * HOUR, retries=5).event()
+    execute(f"SELECT pg_create_logical_replication_slot('{SLOT}', 'pgoutput')")
+    found = waiting()
+    execute(f"SELECT pg_drop_replication_slot('{SLOT}')")
+    assert [each.kind for each in found.oldest] == [WithoutTicket.PENDING]
 
 
 def test_a_new_event_counts_only_if_it_is_dead(at_noon, execute, pay):

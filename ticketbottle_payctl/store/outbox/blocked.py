@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.outbox import cdc, states
+from ticketbottle_payctl.store.outbox.dead import BY_DEBEZIUM
 
 
 class Pending(NamedTuple):
@@ -30,6 +31,16 @@ _BLOCKED = f"""
     JOIN outbox AS d ON d."aggregateId" = p.key
     WHERE {states.dead("d.")} AND (d."createdAt", d.id COLLATE "C") < (p.at, p.id COLLATE "C")
 """  # noqa: S608 - built from constants only
+
+
+def behind_dead(row: str = "") -> str:
+    """Return the SQL window expression that is true if the row comes after a dead event that blocks the later events.
+
+    The query must read all unpublished events of the payment.
+    """
+    return f"""(NOT {BY_DEBEZIUM} AND COALESCE(bool_or({states.dead(row)}) OVER (
+        PARTITION BY {row}"aggregateId" ORDER BY {row}"createdAt", {row}id COLLATE "C"
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), false))"""
 
 
 def blocked_among(connection: Connection, pending: Sequence[Pending], max_retries: int) -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
-from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox import blocked, states
 from ticketbottle_payctl.store.outbox.selector import UNKNOWN_TYPE
 from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
 from ticketbottle_payctl.store.payments.closed_transfers import STILL_OPEN, TOLD
@@ -70,18 +70,17 @@ class OpenOrders(NamedTuple):
 _UNPUBLISHED = f"""
     WITH unpublished AS (
         SELECT o.id, o."aggregateId", o."eventType", o."createdAt", o."retryCount", o."lastError", o.published,
-            o."publishedAt", min(o."createdAt") FILTER (WHERE NOT {states.has_retries("o.")})
-            OVER (PARTITION BY o."aggregateId") AS first_dead
+            o."publishedAt", {blocked.behind_dead("o.")} AS behind_dead
         FROM outbox AS o WHERE {states.unpublished("o.")}
     ), open AS MATERIALIZED (
         SELECT DISTINCT ON (o."aggregateId") o.id, o."aggregateId" AS payment, o."createdAt" AS at,
-            CASE WHEN {states.has_retries("o.")} AND o.first_dead <= o."createdAt" THEN 'blocked'
+            CASE WHEN {states.has_retries("o.")} AND o.behind_dead THEN 'blocked'
                 ELSE {states.name("o.")} END AS state,
             CASE WHEN o."retryCount" > 0 THEN left(o."lastError", 500) END AS error -- else it is from before a replay
         FROM unpublished AS o
         WHERE o."eventType" = 'PAYMENT_COMPLETED'
           AND (NOT {states.has_retries("o.")} OR o."createdAt" <= {NOW} - %(waits_after)s)
-        ORDER BY o."aggregateId", o."createdAt"
+        ORDER BY o."aggregateId", o."createdAt", o.id COLLATE "C"
     )
     SELECT state, open.id, p."orderCode", p."amountCents", open.at, error, count(*) OVER (),
         COALESCE(sum(p."amountCents") OVER (), 0)::bigint
