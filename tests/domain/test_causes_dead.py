@@ -24,9 +24,9 @@ from ticketbottle_payctl.domain.causes import (
 @pytest.mark.parametrize(
     ("group", "blocked", "advice", "command"),
     [
-        (TOO_LARGE, BLOCKED, "raise max.message.bytes of payment.completed to 4,000 or more",
+        (TOO_LARGE, BLOCKED, "raise max.message.bytes of payment.completed to 2,061 or more",
          "payctl replay --failed --error-group 0a1b2c3d"),
-        (TOO_LARGE._replace(payload_bytes=1_000_262), BLOCKED, "the payload has 1,000,262 bytes, and payctl",
+        (TOO_LARGE._replace(message_bytes=1_000_262), BLOCKED, "the message has up to 1,000,262 bytes, and payctl",
          "payctl show d1"),
         (TOO_LARGE._replace(event_types=[FAILED], events=2, superseded=2, blocking=2), BLOCKED, "do not replay",
          "payctl show d1"),
@@ -148,18 +148,18 @@ def test_no_replay_is_advised_while_debezium_publishes():
     assert ("do not replay" in cause.advice, typed(cause.command)) == (True, "payctl show d1")
 
 
-def test_the_largest_message_with_its_envelope_is_not_too_large():
-    """An event with a payload of 998,000 bytes can be replayed after the broker's limit is raised.
+def test_the_largest_message_is_not_too_large():
+    """An event whose message has a million bytes can be replayed after the topic's limit is raised.
 
-    A larger payload cannot be sent.
+    A larger message cannot be sent.
     """
     advice = [
-        causes(seen(dead=1, dead_groups=[TOO_LARGE._replace(payload_bytes=size)]), ANSWERED)[0].advice
-        for size in (998_000, 998_001)
+        causes(seen(dead=1, dead_groups=[TOO_LARGE._replace(message_bytes=size)]), ANSWERED)[0].advice
+        for size in (1_000_000, 1_000_001)
     ]
     assert advice == [
-        "raise max.message.bytes of payment.completed to 1,000,000 or more, then",
-        "do not replay: the payload has 998,001 bytes, and payctl sends at most 1,000,000; see which payment it is",
+        "raise max.message.bytes of payment.completed to 1,000,061 or more, then",
+        "do not replay: the message has up to 1,000,001 bytes, and payctl sends at most 1,000,000; see which payment it is",
     ]
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, START, OutboxEvent, to_message
+from ticketbottle_payctl.domain.event import START, OutboxEvent, to_message
 
 ROW = OutboxEvent(
     "event-id", "payment-ié", "Payment", "PAYMENT_FAILED", '{"a":  1, "đ": "\\u0111"}', datetime(2026, 1, 1), 0  # noqa: DTZ001
@@ -60,14 +60,6 @@ def test_an_event_s_position_is_its_instant_and_then_its_id():
     """Events with the same instant are ordered by id. The position START is before every event."""
     assert ROW.position == (datetime(2026, 1, 1), "event-id")  # noqa: DTZ001
     assert (datetime(1970, 1, 1), "") == START  # noqa: DTZ001
-
-
-def test_a_message_has_at_most_a_million_bytes():
-    """A message has at most a million bytes, including 2,000 for the key and the headers.
-
-    The broker's default limit is larger.
-    """
-    assert (LARGEST_MESSAGE, ENVELOPE) == (1_000_000, 2_000)
 
 
 def test_a_trace_with_a_missing_part_is_an_error():

@@ -9,7 +9,7 @@ import ssl
 from typing import Any
 
 from ticketbottle_payctl.broker import msk
-from ticketbottle_payctl.domain.event import LARGEST_MESSAGE
+from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import KafkaSettings
 

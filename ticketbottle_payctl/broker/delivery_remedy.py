@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from ticketbottle_payctl.broker.faults import UNKNOWN_EVENT_TYPE, is_permanent, is_too_large
-from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE
+from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.domain.unknown_types import is_unknown
 
 
@@ -23,12 +23,12 @@ def error_name(last_error: str | None) -> str:
     return (last_error or "").partition(":")[0]
 
 
-def remedy_of(last_error: str | None, event_type: str, payload_bytes: int) -> DeliveryRemedy | None:
+def remedy_of(last_error: str | None, event_type: str, message_bytes: int) -> DeliveryRemedy | None:
     """Return the fix that must be made before an event is replayed, or None if a replay may help immediately."""
     name = error_name(last_error)
     if is_unknown(event_type):
         return DeliveryRemedy.KNOW_EVENT_TYPE
     if is_too_large(name):
-        too_large = payload_bytes + ENVELOPE > LARGEST_MESSAGE
+        too_large = message_bytes > LARGEST_MESSAGE
         return DeliveryRemedy.SHRINK_PAYLOAD if too_large else DeliveryRemedy.RAISE_TOPIC_LIMIT
     return DeliveryRemedy.REPAIR_RECORD if is_permanent(name) and name != UNKNOWN_EVENT_TYPE else None

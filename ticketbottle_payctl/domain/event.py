@@ -24,22 +24,11 @@ FAILURES = ("PAYMENT_FAILED", "PAYMENT_CANCELLED")
 If the payment succeeds later, such an event is superseded.
 """
 
-LARGEST_MESSAGE = 1_000_000
-"""The size of the largest message that payctl sends, in bytes.
-
-The size includes the key and the headers. A larger event becomes dead.
-"""
-
-ENVELOPE = 2_000
-"""The maximum size of a message's key and headers, in bytes."""
-
-ERRORS_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
-"""Kafka's names for the errors of a message that is too large."""
-
 SOURCE = "payment-service"
 """The value of the ``source`` header in every message, whichever publisher sends it."""
 
-_CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
+CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
+"""The names of the headers for what payctl knows about the origin of an event."""
 
 
 Position = tuple[datetime, str]
@@ -91,14 +80,15 @@ def to_message(event: OutboxEvent) -> Message:
         KeyError: the event's type has no topic. The caller must make the event dead.
     """
     event_id, key, aggregate_type, event_type, payload, _, _, context = event
-    headers = [("id", event_id), ("eventId", event_id), *_constant_headers(event_type, aggregate_type)]
+    headers = [("id", event_id), ("eventId", event_id), *constant_headers(event_type, aggregate_type)]
     if context is not None:
-        headers += [(name, value) for name, value in zip(_CONTEXT_HEADERS, context, strict=True) if value]
+        headers += [(name, value) for name, value in zip(CONTEXT_HEADERS, context, strict=True) if value]
     return Message(TOPICS[event_type], key, payload, headers)
 
 
 @lru_cache(maxsize=64)
-def _constant_headers(event_type: str, aggregate_type: str) -> tuple[Header, ...]:
+def constant_headers(event_type: str, aggregate_type: str) -> tuple[Header, ...]:
+    """Return the headers that all events with these types have."""
     return (
         ("eventType", event_type),
         ("aggregateType", aggregate_type),

@@ -24,7 +24,7 @@ EVENT = EventRow(
     retry_count=0,
     last_error=None,
     payload={},
-    payload_bytes=2,
+    message_bytes=2,
 )
 FAILURE = replace(EVENT, id="f", event_type="PAYMENT_FAILED")
 RECEIPT = ReceiptRow(

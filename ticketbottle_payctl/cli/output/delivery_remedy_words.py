@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy
-from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, TOPICS
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE, topic_limit
 from ticketbottle_payctl.domain.unknown_types import what_to_do
 
 _SENTENCES = {
     DeliveryRemedy.RAISE_TOPIC_LIMIT: "raise max.message.bytes of {topic} to {limit} or more first",
-    DeliveryRemedy.SHRINK_PAYLOAD: "make the payload smaller first: it has {size} bytes, and payctl sends at most "
-    "{largest}",
+    DeliveryRemedy.SHRINK_PAYLOAD: "make the payload smaller first: the message has up to {size} bytes, and "
+    "payctl sends at most {largest}",
     DeliveryRemedy.REPAIR_RECORD: "fix the settings of {topic} or the payload first",
 }
 
 
-def remedy_sentence(remedy: DeliveryRemedy, event_type: str, payload_bytes: int) -> str:
+def remedy_sentence(remedy: DeliveryRemedy, event_type: str, message_bytes: int) -> str:
     """Return a sentence that says what to fix for an event of this type and size."""
     if remedy is DeliveryRemedy.KNOW_EVENT_TYPE:
         return what_to_do([event_type])
     words = {"topic": TOPICS.get(event_type, "its topic")}
-    sizes = {"size": f"{payload_bytes:,}", "limit": f"{payload_bytes + ENVELOPE:,}", "largest": f"{LARGEST_MESSAGE:,}"}
+    limit = topic_limit(message_bytes)
+    sizes = {"size": f"{message_bytes:,}", "limit": f"{limit:,}", "largest": f"{LARGEST_MESSAGE:,}"}
     return _SENTENCES[remedy].format_map(words | sizes) + "; until then, a replayed event becomes dead again"

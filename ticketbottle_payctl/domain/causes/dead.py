@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes.model import Cause, CauseKind, Command, DeadGroup, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.words import named, replay_options, show, total
-from ticketbottle_payctl.domain.event import ENVELOPE, ERRORS_OF_SIZE, FAILURES, LARGEST_MESSAGE, TOPICS
+from ticketbottle_payctl.domain.event import FAILURES, TOPICS
+from ticketbottle_payctl.domain.message_size import ERRORS_OF_SIZE, LARGEST_MESSAGE, topic_limit
 from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import count, short_id
 
@@ -94,11 +95,11 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
             shown,
         )
     topics = ", ".join(sorted({TOPICS[name] for name in group.event_types if not is_unknown(name)}))
-    if code in ERRORS_OF_SIZE and group.payload_bytes + ENVELOPE > LARGEST_MESSAGE:
-        largest = f"{group.payload_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"
-        return f"do not replay: the payload has {largest}; see which payment it is", shown
+    if code in ERRORS_OF_SIZE and group.message_bytes > LARGEST_MESSAGE:
+        largest = f"{group.message_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"
+        return f"do not replay: the message has up to {largest}; see which payment it is", shown
     if code in ERRORS_OF_SIZE:
-        return f"raise max.message.bytes of {topics} to {group.payload_bytes + ENVELOPE:,} or more, then", replay
+        return f"raise max.message.bytes of {topics} to {topic_limit(group.message_bytes):,} or more, then", replay
     return "remove the cause, then", replay
 
 

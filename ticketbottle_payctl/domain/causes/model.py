@@ -154,7 +154,7 @@ class Waiting(NamedTuple):
 class DeadGroup(NamedTuple):
     """A group of dead events with the same kind of error.
 
-    ``id``, ``error`` and ``payload_bytes`` describe one event. A replay leaves out two kinds of events. ``superseded``
+    ``id``, ``error`` and ``message_bytes`` describe one event. A replay leaves out two kinds of events. ``superseded``
     counts those whose payments are COMPLETED now, and ``unknown`` those of an unknown type. ``blocking`` counts those
     superseded events that block a pending event of their payment.
     """
@@ -164,7 +164,7 @@ class DeadGroup(NamedTuple):
     event_types: Sequence[str]
     id: str
     error: str | None
-    payload_bytes: int
+    message_bytes: int
     superseded: int = 0
     unknown: int = 0
     blocking: int = 0

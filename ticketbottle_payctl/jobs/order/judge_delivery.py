@@ -67,7 +67,7 @@ def dead_until(event: EventRow, events: Sequence[EventRow]) -> list[EventRow]:
 
 def remedy_for(event: EventRow) -> DeliveryRemedy | None:
     """Return what the operator must fix before replaying a dead event, or None if a replay may help immediately."""
-    return remedy_of(event.last_error, event.event_type, event.payload_bytes)
+    return remedy_of(event.last_error, event.event_type, event.message_bytes)
 
 
 def _deciding(events: Sequence[EventRow], payment: PaymentRow | None) -> EventRow | None:

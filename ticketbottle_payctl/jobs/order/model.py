@@ -185,8 +185,8 @@ class NamedEvent(NamedTuple):
 class Timeline:
     """The history of a payment, oldest step first, with the findings about it.
 
-    ``verdict`` is the most important finding for the customer, and ``also`` has the other findings. ``warnings`` say which data payctl
-    could not read.
+    ``verdict`` is the most important finding for the customer, and ``also`` has the other findings. ``warnings`` say
+    which data payctl could not read.
     """
 
     payment: PaymentRow | None

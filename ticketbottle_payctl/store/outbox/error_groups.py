@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.dead import BY_DEBEZIUM, CLOSED_DEAD, judged_superseded
+from ticketbottle_payctl.store.outbox.message_size import message_bytes
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
     SUPERSEDED,
@@ -111,7 +112,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
             k.superseded, sample.type, sample.bytes, k.blocking, k.closed, k.unknown
         FROM kind AS k CROSS JOIN LATERAL (
             SELECT left(o."lastError", 500) AS error, o.id, o."eventType" AS type,
-                octet_length(o.payload::text) AS bytes
+                {message_bytes("o.")} AS bytes
             FROM outbox AS o
             WHERE o."createdAt" = k.sampled AND {failed} AND {PATTERN} = k.pattern
             ORDER BY {is_superseded}, {UNKNOWN_TYPE}, o.id COLLATE "C" DESC LIMIT 1

@@ -16,12 +16,14 @@ from enum import StrEnum
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from ticketbottle_payctl.domain.event import ENVELOPE, ERRORS_OF_SIZE, LARGEST_MESSAGE, TOPICS
+from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.message_size import ERRORS_OF_SIZE, LARGEST_MESSAGE
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.gateway_names import SAME_GATEWAY
 from ticketbottle_payctl.store.db.owner_time import NOW, stored
 from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.message_size import message_bytes
 
 # The replaced service stored "createdAt" in the session's time zone, and no zone differs more from UTC than this.
 _WRONG_ZONE = timedelta(hours=15)
@@ -38,9 +40,11 @@ If the event were sent again, a customer who has paid would lose their tickets.
 UNKNOWN_TYPE = f"""(o."eventType" NOT IN ({", ".join(f"'{name}'" for name in TOPICS)}))"""
 """An SQL condition that is true if payctl does not know an event's type, so no publisher sends the event."""
 
-TOO_LARGE = f"""({states.unpublished("o.")}
-    AND split_part(o."lastError", ':', 1) IN ({", ".join(f"'{name}'" for name in ERRORS_OF_SIZE)})
-    AND octet_length(o.payload::text) > {LARGEST_MESSAGE - ENVELOPE})"""
+REFUSED_FOR_SIZE = f"""({states.unpublished("o.")}
+    AND split_part(o."lastError", ':', 1) IN ({", ".join(f"'{name}'" for name in ERRORS_OF_SIZE)}))"""
+"""An SQL condition that is true if an event's last error is about its size."""
+
+TOO_LARGE = f"(CASE WHEN {REFUSED_FOR_SIZE} THEN {message_bytes('o.')} > {LARGEST_MESSAGE} ELSE false END)"
 """An SQL condition that is true if an event failed because it is larger than the largest message that payctl sends.
 
 Only the payload of an event with an error of size is read.

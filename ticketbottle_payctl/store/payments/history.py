@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.owner_time import aware_value, stored
 from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.message_size import message_bytes
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Closing, Run
@@ -76,7 +77,7 @@ class PaymentRow:
 class EventRow:
     """An outbox event. ``state`` is pending, dead or published.
 
-    ``payload_bytes`` is the size of the event's message.
+    ``message_bytes`` is the size of the event's message.
     """
 
     id: str
@@ -89,7 +90,7 @@ class EventRow:
     retry_count: int
     last_error: str | None
     payload: object
-    payload_bytes: int
+    message_bytes: int
 
 
 class NearOrder(NamedTuple):
@@ -227,7 +228,7 @@ def _events(
     rows = connection.exec_driver_sql(
         f"""
         SELECT o.id, o."aggregateId", o."eventType", {states.name("o.")}, {SUPERSEDED}, o."createdAt", o."publishedAt",
-            o."retryCount", o."lastError", o.payload, octet_length(o.payload::text)
+            o."retryCount", o."lastError", o.payload, {message_bytes("o.")}
         FROM outbox AS o WHERE o."aggregateId" = %(id)s {since} ORDER BY o."createdAt", o.id COLLATE "C"
         """,  # noqa: S608 - built from constants only
         {

@@ -119,7 +119,7 @@ def test_the_size_of_a_payload_decides_which_limit_to_raise(orders, shown):
     assert "payctl sends at most 1,000,000" in shown().verdict["todo"]
     orders.events.clear()
     orders.pay("COMPLETED").event(state="dead", error="MSG_SIZE_TOO_LARGE: x", size=30_000)
-    assert "raise max.message.bytes of payment.completed to 32,0" in shown().verdict["todo"]
+    assert "raise max.message.bytes of payment.completed to 30,6" in shown().verdict["todo"]
 
 
 def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):

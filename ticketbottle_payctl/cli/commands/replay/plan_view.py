@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, Table, bad, bold, line, warn
-from ticketbottle_payctl.domain.event import LARGEST_MESSAGE
+from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.domain.unknown_types import what_to_do
 from ticketbottle_payctl.formats import count, duration, rate, span
 from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, ReplayOptions, ReplayPlan, Superseded

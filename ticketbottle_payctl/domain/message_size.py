@@ -1,0 +1,71 @@
+"""Compute the size of a message as the Kafka client counts it before it sends the message.
+
+The client counts the key, the value, the headers and an overhead for each record, before compression. It refuses a
+message that is larger than :data:`LARGEST_MESSAGE`, and does not ask a broker. A broker counts the batch, so a message
+needs a slightly higher limit of its topic.
+"""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.domain.event import CONTEXT_HEADERS, Message, constant_headers
+
+LARGEST_MESSAGE = 1_000_000
+"""The size of the largest message that payctl sends, in bytes, as :func:`message_bytes` counts it.
+
+A larger event becomes dead.
+"""
+
+ERRORS_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
+"""Kafka's names for the errors of a message that is too large."""
+
+_RECORD = 36
+"""The client's overhead for one record. librdkafka calls it RD_KAFKAP_MESSAGE_V2_MAX_OVERHEAD."""
+
+_BATCH = 61
+"""The size of a record batch without its records."""
+
+_LONGEST_CONTEXT = ("c" * 128, "t" * 55, "r" * 36)
+"""Values as long as the longest correlation id, a traceparent and the id of a replay run."""
+
+
+def message_bytes(message: Message) -> int:
+    """Return the size of a message in bytes, without compression."""
+    headers = sum(_text_bytes(_octets(name)) + _text_bytes(_octets(value)) for name, value in message.headers)
+    return _RECORD + _octets(message.key) + _octets(message.value) + headers
+
+
+def length_bytes(octets: int) -> int:
+    """Return the size of the number that states the length of a header's name or value."""
+    return max(1, -(-(2 * octets).bit_length() // 7))
+
+
+def topic_limit(size: int) -> int:
+    """Return the lowest ``max.message.bytes`` of a topic that accepts a message of this size."""
+    return size + _BATCH
+
+
+def _text_bytes(octets: int) -> int:
+    return octets + length_bytes(octets)
+
+
+def _octets(text: str | bytes | None) -> int:
+    return len(text.encode() if isinstance(text, str) else text or b"")
+
+
+EMPTY_EVENT = message_bytes(
+    Message(
+        "",
+        "",
+        "",
+        [
+            ("id", ""),
+            ("eventId", ""),
+            *constant_headers("", ""),
+            *zip(CONTEXT_HEADERS, _LONGEST_CONTEXT, strict=True),
+        ],
+    )
+)
+"""The size of a message without a key, a value, an event id and types, but with the longest correlation id and trace.
+
+Not every role can read which of these headers an event has, and a replay adds one. Therefore all of them are counted.
+"""
