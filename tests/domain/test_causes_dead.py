@@ -26,7 +26,9 @@ from ticketbottle_payctl.domain.causes import (
     [
         (TOO_LARGE, BLOCKED, "raise max.message.bytes of payment.completed to 2,061 or more",
          "payctl replay --failed --error-group 0a1b2c3d"),
-        (TOO_LARGE._replace(message_bytes=1_000_262), BLOCKED, "the message has up to 1,000,262 bytes, and payctl",
+        (TOO_LARGE._replace(message_bytes=1_000_262, too_large=1), BLOCKED, "the message has up to 1,000,262 bytes",
+         "payctl show d1"),
+        (TOO_LARGE._replace(events=3, too_large=3), BLOCKED, "do not replay: 3 of 3 are larger than the 1,000,000",
          "payctl show d1"),
         (TOO_LARGE._replace(event_types=[FAILED], events=2, superseded=2, blocking=2), BLOCKED, "do not replay",
          "payctl show d1"),
@@ -148,19 +150,15 @@ def test_no_replay_is_advised_while_debezium_publishes():
     assert ("do not replay" in cause.advice, typed(cause.command)) == (True, "payctl show d1")
 
 
-def test_the_largest_message_is_not_too_large():
-    """An event whose message has a million bytes can be replayed after the topic's limit is raised.
-
-    A larger message cannot be sent.
-    """
-    advice = [
-        causes(seen(dead=1, dead_groups=[TOO_LARGE._replace(message_bytes=size)]), ANSWERED)[0].advice
-        for size in (1_000_000, 1_000_001)
-    ]
-    assert advice == [
-        "raise max.message.bytes of payment.completed to 1,000,061 or more, then",
-        "do not replay: the message has up to 1,000,001 bytes, and payctl sends at most 1,000,000; see which payment it is",
-    ]
+def test_a_group_with_messages_of_several_sizes_is_judged_event_by_event():
+    """If only some messages of a group are too large for payctl, the others can be replayed after a fix."""
+    group = TOO_LARGE._replace(events=3, too_large=1, message_bytes=900_000)
+    (cause,) = causes(seen(dead=3, dead_groups=[group]), ANSWERED)
+    assert cause.advice == (
+        "1 of 3 is larger than the 1,000,000 bytes that payctl sends;"
+        " for the others, raise max.message.bytes of payment.completed to 900,061 or more, then"
+    )
+    assert (typed(cause.command), cause.command.rows) == ("payctl replay --failed --error-group 0a1b2c3d", 2)
 
 
 def test_dead_events_with_other_errors_are_counted_separately():

@@ -46,7 +46,8 @@ def test_the_pending_events_behind_superseded_ones_are_found_in_hash_tables(grou
     scans = [node for node in nodes if node.get("Relation Name") == "outbox"]
     assert {node["Actual Loops"] for node in scans} == {1}
     assert not [node for node in nodes if node["Node Type"] == "Materialize"]
-    assert [node["Actual Loops"] for node in nodes if node["Node Type"] == "ProjectSet"] == [1, 1]
+    # The last two build the table of the events that are too large. The server needs it once, for the sample.
+    assert [node["Actual Loops"] for node in nodes if node["Node Type"] == "ProjectSet"] == [1, 1, 0, 1]
     assert ["hashed SubPlan" in node["Filter"] for node in scans if node["Alias"] == "w"] == [True]
 
 
@@ -92,7 +93,38 @@ def test_the_sample_of_a_group_is_its_newest_event_that_is_not_superseded(engine
     (group,) = groups()
     assert (group.sample, group.sample_id, group.sample_type) == ("e 2", needed.events[0], "PAYMENT_CANCELLED")
     assert (group.superseded, group.blocking, group.count) == (2, 2, 4)
-    assert 99 < group.sample_bytes < 250
+    assert 99 + 500 < group.message_bytes < 250 + 500
+
+
+def test_only_the_events_that_are_too_large_are_left_out_of_a_group(engine, groups):
+    """A group counts each event whose message is too large for payctl.
+
+    The sample and the size are those of the other events, whichever event is newer.
+    """
+    orders = Orders(engine).pay()
+    for age, size in ((HOUR, 1_200_000), (2 * HOUR, 5_000), (3 * HOUR, 1_100_000), (4 * HOUR, 7_000)):
+        orders.event(retries=5, error="MSG_SIZE_TOO_LARGE: no", age=age, size=size)
+    (group,) = groups()
+    assert (group.count, group.too_large, group.left_out, group.sample_id) == (4, 2, 2, orders.events[1])
+    assert 7_500 < group.message_bytes < 7_800
+    assert groups(with_payments=False)[0].too_large == 2
+
+
+def test_a_group_without_a_message_that_payctl_can_send_shows_the_newest_one(engine, groups):
+    """If all messages of a group are too large for payctl, the group shows the newest event and its size."""
+    orders = Orders(engine).pay()
+    for age, size in ((2 * HOUR, 1_200_000), (HOUR, 1_100_000)):
+        orders.event(retries=5, error="MSG_SIZE_TOO_LARGE: no", age=age, size=size)
+    (group,) = groups()
+    assert (group.too_large, group.left_out, group.sample_id) == (2, 2, orders.events[1])
+    assert 1_100_500 < group.message_bytes < 1_100_800
+
+
+def test_a_superseded_event_does_not_count_as_too_large(engine, groups):
+    """An event that is superseded and too large counts only once, as superseded."""
+    Orders(engine).pay("COMPLETED").event("FAILED", retries=5, error="MSG_SIZE_TOO_LARGE: no", size=1_200_000)
+    (group,) = groups()
+    assert (group.superseded, group.too_large, group.left_out) == (1, 0, 1)
 
 
 def test_the_sample_among_events_of_one_instant_has_the_greatest_id(engine, execute, groups):

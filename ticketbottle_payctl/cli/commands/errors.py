@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, NotRequired, TypedDict
@@ -22,6 +22,7 @@ from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.cause_advice import next_lines
 from ticketbottle_payctl.domain.causes import replay_options
+from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.domain.unknown_types import what_to_do
 from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import count, rfc3339, span, span_and_age
@@ -43,7 +44,9 @@ class ErrorCounts(TypedDict):
     groups: Count
     """The number of groups in items."""
     events: Count
-    """The number of events in these groups."""
+    """The number of events in these groups, including the closed ones."""
+    closed: NotRequired[Count]
+    """The number of dead events in these groups that a person has closed."""
     waiting: NotRequired[Count]
     """How many events have been waiting for more than ten seconds without an error.
 
@@ -66,6 +69,8 @@ class ErrorGroupItem(TypedDict):
     last: datetime
     """When the newest of the events was created (UTC)."""
     event_types: Sequence[str]
+    by_type: NotRequired[Mapping[str, Count]]
+    """The number of events of each type."""
     sample: str | None
     """The error of the newest event that a replay does not leave out.
 
@@ -74,8 +79,10 @@ class ErrorGroupItem(TypedDict):
     sample_id: str
     """The id of the event whose error is in `sample`."""
     replay: str
-    """The command that replays these events, except superseded events and events of unknown types; empty if no other
-    event is in the group, or if the event in `sample_id` is too large for payctl."""
+    """The command that replays these events, except superseded events, events of unknown types and events that are too
+    large for payctl; empty if no other event is in the group."""
+    release: NotRequired[str]
+    """The command that sends the events behind the superseded ones, after the replay; empty if none is waiting."""
     superseded: NotRequired[Count]
     """The number of superseded events.
 
@@ -85,6 +92,11 @@ class ErrorGroupItem(TypedDict):
     """The number of events of a type that payctl does not know.
 
     A replay skips them, because they have no topic.
+    """
+    too_large: NotRequired[Count]
+    """The number of other events that Kafka refused because they are larger than the largest message that payctl sends.
+
+    A replay skips them, because they would fail again.
     """
     blocking: NotRequired[Count]
     """The number of dead superseded events that block a pending event of the same payment."""
@@ -124,7 +136,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
         session.services.engine, selector, max_retries=session.settings.max_retries, limit=limit or _DEFAULT_LIMIT
     )
     adviser = Adviser(session, "errors")
-    counts: ErrorCounts = {"groups": len(report.groups), "events": report.events}
+    counts: ErrorCounts = {"groups": len(report.groups), "events": report.events, "closed": report.closed}
     if report.waiting is not None:
         counts["waiting"] = report.waiting.events
     session.finish(
@@ -132,7 +144,9 @@ def errors_command(  # noqa: PLR0913 - one argument per option
             "payctl.errors/1",
             ExitCode.PARTIAL if report.timed_out else ExitCode.DONE,
             counts=counts,
-            items=[_item(group, _replay(group, selector, adviser)) for group in report.groups],
+            items=[
+                _item(group, _replay(group, selector, adviser), _release(group, adviser)) for group in report.groups
+            ],
             truncated=report.truncated,
             human=_human(report, selector, adviser, session.services.now() if is_terminal(sys.stdout) else None),
             warnings=[_NOT_COUNTED] if report.timed_out else [],
@@ -140,7 +154,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     )
 
 
-def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
+def _item(group: ErrorGroup, replay: str, release: str) -> ErrorGroupItem:
     return {
         "group": group.group,
         "pattern": redact(group.pattern) or None,
@@ -149,11 +163,14 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
         "first": group.first,
         "last": group.last,
         "event_types": list(group.event_types),
+        "by_type": dict(group.by_type),
         "sample": redact(group.sample) if group.sample else None,
         "sample_id": group.sample_id,
         "replay": replay,
+        "release": release,
         "superseded": group.superseded,
         "unknown": group.unknown,
+        "too_large": group.too_large,
         "blocking": group.blocking,
         "blocks": group.blocks,
         "closed": group.closed,
@@ -167,7 +184,7 @@ def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
 
     The command has the same selectors, and a window with exact times.
     """
-    if group.left_out == group.count or _remedy(group) is DeliveryRemedy.SHRINK_PAYLOAD:
+    if group.left_out == group.count:
         return ""
     words = [*replay_options(group.group, dead=selector.failed or group.dead == group.count)]
     for each in selector.types:
@@ -179,8 +196,13 @@ def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
     return reason.changing(["replay"], options=words, rows=group.count - group.left_out)
 
 
+def _release(group: ErrorGroup, adviser: Adviser) -> str:
+    """Return the command that sends the events behind the superseded ones, or an empty string if none is waiting."""
+    return adviser.changing(["publish-outbox"], options=["--on-dead", "release"]) if group.blocking else ""
+
+
 def _remedy(group: ErrorGroup) -> DeliveryRemedy | None:
-    return remedy_of(group.sample, group.sample_type, group.sample_bytes)
+    return remedy_of(group.sample, group.sample_type, group.message_bytes)
 
 
 def _todo(group: ErrorGroup) -> str | None:
@@ -188,7 +210,14 @@ def _todo(group: ErrorGroup) -> str | None:
     if group.unknown:
         return what_to_do(group.event_types)
     remedy = _remedy(group)
-    return remedy_sentence(remedy, group.sample_type, group.sample_bytes) if remedy else None
+    return remedy_sentence(remedy, group.event_types, group.message_bytes) if remedy else None
+
+
+def _types(group: ErrorGroup) -> str:
+    """Return the types of the events. If there are several, also say how many events have each type."""
+    if len(group.by_type) == 1:
+        return ", ".join(group.by_type)
+    return ", ".join(f"{name} ({number:,})" for name, number in group.by_type.items())
 
 
 def _blocks(group: ErrorGroup) -> str:
@@ -221,8 +250,9 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
     if not report.groups:
         mark = warn("!") if late else good("✔")
         return [headline(mark, "no unpublished event has failed"), *_waiting(report, adviser)]
-    kinds = count(len(report.groups), "kind of error", "kinds of error")
     closed = report.closed
+    listed = report.groups if closed == report.events else [each for each in report.groups if not each.is_closed]
+    kinds = count(len(listed), "kind of error", "kinds of error")
     blocked = any(group.blocking for group in report.groups)
     nothing_left = closed == report.events and not blocked and not report.truncated
     mark = good("✔") if nothing_left and not late else warn("!")
@@ -235,11 +265,12 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
     for group in report.groups:
         all_superseded = group.superseded == group.count
         replay = _replay(group, selector, adviser)
-        release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
+        release = _release(group, adviser) or None
         pattern, sample = redact(group.pattern), redact(group.sample) if group.sample else None
         them, paid = ("it", "customer has") if group.superseded == 1 else ("them", "customers have")
         left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves {them} out, because the {paid} paid"
         unknown = f"{group.unknown:,} of {group.count:,}: {what_to_do(group.event_types)}"
+        large = f"{group.too_large:,} of {group.count:,}: payctl sends at most {LARGEST_MESSAGE:,} bytes"
         blocks += [
             line(),
             line(bold(count(group.count, "time")), pattern or "(no error was recorded)", dim(group.group)),
@@ -248,15 +279,17 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                     ("dead", f"{group.dead - group.closed:,} of {group.count:,}"),
                     ("superseded", left_out if group.superseded else None),
                     ("unknown type", unknown if group.unknown else None),
+                    ("too large", large if group.too_large else None),
                     ("closed", f"{group.closed:,} of {group.count:,}, by a person" if group.closed else None),
                     ("created", _created(group, now)),
-                    ("types", ", ".join(group.event_types)),
+                    ("types", _types(group)),
                     ("sample", sample if sample != pattern else None),
                     ("event", adviser.reading(["show"], [group.sample_id])),
                     ("first", None if all_superseded or group.unknown else _todo(group)),
                     ("replay", replay or None),
+                    ("then", release if replay else None),
                     ("blocks", _blocks(group) if group.dead else None),
-                    ("release", release if all_superseded and group.blocking else None),
+                    ("release", None if replay else release),
                 )
             ),
         ]

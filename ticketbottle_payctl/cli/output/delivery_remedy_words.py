@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE, topic_limit
@@ -15,11 +17,12 @@ _SENTENCES = {
 }
 
 
-def remedy_sentence(remedy: DeliveryRemedy, event_type: str, message_bytes: int) -> str:
-    """Return a sentence that says what to fix for an event of this type and size."""
+def remedy_sentence(remedy: DeliveryRemedy, event_types: Sequence[str], message_bytes: int) -> str:
+    """Return a sentence that says what to fix for events of these types, and of this size at most."""
     if remedy is DeliveryRemedy.KNOW_EVENT_TYPE:
-        return what_to_do([event_type])
-    words = {"topic": TOPICS.get(event_type, "its topic")}
+        return what_to_do(event_types)
+    topics = sorted({TOPICS[each] for each in event_types if each in TOPICS})
+    words = {"topic": ", ".join(topics) or "its topic"}
     limit = topic_limit(message_bytes)
     sizes = {"size": f"{message_bytes:,}", "limit": f"{limit:,}", "largest": f"{LARGEST_MESSAGE:,}"}
     return _SENTENCES[remedy].format_map(words | sizes) + "; until then, a replayed event becomes dead again"

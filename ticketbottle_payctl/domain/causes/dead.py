@@ -84,23 +84,31 @@ def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, C
 def _of_error(group: DeadGroup) -> tuple[str, Command]:
     """Return the advice for a group, with a replay command if a replay can help, or else a show command."""
     code = (group.error or "").partition(":")[0]
-    rows = group.events - group.superseded - group.unknown
+    rows = group.events - group.superseded - group.unknown - group.too_large
     replay = Command(("replay",), (), replay_options(group.group, dead=True), changes=True, rows=rows)
     shown = show(group.id)
     if _is_unknown(group):
         return f"{what_to_do(group.event_types)}; {'the' if group.events == 1 else 'one such'} event is", shown
+    if not rows and group.too_large:
+        return f"do not replay: {_too_large(group)}; see which payment it is", shown
     if not rows:
         return (
             "do not replay: the customer has paid since then; look at the payment",
             shown,
         )
     topics = ", ".join(sorted({TOPICS[name] for name in group.event_types if not is_unknown(name)}))
-    if code in ERRORS_OF_SIZE and group.message_bytes > LARGEST_MESSAGE:
-        largest = f"{group.message_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"
-        return f"do not replay: the message has up to {largest}; see which payment it is", shown
     if code in ERRORS_OF_SIZE:
-        return f"raise max.message.bytes of {topics} to {topic_limit(group.message_bytes):,} or more, then", replay
+        limit = f"raise max.message.bytes of {topics} to {topic_limit(group.message_bytes):,} or more, then"
+        return f"{_too_large(group)}; for the others, {limit}" if group.too_large else limit, replay
     return "remove the cause, then", replay
+
+
+def _too_large(group: DeadGroup) -> str:
+    """Return a phrase that says how many of the group's messages are too large for payctl."""
+    if group.events == 1:
+        return f"the message has up to {group.message_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"
+    are = "is" if group.too_large == 1 else "are"
+    return f"{group.too_large:,} of {group.events:,} {are} larger than the {LARGEST_MESSAGE:,} bytes that payctl sends"
 
 
 def _is_unknown(group: DeadGroup) -> bool:

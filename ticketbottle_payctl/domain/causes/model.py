@@ -154,9 +154,11 @@ class Waiting(NamedTuple):
 class DeadGroup(NamedTuple):
     """A group of dead events with the same kind of error.
 
-    ``id``, ``error`` and ``message_bytes`` describe one event. A replay leaves out two kinds of events. ``superseded``
-    counts those whose payments are COMPLETED now, and ``unknown`` those of an unknown type. ``blocking`` counts those
-    superseded events that block a pending event of their payment.
+    ``id`` and ``error`` describe one event. A replay leaves out three kinds of events. ``superseded`` counts those
+    whose payments are COMPLETED now, ``unknown`` those of an unknown type, and ``too_large`` those that are larger than
+    payctl sends. ``message_bytes`` is the size of the largest message that Kafka refused and that a replay sends, or
+    else of the described event's message. ``blocking`` counts those superseded events that block a pending event of
+    their payment.
     """
 
     group: str
@@ -168,6 +170,7 @@ class DeadGroup(NamedTuple):
     superseded: int = 0
     unknown: int = 0
     blocking: int = 0
+    too_large: int = 0
 
     @property
     def harmless(self) -> int:

@@ -210,7 +210,7 @@ def _dead_groups(connection: Connection, max_retries: int, *, with_payments: boo
     return [
         DeadGroup(
             one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,
-            one.sample_bytes, one.superseded, one.unknown, one.blocking,
+            one.message_bytes, one.superseded, one.unknown, one.blocking, one.too_large,
         )
         for one in found
     ]  # fmt: skip

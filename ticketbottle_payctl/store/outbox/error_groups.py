@@ -5,18 +5,20 @@ Parts of an error that differ between events, such as ids, are ignored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.dead import BY_DEBEZIUM, CLOSED_DEAD, judged_superseded
 from ticketbottle_payctl.store.outbox.message_size import message_bytes
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
+    REFUSED_FOR_SIZE,
     SUPERSEDED,
     UNKNOWN_TYPE,
     Selector,
@@ -32,11 +34,15 @@ class ErrorGroup:
     """Unpublished events that failed in the same way. All times are in UTC.
 
     ``sample`` is the error of the newest event that a replay does not leave out. If a replay leaves out all of them, it
-    is the error of the newest event that is not superseded, or else of the newest event. ``sample_type`` and
-    ``sample_bytes`` are the type and the message size of this event. ``superseded`` counts the superseded events, and
-    ``unknown`` the events of an unknown type. A replay leaves out both. ``blocking`` counts those superseded dead
-    events that block a pending event of their payment. ``blocks`` counts the payments whose later events wait behind
-    the group's dead events. ``closed`` counts the dead events that count as closed.
+    is the error of the newest event that is not superseded, or else of the newest event. ``sample_type`` is the type of
+    this event. ``by_type`` counts the events of each type.
+
+    ``superseded`` counts the superseded events, ``unknown`` the events of an unknown type, and ``too_large`` the other
+    events that Kafka refused because they are larger than payctl sends. A replay leaves out all of them.
+    ``message_bytes`` is the size of the largest message that Kafka refused and that a replay sends, or else of the
+    sample's message. ``blocking`` counts those superseded dead events that block a pending event of their payment.
+    ``blocks`` counts the payments whose later events wait behind the group's dead events. ``closed`` counts the dead
+    events that count as closed.
     """
 
     group: str
@@ -45,21 +51,32 @@ class ErrorGroup:
     dead: int
     first: datetime
     last: datetime
-    event_types: tuple[str, ...]
+    by_type: Mapping[str, int]
     sample: str | None
     sample_id: str
     superseded: int
     sample_type: str
-    sample_bytes: int
+    message_bytes: int
     blocking: int = 0
     closed: int = 0
     unknown: int = 0
+    too_large: int = 0
     blocks: int = 0
+
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        """The types of the events, in alphabetical order."""
+        return tuple(sorted(self.by_type))
 
     @property
     def left_out(self) -> int:
         """The number of events that a replay leaves out."""
-        return self.superseded + self.unknown
+        return self.superseded + self.unknown + self.too_large
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a person has closed all events of the group, so that none of them is open."""
+        return self.closed == self.count
 
 
 def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
@@ -90,32 +107,48 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     blocks = "o.id IN (SELECT unnest(ARRAY(SELECT id FROM superseded WHERE blocks)))"
     blocking = f"count(*) FILTER (WHERE {blocks})" if with_payments else "0"
     closed = f"count(*) FILTER (WHERE {CLOSED_DEAD})" if with_closings else "0"
-    # Grouping keeps only counts and bounds, not the rows. The sample is then found by its creation time.
+    larger = f"SELECT id FROM refused WHERE bytes > {LARGEST_MESSAGE}"  # noqa: S608 - built from constants only
+    too_large = f"(o.id IN (SELECT unnest(ARRAY({larger}))))"
+    # Grouping keeps only counts and bounds, not the rows. The sample is then found by its creation time. A payload is
+    # read once, and only if Kafka refused the event because of its size.
     sql = f"""
-        WITH {f"{judged_superseded(wanted.sql)}," if with_payments else ""} part AS (
+        WITH {f"{judged_superseded(wanted.sql)}," if with_payments else ""} refused AS MATERIALIZED (
+            SELECT o.id, {PATTERN} AS pattern, {message_bytes("o.")} AS bytes FROM outbox AS o
+            WHERE {failed} AND {REFUSED_FOR_SIZE} AND NOT {is_superseded} AND NOT {UNKNOWN_TYPE}
+        ), sized AS MATERIALIZED (
+            SELECT pattern, count(*) FILTER (WHERE bytes > {LARGEST_MESSAGE}) AS too_large,
+                max(bytes) FILTER (WHERE bytes <= {LARGEST_MESSAGE}) AS largest
+            FROM refused GROUP BY 1
+        ), part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
                 count(*) FILTER (WHERE NOT {states.has_retries("o.")}) AS dead,
                 {superseded} AS superseded, {blocking} AS blocking, {closed} AS closed,
                 min(o."createdAt") AS first, max(o."createdAt") AS last,
-                max(o."createdAt") FILTER (WHERE NOT {is_superseded}) AS sampled, {UNKNOWN_TYPE} AS unknown
+                max(o."createdAt") FILTER (WHERE NOT {is_superseded} AND NOT {too_large}) AS sampled,
+                max(o."createdAt") FILTER (WHERE NOT {is_superseded}) AS kept, {UNKNOWN_TYPE} AS unknown
             FROM outbox AS o WHERE {failed} GROUP BY 1, 2, unknown
         ), kind AS (
             SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
                 sum(superseded)::bigint AS superseded, sum(blocking)::bigint AS blocking, sum(closed)::bigint AS closed,
                 COALESCE(sum(events) FILTER (WHERE unknown), 0)::bigint AS unknown, min(first) AS first,
                 max(last) AS last,
-                COALESCE(max(sampled) FILTER (WHERE NOT unknown), max(sampled), max(last)) AS sampled,
-                array_agg(type ORDER BY type) AS types
+                COALESCE(max(sampled) FILTER (WHERE NOT unknown), max(kept) FILTER (WHERE NOT unknown), max(kept),
+                    max(last)) AS sampled,
+                json_object_agg(type, events ORDER BY events DESC, type) AS types
             FROM part GROUP BY 2 ORDER BY 3 DESC, 1 LIMIT %(limit)s
         )
         SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, sample.error, sample.id,
-            k.superseded, sample.type, sample.bytes, k.blocking, k.closed, k.unknown
+            k.superseded, sample.type, COALESCE(size.largest, sample.bytes), k.blocking, k.closed, k.unknown,
+            size.too_large
         FROM kind AS k CROSS JOIN LATERAL (
+            SELECT COALESCE(sum(too_large), 0)::bigint AS too_large, max(largest) AS largest
+            FROM sized WHERE sized.pattern = k.pattern
+        ) AS size CROSS JOIN LATERAL (
             SELECT left(o."lastError", 500) AS error, o.id, o."eventType" AS type,
                 {message_bytes("o.")} AS bytes
             FROM outbox AS o
             WHERE o."createdAt" = k.sampled AND {failed} AND {PATTERN} = k.pattern
-            ORDER BY {is_superseded}, {UNKNOWN_TYPE}, o.id COLLATE "C" DESC LIMIT 1
+            ORDER BY {is_superseded}, {UNKNOWN_TYPE}, {too_large}, o.id COLLATE "C" DESC LIMIT 1
         ) AS sample
         ORDER BY k.events DESC, k.id
     """  # noqa: S608 - built from constants only
@@ -129,15 +162,16 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
             dead=row[3],
             first=aware(row[4]),
             last=aware(row[5]),
-            event_types=tuple(row[6]),
+            by_type=row[6],
             sample=row[7],
             sample_id=row[8],
             superseded=row[9],
             sample_type=row[10],
-            sample_bytes=row[11],
+            message_bytes=row[11],
             blocking=row[12],
             closed=row[13],
             unknown=row[14],
+            too_large=row[15],
         )
         for row in rows
     ]

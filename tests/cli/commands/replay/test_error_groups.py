@@ -108,14 +108,15 @@ def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, data
 
 @pytest.mark.parametrize(
     ("superseded", "waits", "shown"),
-    [(2, True, {"blocks", "release"}), (2, False, {"blocks"}), (1, True, {"replay", "blocks"})],
+    [(2, True, {"blocks", "release"}), (2, False, {"blocks"}), (1, True, {"replay", "then", "blocks"})],
     ids=["all, one blocks", "all, none blocks", "some"],
 )
 def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url, engine, superseded, waits, shown):
     """`payctl errors` counts the superseded events in a group.
 
     `payctl errors` says whether the dead events block other events. If all events in the group are superseded, it does
-    not suggest a replay. In the document, the replay command is empty.
+    not suggest a replay. In the document, the replay command is empty. If only some of them are superseded, the release
+    comes after the replay.
     """
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x")
@@ -138,9 +139,58 @@ def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url
         for line in invoke("errors", DATABASE_URL=database_url).stdout.splitlines()[2:]
         if "\t" in line
     )
-    assert ({"replay", "blocks", "release"} & set(rows), rows["superseded"][:6]) == (shown, f"{superseded} of 2")
+    assert ({"replay", "then", "blocks", "release"} & set(rows), rows["superseded"][:6]) == (
+        shown,
+        f"{superseded} of 2",
+    )
+    release = "payctl publish-outbox --on-dead release" if waits else ""
+    assert group["release"] == rows.get("then", rows.get("release", "")) == release
     if "blocks" in shown:
         assert rows["blocks"].startswith("the later events of 1 payment" if waits else "nothing")
+
+
+def test_a_group_with_messages_of_several_sizes_has_a_replay_for_those_that_payctl_sends(
+    ask, invoke, database_url, engine
+):
+    """`payctl errors` says how many events of a group are too large for payctl. Its replay requeues the others."""
+    with engine.begin() as connection:
+        for age, size in ((1, 1_100_000), (2, 5_000), (3, 6_000)):
+            error = "MSG_SIZE_TOO_LARGE: Broker: Message size too large"
+            more = {"age": timedelta(hours=age), "payload_bytes": size, "last_error": error}
+            insert_events(connection, 1, state="dead", **more)
+        insert_payments_of_events(connection)
+    (group,) = ask("errors")["items"]
+    assert (group["count"], group["too_large"], group["remedy"]) == (3, 1, "raise_topic_limit")
+    lines = invoke("errors", DATABASE_URL=database_url).stdout.splitlines()
+    assert "too large\t1 of 3: payctl sends at most 1,000,000 bytes" in lines
+    (first,) = [each for each in lines if each.startswith("first\t")]
+    assert "raise max.message.bytes of payment.completed to 6,5" in first
+    (cause,) = [each for each in ask("stats")["result"]["causes"] if each["cause"] == "dead"]
+    assert cause["advice"].startswith(
+        "1 of 3 is larger than the 1,000,000 bytes that payctl sends; for the others, raise"
+    )
+    assert cause["command"] == group["replay"]
+    document = ask(*shlex.split(group["replay"])[1:], "-y")
+    assert (document["counts"]["requeued"], document["counts"]["skipped"]) == (2, 1)
+    (left,) = ask("errors")["items"]
+    assert (left["count"], left["too_large"], left["replay"]) == (1, 1, "")
+
+
+def test_a_group_with_several_types_says_how_many_events_have_each_type(ask, invoke, database_url, engine):
+    """`payctl errors` counts the events of each type of a mixed group, and names the topic of each type to fix."""
+    with engine.begin() as connection:
+        for event_type, number in (("PAYMENT_COMPLETED", 1), ("PAYMENT_FAILED", 3)):
+            insert_events(connection, number, state="dead", event_type=event_type, last_error="MSG_SIZE_TOO_LARGE: no")
+    (group,) = ask("errors")["items"]
+    assert (group["event_types"], group["by_type"]) == (
+        ["PAYMENT_COMPLETED", "PAYMENT_FAILED"],
+        {"PAYMENT_FAILED": 3, "PAYMENT_COMPLETED": 1},
+    )
+    assert group["todo"].startswith("raise max.message.bytes of payment.completed, payment.failed to ")
+    lines = invoke("errors", DATABASE_URL=database_url).stdout.splitlines()
+    assert "types\tPAYMENT_FAILED (3), PAYMENT_COMPLETED (1)" in lines
+    lines = invoke("errors", "--type", "PAYMENT_FAILED", DATABASE_URL=database_url).stdout.splitlines()
+    assert "types\tPAYMENT_FAILED" in lines
 
 
 def test_the_sample_of_a_mixed_group_is_not_superseded(ask, invoke, database_url, engine):

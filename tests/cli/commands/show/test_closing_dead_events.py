@@ -85,6 +85,8 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
     assert ask("errors")["items"][0]["closed"] == 1
     orders.event("COMPLETED", "dead", error="something else")
     assert (first("errors")[0], first("errors", "--limit", "1")[0]) == ("!", "!")
+    assert first("errors") == "!  1 event  1 kind of error  1 closed by a person"
+    assert ask("errors")["counts"] == {"groups": 2, "events": 2, "closed": 1, "waiting": 0}
 
 
 @pytest.mark.parametrize(

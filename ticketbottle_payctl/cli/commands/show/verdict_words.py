@@ -139,7 +139,7 @@ def todo(verdict: Verdict, timeline: Timeline) -> str | None:
     """Return what the operator must do, or None if nothing needs to be done or a command can do it."""
     remedy, event = verdict.remedy, verdict.blocked_by or verdict.event
     if isinstance(remedy, DeliveryRemedy) and event is not None:
-        return remedy_sentence(remedy, event.event_type, event.message_bytes)
+        return remedy_sentence(remedy, [event.event_type], event.message_bytes)
     if verdict.cause is not None and verdict.cause.command is None:
         cause = verdict.cause
         return f"{cause.advice}: `{cause.sql}`" if cause.sql else cause.advice
