@@ -209,7 +209,8 @@ def test_an_advised_command_quotes_ids_and_order_codes_for_the_shell(engine, sta
     """Commands that `payctl show` suggests quote ids and order codes for the shell."""
     name = "TB $(reboot); 'x'"
     with engine.begin() as connection:
-        payment = insert_payment(connection, order_code=name, status="COMPLETED" if state else "PENDING")
+        status = "COMPLETED" if state else "PENDING"
+        payment = insert_payment(connection, order_code=name, status=status, age=timedelta(hours=1))
         if state:
             insert_events(connection, 1, state=state)
             changed = 'UPDATE outbox SET id = %(id)s, "aggregateId" = %(payment)s'
