@@ -14,14 +14,13 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 from samtranslator.translator.transform import transform
-from samtranslator.yaml_helper import yaml_parse
 
 from deploy.alarms.resources import resources
 from deploy.package import CODE, LAYER, Build
+from deploy.template import read_template
 
 HERE = Path(__file__).resolve().parent
 TEMPLATE, GENERATED = HERE / "template.yaml", HERE / "cloudformation.json"
@@ -32,8 +31,6 @@ NO_RELEASE = "0" * 64
 NO_BUILD = Build(NO_RELEASE, NO_RELEASE)
 PLACE = ("CodeBucket", "CodeKey", "LayerKey")
 """The parameters of plain CloudFormation that give the location of a build's zips."""
-
-Template = dict[str, Any]
 
 
 class _Yaml(yaml.SafeDumper):
@@ -55,7 +52,7 @@ def cloudformation(template: str, release: str = NO_RELEASE, build: Build = NO_B
 
     Parameters give the location of the zips.
     """
-    source = yaml_parse(template)
+    source = read_template(template)
     del source["Parameters"]["Release"], source["Globals"]["Function"]["CodeUri"]
     source["Outputs"]["Release"]["Value"] = release
     descriptions = (

@@ -9,9 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from samtranslator.yaml_helper import yaml_parse
-
 from deploy.configuration import is_example
+from deploy.template import read_template
 
 Parameters = dict[str, str]
 
@@ -44,7 +43,7 @@ def read_parameters(template: str, given: Sequence[str]) -> Read:
     The defaults are included, because CloudFormation keeps a parameter's deployed value if a deployment omits the
     parameter. Without the defaults, removing a line from the configuration would have no effect.
     """
-    source = yaml_parse(template)
+    source = read_template(template)
     declared = source["Parameters"]
     del declared["Release"]
     chosen, wrong = _read(given)

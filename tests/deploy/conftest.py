@@ -151,7 +151,7 @@ def forks(tools, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sources(root, tmp_path_factory):
+def whole_sources(root, tmp_path_factory):
     """Return a copy of the deployment files and the record of a build from them.
 
     The copy does not change if somebody edits the clone during the tests.
@@ -159,12 +159,38 @@ def sources(root, tmp_path_factory):
     copy = tmp_path_factory.mktemp("sources")
     for folder in ("deploy", "ticketbottle_payctl", "lambda_entrypoints", "locks"):
         shutil.copytree(root / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "cli"))
-    return copy, record(copy, copy / "locks" / "otel.txt", ["SPANS=1"])
+    return copy, recorded(copy)
+
+
+@pytest.fixture(scope="session")
+def small_sources(whole_sources, tmp_path_factory):
+    """Return a copy with one small entrypoint, and the record of a build. Hashing all modules would be slow."""
+    whole, _ = whole_sources
+    copy = tmp_path_factory.mktemp("small")
+    for folder in ("deploy", "locks"):
+        shutil.copytree(whole / folder, copy / folder)
+    (copy / "ticketbottle_payctl").symlink_to(whole / "ticketbottle_payctl")
+    (copy / "lambda_entrypoints").mkdir()
+    (copy / "lambda_entrypoints" / "__init__.py").touch()
+    return copy, recorded(copy)
+
+
+def recorded(sources):
+    """Return the record of a build with OpenTelemetry."""
+    return record(sources, sources / "locks" / "otel.txt", ["SPANS=1"])
 
 
 @pytest.fixture
-def checkout(sources, tmp_path, forks):
+def checkout(small_sources, tmp_path, forks):
     """Return a copy of the deployment files together with a build."""
-    copy, made = sources
+    copy, made = small_sources
+    shutil.copytree(copy, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return Checkout(tmp_path, forks, made)
+
+
+@pytest.fixture
+def whole_checkout(whole_sources, tmp_path, forks):
+    """Return a copy of the deployment files and of all modules, together with a build."""
+    copy, made = whole_sources
     shutil.copytree(copy, tmp_path, dirs_exist_ok=True)
     return Checkout(tmp_path, forks, made)

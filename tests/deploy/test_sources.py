@@ -45,11 +45,11 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("changes", "words"), CHANGES)
-def test_a_build_from_other_sources_is_not_deployed(checkout, changes, words):
+def test_a_build_from_other_sources_is_not_deployed(whole_checkout, changes, words):
     """If a source has changed since the build, `make deploy` names it and the command that repeats the build."""
     for change in changes:
-        change(checkout.folder)
-    done = checkout.deploy("dev", "--print")
+        change(whole_checkout.folder)
+    done = whole_checkout.deploy("dev", "--print")
     assert (done.returncode, done.stdout) == (2, "")
     assert f"because {words}: run `make package SPANS=1` again" in done.stderr
 
@@ -64,57 +64,57 @@ def test_a_build_from_other_sources_is_not_deployed(checkout, changes, words):
         lambda folder: (folder / LIBRARY).touch(),
     ],
 )
-def test_a_file_that_is_not_in_the_build_may_change(checkout, change):
+def test_a_file_that_is_not_in_the_build_may_change(whole_checkout, change):
     """`make deploy` accepts a build if only files changed that the build does not contain."""
-    change(checkout.folder)
-    assert checkout.deploy("dev", "--print").returncode == 0
+    change(whole_checkout.folder)
+    assert whole_checkout.deploy("dev", "--print").returncode == 0
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", '{"sources": {}}'])
-def test_a_build_without_a_record_of_its_sources_is_not_deployed(checkout, text):
+def test_a_build_without_a_record_of_its_sources_is_not_deployed(whole_checkout, text):
     """`make deploy` refuses a build that was interrupted or that an earlier version made."""
-    path = checkout.folder / "build" / "package" / RECORD
+    path = whole_checkout.folder / "build" / "package" / RECORD
     path.unlink() if text is None else path.write_text(text, "utf-8")
-    done = checkout.deploy("dev", "--print")
+    done = whole_checkout.deploy("dev", "--print")
     assert (done.returncode, done.stdout) == (2, "")
     assert "the build has no readable sources.json, which names its sources: run `make package`" in done.stderr
 
 
-def test_an_earlier_release_does_not_depend_on_the_build(checkout):
+def test_an_earlier_release_does_not_depend_on_the_build(whole_checkout):
     """`make deploy RELEASE=...` deploys the zips in the bucket, so it does not look at the sources."""
-    append(HANDLER)(checkout.folder)
-    assert checkout.deploy("dev", "--bucket", "example-builds", "--release", "a" * 64, "--print").returncode == 0
+    append(HANDLER)(whole_checkout.folder)
+    assert whole_checkout.deploy("dev", "--bucket", "example-builds", "--release", "a" * 64, "--print").returncode == 0
 
 
 @pytest.fixture(params=["inside", "outside", "link"])
-def certificates(request, checkout, tmp_path_factory):
+def certificates(request, whole_checkout, tmp_path_factory):
     """Return a file with certificates, in or outside the clone or a link, after a build that contains them."""
     elsewhere = tmp_path_factory.mktemp("certificates")
-    ca = (elsewhere if request.param == "outside" else checkout.folder) / "bundle.pem"
+    ca = (elsewhere if request.param == "outside" else whole_checkout.folder) / "bundle.pem"
     if request.param == "link":
         ca.symlink_to(elsewhere / "bundle-2026.pem")
     ca.write_text("the certificates of 2026\n", "utf-8")
-    text = record(checkout.folder, checkout.folder / "locks" / "otel.txt", [f"CA={ca}"], ca)
-    (checkout.folder / "build" / "package" / RECORD).write_text(text, "utf-8")
+    text = record(whole_checkout.folder, whole_checkout.folder / "locks" / "otel.txt", [f"CA={ca}"], ca)
+    (whole_checkout.folder / "build" / "package" / RECORD).write_text(text, "utf-8")
     return ca
 
 
-def test_a_build_with_old_certificates_is_not_deployed(checkout, certificates):
+def test_a_build_with_old_certificates_is_not_deployed(whole_checkout, certificates):
     """If the certificates were renewed since the build, `make deploy` names their file and repeats its option."""
-    assert checkout.deploy("dev", "--print").returncode == 0
+    assert whole_checkout.deploy("dev", "--print").returncode == 0
     certificates.unlink()
     certificates.write_text("the certificates of 2027\n", "utf-8")
-    done = checkout.deploy("dev", "--print")
+    done = whole_checkout.deploy("dev", "--print")
     assert (done.returncode, done.stdout) == (2, "")
-    inside = certificates.is_relative_to(checkout.folder)
+    inside = certificates.is_relative_to(whole_checkout.folder)
     name = "bundle.pem" if inside else certificates
     assert f"because {name} changed: run `make package CA={certificates}` again" in done.stderr
 
 
-def test_certificates_that_are_gone_are_deployed_with_a_warning(checkout, certificates):
+def test_certificates_that_are_gone_are_deployed_with_a_warning(whole_checkout, certificates):
     """`make deploy` accepts a build without the file of its certificates, because the build contains them."""
     certificates.unlink()
-    done = checkout.deploy("dev", "--print")
+    done = whole_checkout.deploy("dev", "--print")
     assert done.returncode == 0, done.stderr
-    name = "bundle.pem" if certificates.is_relative_to(checkout.folder) else certificates
+    name = "bundle.pem" if certificates.is_relative_to(whole_checkout.folder) else certificates
     assert f"warning: {name} does not exist, so it was not compared with the build's certificates" in done.stderr

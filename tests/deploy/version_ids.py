@@ -7,26 +7,16 @@ and one key for each change.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sys
-from copy import deepcopy
 
 from samtranslator.translator.transform import transform
-from samtranslator.yaml_helper import yaml_parse
 
-from deploy import generate
 from deploy.generate import MARK, NO_RELEASE, TEMPLATE, cloudformation
 from deploy.package import Build
 from deploy.release import release_of
-
-_read = functools.cache(yaml_parse)
-
-
-def parsed(template):
-    """Return a template's content. Parse each distinct template only once, because parsing is slow."""
-    return deepcopy(_read(template))
+from deploy.template import read_template
 
 
 class _NoPolicies:
@@ -36,7 +26,7 @@ class _NoPolicies:
 
 def with_sam(template, parameters, release, build):
     """Return a template that `sam deploy` has packaged, after applying AWS's SAM transform with these parameters."""
-    source = parsed(template)
+    source = read_template(template)
     source["Globals"]["Function"]["CodeUri"] = f"s3://bucket/{build.code}"
     source["Resources"]["DependenciesLayer"]["Properties"]["ContentUri"] = f"s3://bucket/{build.layer}"
     return transform(source, {**parameters, "Release": release}, _NoPolicies())
@@ -69,10 +59,9 @@ def other(declared, value):
 def main(way):
     """Print the ids of the version and the layer after each change to a parameter, the template or a zip."""
     os.environ["AWS_DEFAULT_REGION"] = "ap-southeast-1"
-    generate.yaml_parse = parsed
     template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # alarms and dashboard would make this slower
     build = Build("c" * 64, "d" * 64)
-    declared = {name: one for name, one in parsed(template)["Parameters"].items() if name != "Release"}
+    declared = {name: one for name, one in read_template(template)["Parameters"].items() if name != "Release"}
     before = {name: str(one.get("Default", one.get("AllowedValues", ["x"])[0])) for name, one in declared.items()}
     changes = {name: (template, before | {name: other(one, before[name])}, build) for name, one in declared.items()}
     changes["(template)"] = (template.replace("MemorySize: 512", "MemorySize: 768"), before, build)
