@@ -6,16 +6,13 @@ report the same causes. This package never opens a connection.
 
 from __future__ import annotations
 
+from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
 from ticketbottle_payctl.domain.causes.dead import harmless, of_dead
-from ticketbottle_payctl.domain.causes.idle import Idle, idle
-from ticketbottle_payctl.domain.causes.model import (
+from ticketbottle_payctl.domain.causes.evidence import (
     OVERDUE_AFTER,
     SEEN_WITHIN,
     WAITS_AFTER,
     Brokers,
-    Cause,
-    CauseKind,
-    Command,
     DeadGroup,
     Evidence,
     Holder,
@@ -23,6 +20,7 @@ from ticketbottle_payctl.domain.causes.model import (
     SeenPublisher,
     Waiting,
 )
+from ticketbottle_payctl.domain.causes.idle import Idle, idle
 from ticketbottle_payctl.domain.causes.pending import of_failures, unexplained
 from ticketbottle_payctl.domain.causes.publishing import (
     NEXT_RESCAN,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ticketbottle_payctl.domain.causes.model import Cause, CauseKind, Command, DeadGroup, Evidence, Reason, Waiting
+from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
+from ticketbottle_payctl.domain.causes.evidence import DeadGroup, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.words import named, replay_options, show, total
 from ticketbottle_payctl.domain.event import FAILURES, TOPICS
 from ticketbottle_payctl.domain.message_size import ERRORS_OF_SIZE, LARGEST_MESSAGE, topic_limit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ticketbottle_payctl.domain.causes.model import WAITS_AFTER, Evidence, Reason
+from ticketbottle_payctl.domain.causes.evidence import WAITS_AFTER, Evidence, Reason
 from ticketbottle_payctl.domain.causes.publishing import Activity, cut_off, publishing
 from ticketbottle_payctl.formats import duration
 

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ticketbottle_payctl.domain.causes.model import (
-    OVERDUE_AFTER,
-    Brokers,
-    Cause,
-    CauseKind,
-    Command,
-    Evidence,
-    Reason,
-    Waiting,
-)
+from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
+from ticketbottle_payctl.domain.causes.evidence import OVERDUE_AFTER, Brokers, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.publishing import NEXT_RESCAN, NEXT_SCHEDULED_RUN
 from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH, named, overdue, show, total, waited
 from ticketbottle_payctl.formats import count, duration

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from ticketbottle_payctl.domain.causes.model import SEEN_WITHIN, Evidence, SeenPublisher
+from ticketbottle_payctl.domain.causes.evidence import SEEN_WITHIN, Evidence, SeenPublisher
 from ticketbottle_payctl.formats import duration
 
 NEXT_RUN = "a scheduled one starts again within a minute"

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ticketbottle_payctl.domain.causes.model import (
-    Brokers,
-    Cause,
-    CauseKind,
-    Command,
-    Evidence,
-    Holder,
-    Reason,
-    SeenPublisher,
-    Waiting,
-)
+from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
+from ticketbottle_payctl.domain.causes.evidence import Brokers, Evidence, Holder, Reason, SeenPublisher, Waiting
 from ticketbottle_payctl.domain.causes.publishing import cut_off
 from ticketbottle_payctl.domain.causes.words import (
     LOOK_AT_KAFKA,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ticketbottle_payctl.domain.causes.evidence import Evidence, Reason
 from ticketbottle_payctl.domain.causes.idle import idle
-from ticketbottle_payctl.domain.causes.model import Evidence, Reason
 from ticketbottle_payctl.domain.causes.words import overdue
 
 _REASONS = (Reason.READY, Reason.LOCKED)

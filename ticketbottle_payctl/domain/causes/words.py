@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ticketbottle_payctl.domain.causes.model import OVERDUE_AFTER, Command, Evidence, Reason, Waiting
+from ticketbottle_payctl.domain.causes.cause import Command
+from ticketbottle_payctl.domain.causes.evidence import OVERDUE_AFTER, Evidence, Reason, Waiting
 from ticketbottle_payctl.formats import count, duration, short_id
 
 
