@@ -26,6 +26,8 @@ OTHER = SeenPublisher("host:99", 4, 20.0)
 READY = Waiting(Reason.READY, COMPLETED, 3, LATE, "e1")
 YOUNG = READY._replace(oldest_s=WAITS_AFTER.total_seconds() + 1)
 FAILING = Waiting(Reason.FAILING, COMPLETED, 2, LATE, "e2", error="INVALID_REQUEST: no")
+BEHIND = Waiting(Reason.BEHIND_FAILING, FAILED, 1, LATE, "e6", error="INVALID_REQUEST: no", blocker="e2")
+UNANSWERED = Waiting(Reason.UNANSWERED, COMPLETED, 2, LATE, "e7", error="_MSG_TIMED_OUT: Local: Message timed out")
 NOT_DUE = Waiting(Reason.NOT_DUE, COMPLETED, 1, LATE, "e3", error="INVALID_REQUEST: no", due_in_s=95.0)
 LOCKED = Waiting(
     Reason.LOCKED, COMPLETED, 1, LATE, "e4", holder=Holder(4711, "psql", "minh", "idle in transaction", 90)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.domain.evidence import (
     ANSWERED,
     AWAY,
+    BEHIND,
     BLOCKED,
     CUT_OFF,
     ENDED,
@@ -25,6 +26,7 @@ from tests.domain.evidence import (
     READY,
     SUPERSEDED,
     TOO_LARGE,
+    UNANSWERED,
     WORKS,
     YOUNG,
     seen,
@@ -92,7 +94,7 @@ def test_each_state_of_the_outbox_has_its_causes(evidence, brokers, expected):
 
 
 @given(
-    waiting=st.lists(st.sampled_from([READY, FAILING, NOT_DUE, LOCKED, BLOCKED])),
+    waiting=st.lists(st.sampled_from([READY, FAILING, BEHIND, UNANSWERED, NOT_DUE, LOCKED, BLOCKED])),
     publishers=st.lists(st.sampled_from([IDLES, GONE, WORKS, OTHER, ENDED, CUT_OFF])),
     slot=st.sampled_from([None, True, False]),
     brokers=st.sampled_from([None, NO_TOPIC, AWAY, ANSWERED]),

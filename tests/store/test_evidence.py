@@ -49,16 +49,28 @@ def test_events_that_have_not_failed_are_ready(order, waiting):
     assert (group.blocker, group.error, group.order_code) == (None, None, orders.payment.order_code)
 
 
-def test_only_events_after_a_failed_event_of_their_payment_are_failing(order, waiting):
-    """An event is failing if it has failed, or if an earlier event of its payment has. Other events are ready."""
+def test_only_events_after_a_failed_event_of_their_payment_are_behind_it(order, waiting):
+    """An event is failing if it has used up a retry. Later events of its payment wait behind it, others are ready."""
     early = order().event(age=50 * SECOND)
     failing = early.event(age=40 * SECOND, retries=1, error="no").event("CANCELLED", age=30 * SECOND).events[1:]
     order().event(age=45 * SECOND)
     ready, failed, behind = waiting()
     assert seen([ready]) == [(Reason.READY, early.events[0], 2, 0)]
-    assert seen([failed, behind]) == [(Reason.FAILING, name, 1, 1) for name in failing]
+    reasons = (Reason.FAILING, Reason.BEHIND_FAILING)
+    assert seen([failed, behind]) == [(reason, name, 1, 1) for reason, name in zip(reasons, failing, strict=True)]
     assert (failed.blocker, failed.error) == (None, "no")
     assert (behind.blocker, behind.blocker_type, behind.error) == (failing[0], "PAYMENT_COMPLETED", "no")
+
+
+def test_an_attempt_without_an_answer_is_seen_unless_a_replay_came_after_it(order, waiting, execute):
+    """An event with an error and all its retries was tried without an answer, or a replay gave it its retries back."""
+    tried = order().event(age=50 * SECOND, error="_MSG_TIMED_OUT: no")
+    replayed = order().event("FAILED", age=40 * SECOND, error="INVALID_REQUEST: no")
+    execute(f"""INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
+        VALUES (gen_random_uuid(), 0, 0, '{replayed.events[0]}', 'requeued')""")  # noqa: S608
+    found = waiting()
+    assert seen(found) == [(Reason.UNANSWERED, tried.events[0], 1, 0), (Reason.READY, replayed.events[0], 1, 0)]
+    assert found[0].error == "_MSG_TIMED_OUT: no"
 
 
 def test_an_event_waits_behind_the_first_dead_event_of_its_payment(order, waiting):

@@ -96,7 +96,8 @@ def test_the_doctor_finds_no_fault_if_no_event_is_overdue(look, insert):
         ({"age": MINUTES, "retry_count": 1, "last_error": "INVALID: no"}, [IDLES], "fail", "and failed: INVALID: no"),
         ({"age": MINUTES / 2, "retry_count": 6}, [IDLES], "fail", "and failed: no error was recorded"),
         ({"age": MINUTES / 2, "retry_count": 8}, [IDLES], "warn", "waits for the next retry in "),
-        ({"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no"}, [], "fail", "is dead: MSG_SIZE_TOO_LARGE: no"),
+        ({"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no", "event_type": "PAYMENT_FAILED"}, [], "fail",
+         "is dead: MSG_SIZE_TOO_LARGE: no"),
         ({"state": "published"}, ["UPDATE outbox SET published = false"], "ok", "no event is pending or dead"),
     ],
 )  # fmt: skip
@@ -130,7 +131,17 @@ def test_only_events_of_the_same_payment_wait_behind_a_failing_event(look, inser
     assert other.startswith("1 event has waited for 5 min")
     execute("""UPDATE outbox SET "aggregateId" = 'one'""")
     (finding,) = look(max_retries=20)
-    assert finding.fact.startswith("2 events have waited for up to 10 min")
+    assert finding.fact.startswith("1 event has waited for 10 min")
+    assert finding.fact.endswith("and failed: INVALID: no; 1 more event waits behind it")
+
+
+def test_an_event_without_an_answer_from_the_brokers_used_up_no_retry(look, insert, execute):
+    """The doctor says that the last attempt failed without using up a retry, and that the brokers answer now."""
+    insert(2, age=MINUTES, last_error="_MSG_TIMED_OUT: no")
+    execute(IDLES)
+    (finding,) = look()
+    assert re.match("2 events have waited for up to 10 min.*; the last attempt failed, but used up no", finding.fact)
+    assert (finding.status, "the brokers answer here" in finding.remedy) == (Status.FAIL, True)
 
 
 def test_the_finding_about_a_blocked_event_names_it_and_the_dead_event(look, insert, execute):
@@ -142,8 +153,8 @@ def test_the_finding_about_a_blocked_event_names_it_and_the_dead_event(look, ins
     dead, behind, _ = execute('SELECT id FROM outbox ORDER BY "createdAt"')
     order = execute("SELECT payload->>'order_code' FROM outbox ORDER BY \"createdAt\"")[1]
     found = look()
-    assert [finding.status for finding in found] == [Status.FAIL, Status.FAIL]
-    assert found[1].fact == f"{order} ({behind[:8]}) waits behind dead event {dead[:8]}"
+    assert [finding.status for finding in found] == [Status.FAIL] * 3
+    assert found[2].fact == f"{order} ({behind[:8]}) waits behind dead event {dead[:8]}"
     execute("""UPDATE outbox SET "createdAt" = "createdAt" - interval '1 h' WHERE "retryCount" = 0""")
     assert not any("waits behind" in finding.fact for finding in look())
 

@@ -7,21 +7,24 @@ report the same causes. This package never opens a connection.
 from __future__ import annotations
 
 from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
-from ticketbottle_payctl.domain.causes.dead import harmless, of_dead
+from ticketbottle_payctl.domain.causes.dead import harmless, of_dead, of_paid_orders
 from ticketbottle_payctl.domain.causes.evidence import (
+    NO_PAID_ORDERS,
     OVERDUE_AFTER,
     SEEN_WITHIN,
+    SENDABLE,
     WAITS_AFTER,
     Brokers,
     DeadGroup,
     Evidence,
     Holder,
+    PaidOrders,
     Reason,
     SeenPublisher,
     Waiting,
 )
 from ticketbottle_payctl.domain.causes.idle import Idle, idle
-from ticketbottle_payctl.domain.causes.pending import of_failures, unexplained
+from ticketbottle_payctl.domain.causes.pending import of_failures, of_sendable, unexplained
 from ticketbottle_payctl.domain.causes.publishing import (
     NEXT_RESCAN,
     NEXT_RUN,
@@ -41,10 +44,10 @@ from ticketbottle_payctl.domain.causes.without_error import WithoutError, withou
 from ticketbottle_payctl.domain.causes.words import overdue, replay_options
 
 __all__ = [
-    "NEXT_RESCAN", "NEXT_RUN", "OVERDUE_AFTER", "SEEN_WITHIN", "WAITS_AFTER", "Activity", "Brokers", "Cause",
-    "CauseKind", "Command", "DeadGroup", "Evidence", "Holder", "Idle", "Publishing", "Reason", "SeenPublisher",
-    "Waiting", "WithoutError", "causes", "cut_off", "harmless", "idle", "of_new_event", "publishing", "replay_options",
-    "without_error",
+    "NEXT_RESCAN", "NEXT_RUN", "NO_PAID_ORDERS", "OVERDUE_AFTER", "SEEN_WITHIN", "SENDABLE", "WAITS_AFTER", "Activity",
+    "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence", "Holder", "Idle", "PaidOrders",
+    "Publishing", "Reason", "SeenPublisher", "Waiting", "WithoutError", "causes", "cut_off", "harmless", "idle",
+    "of_new_event", "publishing", "replay_options", "without_error",
 ]  # fmt: skip
 
 
@@ -60,10 +63,13 @@ def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, .
     found += of_brokers(evidence, brokers)
     found += of_table_locks(evidence)
     stopped = brokers.stopped if brokers else {}
-    ready = [one for one in overdue(evidence, Reason.READY) if one.event_type not in stopped]
-    if ready and all(cause.kind is CauseKind.TOPIC for cause in found):
-        found.append(unexplained(evidence, ready, brokers))
+    if all(cause.kind is CauseKind.TOPIC for cause in found):
+        late = [one for one in overdue(evidence, Reason.READY, Reason.UNANSWERED) if one.event_type not in stopped]
+        ready = [one for one in late if one.reason is Reason.READY]
+        unanswered = [one for one in late if one.reason is Reason.UNANSWERED]
+        found += of_sendable(evidence, ready, unanswered, brokers)
     found += of_row_locks(evidence)
+    found += of_paid_orders(evidence)
     found += of_dead(evidence)
     found += of_failures(evidence)
     oldest_s = evidence.oldest_s or 0

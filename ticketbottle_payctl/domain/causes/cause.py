@@ -17,6 +17,7 @@ class CauseKind(StrEnum):
     TABLE_LOCK = "table_lock"
     ROW_LOCK = "row_lock"
     SHARDS = "shards"
+    NO_TICKET = "no_ticket"
     DEAD = "dead"
     BLOCKED = "blocked"
     FAILING = "failing"

@@ -13,6 +13,18 @@ from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import count, short_id
 
 
+def of_paid_orders(evidence: Evidence) -> Iterator[Cause]:
+    """Yield a cause if paid orders wait for a ticket because of a dead event."""
+    number, oldest = evidence.paid_orders
+    if not number:
+        return
+    waits, them = ("1 paid order waits", "it") if number == 1 else (f"{number:,} paid orders wait", "the oldest order")
+    more = f" and {number - len(oldest):,} more" if number > len(oldest) else ""
+    fact = f"{waits} for a ticket behind a dead event: {', '.join(oldest)}{more}"
+    meaning = "no ticket can be issued before the PAYMENT_COMPLETED event is sent"
+    yield Cause(CauseKind.NO_TICKET, number, fact, meaning, f"look at {them}", show(oldest[0]))
+
+
 def of_dead(evidence: Evidence) -> Iterator[Cause]:
     """Yield a cause for each group of dead events, and causes for blocked events and for harmless superseded events."""
     by_debezium = evidence.slot_active is not None  # if so, no event is blocked, and replayed events are not sent

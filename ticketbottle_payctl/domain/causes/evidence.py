@@ -31,13 +31,23 @@ It looks at old events every 30 s, and then needs a moment to send them.
 
 
 class Reason(StrEnum):
-    """The reasons for which a pending event can wait, as its row shows them."""
+    """The reasons for which a pending event can wait, as its row shows them.
+
+    ``BEHIND_FAILING`` events have not failed, but an earlier event of their payment has. The last attempt to send
+    ``UNANSWERED`` events ended with an error that used up no retry, for example because the brokers did not answer.
+    """
 
     BLOCKED = "blocked"
     LOCKED = "locked"
     NOT_DUE = "not_due"
     FAILING = "failing"
+    BEHIND_FAILING = "behind_failing"
+    UNANSWERED = "unanswered"
     READY = "ready"
+
+
+SENDABLE = (Reason.READY, Reason.UNANSWERED, Reason.FAILING, Reason.BEHIND_FAILING)
+"""The reasons of the events that wait for a publisher."""
 
 
 class Holder(NamedTuple):
@@ -71,7 +81,7 @@ class Waiting(NamedTuple):
 
     ``requeued_s`` is the number of seconds since a replay requeued the oldest event or an earlier pending event of its
     payment. It is None if there was no replay or the role is not allowed to read replays. ``failed`` counts the events
-    that have failed, or that wait behind a failed event.
+    that have used up a retry, or that wait behind such an event.
     """
 
     reason: Reason
@@ -121,6 +131,20 @@ class DeadGroup(NamedTuple):
         return self.superseded - self.blocking
 
 
+class PaidOrders(NamedTuple):
+    """The number of paid orders that wait for a ticket because of a dead event.
+
+    ``oldest`` contains the order codes of at most three of them, or the ids of their events.
+    """
+
+    number: int = 0
+    oldest: Sequence[str] = ()
+
+
+NO_PAID_ORDERS = PaidOrders()
+"""The value if no paid order waits because of a dead event."""
+
+
 class SeenPublisher(NamedTuple):
     """A publisher, and the number of seconds since it was last seen.
 
@@ -154,7 +178,7 @@ class Evidence:
     0 if the role is not allowed to read the payments. ``superseded_blocking`` counts those of them that block a pending
     event of their payment. The others are harmless, and ``superseded_closed`` counts the harmless events that a person
     has closed. ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the oldest harmless events
-    that are not closed.
+    that are not closed. ``paid_orders`` are the paid orders that wait for a ticket because of a dead event.
 
     ``sent_lately`` counts the events published within the last minute, and ``newest_sent_s`` is the age of the newest
     of these events. ``last_sent_s`` is the time since an event was last published. ``publishers_known`` is False if the
@@ -170,6 +194,7 @@ class Evidence:
     superseded_closed: int = 0
     superseded_ids: Sequence[str] = ()
     superseded_orders: Sequence[str | None] = ()
+    paid_orders: PaidOrders = NO_PAID_ORDERS
     oldest_s: float | None = None
     oldest_id: str | None = None
     waiting: Sequence[Waiting] = ()

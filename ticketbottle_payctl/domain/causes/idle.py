@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ticketbottle_payctl.domain.causes.evidence import WAITS_AFTER, Evidence, Reason
+from ticketbottle_payctl.domain.causes.evidence import SENDABLE, WAITS_AFTER, Evidence
 from ticketbottle_payctl.domain.causes.publishing import Activity, cut_off, publishing
 from ticketbottle_payctl.formats import duration
 
@@ -32,7 +32,7 @@ def idle(evidence: Evidence) -> Idle | None:
     Return None if a publisher is active, no event can be sent, or Debezium publishes the outbox. Also return None if an
     idle publisher will find all these events at its next look at old events, because a replay has just requeued them.
     """
-    waiting = [one for one in evidence.waiting if one.reason in {Reason.READY, Reason.FAILING}]
+    waiting = [one for one in evidence.waiting if one.reason in SENDABLE]
     if not waiting or evidence.slot_active is not None or any(one.working for one in evidence.publishers):
         return None
     away = cut_off(evidence)

@@ -7,32 +7,98 @@ from collections.abc import Iterator, Sequence
 from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
 from ticketbottle_payctl.domain.causes.evidence import OVERDUE_AFTER, Brokers, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.publishing import NEXT_RESCAN, NEXT_SCHEDULED_RUN
-from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH, named, overdue, show, total, waited
+from ticketbottle_payctl.domain.causes.words import (
+    CHECK_BROKERS,
+    LOOK_AT_KAFKA_AND_BACKLOG,
+    PUBLISH,
+    WAIT_OR_PUBLISH,
+    named,
+    overdue,
+    show,
+    total,
+    waited,
+)
 from ticketbottle_payctl.formats import count, duration
 
 _WATCH = Command(("stats",), options=("--watch",))
 
 
 def of_failures(evidence: Evidence) -> Iterator[Cause]:
-    """Yield a cause for overdue events that keep failing, and one for failed events whose retry is not due yet."""
-    failing = overdue(evidence, Reason.FAILING)
-    if failing and evidence.lately and evidence.slot_active is None:
+    """Yield a cause for overdue events that keep failing, and one for failed events whose retry is not due yet.
+
+    An event that waits behind a failed event of its payment has not failed itself. It is counted apart.
+    """
+    active = evidence.lately and evidence.slot_active is None
+    failing = overdue(evidence, Reason.FAILING) if active else []
+    behind = overdue(evidence, Reason.BEHIND_FAILING) if active else []
+    not_due = [one for one in evidence.waiting if one.reason is Reason.NOT_DUE]
+    if failing:
         oldest = max(failing, key=lambda one: one.oldest_s)
-        fact = f"{waited(evidence, failing)}, and failed: {oldest.error or 'no error was recorded'}"
+        fact = f"{waited(evidence, failing)}, and failed: {_error(oldest)}{_more_behind(failing, behind)}"
         event = named(oldest.id, oldest.order_code)
         meaning = f"the oldest is {event}; the publisher tries it again until it is out of retries"
         command = show(oldest.id)
-        yield Cause(CauseKind.FAILING, total(failing), fact, meaning, "look at its payment", command)
-    not_due = [one for one in evidence.waiting if one.reason is Reason.NOT_DUE]
+        yield Cause(CauseKind.FAILING, total([*failing, *behind]), fact, meaning, "look at its payment", command)
+    elif behind and not not_due:
+        oldest = max(behind, key=lambda one: one.oldest_s)
+        whose = "its" if total(behind) == 1 else "their"
+        fact = f"{waited(evidence, behind)} behind a failed event of {whose} payment: {_error(oldest)}"
+        meaning = f"the oldest is {named(oldest.id, oldest.order_code)}; it has not failed itself"
+        yield Cause(CauseKind.FAILING, total(behind), fact, meaning, "look at its payment", show(oldest.id))
     if not_due:
         events = total(not_due)
         soonest = min(not_due, key=lambda one: one.due_in_s or 0)
         when = duration(max(0.0, soonest.due_in_s or 0))
         fact = f"{count(events, 'event')} failed and {'waits' if events == 1 else 'wait'} for the next retry in {when}"
+        late = [] if failing else behind
         event = named(soonest.id, soonest.order_code)
         meaning = f"the last error of {event}: {soonest.error or 'none was recorded'}"
         command = show(soonest.id)
-        yield Cause(CauseKind.NOT_DUE, events, fact, meaning, None, command)
+        fact += _more_behind(not_due, late)
+        yield Cause(CauseKind.NOT_DUE, events + total(late), fact, meaning, None, command)
+
+
+def _error(waiting: Waiting) -> str:
+    return waiting.error or "no error was recorded"
+
+
+def _more_behind(failed: Sequence[Waiting], behind: Sequence[Waiting]) -> str:
+    """Return a phrase that counts the events behind the failed ones, or an empty string if there are none."""
+    if not behind:
+        return ""
+    more = "1 more event waits" if total(behind) == 1 else f"{total(behind):,} more events wait"
+    return f"; {more} behind {'it' if total(failed) == 1 else 'them'}"
+
+
+def of_sendable(
+    evidence: Evidence, ready: Sequence[Waiting], unanswered: Sequence[Waiting], brokers: Brokers | None
+) -> Iterator[Cause]:
+    """Yield the causes for overdue events that no other cause explains.
+
+    The last attempt to send the ``unanswered`` events ended with an error. If nothing else explains the ``ready``
+    events, they wait for the same reason.
+    """
+    rest = unexplained(evidence, ready, brokers) if ready else None
+    if unanswered:
+        same = rest is not None and rest.kind is CauseKind.UNKNOWN
+        yield _of_unanswered(evidence, unanswered, ready if same else (), brokers)
+        rest = None if same else rest
+    if rest is not None:
+        yield rest
+
+
+def _of_unanswered(
+    evidence: Evidence, unanswered: Sequence[Waiting], others: Sequence[Waiting], brokers: Brokers | None
+) -> Cause:
+    oldest = max(unanswered, key=lambda one: one.oldest_s)
+    both = [*unanswered, *others]
+    which = f" for {total(unanswered):,} of them" if others else ""
+    fact = f"{waited(evidence, both)}; the last attempt{which} failed, but used up no retry: {_error(oldest)}"
+    meaning = f"the oldest failed one is {named(oldest.id, oldest.order_code)}; {_alive(evidence)}"
+    if brokers is None or brokers.not_asked:
+        return Cause(CauseKind.FAILING, total(both), fact, meaning, CHECK_BROKERS, LOOK_AT_KAFKA_AND_BACKLOG)
+    advice = "the brokers answer here; read the publisher's log, and look at the event"
+    return Cause(CauseKind.FAILING, total(both), fact, meaning, advice, show(oldest.id))
 
 
 def _alive(evidence: Evidence) -> str:

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
-from ticketbottle_payctl.domain.causes.evidence import Brokers, Evidence, Holder, Reason, SeenPublisher, Waiting
+from ticketbottle_payctl.domain.causes.evidence import (
+    SENDABLE,
+    Brokers,
+    Evidence,
+    Holder,
+    Reason,
+    SeenPublisher,
+    Waiting,
+)
 from ticketbottle_payctl.domain.causes.publishing import cut_off
 from ticketbottle_payctl.domain.causes.words import (
+    CHECK_BROKERS,
     LOOK_AT_KAFKA,
     LOOK_AT_KAFKA_AND_BACKLOG,
     PUBLISH,
@@ -21,8 +30,6 @@ from ticketbottle_payctl.domain.causes.words import (
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count, duration
 
-_CHECK_BROKERS = "check that the brokers run and can be reached"
-
 
 def of_publishers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
     """Yield a cause if no publisher is running, if publishers have different shard counts, or if Debezium publishes.
@@ -30,9 +37,9 @@ def of_publishers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause
     If ``brokers`` is None, the brokers were not checked. The advice to publish by hand depends on the brokers.
     """
     if evidence.slot_active is not None:
-        yield from _of_debezium(evidence, overdue(evidence, Reason.READY, Reason.FAILING, Reason.BLOCKED))
+        yield from _of_debezium(evidence, overdue(evidence, *SENDABLE, Reason.BLOCKED))
         return
-    waiting = overdue(evidence, Reason.READY, Reason.FAILING)
+    waiting = overdue(evidence, *SENDABLE)
     if not waiting:
         return
     if not evidence.lately:
@@ -93,7 +100,7 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
 
 def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
     """Yield each cause that the brokers or a publisher report, but only if overdue events are waiting because of it."""
-    waiting = overdue(evidence, Reason.READY, Reason.FAILING)
+    waiting = overdue(evidence, *SENDABLE)
     if not waiting or evidence.slot_active is not None:
         return
     away = cut_off(evidence)
@@ -103,7 +110,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
         return
     if brokers.unavailable:
         meaning = f"{waited(evidence, waiting)}. This uses up no retries"
-        advice = "check that the brokers run and can be reached, then run this again"
+        advice = f"{CHECK_BROKERS}, then run this again"
         yield Cause(CauseKind.BROKERS, total(waiting), brokers.unavailable, meaning, advice, LOOK_AT_KAFKA)
     for event_type, why in brokers.stopped.items():
         stopped = [one for one in waiting if one.event_type == event_type]
@@ -123,7 +130,7 @@ def _of_cut_off(away: SeenPublisher, evidence: Evidence, waiting: Sequence[Waiti
     """Return the cause for a publisher that could not reach its brokers. They may answer this machine."""
     fact = f"publisher {away}: {away.without_brokers}"
     meaning = f"{waited(evidence, waiting)}. This uses up no retries"
-    advice = _CHECK_BROKERS
+    advice = CHECK_BROKERS
     if brokers is not None and not brokers.not_asked and away.ended:
         return Cause(
             CauseKind.BROKERS, total(waiting), fact, meaning, f"the brokers answer now; {WAIT_OR_PUBLISH}", PUBLISH
@@ -143,7 +150,7 @@ def of_new_event(evidence: Evidence) -> Cause | None:
     if away is None:
         return None
     fact, meaning = f"publisher {away}: {away.without_brokers}", "this uses up no retries"
-    return Cause(CauseKind.BROKERS, evidence.pending, fact, meaning, _CHECK_BROKERS, LOOK_AT_KAFKA_AND_BACKLOG)
+    return Cause(CauseKind.BROKERS, evidence.pending, fact, meaning, CHECK_BROKERS, LOOK_AT_KAFKA_AND_BACKLOG)
 
 
 def of_table_locks(evidence: Evidence) -> Iterator[Cause]:

@@ -8,7 +8,7 @@ from ticketbottle_payctl.domain.causes.evidence import Evidence, Reason
 from ticketbottle_payctl.domain.causes.idle import idle
 from ticketbottle_payctl.domain.causes.words import overdue
 
-_REASONS = (Reason.READY, Reason.LOCKED)
+_REASONS = (Reason.READY, Reason.UNANSWERED, Reason.LOCKED)
 
 
 class WithoutError(NamedTuple):

@@ -73,6 +73,9 @@ WAIT_OR_PUBLISH = "wait for the next scheduled run; if none is scheduled, publis
 """The advice to give before :data:`PUBLISH` if the last publisher has just ended."""
 
 
+CHECK_BROKERS = "check that the brokers run and can be reached"
+"""The advice if a publisher could not reach its brokers."""
+
 LOOK_AT_KAFKA = Command(("doctor",), options=("--only", "kafka"))
 """The command that checks the brokers."""
 

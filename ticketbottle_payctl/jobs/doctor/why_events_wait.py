@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, Brokers, Cause, Evidence, Reason, causes
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, SENDABLE, Brokers, Cause, Evidence, causes
 from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, ConfigError, DatabaseUnavailableError
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
@@ -27,7 +27,7 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
     """
     found = _evidence(subject)
     late = OVERDUE_AFTER.total_seconds()
-    overdue = any(one.reason in {Reason.READY, Reason.FAILING} and one.oldest_s > late for one in found.waiting)
+    overdue = any(one.reason in SENDABLE and one.oldest_s > late for one in found.waiting)
     because = causes(found, _brokers(probe) if overdue else Brokers())
     return [finding_of(cause) for cause in because] or [ok("backlog", _all_well(found))]
 

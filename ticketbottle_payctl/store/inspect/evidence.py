@@ -11,14 +11,23 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, WAITS_AFTER, DeadGroup, Evidence, Holder, Reason, Waiting
+from ticketbottle_payctl.domain.causes import (
+    NO_PAID_ORDERS,
+    OVERDUE_AFTER,
+    WAITS_AFTER,
+    DeadGroup,
+    Evidence,
+    Holder,
+    Reason,
+    Waiting,
+)
 from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.inspect import publishers
-from ticketbottle_payctl.store.outbox import cdc, dead, error_groups, republished, states
+from ticketbottle_payctl.store.outbox import cdc, dead, error_groups, paid_orders, republished, states
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.outbox.stats import Recent, Unpublished
 
@@ -57,7 +66,9 @@ _WAITING = f"""
             CASE WHEN d.id IS NOT NULL THEN 'blocked'
                  WHEN h.xid IS NOT NULL THEN 'locked'
                  WHEN w.tries > 0 AND w.made + b.wait * interval '1 second' > now THEN 'not_due'
-                 WHEN w.tries > 0 OR f.id IS NOT NULL THEN 'failing'
+                 WHEN w.tries > 0 THEN 'failing'
+                 WHEN f.id IS NOT NULL THEN 'behind_failing'
+                 WHEN {{unanswered}} THEN 'unanswered'
                  ELSE 'ready' END AS reason, w.tries > 0 OR f.id IS NOT NULL AS failed
         FROM waiting AS w CROSS JOIN clock
         LEFT JOIN failed AS d ON d.dead AND d.key = w.key AND (d.made, d.id COLLATE "C") < (w.made, w.id COLLATE "C")
@@ -137,6 +148,9 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         superseded_closed=superseded.closed,
         superseded_ids=superseded.ids,
         superseded_orders=superseded.orders,
+        paid_orders=paid_orders.behind_dead(connection, max_retries, by_debezium=slot is not None)
+        if found.dead
+        else NO_PAID_ORDERS,
         oldest_s=found.oldest_pending_age_s,
         oldest_id=found.oldest_pending_id,
         waiting=_waiting(connection, max_retries, with_runs=recent.runs_readable) if found.pending else (),
@@ -162,7 +176,11 @@ def _waiting(connection: Connection, max_retries: int, *, with_runs: bool) -> li
         "tries": [*tries],
         "waits": [backoff(number).total_seconds() for number in tries],
     }
-    sql = _WAITING.format(requeued=republished.requeued_before_s(_OLDEST_AND_EARLIER) if with_runs else "NULL::float8")
+    sql = _WAITING.format(
+        requeued=republished.requeued_before_s(_OLDEST_AND_EARLIER) if with_runs else "NULL::float8",
+        # A replay keeps the error of an event but resets its retry count, so that the error is not of a later attempt.
+        unanswered=f"w.error IS NOT NULL AND NOT {republished.was_requeued('w.id')}" if with_runs else "false",
+    )
     return [_row(tuple(row)) for row in connection.exec_driver_sql(sql, parameters)]
 
 

@@ -32,6 +32,14 @@ def requeued_before_s(event_ids: str) -> str:
         WHERE item_id = ANY(ARRAY({event_ids})) AND outcome = 'requeued' HAVING count(*) > 0)"""  # noqa: S608 - built from constants only
 
 
+def was_requeued(event_id: str) -> str:
+    """Return an SQL condition that is true if a replay has requeued the event with this id.
+
+    The condition is a subquery, so the server looks up each event in the index on the item's id.
+    """
+    return f"EXISTS (SELECT FROM payctl.run_items WHERE item_id = {event_id} AND outcome = 'requeued')"
+
+
 def was_sent_before(event_id: str) -> str:
     """Return an SQL condition that is true if the event with this id had been published before its last replay.
 

@@ -9,6 +9,7 @@ from ticketbottle_payctl.cli.output.result import Block, bold
 from ticketbottle_payctl.cli.safety.cause_advice import advice_text, command_text, next_lines
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, WAITS_AFTER, Activity, Command, Idle
 from ticketbottle_payctl.domain.causes.words import (
+    CHECK_BROKERS,
     LOOK_AT_KAFKA_AND_BACKLOG,
     PUBLISH,
     WAIT_OR_PUBLISH,
@@ -24,7 +25,7 @@ _LIMIT = f"an event is overdue after {duration(OVERDUE_AFTER.total_seconds())}"
 def _if_idle(idle: Idle) -> tuple[str, Command]:
     """Return the advice and the command for an outbox that no publisher drains."""
     if idle.activity is Activity.WITHOUT_BROKERS:
-        return "check that the brokers run and can be reached", LOOK_AT_KAFKA_AND_BACKLOG
+        return CHECK_BROKERS, LOOK_AT_KAFKA_AND_BACKLOG
     if idle.activity is Activity.BETWEEN_RUNS:
         return WAIT_OR_PUBLISH, PUBLISH
     if idle.expected:
