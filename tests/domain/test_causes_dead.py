@@ -124,6 +124,28 @@ def test_a_dead_event_is_said_to_block_others_only_if_it_does():
     assert [cause.meaning for cause in found] == ["publishers never send dead events"] * 2
 
 
+@pytest.mark.parametrize(
+    ("group", "meaning", "rows"),
+    [
+        (TOO_LARGE._replace(events=5, unknown=1, too_large=2),
+         "; 3 of 5 are left out of a replay: 1 of an unknown type, 2 too large", 2),
+        (TOO_LARGE._replace(events=3, superseded=2, blocking=1), "; 1 of 2 is left out of a replay: 1 superseded", 1),
+        (TOO_LARGE._replace(events=3, superseded=1), "", 2),
+        (TOO_LARGE._replace(events=2), "", 2),
+        (TOO_LARGE._replace(events=2, too_large=2), "", 1),
+        (TOO_LARGE._replace(events=2, too_large=1, superseded=1, blocking=1), "", 1),
+    ],
+)  # fmt: skip
+def test_a_mixed_group_says_how_many_events_a_replay_leaves_out(group, meaning, rows):
+    """If a replay leaves out only some events of a group, the cause counts them and says why. All are in its count."""
+    found = causes(
+        seen(dead=group.events, superseded=group.superseded, superseded_blocking=group.blocking, dead_groups=[group]),
+        ANSWERED,
+    )
+    assert (found[0].meaning, found[0].command.rows) == (f"publishers never send dead events{meaning}", rows)
+    assert (found[0].command.verb == ("show",)) is (group.replayable == 0)
+
+
 def test_no_release_is_advised_for_dead_events_that_are_not_superseded():
     """If one of two dead failures is superseded, payctl recommends a replay and not a release.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
 
+from tests.cli.commands.show.conftest import Orders
 from ticketbottle_payctl.domain.unknown_types import what_to_do
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
 
@@ -177,6 +179,29 @@ def test_a_replay_requeues_the_other_events_of_a_mixed_group(ask, order):
     assert (replayed["exit_code"], replayed["counts"]["requeued"], replayed["counts"]["skipped"]) == (0, 1, 1)
     assert [(item["id"], item["reason"]) for item in replayed["items"]] == [(made.ids[1], "unknown_type")]
     assert [what_to_do(["NO_SUCH_TYPE"])] == replayed["warnings"]
+
+
+def test_every_command_counts_the_same_events_that_a_replay_leaves_out(ask, invoke, database_url, engine):
+    """`stats`, `doctor`, `errors` and `replay` agree on the events that a replay leaves out of a mixed group."""
+    error, minutes = "MSG_SIZE_TOO_LARGE: no", timedelta(minutes=9)
+    for more in ({}, {}, {"kind": "?OTHER"}, {"size": 1_100_000, "age": timedelta(seconds=9)}):
+        Orders(engine).pay("COMPLETED").event(**{"retries": 5, "error": error, "age": minutes} | more)
+    Orders(engine).pay("COMPLETED").event("FAILED", retries=5, error=error).event(age=minutes)
+    (cause,) = [each for each in ask("stats")["result"]["causes"] if each["cause"] == "dead"]
+    said = "3 of 5 are left out of a replay: 1 of an unknown type, 1 superseded, 1 too large"
+    assert (cause["events"], said in cause["meaning"], "raise max.message.bytes" in cause["advice"]) == (5, True, True)
+    for command in ("stats", "doctor"):
+        assert said in invoke(command, DATABASE_URL=database_url).stdout
+    (group,) = ask("errors")["items"]
+    assert [group[name] for name in ("count", "unknown", "superseded", "too_large")] == [5, 1, 1, 1]
+    assert (
+        "too large\t1 of 5: payctl sends at most 1,000,000 bytes" in invoke("errors", DATABASE_URL=database_url).stdout
+    )
+    assert cause["command"] == group["replay"]
+    replayed = ask(*group["replay"].split()[1:], "-y")
+    assert (replayed["counts"]["requeued"], replayed["counts"]["skipped"]) == (2, 3)
+    reasons = sorted(item["reason"] for item in replayed["items"])
+    assert reasons == ["superseded", "too_large", "unknown_type"]
 
 
 def test_a_named_event_of_an_unknown_type_counts_as_a_failure(ask, order):

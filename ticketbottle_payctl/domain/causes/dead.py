@@ -38,6 +38,7 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
         verb = "is" if dead == 1 else "are"
         fact = f"{count(dead, 'event')} {verb} dead: {group.error or 'no error was recorded'}"
         meaning = f"{_NOT_SENT}, and a dead event blocks the later events of its payment" if unseen else _NOT_SENT
+        meaning += _left_out(group, dead)
         unknown = not evidence.superseded  # also true if the role cannot read the payments
         advice, command = (_of_superseded(group, blocked) if unknown else None) or _of_error(group)
         if by_debezium and not _is_unknown(group):
@@ -97,7 +98,7 @@ def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, C
 def _of_error(group: DeadGroup) -> tuple[str, Command]:
     """Return the advice for a group, with a replay command if a replay can help, or else a show command."""
     code = (group.error or "").partition(":")[0]
-    rows = group.events - group.superseded - group.unknown - group.too_large
+    rows = group.replayable
     replay = Command(("replay",), (), replay_options(group.group, dead=True), changes=True, rows=rows)
     shown = show(group.id)
     if _is_unknown(group):
@@ -122,6 +123,16 @@ def _too_large(group: DeadGroup) -> str:
         return f"the message has up to {group.message_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"
     are = "is" if group.too_large == 1 else "are"
     return f"{group.too_large:,} of {group.events:,} {are} larger than the {LARGEST_MESSAGE:,} bytes that payctl sends"
+
+
+def _left_out(group: DeadGroup, dead: int) -> str:
+    """Return a phrase that counts the events that a replay leaves out, or an empty string if it is none or all."""
+    kinds = ((group.unknown, "of an unknown type"), (group.blocking, "superseded"), (group.too_large, "too large"))
+    number = sum(each for each, _ in kinds)
+    if not group.replayable or not number:
+        return ""
+    reasons = ", ".join(f"{each:,} {kind}" for each, kind in kinds if each)
+    return f"; {number:,} of {dead:,} {'is' if number == 1 else 'are'} left out of a replay: {reasons}"
 
 
 def _is_unknown(group: DeadGroup) -> bool:

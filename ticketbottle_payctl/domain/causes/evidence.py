@@ -126,6 +126,11 @@ class DeadGroup(NamedTuple):
     too_large: int = 0
 
     @property
+    def replayable(self) -> int:
+        """The number of events that a replay does not leave out."""
+        return self.events - self.superseded - self.unknown - self.too_large
+
+    @property
     def harmless(self) -> int:
         """The number of superseded events that block no pending event."""
         return self.superseded - self.blocking
