@@ -60,9 +60,8 @@ def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Resu
     failed = []
     if age > limits.age.total_seconds():
         failed.append(f"the oldest pending event is {duration(age)} old, more than {_span(limits.age)}")
-    dead = report.dead - report.superseded
-    if dead > limits.dead:
-        failed.append(f"{count(dead, 'dead event')}, more than {limits.dead:,}")
+    if report.dead - report.superseded > limits.dead:
+        failed.append(f"{_open_dead(report)}, more than {limits.dead:,}")
     result = result_of(report, session)
     facts: StatsFacts = {**facts_of(report, session), "healthy": not failed, "reasons": failed}
     verdict = _within(report) if not failed else line(bad("✘"), bold("; ".join(failed)))
@@ -168,6 +167,13 @@ def _dead_parts(report: StatsReport) -> list[Part]:
     dead = f"{report.dead - report.closed:,} dead"
     number = bad(dead) if report.superseded < report.dead else warn(f"{dead}, superseded: harmless")
     return [number, f"{report.closed:,} closed by a person"] if report.closed else [number]
+
+
+def _open_dead(report: StatsReport) -> str:
+    """Return the headline's number of dead events, and how many of them do not count for the limit."""
+    harmless = report.superseded - report.closed
+    said = f" ({harmless:,} superseded: harmless)" if harmless else ""
+    return f"{count(report.dead - report.closed, 'dead event')}{said}"
 
 
 def _headline(report: StatsReport, *, mark: bool) -> Line:
