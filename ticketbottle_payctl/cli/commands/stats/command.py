@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.stats.check import HealthLimits, checked
 from ticketbottle_payctl.cli.commands.stats.live_screen import Read
 from ticketbottle_payctl.cli.commands.stats.prometheus import exposition
-from ticketbottle_payctl.cli.commands.stats.result import HealthLimits, checked, result_of, with_human
+from ticketbottle_payctl.cli.commands.stats.result import result_of, with_human
 from ticketbottle_payctl.cli.commands.stats.wait import WaitCondition, wait_condition, wait_for
 from ticketbottle_payctl.cli.commands.stats.watch import draws, watch, watch_picture
 from ticketbottle_payctl.cli.input.durations import duration

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, command_of, facts_of, item_of
+from ticketbottle_payctl.cli.commands.stats.facts import command_of, facts_of, item_of
 from ticketbottle_payctl.cli.commands.stats.next_step import next_step
-from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import (
     Block,
     Fields,
@@ -27,20 +25,12 @@ from ticketbottle_payctl.cli.output.result import (
 from ticketbottle_payctl.cli.output.sparkline import sparkline
 from ticketbottle_payctl.cli.safety.cause_advice import advice_text, next_lines
 from ticketbottle_payctl.domain.causes import NEXT_RESCAN, OVERDUE_AFTER, Cause, CauseKind
-from ticketbottle_payctl.formats import count, duration, gateway_name, rate
+from ticketbottle_payctl.formats import duration, gateway_name, rate
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
 SCHEMA = "payctl.stats/1"
 
 _MANY_UNMARKED = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class HealthLimits:
-    """The limits of ``--check``: the age of the oldest pending event, and the number of dead events."""
-
-    age: timedelta
-    dead: int
 
 
 def result_of(report: StatsReport, session: Session) -> Result:
@@ -51,25 +41,6 @@ def result_of(report: StatsReport, session: Session) -> Result:
         items=[item_of(report.by, row) for row in report.items] if report.by else (),
         human=[*_human(report, session)],
         warnings=[*_warnings(report)],
-    )
-
-
-def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Result:
-    """Return the report with a verdict. The exit code is 5 if a limit is exceeded."""
-    age = report.oldest_pending_age_s or 0.0
-    failed = []
-    if age > limits.age.total_seconds():
-        failed.append(f"the oldest pending event is {duration(age)} old, more than {_span(limits.age)}")
-    if report.dead - report.superseded > limits.dead:
-        failed.append(f"{_open_dead(report)}, more than {limits.dead:,}")
-    result = result_of(report, session)
-    facts: StatsFacts = {**facts_of(report, session), "healthy": not failed, "reasons": failed}
-    verdict = _within(report) if not failed else line(bad("✘"), bold("; ".join(failed)))
-    return replace(
-        result,
-        exit_code=exit_codes.of_answer(yes=not failed),
-        result=facts,
-        human=[verdict, *without_mark(report, session)],
     )
 
 
@@ -87,14 +58,6 @@ def needs_attention(report: StatsReport) -> bool:
     """Return whether any event is dead, blocked, overdue or cannot be sent, or no publisher was seen lately."""
     missing = report.idle is not None and not report.idle.expected
     return bool(report.dead > report.closed or report.blocked or report.causes or missing)
-
-
-def _within(report: StatsReport) -> Line:
-    """Return the verdict of a check within all limits.
-
-    Even then, events may be dead, because the limits can allow it.
-    """
-    return line(good("✔ within the limits")) if needs_attention(report) else line(good("✔ healthy"))
 
 
 def without_mark(report: StatsReport, session: Session) -> list[Block]:
@@ -167,13 +130,6 @@ def _dead_parts(report: StatsReport) -> list[Part]:
     dead = f"{report.dead - report.closed:,} dead"
     number = bad(dead) if report.superseded < report.dead else warn(f"{dead}, superseded: harmless")
     return [number, f"{report.closed:,} closed by a person"] if report.closed else [number]
-
-
-def _open_dead(report: StatsReport) -> str:
-    """Return the headline's number of dead events, and how many of them do not count for the limit."""
-    harmless = report.superseded - report.closed
-    said = f" ({harmless:,} superseded: harmless)" if harmless else ""
-    return f"{count(report.dead - report.closed, 'dead event')}{said}"
 
 
 def _headline(report: StatsReport, *, mark: bool) -> Line:
@@ -270,7 +226,3 @@ def _warnings(report: StatsReport) -> Iterator[str]:
             f"the replaced service sent {report.sent_unmarked:,} events without marking them; this slows down each"
             " reading; see `payctl doctor --fix-published-flags`"
         )
-
-
-def _span(time: timedelta) -> str:
-    return duration(time.total_seconds())

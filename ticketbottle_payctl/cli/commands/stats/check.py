@@ -1,0 +1,60 @@
+"""Implement ``payctl stats --check``, which compares the state of the outbox with limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, facts_of
+from ticketbottle_payctl.cli.commands.stats.result import needs_attention, result_of, without_mark
+from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, good, line
+from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.jobs.stats import StatsReport
+
+
+@dataclass(frozen=True, slots=True)
+class HealthLimits:
+    """The limits of ``--check``: the age of the oldest pending event, and the number of dead events."""
+
+    age: timedelta
+    dead: int
+
+
+def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Result:
+    """Return the report with a verdict. The exit code is 5 if a limit is exceeded."""
+    age = report.oldest_pending_age_s or 0.0
+    failed = []
+    if age > limits.age.total_seconds():
+        failed.append(f"the oldest pending event is {duration(age)} old, more than {_span(limits.age)}")
+    if report.dead - report.superseded > limits.dead:
+        failed.append(f"{_open_dead(report)}, more than {limits.dead:,}")
+    result = result_of(report, session)
+    facts: StatsFacts = {**facts_of(report, session), "healthy": not failed, "reasons": failed}
+    verdict = _within(report) if not failed else line(bad("✘"), bold("; ".join(failed)))
+    return replace(
+        result,
+        exit_code=exit_codes.of_answer(yes=not failed),
+        result=facts,
+        human=[verdict, *without_mark(report, session)],
+    )
+
+
+def _within(report: StatsReport) -> Line:
+    """Return the verdict of a check within all limits.
+
+    Even then, events may be dead, because the limits can allow it.
+    """
+    return line(good("✔ within the limits")) if needs_attention(report) else line(good("✔ healthy"))
+
+
+def _open_dead(report: StatsReport) -> str:
+    """Return the headline's number of dead events, and how many of them do not count for the limit."""
+    harmless = report.superseded - report.closed
+    said = f" ({harmless:,} superseded: harmless)" if harmless else ""
+    return f"{count(report.dead - report.closed, 'dead event')}{said}"
+
+
+def _span(time: timedelta) -> str:
+    return duration(time.total_seconds())
