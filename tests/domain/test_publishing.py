@@ -103,6 +103,7 @@ def test_the_end_of_a_publisher_and_its_brokers_decide_the_cause(evidence, broke
     assert [cause.kind for cause in causes(evidence, brokers)] == expected
 
 
+COMPARE = "read its log, and compare its KAFKA_ variables and its network with those of this machine"
 WAITED = "3 events have waited for up to 3 min"
 NOT_LOST = "Nothing is lost: a scheduled publisher starts again within a minute"
 SINCE = f"{WAITED} (the oldest was requeued 5 s ago)"
@@ -131,7 +132,7 @@ NO_BROKERS = "publisher host:12 could not reach its brokers 4 s ago: Kafka at b:
          "payctl doctor --only kafka --only backlog"),
         (seen(READY, publishers=[CUT_OFF]), ANSWERED,
          [NO_BROKERS, f"{WAITED}. This uses up no retries",
-          "the brokers answer here; if host:12 keeps failing, compare its KAFKA_ variables and network"], None),
+          f"the brokers answer here; if host:12 keeps failing, {COMPARE}"], None),
         (seen(READY, publishers=[FAILED_TO_START]), ANSWERED,
          [NO_BROKERS, f"{WAITED}. This uses up no retries",
           "the brokers answer now; wait for the next scheduled run; if none is scheduled, publish by hand"],

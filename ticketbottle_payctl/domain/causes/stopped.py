@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ticketbottle_payctl.domain.causes.advice import if_cut_off, if_missing
 from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
 from ticketbottle_payctl.domain.causes.evidence import (
     SENDABLE,
@@ -19,11 +20,7 @@ from ticketbottle_payctl.domain.causes.words import (
     CHECK_BROKERS,
     LOOK_AT_KAFKA,
     LOOK_AT_KAFKA_AND_BACKLOG,
-    PUBLISH,
-    START_AND_PUBLISH,
-    WAIT_OR_PUBLISH,
     overdue,
-    start_or_publish,
     total,
     waited,
 )
@@ -44,7 +41,7 @@ def of_publishers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause
         return
     if not evidence.lately:
         meaning = f"{waited(evidence, waiting)}. Nothing is lost: a publisher sends all waiting events when it runs"
-        advice, command = _without_publisher(brokers)
+        advice, command = if_missing(brokers)
         yield Cause(CauseKind.NO_PUBLISHER, total(waiting), _not_seen(evidence), meaning, advice, command)
     counts = {one.shards: one.name for one in evidence.running if one.shards is not None}
     if len(counts) > 1:
@@ -57,14 +54,6 @@ def of_publishers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause
             meaning,
             "give every publisher the same PAYCTL_SHARDS and restart it",
         )
-
-
-def _without_publisher(brokers: Brokers | None) -> tuple[str, Command | None]:
-    if brokers is None:
-        return start_or_publish(), PUBLISH
-    if brokers.unavailable:
-        return "start the publisher again after the brokers are available", None
-    return START_AND_PUBLISH, PUBLISH
 
 
 def _not_seen(evidence: Evidence) -> str:
@@ -130,15 +119,7 @@ def _of_cut_off(away: SeenPublisher, evidence: Evidence, waiting: Sequence[Waiti
     """Return the cause for a publisher that could not reach its brokers. They may answer this machine."""
     fact = f"publisher {away}: {away.without_brokers}"
     meaning = f"{waited(evidence, waiting)}. This uses up no retries"
-    advice = CHECK_BROKERS
-    if brokers is not None and not brokers.not_asked and away.ended:
-        return Cause(
-            CauseKind.BROKERS, total(waiting), fact, meaning, f"the brokers answer now; {WAIT_OR_PUBLISH}", PUBLISH
-        )
-    if brokers is not None and not brokers.not_asked:
-        advice = f"the brokers answer here; if {away.name} keeps failing, compare its KAFKA_ variables and network"
-        return Cause(CauseKind.BROKERS, total(waiting), fact, meaning, advice)
-    return Cause(CauseKind.BROKERS, total(waiting), fact, meaning, advice, LOOK_AT_KAFKA_AND_BACKLOG)
+    return Cause(CauseKind.BROKERS, total(waiting), fact, meaning, *if_cut_off(away, brokers))
 
 
 def of_new_event(evidence: Evidence) -> Cause | None:

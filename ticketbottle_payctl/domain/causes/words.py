@@ -61,12 +61,12 @@ START_AND_PUBLISH = "start the publisher again; until then, publish by hand"
 """The advice to give before :data:`PUBLISH` if the brokers are available."""
 
 
-def start_or_publish(otherwise: str = "run payctl doctor") -> str:
+def start_or_publish() -> str:
     """Return the advice to give before :data:`PUBLISH` if the brokers were not checked.
 
-    Perhaps no publisher is running because the brokers are unavailable. ``otherwise`` says what to do in this case.
+    Perhaps no publisher is running because the brokers are unavailable.
     """
-    return f"{START_AND_PUBLISH} (if that exits with 4, {otherwise})"
+    return f"{START_AND_PUBLISH} (if that exits with 4, run payctl doctor)"
 
 
 WAIT_OR_PUBLISH = "wait for the next scheduled run; if none is scheduled, publish by hand"

@@ -44,13 +44,13 @@ _IN_DATABASE: dict[str, Callable[[Connection, Subject], list[Finding]]] = {
     "vacuum": housekeeping.vacuum,
     "snapshot": housekeeping.snapshot,
     "callbacks": callbacks.check,
-    "publishers": publishers.check,
 }
 _ELSEWHERE: dict[str, Callable[[Subject, Probe], list[Finding]]] = {
     "schema": lambda subject, _: database.own_schema(subject),
     "kafka": kafka.check,
     "payments": lambda subject, _: payments.check(subject),
     "keys": lambda subject, _: keys.check(subject),
+    "publishers": publishers.check,
     "backlog": why_events_wait.check,
 }
 CHECKS = (
@@ -59,7 +59,7 @@ CHECKS = (
 )  # fmt: skip
 """The names of the checks, in the order in which they run."""
 
-_NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema", "payments", "backlog"})
+_NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema", "payments", "publishers", "backlog"})
 
 
 def diagnose(

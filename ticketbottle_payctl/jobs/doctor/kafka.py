@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from ticketbottle_payctl.broker import topics
 from ticketbottle_payctl.broker.producer import DeliveryFailure
+from ticketbottle_payctl.domain.causes import Brokers
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, PayctlError
+from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, ConfigError, PayctlError
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.settings import KafkaSettings
 
@@ -37,6 +38,16 @@ class Probe:
         if isinstance(self._answer, PayctlError):
             raise self._answer
         return self._answer
+
+    def brokers(self) -> Brokers:
+        """Return the answer of the brokers as evidence for the causes of waiting events."""
+        try:
+            refused = self.stopped_types()
+        except (BrokerUnavailableError, BrokerRefusedError) as error:
+            return Brokers(unavailable=error.message)
+        except ConfigError as error:
+            return Brokers(not_asked=error.message)
+        return Brokers(stopped={event_type: failure.reason for event_type, failure in refused.items()})
 
 
 def check(subject: Subject, probe: Probe) -> list[Finding]:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection
-
 from ticketbottle_payctl.domain.causes import (
     NEXT_RUN,
     OVERDUE_AFTER,
     Activity,
     Command,
-    Publishing,
     SeenPublisher,
     publishing,
 )
-from ticketbottle_payctl.domain.causes.words import LOOK_AT_KAFKA, PUBLISH, WAIT_OR_PUBLISH, start_or_publish
+from ticketbottle_payctl.domain.causes.advice import if_cut_off, if_missing
+from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH
 from ticketbottle_payctl.formats import duration
+from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
+from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.outbox import cdc
 
-_START = (start_or_publish("see the check kafka"), PUBLISH)
+_LIMITS = Limits()
 _GONE_AFTER = 600.0
 """The check warns if no publisher was seen for this many seconds.
 
@@ -29,17 +29,29 @@ The limit allows for pauses between scheduled runs.
 """
 
 
-def check(connection: Connection, subject: Subject) -> list[Finding]:
-    """List the running publishers, and check that they use the same number of shards as this machine."""
-    working = publishers.working(connection)
-    if not working:
-        return [_not_working(connection, subject)]
-    return [
-        _running(
-            f"shard {one.shard} of {one.shards}: pid {one.pid}, {one.application or 'unnamed'}", one.shards, subject
-        )
-        for one in working
-    ]
+def check(subject: Subject, probe: Probe) -> list[Finding]:
+    """List the running publishers, and check that they use the same number of shards as this machine.
+
+    Probe the brokers only if the advice depends on them.
+    """
+    with transaction(subject.engine(), _LIMITS, commit=False) as connection:
+        working = publishers.working(connection)
+        if working:
+            return [
+                _running(
+                    f"shard {one.shard} of {one.shards}: pid {one.pid}, {one.application or 'unnamed'}",
+                    one.shards,
+                    subject,
+                )
+                for one in working
+            ]
+        slot = cdc.slot(connection)
+        seen, known = publishers.seen(connection)
+        age = publishers.longest_wait_s(connection, subject.max_retries)
+    if slot is not None:
+        reader = "active" if slot.active else "idle"
+        return [ok("publishers", f"Debezium is publishing this outbox; its slot is {reader}")]
+    return [_not_working(seen, age, subject, probe, known=known)]
 
 
 def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
@@ -50,44 +62,39 @@ def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
     return warn("publishers", fact, meaning, f"give every publisher PAYCTL_SHARDS={shards}")
 
 
-def _not_working(connection: Connection, subject: Subject) -> Finding:
-    slot = cdc.slot(connection)
-    if slot is not None:
-        reader = "active" if slot.active else "idle"
-        return ok("publishers", f"Debezium is publishing this outbox; its slot is {reader}")
-    seen, known = publishers.seen(connection)
+def _not_working(
+    seen: Sequence[SeenPublisher], age: float | None, subject: Subject, probe: Probe, *, known: bool
+) -> Finding:
+    """Return the finding if no publisher is working. ``age`` is the longest wait of an event in seconds."""
     if not seen:
         unseen = (
             "no publisher has run yet" if known else "no publisher is active; the role cannot see when the last one ran"
         )
-        return _absent(unseen, connection, subject)
-    return _last_seen(publishing(seen, known=known), seen, connection, subject)
-
-
-def _last_seen(state: Publishing, seen: Sequence[SeenPublisher], connection: Connection, subject: Subject) -> Finding:
+        return _absent(unseen, age, probe)
+    state = publishing(seen, known=known)
     last = state.last or seen[0]
     ago = duration(last.seconds)
     if state.activity is Activity.WITHOUT_BROKERS:
         meaning = f"{last.without_brokers}. Events wait until a publisher reaches its brokers, and use up no retries"
-        return warn("publishers", f"publisher {last}", meaning, "check the brokers", LOOK_AT_KAFKA)
+        return warn("publishers", f"publisher {last}", meaning, *if_cut_off(last, probe.brokers()))
     if state.activity is Activity.BETWEEN_RUNS:
         fact = f"no publisher is running now; {last}; {NEXT_RUN}"
-        return _absent(fact, connection, subject, (WAIT_OR_PUBLISH, PUBLISH))
+        return _absent(fact, age, probe, (WAIT_OR_PUBLISH, PUBLISH))
     if state.activity is Activity.RUNNING:
         healthy = (one for one in seen if one.shards is not None and not one.ended and not one.without_brokers)
         noted = next(healthy, last)
         told = f" with PAYCTL_SHARDS={noted.shards}" if noted.shards is not None else ""
         return _running(f"one is idle{told}: {last.name}, last seen {ago} ago", noted.shards, subject)
     if last.seconds < _GONE_AFTER:
-        return _absent(f"no publisher is running now; {last}", connection, subject)
+        return _absent(f"no publisher is running now; {last}", age, probe)
     fact = f"no publisher has been seen for {ago}; the last one was {last.name}"
     meaning = "new events wait until a publisher runs"
-    return warn("publishers", fact, meaning, *_START)
+    return warn("publishers", fact, meaning, *if_missing(probe.brokers()))
 
 
-def _absent(fact: str, connection: Connection, subject: Subject, remedy: tuple[str, Command] = _START) -> Finding:
+def _absent(fact: str, age: float | None, probe: Probe, remedy: tuple[str, Command] | None = None) -> Finding:
     """Return the finding that no publisher is running. Warn only if an event is overdue."""
-    age = publishers.longest_wait_s(connection, subject.max_retries)
     if age is None or age <= OVERDUE_AFTER.total_seconds():
         return ok("publishers", fact)
-    return warn("publishers", fact, f"an event has waited for {duration(age)}", *remedy)
+    words, command = remedy or if_missing(probe.brokers())
+    return warn("publishers", fact, f"an event has waited for {duration(age)}", words, command)

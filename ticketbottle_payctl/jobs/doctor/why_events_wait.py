@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, SENDABLE, Brokers, Cause, Evidence, causes
-from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError, ConfigError, DatabaseUnavailableError
+from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
@@ -28,7 +28,7 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
     found = _evidence(subject)
     late = OVERDUE_AFTER.total_seconds()
     overdue = any(one.reason in SENDABLE and one.oldest_s > late for one in found.waiting)
-    because = causes(found, _brokers(probe) if overdue else Brokers())
+    because = causes(found, probe.brokers() if overdue else Brokers())
     return [finding_of(cause) for cause in because] or [ok("backlog", _all_well(found))]
 
 
@@ -46,16 +46,6 @@ def _evidence(subject: Subject) -> Evidence:
         if not locks:
             raise
         return Evidence(table_locks=locks)
-
-
-def _brokers(probe: Probe) -> Brokers:
-    try:
-        refused = probe.stopped_types()
-    except (BrokerUnavailableError, BrokerRefusedError) as error:
-        return Brokers(unavailable=error.message)
-    except ConfigError as error:
-        return Brokers(not_asked=error.message)
-    return Brokers(stopped={event_type: failure.reason for event_type, failure in refused.items()})
 
 
 def finding_of(cause: Cause) -> Finding:

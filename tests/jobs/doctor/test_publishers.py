@@ -1,0 +1,173 @@
+"""Test the doctor's findings about the last publisher, and what it advises."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Thread
+
+import pytest
+
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.jobs.doctor import Status
+from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.settings import KafkaSettings
+
+pytestmark = pytest.mark.postgres
+
+SEEN = "INSERT INTO payctl.publishers VALUES ({place}, 'host:{place}:x', clock_timestamp() - interval '{ago}')"
+IDLES, GONE, OTHER = (
+    SEEN.format(place=place, ago=ago) for place, ago in ((1000, "20 s"), (1000, "1 h"), (4000, "9 s"))
+)
+
+NO_BROKERS = "Kafka at b:9092 is not available"
+CUT_OFF = SEEN.format(place=1, ago="20 s").replace("host:1:x", f"loop:1:x cannot reach its brokers: {NO_BROKERS}")
+
+
+@contextmanager
+def running(engine, bootstrap):
+    """Run a publisher loop in another thread during the ``with`` block."""
+    stop, ready = Event(), Event()
+    producer = Producer(producer_config(KafkaSettings(bootstrap)))
+    thread = Thread(target=publish_outbox, args=(engine, producer, PublishOptions(loop=True)), kwargs={"stop": stop})
+    thread.start()
+    ready.wait(2)
+    yield
+    stop.set()
+    thread.join(20)
+    producer.close()
+
+
+def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, engine, mock_kafka, execute):
+    """The doctor distinguishes an idle publisher from one that has ended or was last seen an hour ago."""
+    with running(engine, mock_kafka.bootstrap):
+        (finding,) = look("publishers")
+    assert finding.status is Status.OK
+    assert "one is idle" in finding.fact or "shard 0 of 1: pid" in finding.fact
+    (finding,) = look("publishers")
+    assert (finding.status, "no publisher is running now" in finding.fact) == (Status.OK, True)
+    assert re.search(r" ended .* ago; a scheduled one starts again within a minute$", finding.fact)
+    execute("UPDATE payctl.publishers SET since = since - interval '1 h'")
+    (finding,) = look("publishers")
+    assert (finding.status, "no publisher has been seen for 1 h" in finding.fact) == (Status.WARN, True)
+    assert finding.command.verb == ("publish-outbox",)
+
+
+@pytest.mark.parametrize(
+    "statement", [None, IDLES.replace(":x", ":x ended"), IDLES.replace("20 s", "5 min")], ids=["never", "ended", "gone"]
+)
+def test_a_missing_publisher_is_a_warning_if_an_event_is_overdue(look, insert, execute, statement):
+    """If no publisher is running, the doctor warns only if an event is overdue."""
+    if statement:
+        execute(statement)
+    (finding,) = look("publishers")
+    assert finding.status is Status.OK
+    insert(1, age=timedelta(hours=1))
+    (finding,) = look("publishers")
+    assert (finding.status, finding.meaning) == (Status.WARN, "an event has waited for 1 h")
+    assert finding.command.verb == ("publish-outbox",)
+
+
+def test_no_publisher_counts_as_missing_if_every_event_is_blocked(look, insert, execute):
+    """If every pending event is blocked, the doctor does not warn about a missing publisher."""
+    insert(1, state="dead", age=timedelta(hours=2))
+    insert(1, age=timedelta(hours=1))
+    execute("""UPDATE outbox SET "aggregateId" = 'one'""")
+    (finding,) = look("publishers")
+    assert finding.status is Status.OK
+    insert(1, age=timedelta(hours=3))
+    (finding,) = look("publishers")
+    assert (finding.status, finding.meaning) == (Status.WARN, "an event has waited for 3 h")
+
+
+@pytest.mark.parametrize(
+    ("statement", "shards", "status", "words"),
+    [
+        (None, 1, "ok", "no publisher has run yet"),
+        (IDLES, 1, "ok", "one is idle with PAYCTL_SHARDS=1: host:1000, last seen 2"),
+        (IDLES, 2, "warn", "one is idle with PAYCTL_SHARDS=1: host:1000, last seen 2"),
+        (OTHER, 4, "ok", "one is idle with PAYCTL_SHARDS=4: host:4000, last seen "),
+        (IDLES.replace(":x", ":x ended"), 1, "ok", "no publisher is running now; host:1000 ended 2"),
+        (IDLES.replace("20 s", "5 min"), 1, "ok", "no publisher is running now; host:1000 was seen 5 min"),
+        (GONE, 1, "warn", "no publisher has been seen for 1 h; the last one was host:1000"),
+    ],
+)
+def test_the_doctor_describes_the_last_publisher(look, execute, statement, shards, status, words):
+    """The doctor says whether the last publisher is idle or has ended.
+
+    The doctor warns if the number of shards that the publisher used differs from the setting.
+    """
+    if statement:
+        execute(statement)
+    (finding,) = look("publishers", shards=shards)
+    assert (finding.status.value, words in finding.fact) == (status, True), finding
+
+
+@pytest.mark.parametrize(
+    ("cron_ended", "status", "words"),
+    [
+        ("5 s", "ok", "no publisher is running now; cron:2 ended 5"),
+        ("80 s", "warn", "publisher loop:1 could not reach its brokers 2"),
+    ],
+)
+def test_the_doctor_does_not_call_a_publisher_without_brokers_idle(look, execute, cron_ended, status, words):
+    """If a loop cannot reach its brokers, it is not idle, whenever a scheduled publisher ended."""
+    execute(CUT_OFF)
+    execute(SEEN.format(place=2000, ago=cron_ended).replace("host:2000:x", "cron:2:x ended"))
+    (finding,) = look("publishers", shards=2)
+    assert (finding.status.value, words in finding.fact, "loop:1" in finding.fact) == (status, True, status == "warn")
+
+
+def test_an_idle_publisher_is_named_before_one_without_brokers(look, execute):
+    """If one publisher is idle and an earlier one could not reach its brokers, the doctor names the idle one."""
+    execute(CUT_OFF)
+    execute(SEEN.format(place=4000, ago="9 s"))
+    (finding,) = look("publishers", shards=4)
+    found = finding.fact.startswith("one is idle with PAYCTL_SHARDS=4: host:4000")
+    assert (finding.status, found) == (Status.OK, True), finding
+
+
+@pytest.mark.parametrize("events", [0, 1])
+def test_the_doctor_says_what_events_do_without_brokers(look, insert, execute, events):
+    """The finding is true with and without waiting events: events wait, and use up no retries."""
+    insert(events)
+    execute(CUT_OFF)
+    (finding,) = look("publishers")
+    assert finding.meaning == f"{NO_BROKERS}. Events wait until a publisher reaches its brokers, and use up no retries"
+
+
+@pytest.mark.parametrize(
+    ("ended", "bootstrap", "remedy", "command"),
+    [
+        (False, None, "the brokers answer here; if loop:1 keeps failing, read its log, and compare its KAFKA_ variables",
+         None),
+        (True, None, "the brokers answer now; wait for the next scheduled run; if none is scheduled, publish by",
+         ("publish-outbox",)),
+        (False, "127.0.0.1:1", "check that the brokers run and can be reached", ("doctor",)),
+        (False, "", "check that the brokers run and can be reached", ("doctor",)),
+    ],
+)  # fmt: skip
+def test_the_advice_about_a_publisher_without_brokers_follows_from_the_brokers(
+    look, execute, mock_kafka, ended, bootstrap, remedy, command
+):
+    """If the brokers answer the doctor, it does not advise to check them, but the publisher."""
+    execute(CUT_OFF.replace(" cannot reach its brokers: ", " ended without its brokers: ") if ended else CUT_OFF)
+    address = mock_kafka.bootstrap if bootstrap is None else bootstrap
+    (finding,) = [each for each in look("kafka", "publishers", bootstrap=address) if each.check == "publishers"]
+    assert (finding.remedy.startswith(remedy), finding.command and finding.command.verb) == (True, command)
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "remedy"),
+    [
+        (None, "start the publisher again; until then, publish by hand"),
+        ("127.0.0.1:1", "start the publisher again after the brokers are available"),
+    ],
+)
+def test_the_advice_about_a_missing_publisher_follows_from_the_brokers(look, execute, mock_kafka, bootstrap, remedy):
+    """The doctor advises to publish by hand only if the brokers answer it."""
+    execute(GONE)
+    (finding,) = look("publishers", bootstrap=bootstrap or mock_kafka.bootstrap)
+    assert (finding.remedy, finding.command is None) == (remedy, bootstrap is not None)

@@ -1,0 +1,39 @@
+"""Say what to do about a publisher. The advice depends on what the brokers have just answered to this machine."""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.domain.causes.cause import Command
+from ticketbottle_payctl.domain.causes.evidence import Brokers, SeenPublisher
+from ticketbottle_payctl.domain.causes.words import (
+    CHECK_BROKERS,
+    LOOK_AT_KAFKA,
+    LOOK_AT_KAFKA_AND_BACKLOG,
+    PUBLISH,
+    START_AND_PUBLISH,
+    WAIT_OR_PUBLISH,
+    start_or_publish,
+)
+
+
+def if_missing(brokers: Brokers | None) -> tuple[str, Command | None]:
+    """Return the advice and the command if no publisher is running. ``brokers`` is None if nobody has asked them."""
+    if brokers is None:
+        return start_or_publish(), PUBLISH
+    if brokers.unavailable:
+        return "start the publisher again after the brokers are available", None
+    return START_AND_PUBLISH, PUBLISH
+
+
+def if_cut_off(away: SeenPublisher, brokers: Brokers | None) -> tuple[str, Command | None]:
+    """Return the advice and the command if a publisher could not reach its brokers.
+
+    The brokers may answer this machine. ``brokers`` is None if nobody has asked them.
+    """
+    if brokers is None or brokers.not_asked:
+        return CHECK_BROKERS, LOOK_AT_KAFKA_AND_BACKLOG
+    if brokers.unavailable:
+        return CHECK_BROKERS, LOOK_AT_KAFKA
+    if away.ended:
+        return f"the brokers answer now; {WAIT_OR_PUBLISH}", PUBLISH
+    compare = "read its log, and compare its KAFKA_ variables and its network with those of this machine"
+    return f"the brokers answer here; if {away.name} keeps failing, {compare}", None
