@@ -4,43 +4,33 @@
 1 if there are any.
 
 A page has its commands in ``sh`` blocks. A ``text`` block after them is an excerpt from the last command's output. The
-excerpt has the first lines of the output, or lines from the middle if the excerpt begins with ``...``. A page's
-commands run in order in one ``payctl demo --keep``. A command must exit with 0, unless the text after the command's
-block says "exit code N". If only ids, times and similar values have changed, an excerpt or picture stays unchanged.
+excerpt has the first lines of the output, or lines from the middle if the excerpt begins with ``...``. The script adds
+``...`` at each end at which lines are left out. A page's commands run in order in one ``payctl demo --keep``. A command
+must exit with 0, unless the text after the command's block says "exit code N". If only ids, times and similar values
+have changed, an excerpt or picture stays unchanged.
 """
 
 from __future__ import annotations
 
 import difflib
-import fcntl
 import hashlib
-import io
-import os
-import pty
 import re
-import shlex
-import signal
-import struct
-import subprocess
 import sys
-import tempfile
-import termios
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
-from xml.sax.saxutils import escape
 
-from rich.console import Console
 from rich.terminal_theme import TerminalTheme
-from rich.text import Text
 
-ROOT = Path(__file__).parents[1]
+from docs.demo_terminal import ANSI, ROOT, Ran, demo
+from docs.terminal_svg import SVG, THEMES, svg
+
 PAGES = (ROOT / "README.md", ROOT / "docs" / "tutorials" / "first-stuck-event.md")
 PICTURES = ROOT / "docs" / "pictures"
-COLUMNS, ROWS = 80, 24
-PATIENCE = 60
+CUT = "..."
+"""The line that stands for the lines that an excerpt leaves out."""
+
 
 RUN_ELSEWHERE = {
     "make demo": ".ci/bare",
@@ -53,7 +43,6 @@ RUN_ELSEWHERE = {
 
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 EXIT_CODE = re.compile(r"exit\s+code\s+(?:is\s+)?(\d+)")
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
 RESET = "\x1b[0m"
 
 VARYING = tuple(
@@ -82,19 +71,6 @@ VARYING = tuple(
 """The patterns of values that differ between two runs of the same command, and the masks that replace the values."""
 
 
-class Ran(NamedTuple):
-    """A command, its coloured output on an 80-column terminal, and its exit code."""
-
-    command: str
-    output: str
-    exit_code: int
-
-    @property
-    def text(self) -> str:
-        """Return the output as plain text without colours."""
-        return ANSI.sub("", self.output)
-
-
 class Picture(NamedTuple):
     """A picture of a command's output, from the first line that contains ``begin`` to the line before ``end``."""
 
@@ -109,50 +85,6 @@ TAKEN = (
     Picture("stats", "payctl stats"),
     Picture("show", "payctl show BLOCKED"),
 )
-
-_LIGHT = (
-    (255, 255, 255),
-    (36, 41, 47),
-    [(36, 41, 47), (190, 30, 40), (20, 110, 50), (135, 85, 0), (9, 90, 200), (125, 60, 180), (15, 105, 125),
-     (95, 102, 110)],
-)  # fmt: skip
-_DARK = (
-    (13, 17, 23),
-    (230, 237, 243),
-    [(72, 79, 88), (255, 123, 114), (86, 211, 100), (227, 179, 65), (121, 192, 255), (210, 168, 255), (86, 212, 221),
-     (177, 186, 196)],
-)  # fmt: skip
-THEMES = {"light": _LIGHT, "dark": _DARK}
-"""The background colour, the foreground colour and the eight other colours of each theme."""
-
-SVG = """\
-<svg viewBox="0 0 {{width}} {{height}}" xmlns="http://www.w3.org/2000/svg" role="img">
-<!-- {digest} -->
-<title>{title}</title>
-<desc>{text}</desc>
-<style>
-.{{unique_id}}-matrix {{{{
-  font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
-  font-size: {{char_height}}px; line-height: {{line_height}}px;
-}}}}
-.{{unique_id}}-title {{{{ font-size: 15px; font-family: ui-monospace, "DejaVu Sans Mono", monospace; }}}}
-{{styles}}
-</style>
-<defs>
-<clipPath id="{{unique_id}}-clip-terminal">
-<rect x="0" y="0" width="{{terminal_width}}" height="{{terminal_height}}"/>
-</clipPath>
-{{lines}}
-</defs>
-{{chrome}}
-<g transform="translate({{terminal_x}}, {{terminal_y}})" clip-path="url(#{{unique_id}}-clip-terminal)">
-{{backgrounds}}
-<g class="{{unique_id}}-matrix">
-{{matrix}}
-</g>
-</g>
-</svg>
-"""
 
 
 def masked(text: str) -> str:
@@ -234,19 +166,22 @@ def _refreshed(page: Path, path: str) -> tuple[str, list[Ran]]:
 
 
 def _excerpt(old: str, ran: Ran, page: Path) -> str:
-    """Return the new excerpt from a run's output, with as many lines as the old excerpt."""
-    lines, wanted = ran.text.splitlines(), old.splitlines()
-    middle, open_end = wanted[0] == "...", wanted[-1] == "..."
-    kept = wanted[middle : len(wanted) - open_end]
+    """Return the new excerpt from a run's output, with as many lines as the old excerpt.
+
+    The excerpt has :data:`CUT` at each end at which it leaves lines out.
+    """
+    lines, wanted = ran.text.rstrip().splitlines(), old.splitlines()
+    kept = [line for line in wanted if line != CUT]
     start = 0
-    if middle:
+    if wanted[0] == CUT:
         found = [number for number, line in enumerate(lines) if masked(line) == masked(kept[0])]
         assert found, f"{page.name}: {ran.command} no longer prints: {kept[0]}"
         start = found[0]
-    new = [line.rstrip() for line in lines[start : start + len(kept)]]
-    if essence("\n".join(new)) == essence("\n".join(kept)):
+    end = start + len(kept)
+    new = [*[CUT] * (start > 0), *(line.rstrip() for line in lines[start:end]), *[CUT] * (end < len(lines))]
+    if essence("\n".join(new)) == essence(old):
         return old
-    return "".join(f"{line}\n" for line in [*["..."] * middle, *new, *["..."] * open_end])
+    return "".join(f"{line}\n" for line in new)
 
 
 def _pictures(picture: Picture, ran: Ran) -> Iterator[tuple[Path, str]]:
@@ -260,90 +195,12 @@ def _pictures(picture: Picture, ran: Ran) -> Iterator[tuple[Path, str]]:
         path = PICTURES / f"{picture.name}-{name}.svg"
         digest = hashlib.sha256(f"{SVG}{theme}{essence(cut)}".encode()).hexdigest()
         old = path.read_text("utf-8") if path.exists() else ""
-        yield path, old if digest in old else svg(picture, cut, TerminalTheme(*theme), digest, f"{picture.name}-{name}")
-
-
-def svg(picture: Picture, output: str, theme: TerminalTheme, digest: str, unique_id: str) -> str:
-    """Return an SVG picture of a terminal that shows this output."""
-    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    for line in Text.from_ansi(output).split("\n", allow_blank=True):
-        for part in line.divide(range(COLUMNS, len(line), COLUMNS)):  # a terminal folds long lines too
-            console.print(part, no_wrap=True, overflow="ignore", crop=False, highlight=False)
-    code = SVG.format(digest=digest, title=escape(picture.command), text=_braced(escape(ANSI.sub("", output))))
-    made = console.export_svg(title=picture.command, theme=theme, code_format=code, unique_id=unique_id)
-    made = made.replace('stroke="rgba(255,255,255,0.35)"', 'stroke="#808890"')  # visible on a light page too
-    return "".join(f"{line.rstrip()}\n" for line in made.splitlines() if line.strip())
-
-
-def _braced(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-@contextmanager
-def demo(path: str = "") -> Iterator[Callable[[str], Ran]]:
-    """Run a demo during the block, and yield a function that runs a command with the demo's settings."""
-    with tempfile.TemporaryDirectory() as home:
-        environ = {
-            "HOME": home,
-            "PATH": path or f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "TERM": "xterm-256color",
-            "LANG": "C.UTF-8",
-            "TZ": "UTC",
-        }
-        environ |= {name: value for name, value in os.environ.items() if name.startswith("PAYCTL_TEST_")}
-        ours, theirs = terminal()
-        process = subprocess.Popen(["payctl", "demo", "--keep"], env=environ, stdout=theirs, stderr=subprocess.DEVNULL)
-        os.close(theirs)
-        try:
-            output = _read(ours, until="The messages appear here")
-            found = re.search(r"source (\S+)", ANSI.sub("", output))
-            assert found, output
-
-            def run(command: str) -> Ran:
-                if command == "payctl demo --keep":
-                    return Ran(command, output, 0)
-                return in_terminal(f"source {shlex.quote(found[1])}; {command}", environ, command)
-
-            yield run
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
-            os.close(ours)
-
-
-def in_terminal(line: str, environ: Mapping[str, str], command: str) -> Ran:
-    """Run a shell command line in bash, with an 80-column terminal as stdout."""
-    ours, theirs = terminal()
-    process = subprocess.Popen(
-        ["bash", "-c", line],
-        env=environ,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=subprocess.PIPE,
-    )
-    os.close(theirs)
-    output = _read(ours)
-    os.close(ours)
-    _, talk = process.communicate(timeout=PATIENCE)
-    return Ran(command, output or talk.decode(), process.returncode)
-
-
-def terminal() -> tuple[int, int]:
-    """Open an 80-column pseudo-terminal, and return its two ends."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    return ours, theirs
-
-
-def _read(file: int, until: str = "") -> str:
-    """Read from a terminal until its other end is closed or the output contains ``until``. Return the output."""
-    content = b""
-    with suppress(OSError):  # Linux raises this error when the other end is closed
-        while (chunk := os.read(file, 65_536)) and not (until and until.encode() in content + chunk):
-            content += chunk
-        content += chunk
-    return content.decode().replace("\r\n", "\n")
+        yield (
+            path,
+            old
+            if digest in old
+            else svg(picture.command, cut, TerminalTheme(*theme), digest, f"{picture.name}-{name}"),
+        )
 
 
 if __name__ == "__main__":

@@ -58,14 +58,20 @@ def test_only_ids_and_times_may_differ_between_two_runs(one, other, same):
     [
         ("paid 5 VND\n...\n", "paid 5 VND\n...\n"),
         ("paid 6 VND\n...\n", "paid 5 VND\n...\n"),
-        ("paid 5 VND\nin 9 ms\n", "paid 5 VND\nin 9 ms\n"),
-        ("paid 5 VND\nin 9 days\n", "paid 5 VND\nin 3 ms\n"),
+        ("paid 5 VND\nin 9 ms\n", "paid 5 VND\nin 3 ms\n...\n"),
+        ("paid 5 VND\nin 9 days\n", "paid 5 VND\nin 3 ms\n...\n"),
+        ("paid 5 VND\nin 9 ms\nend\n", "paid 5 VND\nin 9 ms\nend\n"),
+        ("...\npaid 5 VND\nin 9 ms\nend\n...\n", "paid 5 VND\nin 3 ms\nend\n"),
+        ("...\nin 9 ms\n", "...\nin 3 ms\n...\n"),
         ("...\nin 9 ms\nend\n", "...\nin 9 ms\nend\n"),
         ("...\nin 9 ms\nthe end\n", "...\nin 9 ms\nend\n".replace("9", "3")),
     ],
 )
 def test_an_excerpt_is_rewritten_only_if_it_is_stale(old, new):
-    """docs/pictures.py replaces a stale excerpt, and keeps an excerpt that differs only in a duration."""
+    """docs/pictures.py replaces a stale excerpt, and keeps an excerpt that differs only in a duration.
+
+    An excerpt has ``...`` at each end at which it leaves lines out, and only there.
+    """
     ran = PICTURES.Ran("payctl x", "paid \x1b[31m5 VND\x1b[0m\nin 3 ms\nend\n", 0)
     assert PICTURES._excerpt(old, ran, ROOT / "README.md") == new  # noqa: SLF001 - the rule itself
 
