@@ -35,7 +35,7 @@ _COMMANDS = "tests/cli/commands"
 _LIMITS = "tests/jobs/test_limits.py"
 _SQL = (
     *("tests/store", "tests/jobs", "tests/cdc", "tests/test_database_roles.py"),
-    *(f"{_COMMANDS}/{name}" for name in ("report", "reconcile", "show", "replay", "test_why_events_wait.py")),
+    *(f"{_COMMANDS}/{name}" for name in ("report", "reconcile", "show", "replay", "why_events_wait")),
     *(f"{_COMMANDS}/{name}" for name in ("test_list.py", "test_runs.py", "test_doctor.py")),
 )
 
@@ -93,7 +93,7 @@ ROOMS = (
             "tests/jobs/doctor",
             "tests/jobs/test_fix_published_flags.py",
             f"{_COMMANDS}/test_doctor.py",
-            f"{_COMMANDS}/test_why_events_wait.py",
+            f"{_COMMANDS}/why_events_wait",
         ),
     ),
     Room(

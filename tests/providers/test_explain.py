@@ -1,14 +1,11 @@
-import base64
 import hmac
-import json
-import unicodedata
 from dataclasses import replace
 from hashlib import md5, sha256
-from urllib.parse import quote, quote_plus, urlencode
+from urllib.parse import quote_plus, urlencode
 
 import pytest
 
-from tests.providers.conftest import JSON_GATEWAYS, KEYS, SIGNATURES, SIGNED_TEXTS, SIGNING
+from tests.providers.conftest import JSON_GATEWAYS, KEYS, SIGNING
 from ticketbottle_payctl.domain.callback import Rejected, Request
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.providers.explain import explain
@@ -182,21 +179,6 @@ def test_one_wrong_value_in_many_places_gives_one_hint(merchant, gateway):
     assert "ONE or TWO" in hint.text
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda query: f" {query} ",
-        lambda query: f"{query}\n",
-        lambda query: query.replace("&", "&amp;"),
-        lambda query: quote(query, safe="&="),
-    ],
-)
-def test_one_change_in_transit_gives_one_hint(merchant, change):
-    """The explanation gives one hint for a change in transit, even if the change has several effects."""
-    request = merchant.vnpay()
-    assert len(codes(merchant, "vnpay", replace(request, query=change(request.query)))) == 1
-
-
 def test_no_two_hints_have_the_same_code(vector):
     """If keys are wrong or the body is corrupted, no two hints have the same code."""
     for credentials in (vector.credentials, {name: (Secret("a"), Secret("b")) for name in vector.credentials}):
@@ -206,33 +188,6 @@ def test_no_two_hints_have_the_same_code(vector):
 
 
 # --- the signature itself
-
-
-def presented(request, gateway, change):
-    """Return the request with a changed signature."""
-    body = json.loads(request.body)
-    name = SIGNATURES[gateway]
-    return Request(body=json.dumps({**body, name: change(body[name])}).encode())
-
-
-@EVERY_JSON_GATEWAY
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        (str.upper, "upper_case"),
-        (lambda mac: f"{mac}\n", "signature_spaces"),
-        (lambda mac: base64.b64encode(bytes.fromhex(mac)).decode(), "signature_base64"),
-    ],
-)
-def test_the_explanation_finds_a_right_signature_in_another_spelling(merchant, gateway, change, code):
-    """The explanation recognises a signature in upper case, with white space, or in base64."""
-    assert codes(merchant, gateway, presented(getattr(merchant, gateway)(), gateway, change)) == {code}
-
-
-@EVERY_JSON_GATEWAY
-def test_the_explanation_says_that_the_signature_is_missing(merchant, gateway):
-    """If a request has no signature, the hint says that the signature is missing."""
-    assert "no_signature" in codes(merchant, gateway, presented(getattr(merchant, gateway)(), gateway, lambda _: None))
 
 
 SECRET = KEYS["vnpay"]["hash_secret"]
@@ -264,120 +219,7 @@ def test_a_terminal_of_an_older_vnpay_version_is_recognised_and_refused(merchant
 # --- changes on the way from the gateway
 
 
-@EVERY_JSON_GATEWAY
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        (lambda body: b"\xef\xbb\xbf" + body, "byte_order_mark"),
-        (lambda body: body.decode().encode("utf-16"), "utf_16"),
-        (base64.b64encode, "base64"),
-        (lambda body: base64.b64encode(base64.b64encode(body)), "base64"),
-        (lambda body: json.dumps(body.decode()).encode(), "json_in_json"),
-        (lambda body: unicodedata.normalize("NFD", body.decode()).encode(), "unicode_form"),
-    ],
-)
-def test_the_explanation_finds_a_body_that_was_changed_in_transit(merchant, gateway, change, code):
-    """The explanation recognises a body with a byte order mark or another encoding, and a body inside a JSON string."""
-    request = getattr(merchant, gateway)(**{"description": "Vé"} if gateway == "payos" else {})
-    assert not request.body.isascii(), f"give {gateway}'s callback in tests/providers/conftest.py a Vietnamese letter"
-    assert code in codes(merchant, gateway, replace(request, body=change(request.body)))
-
-
-def test_the_explanation_finds_text_that_was_read_as_latin_1(merchant):
-    """The explanation finds UTF-8 text that a program read as Latin-1 and then re-encoded."""
-    request = merchant.payos(description="Vé")
-    garbled = replace(request, body=request.body.decode("cp1252").encode())
-    assert "latin_1" in codes(merchant, "payos", garbled)
-
-
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        (lambda query: f"https://pay.example.vn/webhook/vnpay?{query}", "whole_url"),
-        (lambda query: query.replace("&", "&amp;"), "html_escaped"),
-        (lambda query: quote(query, safe="&="), "encoded_twice"),
-        (lambda query: f"{query}\n", "white_space"),
-    ],
-)
-def test_the_explanation_finds_a_query_that_was_changed_in_transit(merchant, change, code):
-    """The explanation recognises the changes that happen when a query is copied from a browser, a page or a log."""
-    request = merchant.vnpay()
-    assert code in codes(merchant, "vnpay", replace(request, query=change(request.query)))
-
-
-TEXT_CHANGES = [
-    (lambda text: f"{text}\n", "trailing_newline"),
-    (lambda text: f"{text}\r\n", "trailing_newline"),
-    (lambda text: f"\ufeff{text}", "byte_order_mark"),
-]
-
-
-@EVERY_JSON_GATEWAY
-@pytest.mark.parametrize(("change", "code"), TEXT_CHANGES)
-def test_the_explanation_finds_characters_around_the_signed_text(merchant, gateway, change, code):
-    """The explanation recognises a line break or byte order mark that the sender signed but did not send."""
-    text = SIGNED_TEXTS[gateway](merchant)
-    assert codes(merchant, gateway, signed_as(merchant, gateway, change(text))) == {code}
-
-
-def test_the_explanation_finds_changed_line_ends(merchant):
-    """ZaloPay's data can contain line breaks. The explanation recognises a change between LF and CR LF."""
-    data = merchant.dumps(merchant.zalopay_data).replace(",", ",\n")
-    assert "line_ends" in codes(
-        merchant, "zalopay", merchant.zalopay(data, mac=merchant.mac("zalopay", data.replace("\n", "\r\n")))
-    )
-    crlf = data.replace("\n", "\r\n")
-    assert "line_ends" in codes(merchant, "zalopay", merchant.zalopay(crlf, mac=merchant.mac("zalopay", data)))
-
-
 # --- values that must not be shown
-
-PRIVATE = ("Nguyễn", "0123456789", "TB7K2M9QXA&", "Thanh toan", "Thanh+toan", "Vé Đà Lạt", "canary")
-
-
-@pytest.mark.parametrize("gateway", GATEWAYS)
-def test_the_explanation_masks_people_and_accounts(merchant, gateway):
-    """The explanation shows the order, amount and codes.
-
-    The explanation masks names, accounts, descriptions and unknown fields.
-    """
-    added = WITH_PRIVATE_FIELDS[gateway]
-    request = getattr(merchant, gateway)(**added or {})
-    shown = explain(GATEWAYS[gateway], request, merchant.credentials(gateway))
-    assert "45000" in shown.canonical_masked
-    assert ("***" in shown.canonical_masked) is (added is not None)
-    assert not [word for word in PRIVATE if word in shown.canonical_masked]
-
-
-def test_masking_keeps_the_layout_of_zalopay_data(merchant):
-    """The explanation shows white space unchanged, because changed white space often breaks the signature."""
-    data = '{ "app_id" : 2900,\n  "app_user": "A B", "empty": "", "item":[1, {"a":2}] ,"amount":1 }'
-    explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data), merchant.credentials("zalopay"))
-    assert explanation.canonical_masked == (
-        '{ "app_id" : 2900,\n  "app_user": "***", "empty": "", "item":"***" ,"amount":1 }'
-    )
-
-
-@pytest.mark.parametrize("data", ["", "{", "[1]", '{"a" 1', '{"a":1,{"x":1}:2}', "x" * 50, '{"a":' * 3000])
-def test_masking_shows_nothing_of_unreadable_content(merchant, data):
-    """The explanation shows only the length of content that is not a JSON object."""
-    explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data), merchant.credentials("zalopay"))
-    assert explanation.canonical_masked == f"({len(data)} characters that are not a JSON object)"
-
-
-def test_no_explanation_prints_a_key_or_a_mac(vector):
-    """An explanation contains no key, no MAC computed with a key, and no received MAC."""
-    others = {"another key": (Secret("canary-other"),)}
-    for credentials in (vector.credentials, {name: (Secret("canary"),) for name in vector.credentials}):
-        seen = repr(explain(GATEWAYS[vector.gateway], vector.request, credentials, others=others))
-        fields = GATEWAYS[vector.gateway].fields
-        identifiers = {field.name for field in fields if field.signs_callbacks and not field.secret}
-        secrets = [str(value) for name, value in vector.keys.items() if name not in identifiers]
-        secrets = [value for value in secrets if len(value) > 4]
-        assert not [value for value in [*secrets, "canary"] if value in seen]
-        assert not any(
-            len(word) >= 64 and set(word) <= set("0123456789abcdefABCDEF") for word in seen.replace("=", " ").split()
-        )
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)

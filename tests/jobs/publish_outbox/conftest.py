@@ -233,3 +233,16 @@ def kafka_outbox(engine, kafka, read_all) -> Iterator[Outbox]:
     producer = new_producer(kafka.bootstrap)
     yield Outbox(engine, kafka.bootstrap, producer, read_all, {}, by_the_broker=True)
     producer.close()
+
+
+def untouched(rows):
+    """Return whether every row is still without retries, errors and a publishing timestamp."""
+    return all((row.retry_count, row.last_error, row.published_at) == (0, None, None) for row in rows)
+
+
+@pytest.fixture
+def hasty(mock_kafka):
+    """Yield a producer that gives up on a message after 300 ms."""
+    producer = new_producer(mock_kafka.bootstrap, message_timeout_ms=300, socket_timeout_ms=300)
+    yield producer
+    producer.close()

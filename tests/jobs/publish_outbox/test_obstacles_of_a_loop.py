@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError
 from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, PARTITIONS, Clockwork
 from ticketbottle_payctl.errors import BrokerUnavailableError
 from ticketbottle_payctl.jobs.publish_outbox import Observer, Obstacles
-from ticketbottle_payctl.jobs.publish_outbox.run import Observer as RunObserver
+from ticketbottle_payctl.jobs.publish_outbox.observer import Observer as RunObserver
 from ticketbottle_payctl.store.outbox import shard_lock
 
 

@@ -19,11 +19,12 @@ from ticketbottle_payctl.domain.event import START
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.find_obstacles import look
+from ticketbottle_payctl.jobs.publish_outbox.observer import Observer
 from ticketbottle_payctl.jobs.publish_outbox.obstacles import Blocker, LockedShard, Obstacles
 from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, LagPercentiles, PublishCounts, PublishReport
-from ticketbottle_payctl.jobs.publish_outbox.run import Observer, PublisherRun
+from ticketbottle_payctl.jobs.publish_outbox.run import PublisherRun
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import cdc, shard_lock
 from ticketbottle_payctl.store.outbox import claim as outbox

@@ -6,14 +6,13 @@ or for the database. A stop signal ends the wait immediately.
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 
@@ -29,6 +28,8 @@ from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome
 from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
 from ticketbottle_payctl.jobs.publish_outbox.facts import StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.find_obstacles import look
+from ticketbottle_payctl.jobs.publish_outbox.garbage import rare_garbage_collection
+from ticketbottle_payctl.jobs.publish_outbox.observer import Observer
 from ticketbottle_payctl.jobs.publish_outbox.obstacles import Obstacles
 from ticketbottle_payctl.jobs.publish_outbox.options import PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
@@ -39,7 +40,6 @@ from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox.cdc import count_pending
 from ticketbottle_payctl.store.outbox.oldest_pending import oldest_pending
-from ticketbottle_payctl.tracing import BatchSpan, batch_span
 
 _PROBE_TIMEOUT = 10.0
 _LOCKED_PATIENCE = 2.0
@@ -61,24 +61,6 @@ between two reads is at least twenty times as long as a read.
 """
 
 _AWAY = (UnavailableError, BrokerRefusedError)
-
-
-@dataclass(frozen=True, slots=True)
-class Observer:
-    """A set of functions that a run calls. The run waits for each function to return."""
-
-    on_ready: Callable[[], None] = lambda: None
-    on_heartbeat: Callable[[PublishCounts], None] = lambda _counts: None
-    on_progress: Callable[[PublishCounts], None] = lambda _counts: None
-    on_wait: Callable[[PayctlError, float], None] = lambda _error, _seconds: None
-    on_obstacles: Callable[[Obstacles], None] = lambda _obstacles: None
-    """A function that is called when the reasons for waiting change, or when no event is waiting any more."""
-    on_look: Callable[[Obstacles], None] | None = None
-    """A function that a loop calls about every five seconds with the reasons why events are waiting.
-
-    If this function is set, the loop reads the database even when no event is waiting.
-    """
-    span: BatchSpan = batch_span
 
 
 class PublisherRun:
@@ -116,7 +98,7 @@ class PublisherRun:
         If an error ends the run before anything is committed, raise the error, unless the broker caused it.
         """
         failure: PayctlError | None = None
-        with _rare_garbage_collection():
+        with rare_garbage_collection():
             try:
                 reason = self._loop() if self._options.loop else self._once()
             except PayctlError as error:
@@ -348,18 +330,3 @@ class PublisherRun:
     def _oldest_pending(self) -> float | None:
         with transaction(self._engine, LIMITS, commit=False) as connection:
             return oldest_pending(connection, self._options.max_retries)
-
-
-@contextmanager
-def _rare_garbage_collection() -> Iterator[None]:
-    """Make Python collect garbage less often.
-
-    A batch's small tuples do not have reference cycles. With the default threshold, collections take a third of a run's
-    time.
-    """
-    thresholds = gc.get_threshold()
-    gc.set_threshold(200_000, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)

@@ -1,0 +1,59 @@
+"""Test that a dry run of ``payctl publish-outbox`` says which events would be sent, held back or dead."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.commands.publish_outbox.conftest import blocked
+from tests.cli.commands.publish_outbox.test_waiting import blocked_by_a_failure
+from tests.cli.documents import validate
+
+
+@pytest.mark.parametrize("option", ["-n", "--dry-run"])
+def test_a_dry_run_of_publish_outbox_names_the_command_that_applies_it(invoke, places, add, option):
+    """After a dry run, `publish-outbox` suggests the same command without -n."""
+    blocked(add)
+    shown = invoke("publish-outbox", option, "--on-dead", "release", **places).stdout.splitlines()
+    assert shown[-2:] == ["dry run:  nothing was changed. To apply it:", "  payctl publish-outbox --on-dead release"]
+    assert "published 2" in invoke(*shown[-1].split()[1:], **places).stdout
+
+
+def test_a_dry_run_of_publish_outbox_names_no_command_if_nothing_can_be_sent(invoke, places, add):
+    """If every pending event is blocked, a dry run of `publish-outbox` does not suggest a command for the real run."""
+    blocked_by_a_failure(add)
+    shown = invoke("publish-outbox", "-n", **places).stdout.splitlines()
+    assert shown[0] == "0 events  would be claimed, 1 would be held back"
+    assert shown[-1] == "dry run:  nothing was changed"
+
+
+def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, add):
+    """`publish-outbox -n` counts the blocked events, exits with 0 and does not show a mark."""
+    blocked(add)
+    ran = invoke("publish-outbox", "-n", **places)
+    assert ran.exit_code == 0
+    assert ran.stdout.startswith("1 event  would be claimed, 1 would be held back")
+    assert "1 event waits behind the dead event" in ran.stdout
+    document = json.loads(invoke("publish-outbox", "-n", "-o", "json", **places).stdout)
+    validate(document, "publish-outbox")
+    assert (document["counts"]["claimed"], document["counts"]["held"], document["counts"]["pending"]) == (1, 1, 2)
+
+
+def test_a_dry_run_of_publish_outbox_says_which_events_would_die(invoke, places, add):
+    """`publish-outbox -n` counts the events of unknown types as events that would die, as the real run does."""
+    blocked(add)
+    add("strange", event_type="NO_SUCH_TYPE")
+    ran = invoke("publish-outbox", "-n", **places)
+    document = json.loads(invoke("publish-outbox", "-n", "-o", "json", **places).stdout)
+    validate(document, "publish-outbox")
+    assert ran.stdout.startswith("1 event  would be claimed, 1 would die: unknown type, 1 would be held back")
+    rows = dict(line.split("\t", 1) for line in ran.stdout.splitlines() if "\t" in line)
+    assert rows["NO_SUCH_TYPE"].startswith("none: would die\t1\t0\t")
+    assert rows["PAYMENT_COMPLETED"].startswith("payment.completed\t1\t1\t")
+    assert {each["event_type"]: (each["events"], each["held"]) for each in document["items"]} == {
+        "NO_SUCH_TYPE": (1, 0),
+        "PAYMENT_COMPLETED": (2, 1),
+    }
+    assert [document["counts"][name] for name in ("claimed", "dead", "held", "pending")] == [2, 1, 1, 3]
+    assert "1 event died" in invoke("publish-outbox", **places).stdout

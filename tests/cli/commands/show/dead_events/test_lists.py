@@ -1,0 +1,68 @@
+"""Test how ``payctl list outbox`` shows a dead event that a person has closed."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from tests.cli.commands.show.dead_events.conftest import HOUR
+
+pytestmark = pytest.mark.postgres
+
+
+def test_the_list_says_that_a_dead_event_is_closed(dead, orders, close, ask, invoke, terminal, database_url):
+    """After `payctl close EVENT`, `payctl list outbox` shows the event as closed. Any other dead event stays open."""
+
+    def listed(*options):
+        return {item["id"]: (item["state"], item["closed"]) for item in ask("list", "outbox", *options)["items"]}
+
+    def screen():
+        with terminal("list", "outbox", "--failed", DATABASE_URL=database_url) as it:
+            assert it.finish() == 0
+            return it.text()
+
+    orders.event("COMPLETED", "dead", error="something else")
+    sent, other = orders.events[1:]
+    assert set(listed().values()) == {("dead", False), ("published", False)}
+    assert "closed" not in screen()
+    close(dead)
+    assert listed() == {dead: ("dead", True), sent: ("published", False), other: ("dead", False)}
+    assert set(listed("--failed")) == {dead, other}
+    shown = screen()
+    assert shown.splitlines()[0] == "2 events: 1 dead, 1 closed by a person"
+    assert re.search(rf"  closed +FAILED .*{dead[:8]}", shown), shown
+    assert re.search(rf"  dead +COMPLETED .*{other[:8]}", shown), shown
+    assert max(map(len, shown.splitlines())) <= 80
+    table = invoke("list", "outbox", dead, "--fields", "state,closed", "-o", "csv", DATABASE_URL=database_url).stdout
+    assert table == "state,closed\ndead,true\n"
+    row = invoke("list", "outbox", dead, DATABASE_URL=database_url).stdout.splitlines()[1].split("\t")
+    assert (row[3], row[-1]) == ("dead", "true")
+
+
+def test_a_closed_event_is_listed_as_dead_while_an_event_waits_behind_it(
+    dead, orders, close, ask, terminal, database_url
+):
+    """`payctl list outbox` counts a closed event as dead while it blocks an event of its payment.
+
+    A closed event that blocks nothing counts as closed, even if its payment has an older pending event.
+    """
+    close(dead)
+    orders.event(age=timedelta(minutes=1))
+    orders.pay("COMPLETED").event("FAILED", "dead", age=3 * HOUR).event(age=4 * HOUR)
+    close(orders.events[3])
+    with terminal("list", "outbox", "--failed", DATABASE_URL=database_url) as it:
+        assert it.finish() == 0
+        assert it.text().splitlines()[0] == "2 events: 1 dead, 1 closed by a person"
+    listed = {item["id"]: item["closed"] for item in ask("list", "outbox", "--failed")["items"]}
+    assert listed == {dead: False, orders.events[3]: True}
+
+
+@pytest.mark.parametrize("change", ['UPDATE outbox SET "retryCount" = 0', "UPDATE payments SET status = 'FAILED'"])
+def test_an_event_is_listed_as_closed_only_while_it_is_dead_and_superseded(dead, close, ask, execute, change):
+    """If a closed event is pending again, or its payment is not completed, the list does not show it as closed."""
+    close(dead)
+    assert ask("list", "outbox", dead)["items"][0]["closed"]
+    execute(change)
+    assert not ask("list", "outbox", dead)["items"][0]["closed"]

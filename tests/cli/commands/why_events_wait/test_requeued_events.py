@@ -1,0 +1,74 @@
+"""Test what ``stats``, ``doctor`` and ``show`` say about events that a replay has requeued."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from tests.cli.commands.why_events_wait.conftest import DEAD, ONE_PAYMENT, SEEN
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.mark.parametrize("command", ["stats", "doctor", "show"])
+def test_every_command_shows_the_age_and_the_replay_of_a_requeued_event(world, given, invoke, ask, command):
+    """After a replay, `stats`, `doctor` and `show` say when the event was written, and when it was requeued."""
+    given({"state": "dead", "last_error": "INVALID_REQUEST: no", "age": timedelta(hours=2)})
+    assert ask("replay", "--failed", "-y")["counts"]["requeued"] == 1
+    (event,) = [item["id"] for item in ask("list", "outbox")["items"]]
+    said = invoke(command, *([event] if command == "show" else []), **world).stdout
+    if command == "show":
+        assert re.search("requeued (just now|.* ago), written 2 h ago; waiting for a publisher", said)
+    else:
+        assert re.search("1 event, written 2 h ago, has waited for .* since its replay", said)
+
+
+PUBLISHER = "INSERT INTO payctl.publishers VALUES (1000, 'host:12:x{}', clock_timestamp())"
+OLD_DEAD = {"state": "dead", "last_error": "INVALID_REQUEST: no", "age": timedelta(hours=2)}
+BEHIND = {"age": timedelta(hours=1), "event_type": "PAYMENT_CANCELLED"}
+
+
+@pytest.mark.parametrize("steps", [[OLD_DEAD], [OLD_DEAD, BEHIND, ONE_PAYMENT]], ids=["alone", "blocking"])
+@pytest.mark.parametrize(("publisher", "cause"), [("", "rescan"), (" ended", "between_runs")], ids=["idle", "ended"])
+def test_requeued_events_wait_for_the_publisher_s_next_look_at_old_events(
+    world, given, invoke, ask, steps, publisher, cause
+):
+    """After a replay, no screen reports an unknown cause, and none says that an idle publisher is not active.
+
+    The later events of the requeued payment were blocked until the replay, so they wait for the same reason.
+    """
+    given(*steps, PUBLISHER.format(publisher))
+    assert ask("replay", "--failed", "-y")["counts"]["requeued"] == 1
+    found = ask("stats")["result"]
+    assert [each["cause"] for each in found["causes"]] == [cause]
+    assert found["pending"] == sum(each["events"] for each in found["causes"])
+    shown, said = invoke("stats", **world).stdout, invoke("doctor", "--only", "backlog", **world)
+    assert (said.exit_code, said.stdout.startswith("!")) == (0, True)
+    for text in (shown, said.stdout):
+        assert ("a running publisher looks at old events every 30 s" in text) is (cause == "rescan")
+        assert ("no publisher is" in text) is (cause == "between_runs")
+        assert "does not show why" not in text
+
+
+@pytest.mark.parametrize(
+    ("seen", "headline", "kinds", "advice", "command"),
+    [
+        (":x", "!", ["rescan"], None, "payctl stats --watch"),
+        (":x ended", "!", ["between_runs"], "wait for the next scheduled run; if none is scheduled, publish by hand",
+         "payctl publish-outbox"),
+    ],
+)  # fmt: skip
+def test_an_ended_publisher_does_not_count_as_running(
+    world, given, invoke, answer, seen, headline, kinds, advice, command
+):
+    """If the last publisher has ended, a replayed event waits for the next run, otherwise for the next rescan."""
+    given({**DEAD, "last_error": "TIMED_OUT: no"}, SEEN.format("20 s").replace(":x", seen))
+    assert invoke("replay", "--failed", "-y", **world).exit_code == 0
+    (cause,) = answer("stats", **world)["result"]["causes"]
+    assert ([cause["cause"]], cause["advice"], cause["command"]) == (kinds, advice, command)
+    assert invoke("stats", **world).stdout[0] == headline
+    ended = seen.endswith("ended")
+    assert ("no publisher is running: host:12 ended" in cause["fact"]) is ended
+    assert ("Nothing is lost: a scheduled publisher starts again within a minute" in cause["meaning"]) is ended
