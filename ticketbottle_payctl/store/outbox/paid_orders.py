@@ -15,17 +15,23 @@ def behind_dead(connection: Connection, max_retries: int, *, by_debezium: bool) 
 
     ``payctl report`` lists these orders too. With ``by_debezium``, no event waits behind another.
     """
+    # The planner expects few dead events, so it would join them in a nested loop. It expects few elements in an array,
+    # so it always uses a hash table. Each event is then compared with the earlier events of its payment in one sort.
     sql = f"""
         WITH dead AS MATERIALIZED (
-            SELECT DISTINCT ON ("aggregateId") "aggregateId" AS key, "createdAt" AS made, id
-            FROM outbox WHERE {states.dead()} ORDER BY "aggregateId", "createdAt", id COLLATE "C"
+            SELECT id, "aggregateId" AS key, "createdAt" AS made, "eventType" = 'PAYMENT_COMPLETED' AS success
+            FROM outbox WHERE {states.dead()}
+        ), line AS MATERIALIZED (
+            SELECT id, key, made, success, true AS dead FROM dead
+            UNION ALL SELECT id, "aggregateId", "createdAt", true, false FROM outbox
+            WHERE NOT %(by_debezium)s AND {states.pending()} AND "eventType" = 'PAYMENT_COMPLETED'
+              AND ("aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM dead)))) IS TRUE
         ), stuck AS MATERIALIZED (
-            SELECT DISTINCT ON (d.key) o.id, o."createdAt" AS made FROM dead AS d
-            JOIN outbox AS o ON o."aggregateId" = d.key
-            WHERE {states.unpublished("o.")} AND o."eventType" = 'PAYMENT_COMPLETED'
-              AND (NOT {states.has_retries("o.")}
-                OR (NOT %(by_debezium)s AND (d.made, d.id COLLATE "C") < (o."createdAt", o.id COLLATE "C")))
-            ORDER BY d.key, o."createdAt", o.id COLLATE "C"
+            SELECT DISTINCT ON (key COLLATE "C") id, made FROM (
+                SELECT *, bool_or(dead) OVER (PARTITION BY key COLLATE "C" ORDER BY made, id COLLATE "C") AS waits
+                FROM line
+            ) AS compared WHERE success AND (dead OR waits)
+            ORDER BY key COLLATE "C", made, id COLLATE "C"
         )
         SELECT count(*), ARRAY(
             SELECT COALESCE((SELECT {states.order_code("e.")} FROM outbox AS e WHERE e.id = named.id), named.id)
