@@ -157,7 +157,7 @@ def _check_choices(asked: argparse.Namespace, config: Config) -> None:
 def _check_machine(asked: argparse.Namespace, config: Config, commands: list[Command], values: Parameters) -> None:
     """Raise an error if a program is missing, or if the credentials are for another account than the ARNs.
 
-    An earlier release has its own ARNs, so another account only causes a warning.
+    This also applies to an earlier release, which would otherwise replace the stack of another account.
     """
     if asked.print:
         return
@@ -167,7 +167,7 @@ def _check_machine(asked: argparse.Namespace, config: Config, commands: list[Com
         warn(["the account of your credentials was not checked, because `aws sts get-caller-identity` gave no answer"])
     elif wanted not in {None, used}:
         sentence = f"your credentials are for account {used}, but the ARNs name account {wanted}"
-        refuse([], [sentence], allowed=asked.allow_mixed or asked.release is not None)
+        refuse([], [sentence], allowed=asked.allow_mixed)
 
 
 def _checked(read: Read, known: Mapping[str, Config], asked: argparse.Namespace) -> Parameters:

@@ -173,14 +173,17 @@ def test_credentials_of_another_account_deploy_nothing(shop, arguments):
     assert "warning: your credentials are for account 777788889999" in allowed.stderr
 
 
-def test_a_rollback_only_warns_about_credentials_of_another_account(shop):
-    """`make deploy RELEASE=...` continues with a warning, because the section's ARNs are not deployed."""
+def test_a_rollback_with_credentials_of_another_account_is_refused(shop):
+    """`make deploy RELEASE=...` changes no stack of another account, unless the operator allows it."""
     program(shop, "aws", IDENTITY.format("777788889999", ""))
-    done = run(shop, "dev", *BUCKET, "--release", "a" * 64)
-    assert done.returncode == 0
-    assert done.stderr == (
-        "warning: your credentials are for account 777788889999, but the ARNs name account 444455556666\n"
-    )
+    earlier = (*BUCKET, "--release", "a" * 64)
+    done = run(shop, "dev", *earlier)
+    assert (done.returncode, done.stdout) == (2, "")
+    sentence = "your credentials are for account 777788889999, but the ARNs name account 444455556666"
+    assert done.stderr == f"cannot deploy: {sentence}; if this is what you want, add ARGS=--allow-mixed\n"
+    assert (shop.folder / "calls").read_text("utf-8").count("\n") == 1
+    allowed = run(shop, "dev", *earlier, "--allow-mixed")
+    assert (allowed.returncode, allowed.stderr) == (0, f"warning: {sentence}\n")
     assert "cloudformation deploy" in (shop.folder / "calls").read_text("utf-8")
 
 
