@@ -151,6 +151,70 @@ def test_a_preview_reports_the_same_blocks_as_the_run(case, outbox, mock_kafka):
     assert preview.obstacles.held == report.counts.held > 0
 
 
+def behind_an_unknown_type(outbox):
+    """Insert an event of an unknown type with two events behind it, one of which also has an unknown type."""
+    dying = outbox.add("k", "NO_SUCH_TYPE", age=60)
+    outbox.add("k", "NO_SUCH_TYPE", age=50)
+    outbox.add("k", age=40)
+    return {("would_die", 2, dying)}
+
+
+def unknown_behind_a_dead_event(outbox):
+    """Insert an event of an unknown type between a dead event and a success event."""
+    dead = outbox.add("k", age=60, retry_count=5, last_error=TOO_LARGE)
+    outbox.add("k", "NO_SUCH_TYPE", age=50)
+    outbox.add("k", age=40)
+    return {("dead", 2, dead)}
+
+
+def unknown_before_a_dead_event(outbox):
+    """Insert an event of an unknown type before a dead event, and a success event behind both."""
+    dying = outbox.add("k", "NO_SUCH_TYPE", age=60)
+    outbox.add("k", age=50, retry_count=5, last_error=TOO_LARGE)
+    outbox.add("k", age=40)
+    return {("would_die", 1, dying)}
+
+
+def unknown_not_due(outbox):
+    """Insert an event of an unknown type that waits for its retry, and a success event behind it."""
+    waiting = outbox.add("k", "NO_SUCH_TYPE", retry_count=4, last_error="INVALID_REQUEST: no")
+    outbox.add("k")
+    return {("retry_later", 2, waiting)}
+
+
+def unknown_alone(outbox):
+    """Insert an event of an unknown type behind a success event."""
+    outbox.add("k", age=60)
+    outbox.add("k", "NO_SUCH_TYPE", age=50)
+    return set()
+
+
+@pytest.mark.parametrize("on_dead", list(OnDead))
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize(
+    "case",
+    [
+        behind_an_unknown_type, unknown_behind_a_dead_event, unknown_before_a_dead_event, unknown_not_due,
+        unknown_alone,
+    ],
+    ids=lambda case: case.__name__,
+)  # fmt: skip
+def test_a_preview_foresees_the_deaths_of_a_run(case, shards, on_dead, outbox):
+    """A preview counts the events that would be sent, would die, and would wait behind the dying ones, as the run."""
+    expected = case(outbox)
+    waiting, obstacles = preview_outbox(outbox.engine, PublishOptions(shards=shards, on_dead=on_dead))
+    told_before = {(each.reason.value, each.events, each.event_id) for each in obstacles.blockers}
+    lasting = {each for each in expected if each[0] == "retry_later"}
+    assert told_before == (expected if on_dead is OnDead.BLOCK else lasting)
+    pending = sum(row.events for row in waiting)
+    unknown = sum(row.events for row in waiting if row.event_type == "NO_SUCH_TYPE")
+    dying = unknown - obstacles.held_by_type.get("NO_SUCH_TYPE", 0)
+    report = outbox.publish(shards=shards, on_dead=on_dead)
+    counts = report.counts
+    assert (pending - obstacles.held - dying, dying, obstacles.held) == (counts.published, counts.dead, counts.held)
+    assert told(report) == {("dead" if each[0] == "would_die" else each[0], *each[1:]) for each in told_before}
+
+
 @pytest.mark.parametrize("others", [0, 3])
 def test_a_run_names_the_session_that_locks_a_row(outbox, others):
     """A publisher run names the session that locks a row, even if the run cannot claim any other event."""

@@ -8,15 +8,16 @@ claim begins and which payments are blocked. ``find_obstacles`` finds out why ev
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from threading import Event
 from typing import NamedTuple
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.domain.event import START
-from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog
+from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block, Cause
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.find_obstacles import look
 from ticketbottle_payctl.jobs.publish_outbox.observer import Observer
@@ -26,7 +27,7 @@ from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, LagPercentiles, PublishCounts, PublishReport
 from ticketbottle_payctl.jobs.publish_outbox.run import PublisherRun
 from ticketbottle_payctl.store.db.engine import transaction
-from ticketbottle_payctl.store.outbox import cdc, shard_lock
+from ticketbottle_payctl.store.outbox import cdc, held, shard_lock
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox.claim import Claim, Waiting
 from ticketbottle_payctl.store.payctl.run_lifecycle import optional_run
@@ -55,7 +56,7 @@ class Preview(NamedTuple):
     """A preview of a run.
 
     ``waiting`` lists the pending events by type. ``obstacles`` says why events cannot be sent, and which shards are
-    held.
+    held. An event of an unknown type that is not held would die.
     """
 
     waiting: list[Waiting]
@@ -111,4 +112,15 @@ def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
         waiting, now = outbox.preview(connection, wanted), time.monotonic()
         for backlog in backlogs:
             backlog.rescan(connection, now)
+        if options.on_dead is OnDead.BLOCK:
+            _block_behind_dying(connection, backlogs)
         return Preview(waiting, look(connection, backlogs, now, {}, shard_lock.held_shards(connection, options.shards)))
+
+
+def _block_behind_dying(connection: Connection, backlogs: Sequence[Backlog]) -> None:
+    """Block the payments of pending events of unknown types, as a run does when such an event dies."""
+    dying = held.of_unknown_types(connection, backlogs[0].options.max_retries)
+    known = {(block.key, block.position) for backlog in backlogs for block in backlog.blocks()} if dying else set()
+    for each in dying:
+        if each not in known:  # an event that waits for its retry does not die yet
+            backlogs[0].block(Block(*each, None, Cause(BlockReason.WOULD_DIE)))

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import Position
 from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.selector import UNKNOWN_TYPE
 
 
 class Barrier(NamedTuple):
@@ -93,6 +94,17 @@ def held(
     for barrier, stopped_type, event_type, events in connection.exec_driver_sql(sql, parameters):
         found.setdefault((barrier, stopped_type), {})[event_type] = events
     return [Held(*cause, types) for cause, types in found.items()]
+
+
+def of_unknown_types(connection: Connection, max_retries: int) -> list[tuple[str, Position]]:
+    """Return the payment and position of the oldest pending event of an unknown type, for each payment."""
+    sql = f"""
+        SELECT DISTINCT ON (o."aggregateId") o."aggregateId", o."createdAt", o.id FROM outbox AS o
+        WHERE {states.pending("o.")} AND {UNKNOWN_TYPE}
+        ORDER BY o."aggregateId", o."createdAt", o.id COLLATE "C"
+    """  # noqa: S608 - built from constants only
+    rows = connection.exec_driver_sql(sql, {"max_retries": max_retries})
+    return [(key, (created_at, event_id)) for key, created_at, event_id in rows]
 
 
 def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:

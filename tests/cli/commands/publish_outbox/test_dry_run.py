@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from tests.cli.commands.publish_outbox.conftest import blocked
 from tests.cli.commands.publish_outbox.test_waiting import blocked_by_a_failure
 from tests.cli.documents import validate
+from ticketbottle_payctl.domain.unknown_types import what_to_do
 
 
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])
@@ -24,7 +26,7 @@ def test_a_dry_run_of_publish_outbox_names_no_command_if_nothing_can_be_sent(inv
     """If every pending event is blocked, a dry run of `publish-outbox` does not suggest a command for the real run."""
     blocked_by_a_failure(add)
     shown = invoke("publish-outbox", "-n", **places).stdout.splitlines()
-    assert shown[0] == "0 events  would be claimed, 1 would be held back"
+    assert shown[0] == "0 events  would be published, 1 would be held back"
     assert shown[-1] == "dry run:  nothing was changed"
 
 
@@ -33,7 +35,7 @@ def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, a
     blocked(add)
     ran = invoke("publish-outbox", "-n", **places)
     assert ran.exit_code == 0
-    assert ran.stdout.startswith("1 event  would be claimed, 1 would be held back")
+    assert ran.stdout.startswith("1 event  would be published, 1 would be held back")
     assert "1 event waits behind the dead event" in ran.stdout
     document = json.loads(invoke("publish-outbox", "-n", "-o", "json", **places).stdout)
     validate(document, "publish-outbox")
@@ -47,7 +49,7 @@ def test_a_dry_run_of_publish_outbox_says_which_events_would_die(invoke, places,
     ran = invoke("publish-outbox", "-n", **places)
     document = json.loads(invoke("publish-outbox", "-n", "-o", "json", **places).stdout)
     validate(document, "publish-outbox")
-    assert ran.stdout.startswith("1 event  would be claimed, 1 would die: unknown type, 1 would be held back")
+    assert ran.stdout.startswith("1 event  would be published, 1 would die: unknown type, 1 would be held back")
     rows = dict(line.split("\t", 1) for line in ran.stdout.splitlines() if "\t" in line)
     assert rows["NO_SUCH_TYPE"].startswith("none: would die\t1\t0\t")
     assert rows["PAYMENT_COMPLETED"].startswith("payment.completed\t1\t1\t")
@@ -57,3 +59,38 @@ def test_a_dry_run_of_publish_outbox_says_which_events_would_die(invoke, places,
     }
     assert [document["counts"][name] for name in ("claimed", "dead", "held", "pending")] == [2, 1, 1, 3]
     assert "1 event died" in invoke("publish-outbox", **places).stdout
+
+
+def test_a_dry_run_of_publish_outbox_counts_the_events_behind_a_dying_one(invoke, places, add):
+    """`publish-outbox -n` holds back the events behind an event that would die, and names both kinds of advice."""
+    add("k", event_type="NO_SUCH_TYPE")
+    add("k", age=50)
+    add("k", age=40)
+    add("other")
+    ran = invoke("publish-outbox", "-n", **places)
+    lines = ran.stdout.splitlines()
+    assert lines[0] == "1 event  would be published, 1 would die: unknown type, 2 would be held back"
+    (cause,) = [line for line in lines if "which would die" in line]
+    assert re.fullmatch(
+        r"  2 events would wait behind event \S+, which would die: payctl does not know its type NO_SUCH_TYPE", cause
+    )
+    assert lines[-3:] == [
+        f"to do:  {what_to_do(['NO_SUCH_TYPE'])}",
+        "dry run:  nothing was changed. To apply it:",
+        "  payctl publish-outbox",
+    ]
+    document = json.loads(invoke("publish-outbox", "-n", "-o", "json", **places).stdout)
+    validate(document, "publish-outbox")
+    assert [document["counts"][name] for name in ("claimed", "dead", "held", "pending")] == [2, 1, 2, 4]
+    assert [each["reason"] for each in document["result"]["blocked_by"]] == ["would_die"]
+    ran = json.loads(invoke("publish-outbox", "-o", "json", **places).stdout)["counts"]
+    assert [ran[name] for name in ("published", "dead", "held")] == [1, 1, 2]
+
+
+def test_a_dry_run_of_publish_outbox_does_not_advise_a_run_that_only_kills_events(invoke, places, add):
+    """If a run would only mark events as dead, `publish-outbox -n` says what helps instead of how to apply it."""
+    add("k", event_type="NO_SUCH_TYPE")
+    add("k", age=50)
+    lines = invoke("publish-outbox", "-n", **places).stdout.splitlines()
+    assert lines[0] == "0 events  would be published, 1 would die: unknown type, 1 would be held back"
+    assert lines[-2:] == [f"to do:  {what_to_do(['NO_SUCH_TYPE'])}", "dry run:  nothing was changed"]

@@ -72,7 +72,7 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     on_dead: Dead = OnDead.BLOCK,
     health_file: HealthFile = None,
     dry_run: Annotated[
-        bool, typer.Option("-n", "--dry-run", help="Show which events would be claimed; claim and send nothing.")
+        bool, typer.Option("-n", "--dry-run", help="Show which events would be published, die or wait; change nothing.")
     ] = False,
     reason: change_options.Reason = None,
     confirm: change_options.Confirm = None,

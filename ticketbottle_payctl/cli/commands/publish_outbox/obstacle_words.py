@@ -13,6 +13,8 @@ from ticketbottle_payctl.jobs.publish_outbox import Blocker, BlockReason, Obstac
 from ticketbottle_payctl.store.outbox.unsent_successes import UnsentSuccesses
 
 _MOST_TOLD = 10
+_SHOWN = frozenset({BlockReason.DEAD, BlockReason.FAILED, BlockReason.WOULD_DIE})
+"""The reasons whose blocking event ``payctl show`` explains."""
 
 
 class Reading(Protocol):
@@ -42,21 +44,24 @@ def sentence(blocker: Blocker) -> str:
     detail = f": {blocker.detail}" if blocker.detail else ""
     event = named(blocker.event_id or "", blocker.order_code)
     match blocker.reason:
-        case BlockReason.DEAD:
-            return f"{waiting} behind the dead event {event}{detail}"
-        case BlockReason.RETRY_LATER:
-            return f"{waiting} for the retry of event {event}, due in {duration(blocker.retry_in_s or 0)}{detail}"
         case BlockReason.FAILED:
             behind = f"; {waiting} behind it" if blocker.events else ""
             return f"event {event} failed in this run{detail}{behind}"
+        case BlockReason.WOULD_DIE:
+            waiting = f"{count(blocker.events, 'event')} would wait"
+            why = f"behind event {event}, which would die: payctl does not know its type {blocker.event_type}"
+        case BlockReason.DEAD:
+            why = f"behind the dead event {event}{detail}"
+        case BlockReason.RETRY_LATER:
+            why = f"for the retry of event {event}, due in {duration(blocker.retry_in_s or 0)}{detail}"
         case BlockReason.TOPIC:
             topic = TOPICS.get(blocker.event_type or "", blocker.event_type)
-            return f"{waiting} for topic {topic}, which cannot be written to{detail}"
+            why = f"for topic {topic}, which cannot be written to{detail}"
         case BlockReason.ROW_LOCKED:
-            holder = blocker.detail or "another database session"
-            return f"{waiting} for the row of event {event}, which {holder} has locked"
+            why = f"for the row of event {event}, which {blocker.detail or 'another database session'} has locked"
         case BlockReason.OTHER_TYPE:
-            return f"{waiting} behind event {event} of type {blocker.event_type}, which --type leaves out"
+            why = f"behind event {event} of type {blocker.event_type}, which --type leaves out"
+    return f"{waiting} {why}"
 
 
 def dead_in_words(unsent: UnsentSuccesses) -> list[str]:
@@ -113,9 +118,9 @@ def locked_words(obstacles: Obstacles) -> str:
 def _next(obstacles: Obstacles, told: Sequence[Blocker], reading: Reading) -> list[str]:
     """Return the commands that show more about the causes. A user can paste each command."""
     commands = []
-    dead = [each.event_id for each in told if each.reason in {BlockReason.DEAD, BlockReason.FAILED} and each.event_id]
-    if dead:
-        commands.append(reading(["show"], [dead[0]]))
+    blocking = [each.event_id for each in told if each.reason in _SHOWN and each.event_id]
+    if blocking:
+        commands.append(reading(["show"], [blocking[0]]))
     if any(each.reason is BlockReason.TOPIC for each in told):
         commands.append(reading(["doctor"], (), ["--only", "kafka"]))
     if obstacles.locked:

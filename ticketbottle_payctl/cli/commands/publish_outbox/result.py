@@ -28,7 +28,7 @@ from ticketbottle_payctl.cli.output.result import (
 )
 from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.domain.unknown_types import is_unknown
+from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import command_line, count, duration, rate
 from ticketbottle_payctl.jobs.publish_outbox import BlockReason, DeadEvent, Preview, PublishReport, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
@@ -80,9 +80,10 @@ def result_of(
 
 
 def result_of_preview(preview: Preview, apply: str | None, reading: Reading = command_line) -> Result:
-    """Return the result of a dry run, with the events that would be claimed or held back. The exit code is 0.
+    """Return the result of a dry run, with the events that would be published, die or be held back. The exit code is 0.
 
-    ``apply`` is the command that publishes these events, or None if the user's command cannot be repeated.
+    ``apply`` is the command that publishes these events, or None if the user's command cannot be repeated. It is not
+    shown if no event would be published.
     """
     waiting, obstacles = preview
     total, held = sum(row.events for row in waiting), obstacles.held
@@ -97,14 +98,16 @@ def result_of_preview(preview: Preview, apply: str | None, reading: Reading = co
         for row in waiting
     ]
     dying = sum(row["events"] - row["held"] for row in rows if is_unknown(row["event_type"]))
-    words = ["would be claimed"]
+    published = total - held - dying
+    words = ["would be published"]
     words += [f"{dying:,} would die: unknown type"] if dying else []
     words += [f"{held:,} would be held back"] if held else []
-    human: list[Block] = [line(bold(count(total - held - dying, "event")), ", ".join(words))]
+    human: list[Block] = [line(bold(count(published, "event")), ", ".join(words))]
     if rows:
         human.append(Table(("event type", "topic", "events", "held back", "oldest"), tuple(map(_cells, rows))))
     human += causes(obstacles, reading)
-    command = apply if total > held else None
+    human += [line(dim("to do:"), what_to_do(row["event_type"] for row in rows))] if dying else []
+    command = apply if published else None
     human.append(line(warn("dry run:"), f"nothing was changed{'. To apply it:' if command else ''}"))
     human += [line(f"  {command}")] if command else []
     counts: PublishedEvents = {
