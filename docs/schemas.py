@@ -107,7 +107,7 @@ CONTRACTS = {
     "close": Contract("The findings that a person closed", close.CloseFacts, close.CloseCounts, close.ClosedItem),
     "errors": Contract("Why events are not published", (), errors.ErrorCounts, errors.ErrorGroupItem),
     "runs list": Contract("Recorded runs, latest first", (), ListedCounts, runs.RunFacts),
-    "runs show": Contract("One recorded run and its rows", runs.RunFacts, runs.RunCounts, runs.RunItemFacts),
+    "runs show": Contract("One recorded run and its rows", runs.ShownRunFacts, runs.RunCounts, runs.RunItemFacts),
     "runs resume": Contract("What a resumed run did", replay.ResumeFacts, replay.ResumeCounts, replay.LeftAloneItem),
     "runs cancel": Contract("A run that was cancelled", runs.CancelFacts, runs.RemainingCounts),
     "cleanup": Contract(

@@ -36,7 +36,7 @@ def test_a_page_of_runs_says_if_older_runs_exist(engine, limit, shown, more):
     """A page has at most the given number of runs, latest first, and says if older runs exist."""
     page = list_runs(engine, limit)
     assert ([run.id for run in page.runs], page.more) == (IDS[::-1][:shown], more)
-    details = show_run(engine, IDS[0], limit)
+    details = show_run(engine, IDS[0], limit, max_retries=5)
     assert ([item.item_id for item in details.items], details.more) == (["p0", "p1", "p2"][:shown], more)
     assert (details.run.id, details.remaining, count_remaining(engine, details.run)) == (IDS[0], 0, 0)
 

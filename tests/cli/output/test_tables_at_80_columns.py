@@ -19,6 +19,7 @@ from ticketbottle_payctl.domain.payment import PaymentStatus
 from ticketbottle_payctl.domain.settlement import Refusal, RefusalReason, Transition
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
+from ticketbottle_payctl.jobs.runs import RunDetails
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
@@ -115,7 +116,7 @@ def test_the_rows_of_runs_show_fold_no_word():
         RunItem(str(UUID(int=2**127)), "requeued", None, before, after, NOW - timedelta(hours=3), (0, 0)),
         RunItem(str(UUID(int=2**126)), "skipped", "superseded", before, None, NOW - timedelta(days=3), (0, 1)),
     ]
-    result = shown(run_of(), items, None, remaining=0, more=False, brief=(UTC, NOW))
+    result = shown(RunDetails(run_of(), tuple(items), more=False, remaining=0, since=None), None, brief=(UTC, NOW))
     lines = [line for line in lines_of([block for block in result.human if isinstance(block, Table)]) if line.strip()]
     holds(
         lines,
@@ -134,6 +135,6 @@ def test_the_rows_of_runs_show_fold_no_word():
 def test_runs_show_without_brief_has_whole_ids():
     """With --wide or piped output, `runs show` prints complete ids."""
     item = RunItem(str(UUID(int=2**127)), "requeued", None, None, None, NOW, (0, 0))
-    result = shown(run_of(), [item], None, remaining=0, more=False)
+    result = shown(RunDetails(run_of(), (item,), more=False, remaining=0, since=None), None)
     assert str(UUID(int=2**127)) in as_text(result, TERMINAL)
     assert str(UUID(int=2**127)) in as_text(result, Surface(terminal=False, colour=False))

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import aware, stored
+from ticketbottle_payctl.store.db.privileges import may_read_outbox
 from ticketbottle_payctl.store.outbox import shard_lock, states
 from ticketbottle_payctl.store.outbox.run_errors import hide_secrets
 from ticketbottle_payctl.store.outbox.selector import (
@@ -238,6 +239,12 @@ def remaining(connection: Connection, run_id: str) -> tuple[int, int]:
         {"run": run_id},
     ).one()
     return int(row[0]), int(row[1])
+
+
+def may_read_progress(connection: Connection) -> bool:
+    """Return whether the role is allowed to read the columns that :func:`progress` reads."""
+    columns = may_read_outbox("id", "published", "publishedAt", "retryCount")
+    return bool(connection.exec_driver_sql(f"SELECT {columns}").scalar_one())
 
 
 def progress(connection: Connection, run_id: str, max_retries: int, *, chunk: int | None = None) -> Progress:

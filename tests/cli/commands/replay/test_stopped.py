@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import make_url
 
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 
@@ -121,11 +122,113 @@ def test_a_finished_replay_starts_with_its_count(invoke, world):
     assert (result.exit_code, result.stdout.startswith("✔  5 events requeued  in")) == (0, True)
 
 
+def story(shown, run):
+    """Return the lines about the run's events, the publisher and the next commands, without times."""
+    labels = ("publisher\t", "since then\t", "next\t", "then\t", "if no publisher runs\t")
+    lines = [line.replace(run, "RUN") for line in shown.stdout.splitlines() if line.startswith(labels)]
+    return [re.sub(r"\S+ s ago", "N s ago", line) for line in lines]
+
+
+@pytest.mark.usefixtures("events")
+@pytest.mark.parametrize(
+    ("sign", "command"),
+    [
+        (None, "payctl publish-outbox"),
+        (OWNER.format(1000, "host:12:x"), "payctl doctor"),
+        (OWNER.format(1000, "host:12:x ended"), "payctl publish-outbox"),
+        (OWNER.format(1, f"host:12:x cannot reach its brokers: {NO_BROKERS}"), "payctl doctor"),
+    ],
+    ids=["never", "running", "ended", "waits for its brokers"],
+)
+def test_runs_show_advises_what_the_stopped_canary_advised(invoke, execute, world, sign, command):
+    """`runs show` repeats the canary's lines about its events, the publisher and the next commands."""
+    if sign:
+        execute(sign)
+    stopped = invoke(*WAITS, **world)
+    run = re.search(r"runs resume (\S+)", stopped.stdout)[1]
+    told = story(stopped, run)
+    assert told[1:] == [
+        "since then\t0 published, 2 pending, 0 dead again", f"next\t{command}", "then\tpayctl runs resume RUN",
+    ]  # fmt: skip
+    assert story(invoke("runs", "show", run, **world), run) == told
+
+
+PUBLISHED = 'published = true, "publishedAt" = now()'
+
+
+@pytest.mark.usefixtures("events")
+@pytest.mark.parametrize(
+    ("change", "since", "commands"),
+    [
+        (PUBLISHED, (2, 0, 0), ["next\tpayctl runs resume RUN"]),
+        ('"retryCount" = 5', (0, 0, 2), ["next\tpayctl errors --failed", "then\tpayctl runs resume RUN"]),
+    ],
+    ids=["published", "dead again"],
+)
+def test_runs_show_says_what_has_happened_since(invoke, ask, execute, world, change, since, commands):
+    """After the canary's events were published or died, `runs show` says so, and its advice fits their new state."""
+    run = ask(*WAITS)["run_id"]
+    execute(f'UPDATE outbox SET {change} WHERE "retryCount" = 0')  # noqa: S608
+    published, pending, dead = since
+    words = f"since then\t{published} published, {pending} pending, {dead} dead again"
+    assert story(invoke("runs", "show", run, **world), run) == [words, *commands]
+    result = ask("runs", "show", run)["result"]
+    assert result["since_then"] == {"published": published, "pending": pending, "dead_again": dead}
+    assert result["publisher_running"] is False
+
+
+@pytest.mark.usefixtures("events")
+@pytest.mark.parametrize("change", ['"retryCount" = 0', PUBLISHED, '"retryCount" = 5'], ids=["pending", "sent", "dead"])
+def test_runs_show_repeats_the_story_of_a_finished_replay(invoke, execute, world, change):
+    """`runs show` and `runs resume` say the same about the events of a replay that is done."""
+    run = re.search(r"run\t(\S+)", invoke("replay", "--failed", "-y", **world).stdout)[1]
+    execute(f'UPDATE outbox SET {change} WHERE "retryCount" = 0')  # noqa: S608
+    told = story(invoke("runs", "show", run, **world), run)
+    resumed = [line.replace("of 5: ", "") for line in story(invoke("runs", "resume", run, "-y", **world), run)]
+    assert told == resumed
+    assert told[0].startswith("since then\t")
+
+
+@pytest.mark.usefixtures("events")
+def test_runs_show_works_while_the_outbox_is_locked(invoke, ask, engine, world):
+    """If the outbox cannot be read in time, `runs show` says that the state of the run's events is unknown."""
+    run = ask(*WAITS)["run_id"]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+        shown = invoke("runs", "show", run, **world)
+    assert (shown.exit_code, story(shown, run)) == (
+        0,
+        ["since then\tunknown: the outbox could not be read", "next\tpayctl doctor", "then\tpayctl runs resume RUN"],
+    )
+
+
+@pytest.mark.usefixtures("events")
+def test_runs_show_works_without_access_to_the_outbox(invoke, ask, answer, engine, world):
+    """If the role cannot read the outbox, `runs show` says that the state of the run's events is unknown."""
+    run = ask(*WAITS)["run_id"]
+    name = f"auditor_{run[:8]}"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"CREATE ROLE {name} LOGIN PASSWORD 'rows'; GRANT USAGE ON SCHEMA payctl TO {name};"
+            f" GRANT SELECT ON payctl.runs, payctl.run_items, payctl.run_chunks TO {name}"
+        )
+    try:
+        url = make_url(world["DATABASE_URL"]).set(username=name, password="rows").render_as_string(hide_password=False)
+        shown = invoke("runs", "show", run, DATABASE_URL=url)
+        assert shown.exit_code == 0, shown.stderr
+        assert (shown.exit_code, "since then\tunknown: the outbox could not be read" in shown.stdout) == (0, True)
+        assert answer("runs", "show", run, DATABASE_URL=url)["result"]["since_then"] is None
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
 @pytest.mark.usefixtures("events")
 @pytest.mark.parametrize(
     ("status", "ended_by", "remaining", "expected"),
     [
-        ("stopped", "canary_timeout", 3, {f"stopped because\t{TIMED_OUT}", "next\tpayctl doctor", "then\tRESUME"}),
+        ("stopped", "canary_timeout", 3, {f"stopped because\t{TIMED_OUT}", "next\tpayctl publish-outbox",
+                                          "then\tRESUME"}),
         ("stopped", "canary_failed", 3, {"stopped because\ta canary event is dead again",
                                          "next\tpayctl errors --failed", "then\tRESUME"}),
         ("stopped", "canary_failed", 0, {"stopped because\ta canary event is dead again",
@@ -138,7 +241,7 @@ def test_a_finished_replay_starts_with_its_count(invoke, world):
         ("interrupted", "DATABASE_UNAVAILABLE", 3, {"ended by\tDATABASE_UNAVAILABLE", "next\tRESUME"}),
         ("stopped", None, 3, {"next\tRESUME"}),
         ("done", None, 0, set()),
-        ("cancelled", "canary_timeout", 3, {f"stopped because\t{TIMED_OUT}"}),
+        ("cancelled", "canary_timeout", 3, {f"stopped because\t{TIMED_OUT}", "next\tpayctl publish-outbox"}),
     ],
 )  # fmt: skip
 def test_a_stopped_run_says_why_and_what_comes_next(invoke, ask, execute, world, status, ended_by, remaining, expected):

@@ -1,4 +1,7 @@
-"""Say how a run ended, and which commands come next. A replay, `runs resume` and `runs show` use the same words."""
+"""Say how a run ended, what has happened to its events, and which commands come next.
+
+A replay, `runs resume` and `runs show` use the same words.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterator
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.domain.causes import Activity, Publishing
 from ticketbottle_payctl.jobs.replay import ReplayOutcome
+from ticketbottle_payctl.store.outbox.replay import Progress
 
 WHY_STOPPED = {
     ReplayOutcome.CANARY_EMPTY: "no canary event could be requeued, so the canary tested nothing",
@@ -18,27 +22,70 @@ WHY_STOPPED = {
 }
 
 
-def next_commands(
-    outcome: ReplayOutcome, run_id: str, adviser: Adviser, *, remaining: int, publishing: Publishing | None = None
-) -> Iterator[tuple[str, str]]:
-    """Yield a label and a command for each step after a run that ended early. The last step continues the run.
+def progress_words(progress: Progress) -> str:
+    """Return how many of a run's requeued events are published, pending and dead again."""
+    return f"{progress.published:,} published, {progress.pending:,} pending, {progress.dead:,} dead again"
 
-    ``publishing`` says whether a publisher was running when the wait for the canary ended.
+
+def publisher_words(outcome: ReplayOutcome, progress: Progress, publishing: Publishing | None) -> str | None:
+    """Return whether a publisher is running, if the run waited in vain for its canary, or else None."""
+    waits = outcome is ReplayOutcome.CANARY_TIMEOUT and progress.pending
+    return publishing.words if waits and publishing is not None else None
+
+
+def next_commands(  # noqa: PLR0913 - everything on which the next step depends
+    outcome: ReplayOutcome,
+    run_id: str,
+    adviser: Adviser,
+    *,
+    remaining: int,
+    progress: Progress | None,
+    publishing: Publishing | None,
+) -> Iterator[tuple[str, str]]:
+    """Yield a label and a command for each step after a run. If the run ended early, the last step continues it.
+
+    ``progress`` contains the states of the run's events. ``publishing`` says whether a publisher is running. Each of
+    the two is None if it is unknown.
     """
-    resume = adviser.changing(["runs", "resume"], [run_id])
     match outcome:
         case ReplayOutcome.CANARY_TIMEOUT:
-            cut_off = publishing is not None and publishing.activity is Activity.WITHOUT_BROKERS
-            gone = publishing is not None and publishing.running is False and not cut_off
-            yield "next", adviser.changing(["publish-outbox"]) if gone else adviser.reading(["doctor"])
-            yield "then", resume
+            first = _after_timeout(adviser, progress, publishing)
+            yield from [("next", first)] if first else []
+            yield "then" if first else "next", _resume(adviser, run_id)
         case ReplayOutcome.CANARY_FAILED | ReplayOutcome.TOO_MANY_ERRORS:
-            yield "next", adviser.reading(["errors"], options=["--failed"])
+            yield "next", _errors(adviser)
             if remaining:
-                yield "then", resume
+                yield "then", _resume(adviser, run_id)
         case ReplayOutcome.CANARY_EMPTY:
             yield "next", "make a new plan with the same selectors"
         case ReplayOutcome.SIGNAL:
-            yield "next", resume
+            yield "next", _resume(adviser, run_id)
         case ReplayOutcome.DONE | ReplayOutcome.CANCELLED:
-            return
+            if progress is not None and progress.dead:
+                yield "next", _errors(adviser)
+            elif progress is not None and progress.pending:
+                yield "next" if remaining else "if no publisher runs", adviser.changing(["publish-outbox"])
+
+
+def _resume(adviser: Adviser, run_id: str) -> str:
+    return adviser.changing(["runs", "resume"], [run_id])
+
+
+def _errors(adviser: Adviser) -> str:
+    return adviser.reading(["errors"], options=["--failed"])
+
+
+def _after_timeout(adviser: Adviser, progress: Progress | None, publishing: Publishing | None) -> str | None:
+    """Return the command that gets the canary published, or None if it has been published since."""
+    if progress is not None and progress.dead:
+        return _errors(adviser)
+    if progress is not None and not progress.pending:
+        return None
+    return adviser.changing(["publish-outbox"]) if _is_gone(publishing) else adviser.reading(["doctor"])
+
+
+def _is_gone(publishing: Publishing | None) -> bool:
+    """Return whether no publisher is running, for another reason than unreachable brokers."""
+    if publishing is None or publishing.activity is Activity.WITHOUT_BROKERS:
+        return False
+    return publishing.running is False

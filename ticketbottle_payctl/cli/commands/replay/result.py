@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,12 @@ from ticketbottle_payctl.cli.commands.replay.facts import (
     ResumeFacts,
 )
 from ticketbottle_payctl.cli.commands.replay.misnamed import meant_command, misnamed_blocks, misnamed_sentence
-from ticketbottle_payctl.cli.commands.replay.outcomes import WHY_STOPPED, next_commands
+from ticketbottle_payctl.cli.commands.replay.outcomes import (
+    WHY_STOPPED,
+    next_commands,
+    progress_words,
+    publisher_words,
+)
 from ticketbottle_payctl.cli.commands.replay.plan_view import (
     WHY,
     left_out_blocks,
@@ -180,16 +185,20 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
             (
                 ("run", report.run_id),
                 ("requeued", None if done else f"{now_requeued}{in_all}, {seconds}"),
-                ("publisher", _publisher(report)),
-                (
-                    "since then",
-                    f"{of_all}{now.published:,} published, {now.pending:,} pending, {now.dead:,} dead again",
-                ),
+                ("publisher", publisher_words(report.outcome, now, report.publishing)),
+                ("since then", f"{of_all}{progress_words(now)}"),
                 *skipped_rows(report.outcomes, "skipped"),
                 *skipped_rows(report.outcomes, "failed"),
                 ("see why", adviser.reading(["runs", "show"], [report.run_id]) if left_alone else None),
                 ("not reached", f"{report.remaining:,}" if report.remaining else None),
-                *_next(report, adviser),
+                *next_commands(
+                    report.outcome,
+                    report.run_id,
+                    adviser,
+                    remaining=report.remaining,
+                    progress=now,
+                    publishing=report.publishing,
+                ),
             )
         ),
     ]
@@ -198,23 +207,6 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
         rows = tuple((item.item_id, WHY.get(item.reason or "", item.reason)) for item in late)
         blocks.append(Table(("skipped", "why"), rows))
     return blocks
-
-
-def _publisher(report: ReplayReport) -> str | None:
-    """Return whether a publisher was running, if the run waited for it in vain."""
-    waited = report.outcome is ReplayOutcome.CANARY_TIMEOUT and report.publishing is not None
-    return report.publishing.words if waited and report.publishing else None
-
-
-def _next(report: ReplayReport, adviser: Adviser) -> Iterator[tuple[str, str]]:
-    if report.outcome not in {ReplayOutcome.DONE, ReplayOutcome.CANCELLED}:
-        yield from next_commands(
-            report.outcome, report.run_id, adviser, remaining=report.remaining, publishing=report.publishing
-        )
-    elif report.progress.dead:
-        yield "next", adviser.reading(["errors"], options=["--failed"])
-    elif report.progress.pending:
-        yield "if no publisher runs" if not report.remaining else "next", adviser.changing(["publish-outbox"])
 
 
 def _nothing(plan: ReplayPlan, code: ExitCode, *, named: bool) -> Line:

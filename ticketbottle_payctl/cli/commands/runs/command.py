@@ -62,15 +62,15 @@ def list_command(
 def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None, wide: Wide = False) -> None:
     """Show one run: its operator, time, reason, and the change to each row.
 
-    For publish-outbox, cleanup and cdc, only the counts are recorded.
+    For a replay, also say what has happened to its events since, and which command comes next. For publish-outbox,
+    cleanup and cdc, only the counts are recorded.
     """
     session = Session.of(ctx)
     session.note_target()
-    details = show_run(session.services.engine, run, limit or _DEFAULT_LIMIT)
+    details = show_run(session.services.engine, run, limit or _DEFAULT_LIMIT, session.settings.max_retries)
     adviser = Adviser(session, f"resume {details.run.command}")
     brief = (zone_of(session), session.services.now()) if shows_in_brief(session, wide=wide) else None
-    more, remaining = details.more, details.remaining
-    session.finish(shown(details.run, details.items, adviser, remaining=remaining, more=more, brief=brief))
+    session.finish(shown(details, adviser, brief))
 
 
 def resume_command(  # noqa: PLR0913 - one argument per option

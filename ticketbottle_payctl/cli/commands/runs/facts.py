@@ -50,6 +50,24 @@ class RunFacts(Person):
     """Each time that an operator resumed or cancelled the run, oldest first."""
 
 
+class RequeuedFacts(TypedDict):
+    """The current states of the events that a replay requeued."""
+
+    published: Count
+    """Events that have been published since. An event that was deleted since also counts as published."""
+    pending: Count
+    dead_again: Count
+
+
+class ShownRunFacts(RunFacts):
+    """One recorded run, and what has happened to its events since."""
+
+    since_then: NotRequired[RequeuedFacts | None]
+    """The events that a replay requeued; null for other commands, or if the outbox could not be read."""
+    publisher_running: NotRequired[bool | None]
+    """Whether a publisher is running now; null for other commands, or if this is unknown."""
+
+
 class RunItemFacts(TypedDict):
     """One row of a run."""
 

@@ -8,9 +8,9 @@ from datetime import datetime, tzinfo
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor, note_more_rows, with_summary
-from ticketbottle_payctl.cli.commands.replay.outcomes import next_commands
+from ticketbottle_payctl.cli.commands.replay.outcomes import next_commands, progress_words, publisher_words
 from ticketbottle_payctl.cli.commands.runs.ended import ended_row
-from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
+from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts, ShownRunFacts
 from ticketbottle_payctl.cli.output.list_summary import Place, summary
 from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, plain, short, when
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, dim, good, line, warn
@@ -18,6 +18,7 @@ from ticketbottle_payctl.cli.output.run_title import run_title, short_run_title
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import clock_and_age, short_id
 from ticketbottle_payctl.jobs.replay import ReplayOutcome
+from ticketbottle_payctl.jobs.runs import REPLAY, RunDetails
 from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.payctl.runs import CLOSED, Actor, Run, RunAct, RunItem, RunStatus
 
@@ -81,16 +82,9 @@ _ONLY_COUNTS = {"publish-outbox", "cleanup", "cdc cut-over", "cdc cut-back"}
 """The commands that can change millions of rows. Their records contain only counts, not rows."""
 
 
-def shown(  # noqa: PLR0913 - one argument per part of the output
-    run: Run,
-    items: Sequence[RunItem],
-    adviser: Adviser,
-    *,
-    remaining: int,
-    more: bool,
-    brief: tuple[tzinfo, datetime] | None = None,
-) -> Result:
+def shown(details: RunDetails, adviser: Adviser, brief: tuple[tzinfo, datetime] | None = None) -> Result:
     """Return one run and its first rows. ``brief`` has the same meaning as in :func:`listed`."""
+    run, items = details.run, details.items
     rows = tuple(_item_row(item, brief) for item in items)
     human: list[Block] = [
         line(bold(f"{run.command} {run.id}"), _styled(run.status)),
@@ -105,7 +99,8 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
                 ("options", _options(run)),
                 *((name.replace("_", " "), f"{number:,}") for name, number in run.counts.items() if number),
                 ended_row(run),
-                *_next(run, adviser, remaining),
+                *_since(details),
+                *_next(details, adviser),
             )
         ),
     ]
@@ -115,27 +110,61 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
         human.append(Table(("row", "outcome", "why", "change", "at"), rows, whole=brief is None))
     if not rows and run.command in _ONLY_COUNTS:
         human.append(line(dim(f"{run.command} records only counts, not each row")))
-    if more:
+    if details.more:
         human.append(line("more rows exist: set a larger --limit"))
     return Result(
         "payctl.runs-show/1",
-        counts={**run.counts, "remaining": remaining},
-        result=facts(run),
+        counts={**run.counts, "remaining": details.remaining},
+        result=_shown_facts(details),
         items=[_item(item) for item in items],
-        truncated=more,
+        truncated=details.more,
         human=human,
         run_id=run.id,
     )
 
 
-def _next(run: Run, adviser: Adviser, remaining: int) -> Iterator[tuple[str, str | None]]:
-    """Yield a label and a command, or words, for each step after a run that ended before its work was done."""
+def _since(details: RunDetails) -> Iterator[tuple[str, str | None]]:
+    """Yield what has happened to a replay's events since it requeued them, and whether they still wait in vain."""
+    run, since = details.run, details.since
+    if run.command != REPLAY:
+        return
+    if since is None:
+        yield "since then", "unknown: the outbox could not be read"
+        return
+    outcome = _outcome(run)
+    yield "publisher", publisher_words(outcome, since.progress, since.publishing) if outcome else None
+    yield "since then", progress_words(since.progress)
+
+
+def _outcome(run: Run) -> ReplayOutcome | None:
+    """Return how a replay ended, or None if it is running, or if an error or a crash ended it."""
+    match run.status:
+        case RunStatus.DONE:
+            return ReplayOutcome.DONE
+        case RunStatus.CANCELLED:
+            return ReplayOutcome.CANCELLED
+        case RunStatus.STOPPED | RunStatus.INTERRUPTED if run.ended_by is not None and run.ended_by in {*ReplayOutcome}:
+            return ReplayOutcome(run.ended_by)
+        case _:
+            return None
+
+
+def _next(details: RunDetails, adviser: Adviser) -> Iterator[tuple[str, str | None]]:
+    """Yield a label and a command, or words, for each step after a run."""
+    run, since = details.run, details.since
+    outcome = _outcome(run) if run.command == REPLAY else None
+    if outcome is not None:
+        yield from next_commands(
+            outcome,
+            run.id,
+            adviser,
+            remaining=details.remaining,
+            progress=since.progress if since else None,
+            publishing=since.publishing if since else None,
+        )
+        return
     early = run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
-    replay = run.command == "replay"
-    if early and replay and run.ended_by is not None and run.ended_by in {*ReplayOutcome}:
-        yield from next_commands(ReplayOutcome(run.ended_by), run.id, adviser, remaining=remaining)
-    else:
-        yield "next", adviser.changing(["runs", "resume"], [run.id]) if early and remaining else _rest(run)
+    yield "next", adviser.changing(["runs", "resume"], [run.id]) if early and details.remaining else _rest(run)
 
 
 def _rest(run: Run) -> str | None:
@@ -182,6 +211,21 @@ def facts(run: Run) -> RunFacts:
             }
             for act in run.acts
         ],
+    }
+
+
+def _shown_facts(details: RunDetails) -> ShownRunFacts:
+    since = details.since
+    return {
+        **facts(details.run),
+        "since_then": {
+            "published": since.progress.published,
+            "pending": since.progress.pending,
+            "dead_again": since.progress.dead,
+        }
+        if since
+        else None,
+        "publisher_running": since.publishing.running if since else None,
     }
 
 
