@@ -77,7 +77,8 @@ class Obstacles:
     ``pending`` counts all pending events. It is None unless the run ended because it could not reach its brokers, and
     also None if the count took too long.
 
-    ``known`` is False if the database could not be read. In this case only ``away`` and ``stopped`` are set.
+    ``unread`` is the error because of which the database could not be read, or None. If there is such an error, only
+    ``away`` and ``stopped`` are set.
     """
 
     away: PayctlError | None = None
@@ -94,11 +95,16 @@ class Obstacles:
     """The number of reasons, including those that ``blockers`` does not list."""
     oldest_pending_age_s: float | None = None
     pending: int | None = None
-    known: bool = True
+    unread: PayctlError | None = None
 
     def __bool__(self) -> bool:
         """Return whether there is a reason for any event to wait."""
         return bool(self.away or self.locked or self.stopped or self.blockers)
+
+    @property
+    def known(self) -> bool:
+        """Whether the database could be read."""
+        return self.unread is None
 
     @property
     def held(self) -> int:

@@ -282,9 +282,9 @@ class PublisherRun:
         """Return the result of :meth:`_look`. If the database takes too long, return only the stopped types."""
         try:
             return self._look(locked=self._locked)
-        except DatabaseUnavailableError:  # if the database is really unavailable, the next claim fails too
+        except DatabaseUnavailableError as error:  # if the database is really unavailable, the next claim fails too
             self._looked_at, self._look_took = self._clock(), _LOOK_LIMIT.total_seconds()
-            return Obstacles(stopped=self._stopped(), known=False)
+            return Obstacles(stopped=self._stopped(), unread=error)
 
     def _stopped(self) -> dict[str, str]:
         return {name: error_text(why.code, why.reason) for name, why in self._sender.stopped_types.items()}
@@ -315,9 +315,9 @@ class PublisherRun:
         away = failure if isinstance(failure, _AWAY) else self._obstacles.away
         try:
             found = replace(self._look(locked=self._locked or not self._counts.batches), away=away)
-        except PayctlError:
+        except PayctlError as error:
             self._counts.held = max(self._counts.held, self._blocked)
-            return Obstacles(away=away, stopped=self._stopped(), known=False)
+            return Obstacles(away=away, stopped=self._stopped(), unread=error)
         return replace(found, pending=self._pending()) if isinstance(failure, NO_BROKERS) else found
 
     def _pending(self) -> int | None:

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from tests.cli.commands.replay.conftest import pending
 from tests.cli.conftest import clean_environment
 from ticketbottle_payctl.sandbox.server import wait_until
 
@@ -114,3 +115,19 @@ def test_a_replay_continues_after_its_canary_is_published(ask):
     document = ask(*WAITING, "30s")
     assert (document["exit_code"], document["counts"]["requeued"]) == (0, 3)
     assert document["result"]["publisher_running"] is True
+
+
+def test_a_canary_that_cannot_see_its_result_replays_nothing_else(started, database_url, engine, ask):
+    """If a replay cannot read its canary's state, it says so, exits with 4, and leaves the rest for a resume."""
+    replay = started(*WAITING, "5m", "-o", "json", DATABASE_URL=database_url)
+    wait_until(lambda: pending(engine) == 2, what="the canary to be requeued", timeout=20)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+        document = json.loads(replay.communicate(timeout=30)[0])
+    assert (replay.returncode, document["exit_code"], document["ok"]) == (4, 4, False)
+    assert (document["error"]["code"], "payctl runs resume" in document["error"]["hint"]) == (
+        "DATABASE_UNAVAILABLE",
+        True,
+    )
+    (run,) = ask("runs", "list")["items"]
+    assert (run["status"], run["ended_by"], pending(engine)) == ("interrupted", "DATABASE_UNAVAILABLE", 2)

@@ -38,6 +38,7 @@ SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
 _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
 """The minimum number of events and seconds for showing a rate. A shorter run would measure only its start-up."""
+_UNREAD = "it is unknown which events are still waiting"
 _STOPPED = {StoppedBecause.EMPTY: "no more events can be sent now"}
 """The texts for reasons whose names are misleading. An *empty* outbox may still contain events that are held back."""
 _UNFINISHED = {
@@ -60,7 +61,8 @@ def result_of(
 
     The exit code is 6 if some events failed, became dead or were held back, or if a dead event reports a success or
     has an unknown type. A dead event about a failed payment does not change the exit code, because the customer has not
-    paid. The exit code is 9 if another process holds a shard. The mark is a tick only if the exit code is 0.
+    paid. The exit code is 9 if another process holds a shard. If payctl could not read which events are waiting, the
+    result is an error instead of a success. The mark is a tick only if the exit code is 0.
     """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]
@@ -74,7 +76,7 @@ def result_of(
         truncated=len(dead) < counts.dead,
         human=_human(report, code, reading),
         warnings=[*_warnings(report), *unrecorded_warnings(report.unrecorded, reason)],
-        error=_failure(report),
+        error=_failure(report, code),
         run_id=report.run_id,
     )
 
@@ -129,11 +131,17 @@ def _item(event: DeadEvent) -> DeadItem:
     return {"id": event.id, "aggregate_id": event.aggregate_id, "event_type": event.event_type, "error": event.error}
 
 
-def _failure(report: PublishReport) -> Failure | None:
-    error = report.failure
+def _failure(report: PublishReport, code: ExitCode) -> Failure | None:
+    """Return the error that ended the run, or the error that hides whether the run was a success."""
+    error, message = report.failure, ""
+    if error is None and report.obstacles.unread is not None and code is exit_codes.of_error(report.obstacles.unread):
+        error, message = (
+            report.obstacles.unread,
+            f"published {count(report.counts.published, 'event')}, but {_UNREAD}: ",
+        )
     if error is None:
         return None
-    return Failure(error.code, error.message, exit_codes.of_error(error), error.hint, error.retryable)
+    return Failure(error.code, f"{message}{error.message}", exit_codes.of_error(error), error.hint, error.retryable)
 
 
 def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
@@ -145,7 +153,10 @@ def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
     code = ExitCode.DONE if usual else exit_codes.of_outcome(report.stopped_because)
     if code is ExitCode.DONE and report.obstacles.locked:
         return ExitCode.LOCKED
-    return ExitCode.PARTIAL if code is ExitCode.DONE and (report.partial or report.obstacles.dead_successes) else code
+    if code is ExitCode.DONE and (report.partial or report.obstacles.dead_successes):
+        return ExitCode.PARTIAL
+    unread = report.obstacles.unread
+    return exit_codes.of_error(unread) if code is ExitCode.DONE and unread is not None else code
 
 
 def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Block]:
@@ -190,7 +201,7 @@ def _trouble(report: PublishReport) -> str | None:
     Return None if neither is true.
     """
     obstacles = report.obstacles
-    said = []
+    said = [] if obstacles.known else [_UNREAD]
     if obstacles.away is not None:
         said.append(obstacles.away.message)
     if obstacles.locked:
@@ -205,7 +216,7 @@ def _trouble(report: PublishReport) -> str | None:
         said += dead_in_words(obstacles.unsent)
     if said:
         return ", ".join(said)
-    if obstacles.oldest_pending_age_s is not None or not obstacles.known:
+    if obstacles.oldest_pending_age_s is not None:
         return _UNFINISHED.get(report.stopped_because)
     return "stopped by a signal" if report.stopped_because is StoppedBecause.SIGNAL else None
 
