@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
+from ticketbottle_payctl.cli.commands.report.sentence import verdict
 from ticketbottle_payctl.jobs.report import collect_report
-from ticketbottle_payctl.jobs.report.model import Section
+from ticketbottle_payctl.jobs.report.model import MomentKind, Section
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
@@ -67,3 +68,49 @@ def test_a_report_names_each_section_before_it_reads_it(report):
     seen = []
     report(looking=seen.append)
     assert (sorted(seen), seen[0]) == (sorted(Section), Section.UNPUBLISHED_ORDERS)
+
+
+def requeue(connection, event_id, published_at, minutes):
+    """Record that a replay requeued the event this many minutes ago."""
+    connection.exec_driver_sql(
+        """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, after, at)
+        VALUES (gen_random_uuid(), 0, 0, %(id)s, 'requeued', jsonb_build_object('published_at', %(sent)s::text), '{}',
+            clock_timestamp() - make_interval(mins => %(minutes)s))""",
+        {"id": event_id, "sent": published_at, "minutes": minutes},
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "others", "waited", "requeued", "which"),
+    [
+        ("2026-11-01T00:00:00", [], 20, True, "replayed"),
+        (None, [], 120, False, "replayed"),
+        ("2026-11-01T00:00:00", [30], 30, False, "other"),
+        ("2026-11-01T00:00:00", [10], 20, True, "replayed"),
+    ],
+    ids=["sent before", "dead before", "behind an older wait", "before a newer wait"],
+)
+def test_a_requeued_event_waits_since_its_requeue(engine, report, sent, others, waited, requeued, which):
+    """An event that was sent before a replay waits since the replay, and an event that was dead since its creation.
+
+    The report's age of the oldest event still counts from its creation, as in `payctl stats`.
+    """
+    ids = {}
+    with engine.begin() as connection:
+        for name, minutes in (("replayed", 120), *(("other", each) for each in others)):
+            insert_events(connection, 1, age=timedelta(minutes=minutes))
+            found = connection.exec_driver_sql(
+                "SELECT id FROM outbox WHERE id <> ALL(%(ids)s)", {"ids": [*ids.values()]}
+            )
+            ids[name] = found.scalar_one()
+        requeue(connection, ids["replayed"], sent, 20)
+    found = report()
+    longest = found.waiting.longest
+    assert (longest.id, longest.requeued) == (ids[which], requeued)
+    assert longest.age_s == pytest.approx(60 * waited, abs=30)
+    assert found.waiting.oldest_age_s == pytest.approx(7200, abs=30)
+    (moment,) = [each for each in found.timeline if each.kind is MomentKind.OLDEST_PENDING]
+    assert (moment.id, moment.what) == (ids[which], "requeued" if requeued else None)
+    assert (found.at - moment.at).total_seconds() == pytest.approx(60 * waited, abs=30)
+    count, span = ("2 events are" if others else "1 event is"), ("2 h" if waited == 120 else f"{waited} min")
+    assert f"{count} waiting, the longest for {span}" in verdict(found)

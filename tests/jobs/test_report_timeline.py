@@ -11,6 +11,7 @@ import pytest
 from ticketbottle_payctl.jobs.report.model import Gap, GapReason, MomentKind, Pause, Report, Section, Waiting
 from ticketbottle_payctl.jobs.report.timeline import parts_of, pause_of, points_of, timeline_of
 from ticketbottle_payctl.store.outbox.flow_in_window import Flow, Newcomers, Parts, SentPart, Slowest
+from ticketbottle_payctl.store.outbox.republished import LongestWait
 from ticketbottle_payctl.store.payctl.received_in_window import Received, RefusedCallback
 from ticketbottle_payctl.store.payctl.runs import Actor, Run
 from ticketbottle_payctl.store.payments.created_in_window import CreatedPayments
@@ -167,7 +168,7 @@ def test_a_timeline_has_the_largest_backlog_at_the_end_of_its_part():
 def test_a_timeline_has_the_oldest_pending_event_and_the_first_dead_one():
     """The timeline shows the oldest pending event and each error group's first dead event at their creation times."""
     group = SimpleNamespace(first=at(7), pattern="MSG_SIZE_TOO_LARGE", dead=4)
-    waiting = NOTHING._replace(oldest_age_s=40.0, oldest_id="e")
+    waiting = NOTHING._replace(longest=LongestWait("e", 40.0, requeued=False))
     assert timeline(dead_groups=[group], waiting=waiting) == [
         (MomentKind.FIRST_DEAD, 7, None, "MSG_SIZE_TOO_LARGE", 4), (MomentKind.OLDEST_PENDING, 10, "e", None, None),
     ]  # fmt: skip

@@ -19,10 +19,12 @@ from ticketbottle_payctl.jobs.report.timeline import parts_of, pause_of, points_
 from ticketbottle_payctl.providers.queries import known_since
 from ticketbottle_payctl.store.db.engine import Limits, is_statement_timeout, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
-from ticketbottle_payctl.store.outbox import dead, error_groups, stats
+from ticketbottle_payctl.store.outbox import dead, error_groups, republished, stats
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import MOST_READ, flow
+from ticketbottle_payctl.store.outbox.republished import LongestWait
 from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.outbox.stats import Unpublished
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.received_in_window import received
 from ticketbottle_payctl.store.payments import open_orders
@@ -92,12 +94,13 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     with transaction(engine, limits, commit=False) as connection:
         recent = stats.recent(connection, 1)
         backlog = stats.unpublished(connection, max_retries, late_after_s=0, seen=recent)
+        longest = _longest(connection, max_retries, backlog, runs_readable=recent.runs_readable)
     now = aware(recent.now)
     waiting = Waiting(
         backlog.pending,
         backlog.dead,
         backlog.oldest_pending_age_s,
-        backlog.oldest_pending_id,
+        longest,
         backlog.oldest_dead_age_s,
     )
     unpublished = read(Section.UNPUBLISHED_ORDERS, lambda c: open_orders.unpublished(c, max_retries))
@@ -165,3 +168,14 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
         ),
         gaps=tuple(gaps),
     )
+
+
+def _longest(
+    connection: Connection, max_retries: int, backlog: Unpublished, *, runs_readable: bool
+) -> LongestWait | None:
+    """Return the event that has waited longest. Without the record of runs, this is the oldest pending event."""
+    if backlog.oldest_pending_id is None or backlog.oldest_pending_age_s is None:
+        return None
+    if runs_readable:
+        return republished.longest_wait(connection, max_retries)
+    return LongestWait(backlog.oldest_pending_id, backlog.oldest_pending_age_s, requeued=False)

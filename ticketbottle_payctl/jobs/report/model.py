@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ticketbottle_payctl.domain.causes import WAITS_AFTER
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import Flow, Parts
+from ticketbottle_payctl.store.outbox.republished import LongestWait
 from ticketbottle_payctl.store.payctl.received_in_window import Received
 from ticketbottle_payctl.store.payctl.runs import Run
 from ticketbottle_payctl.store.payments.created_in_window import CreatedPayments
@@ -61,12 +62,16 @@ class Gap(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """The backlog when the report was made. ``oldest_id`` is the id of the oldest pending event."""
+    """The backlog when the report was made.
+
+    ``oldest_age_s`` is the age of the oldest pending event. ``longest`` is the pending event that has waited longest.
+    It is a different event if a replay requeued an event that had already been sent.
+    """
 
     pending: int
     dead: int
     oldest_age_s: float | None
-    oldest_id: str | None
+    longest: LongestWait | None
     oldest_dead_age_s: float | None
 
 
@@ -88,7 +93,8 @@ class Moment(NamedTuple):
     """An entry in the timeline.
 
     ``id`` is the id of a run, a receipt or an event. ``number`` is a count, or a lag in seconds. ``until`` is the end
-    of a pause. ``what`` is a command, a reason, an event type or an error.
+    of a pause. ``what`` is a command, a reason, an event type or an error. For an event that waits since a replay,
+    ``what`` is ``requeued``.
     """
 
     at: datetime

@@ -94,9 +94,10 @@ def timeline_of(  # noqa: PLR0913 - one argument per section
     found += [
         Moment(group.first, MomentKind.FIRST_DEAD, what=group.pattern, number=group.dead) for group in dead_groups
     ]
-    if waiting.oldest_age_s is not None:
-        created = at - timedelta(seconds=waiting.oldest_age_s)
-        found.append(Moment(created, MomentKind.OLDEST_PENDING, waiting.oldest_id))
+    longest = waiting.longest
+    if longest is not None:
+        since = at - timedelta(seconds=longest.age_s)
+        found.append(Moment(since, MomentKind.OLDEST_PENDING, longest.id, "requeued" if longest.requeued else None))
     within = [moment for moment in found if parts.since <= moment.at <= parts.until]
     return tuple(sorted(within, key=lambda moment: moment.at))
 

@@ -7,12 +7,50 @@ wait for the second publication.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.db.privileges import may_read_all_of_ours
+from ticketbottle_payctl.store.outbox import states
 
 IS_REPUBLISHED = "outcome = 'requeued' AND before->>'published_at' IS NOT NULL"
 """The SQL condition for a row of ``payctl.run_items`` whose event had been published before it was requeued."""
+
+
+_MOST_LOOKED_AT = 20_000
+_LONGEST = f"""
+    WITH waiting AS MATERIALIZED (
+        SELECT id, "createdAt" AS made FROM outbox WHERE {states.pending()} ORDER BY "createdAt" LIMIT {_MOST_LOOKED_AT}
+    ), since AS (
+        SELECT w.id, w.made, (SELECT max(at) AT TIME ZONE 'UTC' FROM payctl.run_items
+            WHERE item_id = w.id AND {IS_REPUBLISHED}) AS requeued
+        FROM waiting AS w
+    )
+    SELECT id, GREATEST(0, EXTRACT(epoch FROM {NOW} - COALESCE(requeued, made)))::float8, requeued IS NOT NULL
+    FROM since ORDER BY COALESCE(requeued, made), id COLLATE "C" LIMIT 1
+"""  # noqa: S608 - built from constants only
+
+
+class LongestWait(NamedTuple):
+    """The pending event that has waited longest, and how long it has waited, in seconds.
+
+    If ``requeued`` is true, the event had already been sent, so it waits only since a replay requeued it.
+    """
+
+    id: str
+    age_s: float
+    requeued: bool
+
+
+def longest_wait(connection: Connection, max_retries: int) -> LongestWait | None:
+    """Return which of the 20,000 oldest pending events has waited longest, or None if no event is pending.
+
+    The server looks up each event in the index on the item's id.
+    """
+    row = connection.exec_driver_sql(_LONGEST, {"max_retries": max_retries}).first()
+    return None if row is None else LongestWait(*row)
 
 
 def may_be_read(connection: Connection) -> bool:

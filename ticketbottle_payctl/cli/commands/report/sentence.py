@@ -50,7 +50,7 @@ _SAID: Mapping[MomentKind, str] = {
     MomentKind.MOST_WAITING: "most events waiting at once, at about this time: {number}",
     MomentKind.PAUSE: "no event was sent until {until}, although {waiting}",
     MomentKind.FIRST_DEAD: "{first} now dead was created: {what}",
-    MomentKind.OLDEST_PENDING: "the oldest event that is still waiting was created",
+    MomentKind.OLDEST_PENDING: "the event that has waited longest was {did}",
 }
 
 
@@ -74,8 +74,8 @@ def verdict(report: Report) -> str:
         parts.append(f"{count(report.for_a_person, 'order')} {has} a payment that needs manual review.")
     if waiting.pending:
         are = "is" if waiting.pending == 1 else "are"
-        oldest = duration(waiting.oldest_age_s or 0)
-        parts.append(f"{count(waiting.pending, 'event')} {are} waiting, the oldest for {oldest}.")
+        longest = duration(waiting.longest.age_s if waiting.longest else 0)
+        parts.append(f"{count(waiting.pending, 'event')} {are} waiting, the longest for {longest}.")
     if waiting.dead > report.closed:
         harm = ", superseded: harmless" if report.dead_do_no_harm else ""
         harm += f", {report.closed:,} closed by a person" if report.closed else ""
@@ -102,7 +102,8 @@ def too_old_sentence(report: Report) -> str | None:
     number = report.overdue_in_portal
     if not number:
         return None
-    which = f"{number:,} of them {_be(report)}" if can_ask_gateways(report) else "It is" if number == 1 else "They are"
+    some = "One of them is" if number == 1 else f"{number:,} of them are"
+    which = some if can_ask_gateways(report) else "It is" if number == 1 else "They are"
     return f"{which} too old for the gateway's status query: look in the gateway's portal"
 
 
@@ -154,6 +155,7 @@ def moment_sentence(moment: Moment, zone: tzinfo, quote: Quote) -> str:
         return f"an operator ran {quote(command)}; {quote(status)} at {wall_clock(moment.until, zone)}"
     return _SAID[moment.kind].format(
         what=quote(moment.what) if moment.what else "event",
+        did=moment.what or "created",
         until=wall_clock(moment.until, zone) if moment.until else "now",
         lag=duration(number),
         number=f"{number:,.0f}",
@@ -228,11 +230,8 @@ def _how_to_find_out(report: Report) -> str:
         return ask
     if not can_ask_gateways(report):
         return f"{portal}, because {'it is' if report.overdue == 1 else 'they are'} too old for its status query"
-    return f"{ask}, or {portal} for the {report.overdue_in_portal:,} that {_be(report)} too old for its status query"
-
-
-def _be(report: Report) -> str:
-    return "is" if report.overdue_in_portal == 1 else "are"
+    which = "one that is" if report.overdue_in_portal == 1 else f"{report.overdue_in_portal:,} that are"
+    return f"{ask}, or {portal} for the {which} too old for its status query"
 
 
 def _customers(report: Report) -> str:
