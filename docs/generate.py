@@ -23,7 +23,7 @@ from ticketbottle_payctl.cli.app.global_options import PANEL
 from ticketbottle_payctl.cli.app.help_examples import EXAMPLES
 from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.cli.commands.config import reference, variable
-from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output import exit_codes, marks
 from ticketbottle_payctl.cli.output import schemas as known
 from ticketbottle_payctl.cli.output.result import Failure
 from ticketbottle_payctl.errors import PayctlError
@@ -116,7 +116,9 @@ def _errors() -> Iterator[str]:
     yield from ("## Exit codes", "", "A command exits with one of these codes:", "", "| code | |", "|---|---|")
     for code, meaning in exit_codes.rows():
         yield f"| {code} | {meaning} |"
-    yield from ("", *wrap(exit_codes.MARKS, 115))
+    yield from ("", "### Marks", "", *wrap(marks.ABOUT, 115), "", "| first line | exit code |", "|---|---|")
+    for name, meaning in marks.rows():
+        yield f"| {_cell(name)} | {_cell(meaning)} |"
     yield from (
         "",
         "Three exit codes are answers and not errors: 5 means no, 6 means that some of the work failed, and 10 means",

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from tests.cli.documents import validate
+from tests.cli.marks import check_mark
 from tests.cli.terminal import on_terminal
 from tests.providers.conftest import KEYS as MERCHANT_KEYS
 from ticketbottle_payctl.cli.app.main import app
@@ -111,7 +112,9 @@ def invoke():
     before = root.handlers[:], root.level
 
     def run(*arguments, stdin=None, services=None, **environment):
-        return CliRunner().invoke(app, arguments, input=stdin, env=environment, obj=services, prog_name="payctl")
+        ran = CliRunner().invoke(app, arguments, input=stdin, env=environment, obj=services, prog_name="payctl")
+        check_mark(arguments, ran.stdout, ran.exit_code)
+        return ran
 
     yield run
     root.handlers[:], root.level = before

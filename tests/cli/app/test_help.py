@@ -18,7 +18,7 @@ from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.app.help_examples import EXAMPLES, Example
 from ticketbottle_payctl.cli.app.parser import TOPICS
-from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output import exit_codes, marks
 from ticketbottle_payctl.sandbox.callbacks import callback, environment
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 from ticketbottle_payctl.store.outbox.debezium_names import HEARTBEATS, ROLE, UNROUTABLE
@@ -250,9 +250,9 @@ def test_a_topic_is_a_page_and_a_document(topic, answer, invoke):
 
 
 def test_the_page_on_exit_codes_is_the_table(answer):
-    """`payctl help exit-codes` lists every exit code with its meaning."""
+    """`payctl help exit-codes` lists every exit code with its meaning, and then every mark with its exit codes."""
     items = answer("help", "exit-codes")["items"]
-    assert [(item["name"], item["meaning"]) for item in items] == exit_codes.rows()
+    assert [(item["name"], item["meaning"]) for item in items] == [*exit_codes.rows(), *marks.rows()]
 
 
 def test_the_page_on_times_reads_them_in_the_zone_of_the_run(answer):

@@ -166,6 +166,18 @@ def test_the_error_for_an_unwritable_bundle_has_the_reason(answer):
 
 
 @pytest.mark.postgres
+def test_the_doctor_s_repair_has_the_mark_of_its_exit_code(database_url, engine, invoke):
+    """If another session has locked an event, `doctor --fix-published-flags` says so with the mark of exit code 6."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="sent_unmarked")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SELECT FROM outbox LIMIT 1 FOR UPDATE")
+        result = invoke("doctor", "--fix-published-flags", "--yes", DATABASE_URL=database_url)
+    assert (result.exit_code, result.stdout.startswith("!  repaired 1  of 2 events  run ")) == (6, True), result.stdout
+    assert "1 left:" in result.stdout
+
+
+@pytest.mark.postgres
 def test_a_dry_run_of_the_doctor_s_repair_shows_its_plan(database_url, engine, invoke):
     """With -n, `doctor --fix-published-flags` prints its plan and changes nothing."""
     with engine.begin() as connection:

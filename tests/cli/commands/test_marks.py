@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+import ticketbottle_payctl
+from tests.cli.marks import check_mark
+from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.cli.output.exit_codes import MEANINGS
+from ticketbottle_payctl.cli.output.marks import MARKS
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 
 pytestmark = pytest.mark.postgres
@@ -39,23 +45,74 @@ def shop(engine):
         ("stats", True, "!", 0),
         ("stats --check --max-failed 0", False, "✔", 0),
         ("stats --check --max-failed 0", True, "✘", 5),
+        ("stats --wait dead=0 --timeout 1s", True, "✘", 10),
         ("doctor --only backlog", False, "!", 0),
         ("doctor --only backlog", True, "✘", 5),
         ("errors", True, "!", 0),
         ("report", True, "# !", 0),
+        ("publish-outbox", False, "✔", 0),
+        ("publish-outbox", True, "!", 6),
+        ("replay --failed -n --allow-superseded --type NO_SUCH_TYPE", False, "✔", 0),
+        ("replay --failed --type PAYMENT_FAILED -y", False, "✘", 7),
+        ("replay no-such-event -y", False, "✘", 8),
+        ("replay --failed --allow-superseded --canary 1 --canary-timeout 1ms -y", False, "!", 10),
+        ("gateways list", False, "!", 0),
+        ("db status", False, "✔", 0),
     ],
 )
 def test_the_mark_and_the_exit_code_fit_the_page_about_exit_codes(
-    shop, invoke, database_url, line, harmful, mark, code
+    shop, invoke, database_url, mock_kafka, line, harmful, mark, code
 ):
-    """The mark ! exits with 5 only in `show`, and with 0 in the commands that only report."""
+    """Each mark has the exit code that `payctl help exit-codes` says. The fixture `invoke` compares them."""
     shop(harmful=harmful)
-    shown = invoke(*line.split(), DATABASE_URL=database_url)
+    places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "ZALOPAY_APP_ID": "2554"}
+    shown = invoke(*line.split(), **places)
     assert (shown.stdout.splitlines()[0].startswith(f"{mark} "), shown.exit_code) == (True, code), shown.output
 
 
-def test_the_page_names_the_commands_whose_mark_exits_with_0(answer):
-    """`payctl help exit-codes` says when the mark ! means exit code 5, and when it means 0."""
-    text = " ".join(answer("help", "exit-codes")["result"]["text"].split())
-    assert "With show, its exit code is 5" in text
-    assert "With stats, doctor, errors and report, its exit code is 0" in text
+SOURCES = Path(ticketbottle_payctl.__file__).parent / "cli" / "commands"
+WORDS = {"!": 'warn("!")', "✘": 'bad("✘")'}
+ELSEWHERE = {("demo", "✘"): "a step of the story", ("stats", "✘"): "stats --check and --wait"}
+"""The marks that are not in a first line, or that belong to a command with an option."""
+
+
+@pytest.mark.parametrize("mark", WORDS)
+def test_every_mark_in_the_code_has_a_row_on_the_page(mark):
+    """Each command whose code contains a mark has a row with this mark on the page about exit codes."""
+    files = [path for path in SOURCES.rglob("*.py") if WORDS[mark] in path.read_text("utf-8")]
+    printing = {path.relative_to(SOURCES).parts[0].removesuffix(".py").replace("_", "-") for path in files}
+    listed = {command.split()[0] for row in MARKS if row.mark == mark for command in row.commands}
+    assert printing - {command for command, other in ELSEWHERE if other == mark} <= listed
+    assert len(printing) > 3
+
+
+def test_every_command_on_the_page_exists():
+    """Each row of the page about exit codes names existing commands and exit codes that payctl explains."""
+    names = {entry.name for entry in registry.COMMANDS}
+    for row in MARKS:
+        commands = {" ".join(word for word in command.split() if not word.startswith("-")) for command in row.commands}
+        assert (commands - names, set(row.codes) - MEANINGS.keys()) == (set(), set())
+
+
+def test_the_page_has_a_row_for_each_mark(answer):
+    """`payctl help exit-codes` says which exit codes the marks of each command have."""
+    found = {item["name"]: item["meaning"] for item in answer("help", "exit-codes")["items"]}
+    assert found["publish-outbox !"].startswith("6, 9, 10, 130 or 143: ")
+    assert found["replay ✘"].startswith("7 or 8: ")
+    assert found["show !"].startswith("5: ")
+    assert found["stats, report !"].startswith("0: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdout", "code"),
+    [
+        (["publish-outbox"], "!  held back", 0),
+        (["replay"], "✘  nothing", 6),
+        (["show", "x"], "✔  done", 5),
+        (["stats"], "✘  failed", 5),
+    ],
+)
+def test_a_mark_with_another_exit_code_is_found(arguments, stdout, code):
+    """The check of each run fails if the page does not list the mark with this exit code."""
+    with pytest.raises(AssertionError, match="mark"):
+        check_mark(arguments, stdout, code)

@@ -12,7 +12,18 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import Block, Failure, Fields, Raw, Result, bad, bold, good, line, warn
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Failure,
+    Fields,
+    Raw,
+    Result,
+    Styled,
+    bold,
+    good,
+    line,
+    warn,
+)
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit, refuse_read_only
 from ticketbottle_payctl.cli.safety.recorded import new_run, unrecorded_warnings
 from ticketbottle_payctl.errors import PayctlError
@@ -96,11 +107,8 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
         act = _act(verb, hand_over(dry_run=True).sent, "create the replication slot")
         approve(session, act, Approval(yes, reason, max_affected, confirm))
     report = hand_over(dry_run=dry_run, run=new_run(session, "cdc cut-over", reason))
-    headline = (
-        line(bad("✘"), "not handed over; payctl still publishes")
-        if report.failure
-        else line(good("✔"), "ready to be handed over" if dry_run else "handed over: start the connector now")
-    )
+    said = "ready to be handed over" if dry_run else "handed over: start the connector now"
+    headline = line(_mark(report.dead), said)  # an error takes the place of this line
     failure = _failure(report.failure)
     counts = report.counts
     code = failure.exit_code if failure else ExitCode.PARTIAL if report.dead else ExitCode.DONE
@@ -190,7 +198,7 @@ def _failure(error: PayctlError | None) -> Failure | None:
 def _finish_marking(session: Session, schema: str, report: MarkReport, reason: str | None = None) -> None:
     counts = report.counts
     verb = "would be marked" if report.dry_run else "marked"
-    headline = line(good("✔"), f"{count(report.marked, 'event')} {verb} as published")
+    headline = line(_mark(report.dead), f"{count(report.marked, 'event')} {verb} as published")
     human: list[Block] = [headline, Fields(tuple(counts.items()))]
     if report.dead:
         dead = count(report.dead, "event")
@@ -207,6 +215,11 @@ def _finish_marking(session: Session, schema: str, report: MarkReport, reason: s
             schema, code, counts=counts, human=human, warnings=warnings, dry_run=report.dry_run, run_id=report.run_id
         )
     )
+
+
+def _mark(dead: int) -> Styled:
+    """Return a tick, or the mark for exit code 6 if events of an unknown type became dead."""
+    return warn("!") if dead else good("✔")
 
 
 def _properties(made: config.CdcConfig) -> str:

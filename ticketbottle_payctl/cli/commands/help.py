@@ -12,7 +12,7 @@ from ticketbottle_payctl.cli.app.help_page import page_of
 from ticketbottle_payctl.cli.app.parser import TOPICS, help_of, shared_options
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input.times import instant, zone_of
-from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output import exit_codes, marks
 from ticketbottle_payctl.cli.output.result import Raw, Result
 from ticketbottle_payctl.formats import local_and_utc
 
@@ -62,6 +62,9 @@ def help_command(
     if len(words) == 1 and words[0] in TOPICS:
         title, about, rows = _page(ctx, session, words[0])
         text = page_of(title, about, rows)
+        if words[0] == "exit-codes":
+            text += "\n" + page_of("Marks", marks.ABOUT, marks.rows())
+            rows = [*rows, *marks.rows()]
     else:
         text = help_of(ctx, words) or _refuse(ctx, words)
     items: Sequence[HelpItem] = [{"name": name, "meaning": " ".join(meaning.split())} for name, meaning in rows]
@@ -78,7 +81,7 @@ def _page(ctx: typer.Context, session: Session, topic: str) -> tuple[str, str, l
             )
             return "Options of every command", about, shared_options(ctx)
         case "exit-codes":
-            about = f"Exit code 5 is an answer, not an error. Scripts can rely on these codes. {exit_codes.MARKS}"
+            about = "Exit code 5 is an answer, not an error. Scripts can rely on these codes."
             return "Exit codes", about, exit_codes.rows()
         case _:
             return "Times", *_times(session)

@@ -59,13 +59,6 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.TERMINATED: "SIGTERM; the current batch was finished or rolled back first",
 }
 
-MARKS = (
-    "The mark ! in the first line means that something needs attention. With show, its exit code is 5, because show"
-    " answers whether the order is settled. With stats, doctor, errors and report, its exit code is 0, because these"
-    " commands only report. A failed check of doctor or stats has the mark ✘ instead, and exit code 5."
-)
-"""How the mark ``!`` and the exit code of a command fit together."""
-
 ERRORS: Mapping[type[PayctlError], ExitCode] = {
     PayctlError: ExitCode.BUG,
     ConfigError: ExitCode.CONFIG,

@@ -73,4 +73,5 @@ def _headline(report: FlagsReport) -> Block:
     if not report.matched:
         return line(good("✔"), "no half-marked events", dim("nothing to do"))
     run = dim(f"run {report.run_id}")
-    return line(good("✔"), bold(f"repaired {report.repaired:,}"), dim(f"of {count(report.matched, 'event')}"), run)
+    mark = good("✔") if report.repaired >= report.matched else warn("!")
+    return line(mark, bold(f"repaired {report.repaired:,}"), dim(f"of {count(report.matched, 'event')}"), run)
