@@ -23,7 +23,10 @@ def pay(engine):
 
 @pytest.fixture
 def call(engine):
-    """Return a function that inserts a refused callback that reports money and arrives ``after`` noon."""
+    """Return a function that inserts a callback, which arrives ``after`` noon.
+
+    Unless other values are given, the callback is refused and reports money.
+    """
 
     def run(orders, after, **more):
         more = {"result": "refused", "reason": "late", "number": str(len(orders.receipts)), **more}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from tests.cli.commands.show.conftest import Orders
+from tests.store.conftest import NOON
 from ticketbottle_payctl.store.outbox.debezium_names import SLOT
 from ticketbottle_payctl.store.payments.open_orders import WithoutTicket, refused, unpublished
 
 pytestmark = pytest.mark.postgres
 MINUTE, HOUR, MICROSECOND = timedelta(minutes=1), timedelta(hours=1), timedelta(microseconds=1)
-NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -115,39 +115,23 @@ def denied(engine):
     return run
 
 
-@pytest.fixture
-def refuse(engine):
-    """Return a function that inserts a refused callback, which arrives ``after`` noon."""
-
-    def run(orders, after, *, outcome="COMPLETED", result="refused", reason="late", **more):
-        orders.callback(outcome, result, reason, **{"number": str(len(orders.receipts)), **more})
-        with engine.begin() as connection:
-            connection.exec_driver_sql(
-                "UPDATE payctl.webhook_receipts SET received_at = %(at)s WHERE id = %(id)s::uuid",
-                {"at": NOON + after, "id": orders.receipts[-1]},
-            )
-        return orders
-
-    return run
-
-
-def test_a_window_has_the_callbacks_of_its_first_instant_and_not_of_its_last(pay, refuse, denied):
+def test_a_window_has_the_callbacks_of_its_first_instant_and_not_of_its_last(pay, call, denied):
     """A callback that arrived at the first instant of a window is in the window. One at the last is not."""
-    first = refuse(pay("FAILED"), 0 * HOUR)
+    first = call(pay("FAILED"), 0 * HOUR)
     for outside in (-MICROSECOND, HOUR):
-        refuse(pay("FAILED"), outside)
+        call(pay("FAILED"), outside)
     assert [each.id for each in denied().oldest] == first.receipts
 
 
-def test_only_a_refused_callback_that_reports_money_opens_an_order(pay, refuse, denied):
+def test_only_a_refused_callback_that_reports_money_opens_an_order(pay, call, denied):
     """A callback opens an order if it was refused, may report money, and its payment is not COMPLETED."""
-    refuse(pay("FAILED"), MINUTE, result="settled")
-    refuse(pay("FAILED"), MINUTE, outcome="FAILED")
-    refuse(pay("FAILED"), MINUTE, reason="refund")
-    refuse(pay("COMPLETED"), MINUTE)
+    call(pay("FAILED"), MINUTE, result="settled")
+    call(pay("FAILED"), MINUTE, outcome="FAILED")
+    call(pay("FAILED"), MINUTE, reason="refund")
+    call(pay("COMPLETED"), MINUTE)
     assert denied().number == 0
-    held = refuse(pay("PENDING"), MINUTE, outcome="FAILED", reason="held")
-    unclear = refuse(pay("CANCELLED"), 2 * MINUTE, outcome="UNCLEAR", reason=None, amount=None)
+    held = call(pay("PENDING"), MINUTE, outcome="FAILED", reason="held")
+    unclear = call(pay("CANCELLED"), 2 * MINUTE, outcome="UNCLEAR", reason=None, amount=None)
     found = denied()
     assert [(each.id, each.amount) for each in found.oldest] == [
         (held.receipts[0], 320_000),
@@ -156,12 +140,12 @@ def test_only_a_refused_callback_that_reports_money_opens_an_order(pay, refuse, 
     assert (found.number, found.amount) == (2, 320_000)
 
 
-def test_refused_orders_are_sorted_by_their_latest_callback(engine, pay, refuse, denied):
+def test_refused_orders_are_sorted_by_their_latest_callback(engine, pay, call, denied):
     """Each order is listed once, with its latest refused callback. The orders are sorted by this callback."""
-    later = refuse(refuse(pay("FAILED"), MINUTE, amount=1), 9 * MINUTE, amount=2)
-    earlier = refuse(pay("FAILED"), 5 * MINUTE)
-    stray = refuse(Orders(engine), 7 * MINUTE, amount=5)
-    stray = refuse(stray, 8 * MINUTE, amount=6, reference="another reference")
+    later = call(call(pay("FAILED"), MINUTE, amount=1), 9 * MINUTE, amount=2)
+    earlier = call(pay("FAILED"), 5 * MINUTE)
+    stray = call(Orders(engine), 7 * MINUTE, amount=5)
+    stray = call(stray, 8 * MINUTE, amount=6, reference="another reference")
     found = denied()
     assert [(each.kind, each.id, each.order_code, each.amount) for each in found.oldest] == [
         (WithoutTicket.REFUSED, earlier.receipts[0], earlier.payment.order_code, 320_000),
@@ -171,16 +155,16 @@ def test_refused_orders_are_sorted_by_their_latest_callback(engine, pay, refuse,
     assert (found.number, found.amount, found.oldest[0].at) == (3, 320_008, NOON + 5 * MINUTE)
 
 
-def test_twenty_refused_orders_are_named_and_all_are_counted(pay, refuse, denied):
+def test_twenty_refused_orders_are_named_and_all_are_counted(pay, call, denied):
     """The oldest twenty orders with a refused callback are named, and all of them are counted."""
-    receipts = [refuse(pay("FAILED"), number * MINUTE).receipts[0] for number in range(21)]
+    receipts = [call(pay("FAILED"), number * MINUTE).receipts[0] for number in range(21)]
     found = denied()
     assert ([each.id for each in found.oldest], found.number) == (receipts[:20], 21)
 
 
-def test_callbacks_of_one_instant_are_sorted_by_their_id(pay, refuse, denied):
+def test_callbacks_of_one_instant_are_sorted_by_their_id(pay, call, denied):
     """If refused callbacks of an order arrived at one instant, the one with the least id is listed."""
     orders = pay("FAILED")
     for name in ("b", "a", "c"):
-        refuse(orders, MINUTE, id=f"{name * 8}-0000-4000-8000-000000000000")
+        call(orders, MINUTE, id=f"{name * 8}-0000-4000-8000-000000000000")
     assert [each.id for each in denied().oldest] == [orders.receipts[1]]
