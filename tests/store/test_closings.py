@@ -51,6 +51,26 @@ def test_a_repeat_of_a_closed_transfer_is_closed(pay, call, close, closed):
     assert closed(orders) == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    "which", [{}, {"outcome": "UNCLEAR", "reference": "", "order_ref": "", "payment": None, "body": b"x"}]
+)
+def test_a_repeat_is_closed_even_if_it_alone_is_asked_for(engine, pay, call, close, which):
+    """A search for one callback also reads the earlier ones about its transfer, with or without a reference."""
+    orders = call(call(pay(), 0 * HOUR, **which, number=None), HOUR, **which, number=None)
+    close(orders.receipts[0] if which else orders.payment.id, MINUTE)
+    with engine.connect() as connection:
+        assert closed_among(connection, orders.receipts[1:]) == {*orders.receipts[1:]}
+
+
+def test_the_latest_closing_of_an_order_s_names_counts(engine, call, close, closed):
+    """If a gateway has several names for the order of a reference, the closing that covers most of them counts."""
+    orders = Orders(engine)
+    for order_ref, after in (("one", 0 * HOUR), ("two", MINUTE)):
+        call(orders, after, reference="a reference", order_ref=order_ref)
+        close(order_ref, after)
+    assert closed(orders) == [True, True]
+
+
 def test_a_new_reason_or_another_gateway_makes_another_transfer(pay, call, close, closed):
     """A callback with another reason or from another gateway does not repeat a closed transfer."""
     orders = call(pay(), 0 * HOUR, number="1")
@@ -75,22 +95,61 @@ def test_the_payment_of_a_later_copy_closes_an_unreadable_callback(pay, call, cl
     orders = pay()
     unreadable = {"outcome": "UNCLEAR", "reference": "", "order_ref": "", "number": None, "body": b"x"}
     call(orders, 0 * HOUR, **unreadable, payment=None)
-    call(orders, HOUR, reference="another", number="9", body=b"x")
+    for _ in range(2):
+        call(orders, HOUR, reference="another", number="9", body=b"x")
     call(orders, 0 * HOUR, **{**unreadable, "body": b"y"}, payment=None)
     close(orders.payment.id, MINUTE)
-    assert closed(orders) == [True, False, False]
+    assert closed(orders) == [True, False, False, False]
+
+
+def test_a_copy_of_the_same_instant_is_no_later_copy(engine, pay, call, close):
+    """An unreadable callback does not have the payment of a copy that arrived at the same instant."""
+    orders = pay()
+    for more in ({"reference": "", "payment": None}, {"reference": "another"}):
+        call(orders, 0 * HOUR, outcome="UNCLEAR", order_ref="", number=None, body=b"x", **more)
+    close(orders.payment.id, MINUTE)
+    with engine.connect() as connection:
+        assert closed_among(connection, orders.receipts[:1]) == set()
 
 
 @pytest.mark.parametrize(
-    ("changes", "known"), [({}, True), ({"provider": "vnpay"}, False), ({"reference": "another"}, False)]
+    ("changes", "known"),
+    [
+        ({}, True),
+        ({"provider": "vnpay"}, False),
+        ({"reference": "another"}, False),
+        ({"reference": "another", "body": b"x"}, False),
+    ],
 )
 def test_a_callback_has_the_payment_of_another_one_with_its_reference(pay, call, close, closed, changes, known):
     """A closing of a payment covers an early callback without a payment if the same gateway repeats its reference."""
     orders = pay()
-    call(orders, 0 * HOUR, payment=None, reference="a reference", order_ref="another")
+    call(orders, 0 * HOUR, payment=None, reference="a reference", order_ref="another", body=b"x")
     call(orders, HOUR, **{"reference": "a reference", "order_ref": "another", **changes})
     close(orders.payment.id, MINUTE)
     assert closed(orders) == [known, False]
+
+
+def test_of_two_payments_with_one_reference_the_greater_id_counts(engine, pay, call, close, closed):
+    """If two payments have callbacks with one reference, a callback without a payment has the greater id."""
+    less, greater = sorted((pay(), pay()), key=lambda each: each.payment.id)
+    stray = Orders(engine)
+    for number, orders in enumerate((less, greater, stray)):
+        call(orders, 0 * HOUR, reference="a reference", order_ref="another", number=str(number))
+    close(greater.payment.id, MINUTE)
+    assert closed(less, greater, stray) == [False, True, True]
+
+
+@pytest.mark.parametrize("missing", ["payments", "payctl.run_items"])
+def test_without_a_privilege_no_transfer_counts_as_closed(engine, pay, call, close, missing):
+    """If the role is not allowed to read the payments or the closings, no transfer counts as closed."""
+    orders = call(pay(), 0 * HOUR)
+    close(orders.payment.id, MINUTE)
+    readable = ", ".join({"payments", "payctl.run_items", "payctl.webhook_receipts"} - {missing})
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE ROLE reader; GRANT USAGE ON SCHEMA payctl, public TO reader")
+        connection.exec_driver_sql(f"GRANT SELECT ON {readable} TO reader; SET LOCAL ROLE reader")
+        assert closed_among(connection, orders.receipts) == set()
 
 
 def test_a_callback_without_a_payment_has_the_payment_of_its_order_code(pay, call, close, closed):

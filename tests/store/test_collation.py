@@ -100,6 +100,15 @@ def test_superseded_events_are_named_in_the_order_of_code_points(events, connect
     assert [each.id for each in replay.superseded_among(connection, ["a", "B", "C"])] == ["B", "C", "a"]
 
 
+@pytest.mark.parametrize(("waits", "blocking"), [("B", 0), ("C", 1), ("a", 2)])
+def test_superseded_events_block_in_the_order_of_code_points(events, connection, waits, blocking):
+    """Of events of one instant, those with a less id than a pending event block it, and the others do not."""
+    events("FAILED", retries=5)
+    connection.exec_driver_sql('UPDATE outbox SET "retryCount" = 0 WHERE id = %s', (waits,))
+    found = dead.superseded(connection, 5, with_closings=False)
+    assert (found.events, found.blocking) == (2, blocking)
+
+
 def test_expired_events_are_deleted_in_the_order_of_code_points(events, connection):
     """A cleanup deletes the events with the least ids first, and the next batch begins behind them."""
     events(state="published", age=timedelta(days=9))

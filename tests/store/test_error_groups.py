@@ -136,6 +136,77 @@ def test_the_sample_among_events_of_one_instant_has_the_greatest_id(engine, exec
     assert [(group.sample_id, group.count) for group in groups()] == [("c", 3)]
 
 
+def test_an_older_event_with_a_greater_id_is_not_the_sample(engine, groups):
+    """A group shows its newest event, whatever the ids of the group's older events are."""
+    orders = Orders(engine).pay().event(id="z", retries=5, error="e", age=2 * HOUR)
+    orders.event(id="a", retries=5, error="e", age=HOUR).event(id="zz", error="e", age=HOUR / 2)
+    (group,) = groups()
+    assert (group.sample_id, group.count, group.unknown) == ("a", 2, 0)
+
+
+def test_the_sample_of_a_group_has_a_known_type_if_possible(engine, groups):
+    """A group shows an event of a type that payctl knows, or else its newest event of an unknown type."""
+    orders = Orders(engine).pay()
+    for kind, age in (("?A", HOUR), ("?B", HOUR / 2)):
+        orders.event(kind, retries=5, error="e", age=age)
+    (group,) = groups()
+    assert (group.sample_id, group.unknown, group.event_types) == (orders.events[1], 2, ("?A", "?B"))
+    orders.event(retries=5, error="e", age=2 * HOUR)
+    (group,) = groups()
+    assert (group.sample_id, group.unknown, group.count) == (orders.events[2], 2, 3)
+
+
+def test_groups_of_one_size_are_sorted_by_their_id(engine, groups):
+    """Groups with the same number of events are sorted by their ids, and a limit keeps the first ones."""
+    orders = Orders(engine).pay()
+    for error in ("a", "b", "c"):
+        orders.event(retries=5, error=error)
+    assert [group.group for group in groups()] == ["0cc175b9", "4a8a08f0", "92eb5ffe"]
+    assert [group.pattern for group in groups(limit=2)] == ["a", "c"]
+
+
+def test_events_that_failed_without_an_error_are_a_group(engine, groups):
+    """Events that failed without an error text form one group, whose pattern is empty."""
+    orders = Orders(engine).pay().event(retries=1)
+    (group,) = groups()
+    assert (group.pattern, group.sample, group.sample_id) == ("", None, orders.events[0])
+
+
+@pytest.fixture
+def blocks(engine):
+    """Return a function that returns the number of payments that each group blocks, by pattern."""
+
+    def run():
+        with engine.connect() as connection:
+            found = error_groups.groups(connection, Selector(), 5, 10)
+            found = error_groups.with_blocked(connection, found, Selector(), 5)
+            connection.commit()
+            assert connection.exec_driver_sql("SHOW enable_nestloop").scalar_one() == "on"
+        return {group.pattern: group.blocks for group in found}
+
+    return run
+
+
+def test_a_group_blocks_each_payment_with_a_later_pending_event_once(engine, blocks):
+    """A group blocks a payment if one of the group's dead events comes before a pending event of the payment."""
+    minutes = [number * HOUR / 60 for number in range(10)]
+    twice = Orders(engine).pay().event(retries=5, error="e", age=minutes[9]).event(retries=5, error="e", age=minutes[8])
+    twice.event(age=minutes[1])
+    Orders(engine).pay().event(retries=5, error="e", age=minutes[5]).event(age=minutes[4])
+    before = Orders(engine).pay().event(age=minutes[7]).event(retries=5, error="f", age=minutes[6])
+    before.event(state="published", age=minutes[2])
+    Orders(engine).pay().event(retries=4, error="g", age=minutes[7]).event(age=minutes[1])
+    assert blocks() == {"e": 2, "f": 0, "g": 0}
+
+
+def test_of_one_instant_a_dead_event_blocks_only_the_greater_id(engine, execute, blocks):
+    """Of events of one instant, a dead event blocks those of its payment with a greater id."""
+    for first, second in (("a", "b"), ("d", "c")):
+        Orders(engine).pay().event(id=first, retries=5, error=first).event(id=second)
+    execute('UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox)')
+    assert blocks() == {"a": 1, "d": 0}
+
+
 def test_without_the_payments_no_event_of_a_group_is_superseded(engine, groups):
     """If the role is not allowed to read the payments, a group counts no superseded event, and shows the newest one."""
     orders = Orders(engine).pay("COMPLETED").event("FAILED", retries=5, error="e", age=HOUR)

@@ -7,10 +7,12 @@ from datetime import timedelta
 import pytest
 
 from tests.cli.commands.show.conftest import Orders
+from tests.store.conftest import NOON
 from ticketbottle_payctl.store.payments.health import health
 
 pytestmark = pytest.mark.postgres
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+MILLISECOND = timedelta(milliseconds=1)
 
 
 @pytest.fixture
@@ -67,3 +69,42 @@ def test_only_the_last_day_counts(engine, pay, measured):
     Orders(engine).callback(age=24.5 * HOUR)
     (found,) = measured()
     assert (found.created_since, 82_000 < found.silent_s < 86_400) == (1, True)
+
+
+@pytest.fixture
+def pay_before_noon(engine):
+    """Return a function that inserts a payment for each time that passes between its creation and noon."""
+
+    def run(*ages):
+        for age in ages:
+            orders = Orders(engine).pay("PENDING")
+            with engine.begin() as connection:
+                connection.exec_driver_sql(
+                    'UPDATE payments SET "createdAt" = %s WHERE id = %s',
+                    (NOON.replace(tzinfo=None) - age, orders.payment.id),
+                )
+
+    return run
+
+
+def test_the_bounds_of_the_due_ages_are_not_due(pay_before_noon, at_noon):
+    """A payment is due if it is older than the first bound and younger than the second one."""
+    for bound in (20 * MINUTE, 80 * MINUTE):
+        pay_before_noon(bound - MILLISECOND, bound, bound + MILLISECOND)
+    (found,) = health(at_noon, after=20 * MINUTE, window=HOUR)
+    assert (found.due, found.overdue) == (2, 2)
+
+
+def test_a_payment_of_exactly_one_day_does_not_count(pay_before_noon, at_noon):
+    """A payment counts until it is one day old."""
+    pay_before_noon(DAY - MILLISECOND, DAY)
+    (found,) = health(at_noon, after=20 * MINUTE, window=HOUR)
+    assert (found.created_since, found.silent_s) == (1, pytest.approx(86_399.999))
+
+
+def test_a_payment_of_the_instant_of_the_last_callback_does_not_begin_a_silence(pay_before_noon, call, engine, at_noon):
+    """A gateway's silence begins with the first payment after its last callback, and not with one of its instant."""
+    pay_before_noon(HOUR, HOUR - MILLISECOND)
+    call(Orders(engine), -HOUR)
+    (found,) = health(at_noon, after=20 * MINUTE, window=HOUR)
+    assert (found.created_since, found.silent_s) == (1, pytest.approx(3_599.999))

@@ -166,6 +166,7 @@ def of_payment(engine, orders, *asked):
 def test_a_receipt_with_the_reference_of_a_payment_s_receipt_belongs_to_it(engine, pay, changes, belongs):
     """A receipt belongs to a payment if its gateway sent another one with this reference for this payment."""
     orders = pay().callback(reference="a reference", age=HOUR)
+    pay()
     if changes.get("payment") == "of another":
         changes = {"payment": Orders(engine).pay().payment.id}
     orders.callback(**{**STRAY, **changes})

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.cli.commands.show.conftest import Orders
+from tests.store.conftest import NOON as CLOCK
 from ticketbottle_payctl.store.payctl.received_in_window import received
 from ticketbottle_payctl.store.payments.created_in_window import (
     CreatedPayments,
@@ -23,6 +24,8 @@ MILLISECOND, MICROSECOND = timedelta(milliseconds=1), timedelta(microseconds=1)
 NOON = datetime(2026, 1, 29, 12, tzinfo=UTC)
 WINDOW = (NOON, NOON + HOUR)
 RULES = OverdueRules(20 * MINUTE, ["held"], {})
+_CLOSING = """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before)
+    VALUES (gen_random_uuid(), 0, 0, %s, %s, jsonb_build_object('receipt', %s::text))"""
 
 
 @pytest.fixture
@@ -87,6 +90,29 @@ def test_a_pending_payment_is_overdue_only_after_the_limit(pay, in_window):
     """A PENDING payment that is younger than the limit is not overdue."""
     pay(MINUTE)
     assert in_window(after=timedelta(days=36_500)) == CreatedPayments({"PENDING": 1}, 0, 0)
+
+
+def test_a_pending_payment_is_overdue_at_the_limit(pay, at_noon):
+    """A PENDING payment is overdue from the instant at which it is as old as the limit."""
+    for age in (-MILLISECOND, 0 * HOUR, MILLISECOND):
+        pay(MINUTE - age)
+    rules = RULES._replace(after=CLOCK - NOON - MINUTE)
+    assert created(at_noon, *WINDOW, rules) == CreatedPayments({"PENDING": 3}, 2, 2)
+    assert silent(at_noon, *WINDOW, rules, most=9) == SilentPayments(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "explains"),
+    [({}, True), ({"provider": "vnpay"}, False), ({"outcome": "skipped"}, False), ({"subject": "another"}, False)],
+)
+def test_the_closing_of_a_callback_explains_its_payment(engine, pay, call, in_window, changes, explains):
+    """A closing explains a payment if it names the payment and a receipt from the payment's own gateway."""
+    orders = pay(MINUTE)
+    call(orders, MINUTE, reason="pending", provider=changes.get("provider", "momo"))
+    subject, outcome = changes.get("subject", orders.payment.id), changes.get("outcome", "closed")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_CLOSING, (subject, outcome, orders.receipts[0]))
+    assert in_window().silent == (0 if explains else 1)
 
 
 @pytest.mark.parametrize(

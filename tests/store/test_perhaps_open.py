@@ -14,6 +14,7 @@ from ticketbottle_payctl.store.payments.unsettled_callbacks import unsettled_cal
 
 pytestmark = pytest.mark.postgres
 MINUTE, HOUR, MICROSECOND = timedelta(minutes=1), timedelta(hours=1), timedelta(microseconds=1)
+MILLISECOND = timedelta(milliseconds=1)
 WINDOW = (NOON, NOON + HOUR)
 
 
@@ -106,6 +107,39 @@ def test_a_payment_that_was_settled_after_it_had_ended_is_perhaps_open(pay, call
     close(orders.payment.order_code, timedelta(days=99), "skipped")
     assert bool(judged()) is opens
     close(orders.payment.order_code, timedelta(days=99))
+    assert judged() == []
+
+
+@pytest.fixture
+def settle(engine, pay, call):
+    """Return a function that inserts a payment that was completed at noon, and that failed ``after`` noon."""
+
+    def run(failed):
+        orders = call(pay("COMPLETED"), MINUTE, result="settled", reason=None)
+        completed = NOON.replace(tzinfo=None)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                'UPDATE payments SET "completedAt" = %s, "failedAt" = %s', (completed, completed + failed)
+            )
+        return orders
+
+    return run
+
+
+@pytest.mark.parametrize(("failed", "opens"), [(-MILLISECOND, True), (0 * HOUR, False), (MILLISECOND, False)])
+def test_only_a_payment_that_failed_before_its_completion_is_perhaps_open(settle, judged, failed, opens):
+    """A payment that failed at the instant of its completion or later is not open."""
+    settle(failed)
+    assert bool(judged()) is opens
+
+
+def test_a_closing_covers_the_payment_that_was_completed_at_its_instant(settle, close, judged):
+    """A closing covers a completion at its instant, but no later one. The closing of another order does not count."""
+    orders = settle(-HOUR)
+    close("another", HOUR)
+    close(orders.payment.id, -MICROSECOND)
+    assert judged() == [(orders.payment.id, orders.receipts)]
+    close(orders.payment.id, 0 * HOUR)
     assert judged() == []
 
 

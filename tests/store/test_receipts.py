@@ -60,6 +60,20 @@ def test_a_zalopay_receipt_is_found_by_the_date_and_the_order_code(engine, execu
     assert {each.id for each in found} == set(orders.receipts[1:5])
 
 
+@pytest.mark.parametrize(("created", "first"), [("2026-11-29 16:59:59", "261128"), ("2026-11-29 17:00", "261129")])
+def test_the_date_of_a_zalopay_reference_is_the_one_in_vietnam(engine, execute, created, first):
+    """In Vietnam, a day begins at 17:00 UTC. The reference of a receipt begins with this date."""
+    orders = Orders(engine).pay(provider="ZALOPAY")
+    execute(f"UPDATE payments SET \"createdAt\" = '{created}'")  # noqa: S608
+    for date in ("261127", "261128", "261129"):
+        reference = f"{date}_{orders.payment.order_code}"
+        orders.callback(payment=None, provider="zalopay", order_ref="", reference=reference)
+    with engine.connect() as connection:
+        found = receipts_of_payments(connection, {orders.payment.id: []})[orders.payment.id]
+    expected = orders.receipts[["261127", "261128", "261129"].index(first) :]
+    assert {each.id for each in found} == set(expected)
+
+
 def test_at_most_ten_orders_are_named_for_an_ending(engine):
     """If many order codes end with the given characters, only the ten latest orders are listed, latest first."""
     for number in range(11):

@@ -1,0 +1,41 @@
+"""Test what is known about an event that a person wants to close, and how it is locked."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.commands.show.conftest import Orders
+from ticketbottle_payctl.store.outbox import dead
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def reader(engine):
+    """Yield a connection that reads the outbox."""
+    with engine.connect() as connection:
+        yield connection
+
+
+def test_only_a_dead_event_is_named_as_superseded(pay, reader):
+    """A pending or sent failure event of a payment that is COMPLETED is not named as superseded."""
+    orders = pay("COMPLETED").event("FAILED", retries=4).event("FAILED", state="published", retries=5)
+    assert [dead.find(reader, name, 5).superseded for name in orders.events] == [False, False]
+
+
+def test_an_event_without_a_payment_is_named(engine, reader):
+    """An event whose payment is missing is found, but has no order code."""
+    (name,) = Orders(engine).event("FAILED", retries=5, error="no").events
+    found = dead.find(reader, name, 5)
+    assert (found.id, found.payment_id, found.order_code, found.superseded) == (name, "gone", None, False)
+
+
+def test_only_the_named_event_is_locked(pay, engine, reader):
+    """The lock of an event holds until its transaction ends, and does not lock other events."""
+    first, second = pay("COMPLETED").event().event().events
+    unlocked = "SELECT id FROM outbox FOR UPDATE SKIP LOCKED"
+    with engine.connect() as other:
+        dead.lock(reader, first)
+        assert list(other.exec_driver_sql(unlocked).scalars()) == [second]
+        reader.rollback()
+        assert {*other.exec_driver_sql(unlocked).scalars()} == {first, second}
