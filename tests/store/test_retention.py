@@ -51,11 +51,22 @@ def test_only_events_from_before_the_horizon_have_expired(send, connection, half
         for name, after in (("before", -MILLISECOND), ("at", 0 * HOUR), ("behind", MILLISECOND)):
             send(f"{name} {marked}", after, marked=marked)
     wanted = Expired(NOON, half_marked)
-    assert (retention.measure(connection, wanted).rows, retention.count(connection, wanted, 9)) == (1, 1)
+    measured = retention.measure(connection, wanted)
+    assert (measured.rows, measured.bytes > 0, retention.count(connection, wanted, 9)) == (1, True, 1)
     everything = left(connection)
     found = retention.delete_next(connection, wanted, START, 9, whole=False)
-    assert (found.found, found.deleted, found.last[1]) == (1, 1, f"before {not half_marked}")
+    assert (found.found, found.deleted, found.bytes > 0) == (1, 1, True)
+    assert found.last[1] == f"before {not half_marked}"
     assert left(connection) == [name for name in everything if name != found.last[1]]
+
+
+def test_an_event_without_a_time_of_publication_expires_by_its_creation(send, execute, connection):
+    """A published event without ``"publishedAt"`` has expired if it was created before the horizon."""
+    for name, after in (("before", HOUR - MILLISECOND), ("at", HOUR)):
+        send(name, after)
+    execute('UPDATE outbox SET "publishedAt" = NULL')
+    found = retention.delete_next(connection, Expired(NOON), START, 9, whole=False)
+    assert (found.deleted, left(connection)) == (1, ["at"])
 
 
 def test_a_batch_has_the_oldest_events_and_ends_at_its_last_one(send, connection):
