@@ -49,8 +49,10 @@ def test_the_oldest_of_the_newest_events_counts(engine, insert, execute, newest)
     execute(SLOWER_AND_SLOWER)
     with engine.connect() as connection:
         found = stats.recent(connection, 3600)
-    (first,), (last,) = execute('SELECT min("createdAt") FROM outbox'), execute('SELECT max("publishedAt") FROM outbox')
-    assert (found.created_since, found.sent_since, found.last_sent) == (first, first, last)
+    sql = 'SELECT unnest(ARRAY[min("createdAt"), max("createdAt"), max("publishedAt")]) FROM outbox'
+    first, newest_made, last = execute(sql)
+    assert (found.created_since, found.sent_since) == (first, first)
+    assert (found.newest_sent, found.last_sent) == (newest_made, last)
     assert (found.created, found.sent, found.recent_created, found.recent_sent) == (newest,) * 4
     assert (sum(found.created_in.values()), sum(found.sent_in.values())) == (newest, newest)
     assert (found.lag_p50, found.lag_p95, found.lag_p99) == (0.049, 0.094, 0.098)
@@ -143,8 +145,9 @@ def test_an_event_is_late_if_it_is_older_than_the_limit(at, unpublished):
 
 def test_the_ages_are_those_of_the_oldest_events(at, unpublished, execute):
     """The age of pending events is the age of the oldest one. Of events of one instant, the least id is named."""
-    at(NOON - 420 * SECOND, NOON - 2 * SECOND, NOON - 420 * SECOND, NOON - 420 * SECOND)
-    at(NOON - 540 * SECOND, NOON, retries=5)
+    at(NOON - 420 * SECOND, NOON - 2 * SECOND, NOON - 420 * SECOND, NOON - 420 * SECOND, NOON - 419 * SECOND)
+    at(NOON - 540 * SECOND, NOON, NOON - 539 * SECOND, retries=5)
+    execute("""UPDATE outbox SET id = '0' WHERE "createdAt" = '2026-11-29 11:59:58'""")
     least = min(execute("""SELECT id FROM outbox WHERE "createdAt" = '2026-11-29 11:53:00'"""))
     found = unpublished()
     assert (found.oldest_pending_age_s, found.oldest_dead_age_s, found.oldest_pending_id) == (420, 540, least)
@@ -177,6 +180,23 @@ def test_a_group_of_events_has_the_age_of_its_oldest_event(at, at_noon):
     at(NOON + SECOND, retries=5)
     found = stats.groups(at_noon, 5, [stats.By.TYPE])
     assert [(each.dead, each.events, each.age_s) for each in found] == [(True, 1, 0), (False, 2, 7)]
+
+
+def test_the_fifty_largest_groups_of_each_state_are_returned(engine, at, execute):
+    """For each state, the fifty largest groups are returned, largest first. Of equal groups, the older one is first."""
+    for retries in (0, 5):
+        at(*(NOON - second * SECOND for second in range(53)), retries=retries)
+    execute("""
+        UPDATE outbox SET "eventType" = CASE extract(second FROM "createdAt")::int
+            WHEN 10 THEN '20' ELSE extract(second FROM "createdAt")::int::text END
+    """)
+    with engine.connect() as connection:
+        found = stats.groups(connection, 5, [stats.By.TYPE])
+    types = ["20", *(str(second) for second in range(8, 60) if second not in {10, 20})][:50]
+    assert [(each.dead, each.event_type) for each in found] == [
+        (dead, name) for dead in (True, False) for name in types
+    ]
+    assert [each.events for each in found] == [2, *[1] * 49] * 2
 
 
 @pytest.mark.parametrize(("by", "name"), [(stats.By.TYPE, "PAYMENT_COMPLETED"), (stats.By.PROVIDER, None)])
