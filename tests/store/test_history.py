@@ -63,6 +63,13 @@ def test_an_unreadable_callback_belongs_to_the_payment_of_its_later_copy(pay, pa
     assert paid_by(orders.receipts[0]) == (orders.payment.id if belongs else None)
 
 
+def test_a_copy_of_the_same_instant_is_not_later(pay, paid_by, execute):
+    """A callback without a reference does not have the payment of a copy that arrived at the same instant."""
+    orders = pay().callback(**UNREADABLE).callback(order_ref="another", body=b"x")
+    execute("UPDATE payctl.webhook_receipts SET received_at = '2026-11-29 12:00Z'")
+    assert paid_by(orders.receipts[0]) is None
+
+
 @pytest.mark.parametrize("changes", [{}, {"provider": "vnpay"}, {"reference": "another"}, {"payment": None}])
 @pytest.mark.parametrize("name", ["receipt", "an order"])
 def test_a_callback_without_a_payment_belongs_to_the_payment_of_its_reference(pay, paid_by, changes, name):
@@ -93,6 +100,13 @@ def test_a_reference_finds_the_callback_that_has_a_payment(engine, pay, paid_by)
         assert find(connection, "another", 5).payment is None
 
 
+def test_of_two_payments_with_one_reference_the_same_one_is_always_found(pay, paid_by):
+    """If receipts of two payments have the same reference, the payment with the least id is found."""
+    for name in ("b", "a", "c"):
+        pay(id=name).callback(reference="a reference", order_ref="an order")
+    assert paid_by("a reference") == "a"
+
+
 def test_an_order_without_a_payment_is_found_by_its_name(engine):
     """The name of an order without a payment finds its callbacks, with or without a reference, but no other ones."""
     known = Orders(engine).callback(**STRAY, age=HOUR).callback(**STRAY, age=MINUTE)
@@ -106,6 +120,30 @@ def test_an_order_without_a_payment_is_found_by_its_name(engine):
         assert find(connection, "nothing", 5) is None
     assert [[each.id for each in one.receipts] for one in found] == [known.receipts, unreadable.receipts[:1]]
     assert [one.subject for one in found] == ["an order", "unreadable"]
+
+
+def test_the_latest_callback_of_an_order_without_a_payment_is_found(engine):
+    """If callbacks for an order without a payment have different references, the latest reference is found."""
+    orders = Orders(engine)
+    for reference, age in (("2", 2), ("1", 1), ("3", 3)):
+        orders.callback(**{**STRAY, "reference": reference}, age=age * HOUR)
+    with engine.connect() as connection:
+        found = find(connection, "an order", 5)
+    assert [each.id for each in found.receipts] == orders.receipts[1:2]
+
+
+def test_an_event_of_the_instant_a_day_before_its_payment_is_read(engine, pay, execute):
+    """A payment has pending and published events from the instant exactly a day before its creation."""
+    orders = pay()
+    for name in ("event-a", "event-b", "event-c"):
+        orders.event(id=name, state="published" if name == "event-b" else "pending")
+    execute("""
+        UPDATE outbox AS o SET "createdAt" = p."createdAt" - interval '1 day'
+            - CASE WHEN o.id = 'event-c' THEN interval '1 millisecond' ELSE interval '0' END FROM payments AS p
+    """)
+    with engine.connect() as connection:
+        found = find(connection, orders.payment.id, 5)
+    assert [(each.id, each.state) for each in found.events] == [("event-a", "pending"), ("event-b", "published")]
 
 
 def test_only_events_of_a_payment_since_a_day_before_it_are_read(engine, pay):
