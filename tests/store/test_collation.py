@@ -66,7 +66,7 @@ def test_pending_events_are_claimed_in_the_order_of_code_points(events, connecti
     assert claim.end_of_next(connection, Claim(START, 2, 5), "NULL") in {None, (AT, "C")}
     assert [each.id for each in claim.claim(connection, Claim(START, 2, 5)).events] == ["B", "C"]
     connection.rollback()
-    assert [each.id for each in claim.claim(connection, Claim((AT, "B"), 1, 5)).events] == ["C"]
+    assert [each.id for each in claim.claim(connection, Claim((AT, "B"), 9, 5)).events] == ["C", "a"]
     connection.rollback()
     assert [each.id for each in claim.claim(connection, Claim(START, 2, 5, end=(AT, "C"))).events] == ["B", "C"]
     connection.rollback()

@@ -127,6 +127,38 @@ def test_shards_divide_the_keys(connection, add, shards):
     assert shards == 1 or max(map(len, keys)) < 20
 
 
+def test_the_shard_of_a_key_never_changes(connection, add):
+    """A key always belongs to the same shard, because publishers of different payctl versions run at the same time."""
+    for number in range(8):
+        add(str(number), number, key=f"k{number}", retryCount=1)
+    shards = []
+    for number in range(3):
+        failed = outbox.failed(connection, shard=number, shards=3, limit=9)
+        claimed = outbox.claim(connection, replace(ALL, shard=number, shards=3)).events
+        assert [row.aggregate_id for row in failed] == [event.aggregate_id for event in claimed]
+        shards.append([row.aggregate_id for row in failed])
+    assert shards == [["k2", "k6"], ["k0", "k3"], ["k1", "k4", "k5", "k7"]]
+
+
+def test_a_claimed_event_has_its_own_context(connection, add):
+    """A claimed event has the context that is stored for it, and not the context of another event."""
+    for id_ in "abc":
+        add(id_)
+    for id_ in "ac":
+        connection.exec_driver_sql(
+            "INSERT INTO payctl.event_context (event_id, correlation_id) VALUES (%s, %s)", (id_, f"of {id_}")
+        )
+    found = [event.context and event.context[0] for event in outbox.claim(connection, ALL).events]
+    assert found == ["of a", None, "of c"]
+
+
+def test_without_a_claimed_event_a_limited_number_of_locked_events_is_named(connection, add):
+    """If a claim took no event, at most as many locked events are named as the claim may take."""
+    for id_ in "abc":
+        add(id_)
+    assert len(outbox.locked_by_others(connection, replace(ALL, limit=2), None)) == 2
+
+
 def test_a_claim_waits_for_a_locked_row_or_skips_it(engine, connection, add):
     """A claim waits up to the lock timeout, or skips a locked row and reports the row's key and position."""
     add("a", 1)
