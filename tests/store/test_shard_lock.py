@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from datetime import timedelta
 from threading import Thread
 
 import pytest
@@ -14,8 +15,10 @@ from ticketbottle_payctl.store.outbox.shard_lock import (
     held_shards,
     holders,
     keeping,
+    name_of,
     shard_of,
     show_life,
+    sign_off,
 )
 
 
@@ -125,6 +128,49 @@ def test_a_returning_publisher_learns_of_one_with_another_number_of_shards(sessi
             one.commit()
             assert enter(one, 0, 1, 0, "a") is Entry.UNCHANGED
             one.commit()
+
+
+SINCE = "SELECT since FROM payctl.publishers ORDER BY since"
+
+
+def test_a_name_of_the_same_instant_counts_as_later(session):
+    """If a publisher with another number of shards wrote its name at the same instant, cached state is not valid."""
+    one, two = session(), session()
+    enter(one, 0, 1, 0, "a")
+    one.commit()
+    enter(two, 0, 2, 0, "b")
+    two.exec_driver_sql("UPDATE payctl.publishers SET since = '2026-11-29 12:00Z'")
+    two.commit()
+    assert enter(one, 0, 1, 0, "a") is Entry.TAKEN_OVER
+
+
+def test_a_name_is_written_a_microsecond_after_the_latest_one(session):
+    """If the clock was turned back, a name's time is one microsecond after the latest time of any name."""
+    publisher = session()
+    for shard in (0, 1):
+        enter(publisher, shard, 2, 0, "a")
+    publisher.exec_driver_sql("UPDATE payctl.publishers SET since = since + interval '1 hour'")
+    latest = publisher.exec_driver_sql(SINCE).scalars().all()[-1]
+    show_life(publisher, 0, 2, "a")
+    assert publisher.exec_driver_sql(SINCE).scalars().all() == [latest, latest + timedelta(microseconds=1)]
+
+
+def test_a_publisher_is_refused_if_the_holder_ends_before_it_looks(session, execute):
+    """If the shard's lock was not free at the attempt, the publisher is refused, even if the holder has ended since."""
+    execute("CREATE FUNCTION public.pg_try_advisory_xact_lock(int, int) RETURNS boolean LANGUAGE sql RETURN false")
+    newcomer = session()
+    newcomer.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+    assert enter(newcomer, 0, 1, 0, "b") is Entry.REFUSED
+
+
+def test_only_the_publisher_that_has_ended_is_marked(session):
+    """A publisher that ends is marked on each of its shards. The names of other publishers stay unchanged."""
+    publisher = session()
+    for shard, owner in enumerate(("host:1:a", "host:2:b", "host:1:a")):
+        enter(publisher, shard, 3, 0, owner)
+    sign_off(publisher, "host:1:a")
+    owners = publisher.exec_driver_sql("SELECT owner FROM payctl.publishers ORDER BY shard").scalars()
+    assert [name_of(owner) for owner in owners] == [("host:1", True), ("host:2", False), ("host:1", True)]
 
 
 RESCAN = MAKE_RESCAN.format(condition="true")
@@ -254,6 +300,17 @@ def test_the_holder_of_a_shard_is_named_or_else_its_last_publisher(session):
     second.rollback()
     assert held_shards(reader, 2) == [0]
     assert holders(first, 0, 2)[0].pid is None
+
+
+def test_a_holder_that_has_ended_since_is_named_without_its_application(session, execute):
+    """If a holder's session is not visible any more, the holder is named without its application and address."""
+    execute("CREATE VIEW public.pg_stat_activity AS SELECT * FROM pg_catalog.pg_stat_activity WHERE false")
+    publisher, reader = session(), session()
+    enter(publisher, 0, 1, 0, "a")
+    publisher.commit()
+    enter(publisher, 0, 1, 0, "a")
+    reader.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+    assert holders(reader, 0, 1) == [(pid_of(publisher), 1, None, None, "a")]
 
 
 def test_a_publisher_with_another_number_of_shards_holds_every_shard(session):
