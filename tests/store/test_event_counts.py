@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.cli.commands.show.conftest import Orders
 from ticketbottle_payctl.store.outbox import stats
 from ticketbottle_payctl.store.outbox.stats import Recent
 
@@ -207,3 +208,31 @@ def test_published_events_count_since_the_instant_they_were_sent(engine, at, exe
     execute("""UPDATE outbox SET "publishedAt" = '2026-11-29 12:00:01' WHERE "createdAt" = '2026-11-29 11:00'""")
     with engine.connect() as connection:
         assert stats.sent_by(connection, by, NOON) == {name: 2}
+
+
+def test_only_the_newest_published_events_count_as_sent(engine, at, execute, newest):
+    """If there are too many published events, those that were created first do not count, although they were sent."""
+    at(*(NOON + number * SECOND for number in range(newest + 1)), published=True)
+    execute("UPDATE outbox SET \"eventType\" = 'first' WHERE \"createdAt\" = '2026-11-29 12:00'")
+    with engine.connect() as connection:
+        assert stats.sent_by(connection, stats.By.TYPE, NOON) == {"PAYMENT_COMPLETED": newest}
+
+
+def test_events_are_grouped_by_the_provider_of_their_payload_or_of_their_payment(engine, at, execute):
+    """A group has the provider of the payload. Without it, a group has the provider of the event's own payment."""
+    Orders(engine).pay(provider="momo").event()
+    Orders(engine).pay(provider="vnpay")
+    at(NOON, NOON + SECOND)
+    execute("""UPDATE outbox SET payload = '{"provider": "zalopay"}' WHERE "createdAt" = '2026-11-29 12:00'""")
+    with engine.connect() as connection:
+        found = stats.groups(connection, 5, [stats.By.PROVIDER])
+    assert {(each.provider, each.events) for each in found} == {("MOMO", 1), ("ZALOPAY", 1), (None, 1)}
+
+
+def test_events_are_grouped_by_the_kind_of_their_error(engine):
+    """A group has the kind of the error and its id. Events without an error form a group without both."""
+    Orders(engine).event(error="no 1", retries=1).event(error="no 2", retries=1).event()
+    with engine.connect() as connection:
+        with_error, without = stats.groups(connection, 5, [stats.By.ERROR])
+    assert (with_error.error, with_error.events, len(with_error.error_group)) == ("no #", 2, 8)
+    assert (without.error, without.error_group, without.events) == (None, None, 1)
