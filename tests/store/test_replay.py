@@ -71,6 +71,14 @@ def test_an_event_counts_if_a_replay_with_these_options_would_requeue_it(
     assert found == expected
 
 
+def test_only_an_event_with_an_error_of_size_is_too_large(order, reader):
+    """A large event is a candidate that is too large only if it failed because of its size."""
+    orders = order()
+    for age, error in enumerate((None, "TIMED_OUT: no", "MSG_SIZE_TOO_LARGE: no")):
+        orders.event(age=-age * MINUTE, error=error, size=1_100_000)
+    assert [each.too_large for each in replay.candidates(reader, Selector(), 5)] == [False, False, True]
+
+
 def test_only_the_given_events_count_as_failed(order, reader):
     """Of the given events, those that have failed at least once are counted."""
     names = order().event().event(retries=1).event(retries=9).events
@@ -159,6 +167,17 @@ def test_a_second_process_applies_the_next_chunk(engine, reader, order, planned)
         assert applied.result(20) == replay.Chunk(1, {("requeued", None): 1})
         second.commit()
         assert replay.apply_next(first, RUN, **ALLOWED) is None
+
+
+def test_the_chunks_of_a_run_that_are_not_applied_remain(reader, order, planned):
+    """The number of remaining chunks and events is that of the run's chunks that have not been applied."""
+    names = order().event(retries=5).event(retries=5).event(retries=5).events
+    planned(names[:1], names[1:])
+    left = [replay.remaining(reader, RUN)]
+    for _ in range(2):
+        replay.apply_next(reader, RUN, **ALLOWED)
+        left += [replay.remaining(reader, RUN)]
+    assert (left, replay.remaining(reader, OTHER_RUN)) == ([(2, 3), (1, 2), (0, 0)], (0, 0))
 
 
 def test_only_the_commit_of_a_chunk_does_not_wait_for_the_disk(reader, order, planned):
