@@ -12,9 +12,10 @@ from ticketbottle_payctl.domain.causes import Reason
 from ticketbottle_payctl.domain.event import START
 from ticketbottle_payctl.store.db.pages import PagePosition
 from ticketbottle_payctl.store.inspect import evidence
-from ticketbottle_payctl.store.outbox import claim, dead, half_marked, replay, retention, stats
+from ticketbottle_payctl.store.outbox import claim, dead, half_marked, held, replay, retention, stats
 from ticketbottle_payctl.store.outbox.claim import Claim
 from ticketbottle_payctl.store.outbox.error_groups import groups
+from ticketbottle_payctl.store.outbox.held import Barrier
 from ticketbottle_payctl.store.outbox.list_events import list_events
 from ticketbottle_payctl.store.outbox.retention import Expired
 from ticketbottle_payctl.store.outbox.selector import Selector
@@ -85,6 +86,22 @@ def test_events_are_listed_in_the_order_of_code_points(events, connection):
     assert [each.id for each in find(connection, orders.payment.id, 5).events] == ["B", "C", "a"]
 
 
+def test_pending_and_published_events_are_listed_in_the_order_of_code_points(events, connection, execute):
+    """A page has the greatest id of all events first, whether they are published or not."""
+    events()
+    execute("UPDATE outbox SET published = true WHERE id = 'C'")
+    for limit in (1, 2):
+        found = list_events(connection, limit, None, selector=Selector(), max_retries=5)
+        assert [each.values[0] for each in found] == ["a", "C"][:limit]
+
+
+def test_events_are_held_by_the_barrier_with_the_least_code_point(events, connection):
+    """Of the barriers of one instant, the one with the least id holds the events behind it."""
+    key = events().payment.id
+    barriers = [Barrier(key, (AT, name), itself=True) for name in ("a", "C", "B")]
+    assert [(each.barrier, each.events) for each in held.held(connection, barriers, [], [], 5)] == [(2, 3)]
+
+
 def test_dead_events_are_named_in_the_order_of_code_points(events, connection):
     """Dead events are named with the least id first, and an error group shows the event with the greatest id."""
     events(retries=5, error="e")
@@ -126,11 +143,14 @@ def test_half_marked_events_are_repaired_in_the_order_of_code_points(events, con
     events(state="published")
     execute("UPDATE outbox SET published = false")
     run = str(UUID(int=1))
-    first = half_marked.repair(connection, run, 0, 2, datetime.now(UTC), None)
-    rows = connection.exec_driver_sql("SELECT item_id FROM payctl.run_items ORDER BY place").scalars().all()
-    assert (first, rows) == ((2, (AT, "C")), ["B", "C"])
-    connection.rollback()
-    assert half_marked.repair(connection, run, 0, 1, datetime.now(UTC), (AT, "B")) == (1, (AT, "C"))
+    for limit, last, names in ((2, "C", ["B", "C"]), (9, "a", ["B", "C", "a"])):
+        first = half_marked.repair(connection, run, 0, limit, datetime.now(UTC), None)
+        rows = connection.exec_driver_sql("SELECT item_id FROM payctl.run_items ORDER BY place").scalars().all()
+        assert (first, rows) == ((len(names), (AT, last)), names)
+        connection.rollback()
+    for limit, last in ((1, "C"), (2, "a")):
+        assert half_marked.repair(connection, run, 0, limit, datetime.now(UTC), (AT, "B")) == (limit, (AT, last))
+        connection.rollback()
 
 
 def test_payments_are_listed_in_the_order_of_code_points(collated, connection, execute):

@@ -10,7 +10,7 @@ from tests.cli.commands.show.conftest import Orders
 from tests.conftest import engine_of
 from ticketbottle_payctl.store.outbox import cdc
 from ticketbottle_payctl.store.outbox.cdc import Marked, Pending
-from ticketbottle_payctl.store.outbox.debezium_names import PUBLICATION, SLOT
+from ticketbottle_payctl.store.outbox.debezium_names import PUBLICATION
 
 pytestmark = pytest.mark.postgres
 MINUTE = timedelta(minutes=1)
@@ -42,7 +42,7 @@ def connection(engine):
     ],
 )
 def test_debezium_s_publication_has_only_the_inserts_of_the_outbox(connection, publications, expected):
-    """The publication is right if it has Debezium's name, contains the outbox, and publishes inserts and nothing else."""
+    """The publication is right if it has Debezium's name, contains the outbox, and publishes only inserts."""
     for name, table, publish in publications:
         connection.exec_driver_sql(f"CREATE PUBLICATION {name} FOR TABLE {table} WITH (publish = '{publish}')")
     assert cdc.publishes_inserts(connection) is expected

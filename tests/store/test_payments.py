@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from tests.store.conftest import NOON
 from ticketbottle_payctl.domain.callback import Callback, Outcome, Request
 from ticketbottle_payctl.domain.late_commits import WRITE_WITHIN
 from ticketbottle_payctl.domain.new_event import event_for
@@ -130,6 +132,31 @@ def test_nothing_is_written_if_the_event_is_too_old(engine, payment):
     with pytest.raises(DatabaseUnavailableError, match="too slow"):
         written(engine, payment, Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, long_ago, late=False))
     assert counts(engine) == (0, 0, 0, 0)
+
+
+def test_an_event_is_too_old_from_the_limit_on(engine, payment, at_noon):
+    """The event must be written before the limit has passed since the transition's instant."""
+    row = Payment(payment.id, "TB-1", 250_000, "VND", "VNPAY", "a-reference", PaymentStatus.PENDING)
+    for earlier, in_time in ((timedelta(0), False), (timedelta(milliseconds=1), True)):
+        at = NOON - WRITE_WITHIN + earlier
+        transition = Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, at, late=False)
+        event = event_for(row, transition.after, at, "an-event")
+        receipt = replace(RECEIPT, payment_id=payment.id, event_id="an-event")
+        with nullcontext() if in_time else pytest.raises(DatabaseUnavailableError, match="too slow"):
+            payments.settle(at_noon, transition, event, receipt)
+        at_noon.rollback()
+        at_noon.exec_driver_sql("SET search_path = public, pg_catalog")
+    assert counts(engine) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(("context", "number"), [({}, 0), ({"correlation_id": "c"}, 1), ({"traceparent": "t"}, 1)])
+def test_a_context_is_written_if_the_callback_has_one(engine, payment, context, number):
+    """A context is written if the callback has a correlation id or a traceparent. Another payment stays as it is."""
+    with engine.begin() as connection:
+        insert_payment(connection, provider="VNPAY")
+    transition = Transition(PaymentStatus.PENDING, PaymentStatus.FAILED, AT, late=False)
+    written(engine, payment, transition, replace(RECEIPT, **context))
+    assert counts(engine) == (1, 1, number, 1)
 
 
 @pytest.mark.parametrize(
