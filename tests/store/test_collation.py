@@ -12,7 +12,7 @@ from ticketbottle_payctl.domain.causes import Reason
 from ticketbottle_payctl.domain.event import START
 from ticketbottle_payctl.store.db.pages import PagePosition
 from ticketbottle_payctl.store.inspect import evidence
-from ticketbottle_payctl.store.outbox import claim, dead, half_marked, held, replay, retention, stats
+from ticketbottle_payctl.store.outbox import cdc, claim, dead, half_marked, held, replay, retention, stats
 from ticketbottle_payctl.store.outbox.claim import Claim
 from ticketbottle_payctl.store.outbox.error_groups import groups
 from ticketbottle_payctl.store.outbox.held import Barrier
@@ -161,6 +161,15 @@ def test_payments_are_listed_in_the_order_of_code_points(collated, connection, e
     for page, expected in ((None, ["a", "C", "B"]), (PagePosition(NOON, "C"), ["B"])):
         found = list_payments(connection, 9, page, selector=PaymentSelector())
         assert [each.values[0] for each in found] == expected
+
+
+@pytest.mark.usefixtures("logical")
+def test_a_new_slot_returns_the_events_in_the_order_of_code_points(events, collated, execute):
+    """A cut-over sends the events with the least ids first."""
+    events()
+    found = cdc.make_slot(collated, "public.outbox", 5, limit=2, patience=timedelta(minutes=1))
+    execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+    assert [each.id for each in found] == ["B", "C"]
 
 
 @pytest.mark.parametrize(

@@ -73,12 +73,12 @@ def test_a_new_slot_returns_the_oldest_pending_events(engine, other_engine, exec
     orders.event(id="0", age=9 * MINUTE, retries=5).event(id="1", age=9 * MINUTE, state="published")
     execute("""UPDATE outbox SET "createdAt" = (SELECT "createdAt" FROM outbox WHERE id = 'b') WHERE id = 'a'""")
     execute("SELECT pg_create_physical_replication_slot('another')")
+    execute("SELECT pg_create_logical_replication_slot('a_third', 'pgoutput')")
     with engine.connect() as connection:
         assert cdc.slot(connection) is None
     try:
         found = cdc.make_slot(engine, "public.outbox", 5, limit=2, patience=MINUTE)
         with engine.connect() as here, other_engine.connect() as there:
-            execute("SELECT pg_create_logical_replication_slot('a_third', 'pgoutput')")
             assert (cdc.slot(here), cdc.slot(there)) == (cdc.SlotState(active=False), None)
     finally:
         execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")

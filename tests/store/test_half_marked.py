@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -42,4 +42,17 @@ def test_the_next_batch_begins_behind_the_newest_event_of_a_batch(engine):
         assert third == (0, second.after)
         items = connection.exec_driver_sql("SELECT chunk, place, item_id FROM payctl.run_items ORDER BY 1, 2").all()
         assert items == [(0, 0, "d"), (0, 1, "c"), (1, 0, "a"), (1, 1, "0")]
+        assert half_marked.count(connection).events == 1
+
+
+def test_a_repair_leaves_locked_events_for_later(engine):
+    """A repair does not wait for an event that another session has locked, and changes the events behind it."""
+    names = Orders(engine).event(state="published", age=2 * MINUTE).event(state="published", age=MINUTE).events
+    with engine.connect() as connection, engine.connect() as other:
+        connection.exec_driver_sql("UPDATE outbox SET published = false")
+        connection.commit()
+        other.exec_driver_sql("SELECT id FROM outbox WHERE id = %s FOR UPDATE", (names[0],))
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")
+        repaired = half_marked.repair(connection, RUN, 0, 2, datetime.now(UTC), None)
+        assert (repaired.events, repaired.after[1]) == (1, names[1])
         assert half_marked.count(connection).events == 1

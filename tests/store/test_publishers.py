@@ -110,11 +110,12 @@ def test_a_publisher_is_never_seen_in_the_future(engine, reader, session, names)
     with engine.begin() as connection:
         connection.exec_driver_sql(clock)
     reader.exec_driver_sql("SET search_path = public, pg_catalog")
-    pid = session("SELECT 1")
-    assert publishers.seen(reader)[0] == [SeenPublisher(f"pid {pid}, {APPLICATION}", None, 0.0)]
     names(REPLAY_PLACE, "replay")
     names(1000, "host:1:a", "1 h")
     assert publishers.seen(reader)[0] == [SeenPublisher("host:1", 1, 0.0)]
+    reader.exec_driver_sql("DELETE FROM payctl.publishers")
+    pid = session("SELECT 1")
+    assert publishers.seen(reader)[0] == [SeenPublisher(f"pid {pid}, {APPLICATION}", None, 0.0)]
 
 
 def test_only_the_publisher_that_had_no_brokers_reaches_them_again(reader, names):
