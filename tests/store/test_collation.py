@@ -100,6 +100,8 @@ def test_events_are_held_by_the_barrier_with_the_least_code_point(events, connec
     key = events().payment.id
     barriers = [Barrier(key, (AT, name), itself=True) for name in ("a", "C", "B")]
     assert [(each.barrier, each.events) for each in held.held(connection, barriers, [], [], 5)] == [(2, 3)]
+    stopped = held.held(connection, [], ["PAYMENT_COMPLETED"], [], 5)
+    assert [(each.event_type, each.events) for each in stopped] == [("PAYMENT_COMPLETED", 3)]
 
 
 def test_dead_events_are_named_in_the_order_of_code_points(events, connection):

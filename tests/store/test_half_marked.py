@@ -42,6 +42,8 @@ def test_the_next_batch_begins_behind_the_newest_event_of_a_batch(engine):
         assert third == (0, second.after)
         items = connection.exec_driver_sql("SELECT chunk, place, item_id FROM payctl.run_items ORDER BY 1, 2").all()
         assert items == [(0, 0, "d"), (0, 1, "c"), (1, 0, "a"), (1, 1, "0")]
+        states = connection.exec_driver_sql("SELECT DISTINCT before, after FROM payctl.run_items").all()
+        assert states == [({"published": False}, {"published": True})]
         assert half_marked.count(connection).events == 1
 
 

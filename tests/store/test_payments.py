@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.store.conftest import NOON
-from ticketbottle_payctl.domain.callback import Callback, Outcome, Request
+from ticketbottle_payctl.domain.callback import Callback, Outcome, Request, Unclear, UnclearReason
 from ticketbottle_payctl.domain.late_commits import WRITE_WITHIN
 from ticketbottle_payctl.domain.new_event import event_for
 from ticketbottle_payctl.domain.payment import Payment, PaymentStatus
@@ -68,6 +68,17 @@ def test_locking_a_payment_returns_its_row_and_the_database_s_time(engine, payme
     assert row == Payment(payment.id, "TB-1", 250_000, "VND", "VNPAY", "a-reference", PaymentStatus.PENDING)
     assert timedelta(0) <= clock - now < timedelta(seconds=5)
     assert now.microsecond % 1000 == 0
+
+
+def test_only_locking_a_payment_keeps_others_from_changing_it(engine, payment):
+    """While a callback's payment is locked, no other transaction can lock it. Finding a payment locks nothing."""
+    unclear = Unclear("vnpay", UnclearReason.UNREADABLE, "odd", "TB-1", "a-reference")
+    with transaction(engine, Limits()) as connection, engine.connect() as other:
+        for read, expected in ((payments.find, nullcontext()), (payments.lock, pytest.raises(OperationalError))):
+            assert read(connection, unclear if read is payments.find else CALLBACK)
+            with expected:
+                other.exec_driver_sql("SELECT id FROM payments WHERE id = %s FOR NO KEY UPDATE NOWAIT", (payment.id,))
+            other.rollback()
 
 
 def test_earlier_transitions_are_read_in_utc(engine, payment):
