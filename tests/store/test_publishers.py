@@ -114,6 +114,7 @@ def test_a_publisher_is_never_seen_in_the_future(engine, reader, session, names)
     names(1000, "host:1:a", "1 h")
     assert publishers.seen(reader)[0] == [SeenPublisher("host:1", 1, 0.0)]
     reader.exec_driver_sql("DELETE FROM payctl.publishers")
+    reader.commit()  # a transaction keeps the list of sessions that it has read
     pid = session("SELECT 1")
     assert publishers.seen(reader)[0] == [SeenPublisher(f"pid {pid}, {APPLICATION}", None, 0.0)]
 
