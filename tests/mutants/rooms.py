@@ -83,7 +83,7 @@ ROOMS = (
         (
             *(f"tests/jobs/test_{name}.py" for name in ("stats", "stats_forecast", "stats_live")),
             _LIMITS,
-            *(f"{_COMMANDS}/test_{name}.py" for name in ("stats", "stats_live", "why_events_wait")),
+            *(f"{_COMMANDS}/{name}" for name in ("test_stats.py", "test_stats_live.py", "why_events_wait")),
         ),
     ),
     Room(

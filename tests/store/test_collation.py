@@ -175,7 +175,7 @@ def test_a_new_slot_returns_the_events_in_the_order_of_code_points(events, colla
 
 
 @pytest.mark.parametrize(
-    ("retries", "other", "reason"), [(5, "FAILED", Reason.BLOCKED), (1, "CANCELLED", Reason.FAILING)]
+    ("retries", "other", "reason"), [(5, "FAILED", Reason.BLOCKED), (1, "CANCELLED", Reason.BEHIND_FAILING)]
 )
 def test_waiting_events_are_grouped_in_the_order_of_code_points(collated, connection, execute, retries, other, reason):
     """A group of waiting events names its least id, and the event with the least id of those it waits for."""
