@@ -22,6 +22,7 @@ from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.outbox.unsent_successes import unsent_successes
 from ticketbottle_payctl.store.payments.history import find
 from ticketbottle_payctl.store.payments.list_payments import PaymentSelector, list_payments
+from ticketbottle_payctl.store.payments.open_orders import no_event
 
 pytestmark = pytest.mark.postgres
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -185,9 +186,24 @@ def test_waiting_events_are_grouped_in_the_order_of_code_points(collated, connec
         for first in (f"0{name}x", f"0{name}X"):
             orders.event("FAILED" if name == "B" else other, id=first, retries=retries, error=f"error of {first}")
         codes[name] = orders.event(id=name).payment.order_code
-    execute('UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox)')
+    execute("""
+        UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox);
+        INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
+            VALUES (gen_random_uuid(), 0, 0, 'B', 'requeued')
+    """)
     recent = stats.recent(connection, 3600)
     found = evidence.evidence(connection, 5, stats.unpublished(connection, 5, late_after_s=300, seen=recent), recent)
     (group,) = (each for each in found.waiting if each.event_type == "PAYMENT_COMPLETED")
     assert (group.reason, group.events, group.id, group.order_code) == (reason, 3, "B", codes["B"])
     assert (group.blocker, group.blocker_type, group.error) == ("0BX", "PAYMENT_FAILED", "error of 0BX")
+    assert group.requeued_s is not None
+
+
+def test_an_unknown_type_is_named_in_the_order_of_code_points(collated, connection, execute):
+    """Of the events of an unknown type of one instant, the one with the least id is named."""
+    orders = Orders(collated).pay("COMPLETED")
+    for name in ("a", "C", "B"):
+        orders.event(f"?{name}", id=name)
+    execute("""UPDATE outbox SET "createdAt" = '2026-11-29 12:00'""")
+    now = datetime.now(UTC)
+    assert [each.why for each in no_event(connection, now - timedelta(days=1), now).oldest] == ["?B"]

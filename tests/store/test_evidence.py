@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import timedelta
 
 import psycopg2
 import pytest
 
 from tests.cli.commands.show.conftest import Orders
-from ticketbottle_payctl.domain.causes import Reason
+from ticketbottle_payctl.domain.causes import Holder, Reason
 from ticketbottle_payctl.store.inspect import evidence
 from ticketbottle_payctl.store.outbox import shard_lock, stats
 
@@ -148,13 +148,29 @@ def test_a_table_lock_in_another_database_is_not_named(engine, postgres, clones,
     """A lock on the whole outbox is named, but not a lock on the outbox of another database of the server."""
     name = clones.create(template_database)
     other = psycopg2.connect(postgres.url(name))
-    with closing(other), other.cursor() as cursor, engine.connect() as holder, engine.connect() as reader:
+    with closing(other), other.cursor() as cursor, engine.connect() as reader, ExitStack() as opened:
         cursor.execute("LOCK TABLE outbox IN SHARE MODE")
         assert evidence.table_locks(reader) == []
-        holder.exec_driver_sql("LOCK TABLE payments IN SHARE MODE; LOCK TABLE outbox IN SHARE MODE")
-        pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-        assert [each.pid for each in evidence.table_locks(reader)] == [pid]
+        holders = [opened.enter_context(engine.connect()) for _ in range(3)]
+        for holder, table in zip(holders, ("payments", "outbox", "outbox"), strict=True):
+            holder.exec_driver_sql(f"LOCK TABLE {table} IN SHARE MODE")
+        pids = [each.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() for each in holders]
+        assert [each.pid for each in evidence.table_locks(reader)] == sorted(pids[1:])
     clones.drop(name)
+
+
+def test_a_lock_without_a_visible_session_is_reported(engine, execute, order):
+    """A lock is reported even if PostgreSQL shows no session for it, because a prepared transaction has none."""
+    order().event(age=MINUTE)
+    execute("CREATE VIEW public.pg_stat_activity AS SELECT * FROM pg_catalog.pg_stat_activity WHERE false")
+    with engine.connect() as holder, engine.connect() as reader:
+        holder.exec_driver_sql("LOCK TABLE outbox IN EXCLUSIVE MODE; SELECT id FROM outbox FOR UPDATE")
+        pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        reader.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+        recent = stats.recent(reader, 3600)
+        found = evidence.evidence(reader, 20, stats.unpublished(reader, 20, late_after_s=300, seen=recent), recent)
+    unseen = Holder(pid, None, None, None, None)
+    assert ([each.holder for each in found.waiting], found.table_locks) == ([unseen], [unseen])
 
 
 def test_an_ordinary_writer_does_not_lock_the_table(engine, order):
