@@ -90,12 +90,13 @@ def test_a_window_begins_at_its_start_and_ends_before_its_end(read, created, sen
     assert numbers(read((created, sent, 0))) == expected
 
 
-def test_an_event_that_was_sent_at_the_window_s_start_belongs_to_it(read):
+@pytest.mark.parametrize("half", [False, True], ids=["published", "half marked"])
+def test_an_event_that_was_sent_at_the_window_s_start_belongs_to_it(read, half):
     """An event that was sent at the window's start counts.
 
     A lag is never negative, even if the database's clock was set back.
     """
-    found = read((0.5, 0, 0))
+    found = read((0.5, 0, 0), half=half)
     assert (numbers(found).sent, found.lag_p50, found.created) == ({0: (1, 0, 0, 0)}, 0, {0: 1})
 
 
@@ -126,16 +127,17 @@ def test_lags_are_by_nearest_rank_and_the_slowest_is_named(read):
 def test_only_the_newest_published_events_are_read(read):
     """If only the newest published events are read, the flow says since when it is complete.
 
-    All unpublished events are read.
+    All unpublished events are read. An event that was created 15 hours after the window does not count.
     """
-    found = read((0.1, 0.5, 0), (0.2, 0.5, 0), (0.3, 0.5, 0), (0.05, None, 0), most=2)
-    assert (found.sent[0].sent, found.joined, found.created) == (2, {0: 3}, {0: 4})
+    sent = [(created, 0.5, 0) for created in (0.05, 0.1, 0.2, 0.3, 17)]
+    found = read(*sent, (0.15, None, 0), (0.4, None, 0), most=2)
+    assert (found.sent[0].sent, found.joined, found.created) == (2, {0: 4}, {0: 6})
     assert found.read_since == SINCE + timedelta(hours=0.1)
 
 
 def test_a_part_has_its_first_and_last_sent_event_and_the_later_arrivals(read):
     """For each part, the flow says when the first and last events were published, and how many were created later."""
-    found = read((0.1, 0.2, 0), (0.1, 0.6, 0), (0.5, None, 0), (0.7, None, 0), (0.8, None, 0), (1.5, None, 0))
+    found = read((0.1, 0.2, 0), (0.1, 0.6, 0), *((created, None, 0) for created in (0.5, 0.6, 0.7, 0.8, 1.5)))
     assert [at - SINCE for at in found.sent[0][4:]] == [timedelta(hours=0.2), timedelta(hours=0.6)]
     assert found.newcomers == {
         0: Newcomers(2, SINCE + timedelta(hours=0.7)), 1: Newcomers(1, SINCE + timedelta(hours=1.5))
@@ -194,11 +196,12 @@ def test_an_event_that_a_replay_sends_again_has_no_lag(read, engine, outcome, se
 
 @pytest.mark.usefixtures("record")
 def test_a_requeued_event_that_is_still_pending_waits_since_its_requeue(read, engine):
-    """An event that was sent earlier and requeued in the window's second hour did not wait in the first hour."""
+    """An event that was sent earlier and last requeued in the window's second hour did not wait in the first hour."""
     read((-5, None, 0))
     with engine.begin() as connection:
-        values = {"outcome": "requeued", "sent": SINCE.replace(tzinfo=None), "at": SINCE + timedelta(hours=1.2)}
-        connection.exec_driver_sql(REQUEUED, values)
+        for hours in (0.5, 1.2, 0.7):
+            values = {"outcome": "requeued", "sent": SINCE.replace(tzinfo=None), "at": SINCE + timedelta(hours=hours)}
+            connection.exec_driver_sql(REQUEUED, values)
     with transaction(engine, Limits(), commit=False) as connection:
         found = flow(connection, WINDOW, 5)
     assert numbers(found) == NOTHING._replace(joined={1: 1})

@@ -190,3 +190,16 @@ def test_statistics_of_a_table_have_its_last_analyze(reader, execute):
     assert tables.housekeeping(reader, "outbox").last_analyze is not None
     assert tables.housekeeping(reader, "payments").options == ()
     assert tables.housekeeping(reader, "nothing") is None
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_last_analyze_is_the_later_one_of_the_two_kinds(reader, execute, reverse):
+    """The last ANALYZE of a table is the later one of the last manual and the last automatic one."""
+    first, last = sorted(("2026-11-28", "2026-11-29"), reverse=reverse)
+    execute(f"""
+        CREATE VIEW public.pg_stat_all_tables AS SELECT relid, n_live_tup, n_dead_tup,
+            timestamptz '{first}' AS last_analyze, timestamptz '{last}' AS last_autoanalyze
+        FROM pg_catalog.pg_stat_all_tables
+    """)  # noqa: S608 - constants only
+    reader.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+    assert f"{tables.housekeeping(reader, 'outbox').last_analyze:%F}" == "2026-11-29"

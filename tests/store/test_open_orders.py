@@ -48,6 +48,7 @@ def test_an_order_counts_once_with_its_oldest_unpublished_event(pay, waiting):
 def test_a_pending_event_behind_a_dead_event_of_its_payment_is_blocked(pay, waiting):
     """A pending event waits behind a dead event only if the dead event is an earlier one of the same payment."""
     behind = pay().event("NO_SUCH_TYPE", age=4 * HOUR, retries=5).event(age=3 * HOUR)
+    behind.event("FAILED", age=2 * HOUR, retries=5)
     before = pay().event(age=2 * HOUR).event("FAILED", age=HOUR, retries=5)
     found = waiting()
     assert [(each.kind, each.id) for each in found.oldest] == [
@@ -132,6 +133,9 @@ def test_only_a_refused_callback_that_reports_money_opens_an_order(pay, call, de
     assert denied().number == 0
     held = call(pay("PENDING"), MINUTE, outcome="FAILED", reason="held")
     unclear = call(pay("CANCELLED"), 2 * MINUTE, outcome="UNCLEAR", reason=None, amount=None)
+    found = denied()
+    assert (found.number, found.amount) == (1, 0)
+    held = refuse(pay("PENDING"), MINUTE, outcome="FAILED", reason="held")
     found = denied()
     assert [(each.id, each.amount) for each in found.oldest] == [
         (held.receipts[0], 320_000),

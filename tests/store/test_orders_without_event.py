@@ -9,7 +9,7 @@ import pytest
 from tests.cli.commands.show.conftest import Orders
 from tests.plans import plans_of
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
-from ticketbottle_payctl.store.payments.open_orders import no_event
+from ticketbottle_payctl.store.payments.open_orders import WithoutTicket, no_event
 
 pytestmark = pytest.mark.postgres
 HOUR, MILLISECOND = timedelta(hours=1), timedelta(milliseconds=1)
@@ -75,3 +75,38 @@ def test_twenty_paid_orders_are_named_and_all_are_counted(engine, paid):
         found = no_event(connection, *WINDOW)
     assert (found.number, found.amount) == (21, 21 * 320_000)
     assert [order.order_code for order in found.oldest] == codes[:0:-1]
+
+
+@pytest.fixture
+def missing(engine):
+    """Return a function that returns the orders without an event that were paid in the last day."""
+
+    def run():
+        with engine.connect() as connection:
+            return no_event(connection, datetime.now(UTC) - 24 * HOUR, datetime.now(UTC)).oldest
+
+    return run
+
+
+def test_the_oldest_unpublished_event_of_an_unknown_type_is_named(engine, missing):
+    """An order shows its oldest unpublished event of an unknown type, pending or dead. Other events do not count."""
+    orders = [Orders(engine).pay("COMPLETED", age=number * HOUR) for number in range(4, 0, -1)]
+    orders[0].event("?B", age=2 * HOUR).event("?A", age=HOUR).event("CANCELLED", age=3 * HOUR)
+    orders[1].event("?C", "dead")
+    orders[2].event("?D", "published")
+    orders[3].event("FAILED")
+    assert [(each.kind, each.id, each.why) for each in missing()] == [
+        (WithoutTicket.UNKNOWN_TYPE, orders[0].payment.id, "?B"),
+        (WithoutTicket.UNKNOWN_TYPE, orders[1].payment.id, "?C"),
+        (WithoutTicket.NO_EVENT, orders[2].payment.id, None),
+        (WithoutTicket.NO_EVENT, orders[3].payment.id, None),
+    ]
+
+
+def test_a_receipt_with_a_success_event_proves_that_the_event_existed(engine, missing):
+    """A payment had an event if a receipt of this payment names a success event. Other receipts do not count."""
+    orders = [Orders(engine).pay("COMPLETED", age=number * HOUR) for number in range(4, 0, -1)]
+    orders[0].callback("COMPLETED", event="an event")
+    orders[1].callback("COMPLETED", event=None)
+    orders[2].callback("FAILED", event="another event")
+    assert [each.id for each in missing()] == [each.payment.id for each in orders[1:]]

@@ -125,6 +125,30 @@ def test_order_codes_of_another_form_do_not_end_the_index_search(engine, make, s
     assert found(engine)[0] == wanted
 
 
+def test_the_index_search_finds_only_a_payment_with_the_callback_s_number(engine, make, say):
+    """The index search does not find a payment with another number, even if it has the same date and reference."""
+    make("TB-ROCK-20251123-AAAAAAAA", "a-link", "MOMO")
+    wanted = make("TB-ROCK-20251122-AAAAAAAA", "a-link")
+    say(1_000_000)
+    assert ways(engine) == [1, 1, 1, 0]
+    assert found(engine)[0] == wanted
+
+
+@pytest.mark.parametrize(
+    ("wanted", "other"),
+    [
+        (("TB-A-20251123-ABC7K9M2", "MOMO", 9), ("TB-B-20251123-ABC7K9M3", "PAYOS", 0)),
+        (("TB-A", "Pay-OS", 9), ("TB-B", "MOMO", 0)),
+        (("TB-A", "PAYOS", 0), ("TB-B", "PAYOS", 9)),
+    ],
+    ids=["number", "gateway", "newest"],
+)
+def test_of_the_payments_with_one_reference_the_best_is_chosen(engine, make, wanted, other):
+    """Of payments with one reference, the one with the number is found, or one of the gateway, or the newest one."""
+    made = [make(code, "a-link", provider, age) for code, provider, age in (wanted, other)]
+    assert found(engine)[0] == made[0]
+
+
 @pytest.mark.parametrize(("before", "searches"), [(499, [1, 1, 0, 0]), (500, [1, 1, 1, 0])])
 def test_the_table_is_scanned_if_there_are_too_many_events(engine, make, say, before, searches):
     """The index search stops after 500 events. A table scan then finds the payment."""

@@ -187,3 +187,44 @@ def test_a_transition_sets_its_own_instant(engine, payment, after, column):
     plain = AT.replace(tzinfo=None)
     assert instants == dict.fromkeys(instants) | {column: plain, "updatedAt": plain}
     assert row["createdAt"] < datetime.now(UTC).replace(tzinfo=None) - timedelta(minutes=59)
+
+
+@pytest.mark.parametrize(
+    ("reference", "order_ref", "place"), [("one", "TB-1", 0), ("one", "TB-3", 1), ("one", "?", 1), ("?", "TB-3", 2)]
+)
+def test_a_payment_is_found_by_both_names_then_by_its_reference_then_by_its_order_code(
+    engine, reference, order_ref, place
+):
+    """The reference and the order code together find a payment first, then the reference, then the order code."""
+    with engine.begin() as connection:
+        made = [
+            insert_payment(connection, provider="VNPAY", order_code=code, reference=other, age=timedelta(hours=age))
+            for code, other, age in (("TB-1", "one", 2), ("TB-2", "one", 1), ("TB-3", "other", 0))
+        ]
+    with transaction(engine, Limits()) as connection:
+        row, _ = payments.lock(connection, replace(CALLBACK, reference=reference, order_ref=order_ref))
+    assert row.id == made[place].id
+
+
+@pytest.mark.parametrize(
+    ("estimate", "counted", "expected"), [(-1, 7_654_321, 7_654_321), (-1, 0, 0), (-1, None, 0), (12_345, None, 12_345)]
+)
+def test_the_payments_are_counted_roughly_from_the_statistics(engine, execute, estimate, counted, expected):
+    """The number of payments is the planner's estimate, or the number in the statistics if this is greater."""
+    execute(f"""
+        UPDATE pg_class SET reltuples = {estimate} WHERE oid = 'payments'::regclass;
+        CREATE VIEW public.pg_stat_all_tables AS SELECT * FROM (VALUES
+            ('outbox'::regclass::oid, 99), ('payments'::regclass::oid, {"NULL" if counted is None else counted})
+        ) AS t (relid, n_live_tup) WHERE n_live_tup IS NOT NULL
+    """)  # noqa: S608 - numbers only
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+        assert lookup.count_roughly(connection) == expected
+
+
+@pytest.mark.usefixtures("payment")
+def test_a_gateway_has_payments_whatever_its_spelling_is(engine, execute):
+    """A gateway has payments if any payment has its name in any spelling."""
+    execute("UPDATE payments SET provider = 'VN-Pay'")
+    with engine.connect() as connection:
+        assert [lookup.has_any_of(connection, name) for name in ("vnpay", "payos")] == [True, False]
