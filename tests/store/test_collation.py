@@ -191,6 +191,7 @@ def test_waiting_events_are_grouped_in_the_order_of_code_points(collated, connec
         INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
             VALUES (gen_random_uuid(), 0, 0, 'B', 'requeued')
     """)
+    connection.exec_driver_sql("SET LOCAL jit = off")  # the commands also leave the statement uncompiled
     recent = stats.recent(connection, 3600)
     found = evidence.evidence(connection, 5, stats.unpublished(connection, 5, late_after_s=300, seen=recent), recent)
     (group,) = (each for each in found.waiting if each.event_type == "PAYMENT_COMPLETED")

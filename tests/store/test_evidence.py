@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.commands.show.conftest import Orders
 from ticketbottle_payctl.domain.causes import Holder, Reason
+from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect import evidence
 from ticketbottle_payctl.store.outbox import shard_lock, stats
 
@@ -22,7 +23,7 @@ def waiting(engine):
     """Return a function that returns the groups of waiting events. An event is dead after 20 retries."""
 
     def look():
-        with engine.connect() as connection:
+        with transaction(engine, Limits(jit=False), commit=False) as connection:
             recent = stats.recent(connection, 3600)
             found = stats.unpublished(connection, 20, late_after_s=300, seen=recent)
             return evidence.evidence(connection, 20, found, recent).waiting
@@ -163,7 +164,7 @@ def test_a_lock_without_a_visible_session_is_reported(engine, execute, order):
     """A lock is reported even if PostgreSQL shows no session for it, because a prepared transaction has none."""
     order().event(age=MINUTE)
     execute("CREATE VIEW public.pg_stat_activity AS SELECT * FROM pg_catalog.pg_stat_activity WHERE false")
-    with engine.connect() as holder, engine.connect() as reader:
+    with engine.connect() as holder, transaction(engine, Limits(jit=False), commit=False) as reader:
         holder.exec_driver_sql("LOCK TABLE outbox IN EXCLUSIVE MODE; SELECT id FROM outbox FOR UPDATE")
         pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         reader.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
