@@ -22,7 +22,7 @@ from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.inspect.evidence import evidence
 from ticketbottle_payctl.store.outbox import stats
 
-_LIMITS = Limits(statement=timedelta(seconds=10))
+_LIMITS = Limits(statement=timedelta(seconds=10), index_only_plan=True)
 _WINDOW = timedelta(minutes=5)
 _OF_EVERY_EVENT = {
     CauseKind.DEBEZIUM, CauseKind.BROKERS, CauseKind.NO_PUBLISHER, CauseKind.BETWEEN_RUNS, CauseKind.TABLE_LOCK,
