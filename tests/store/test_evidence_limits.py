@@ -101,7 +101,7 @@ def test_the_oldest_event_speaks_for_a_group(order, waiting_at_noon):
     order().event("FAILED", id="a", retries=1).event(id="b")
     order().event("CANCELLED", id="c", retries=1).event(id="d")
     (group,) = (each for each in waiting_at_noon(60, 50, 40, 30) if each.event_type == "PAYMENT_COMPLETED")
-    assert (group.reason, group.id, group.events, group.oldest_s) == (Reason.FAILING, "b", 2, 50)
+    assert (group.reason, group.id, group.events, group.oldest_s) == (Reason.BEHIND_FAILING, "b", 2, 50)
     assert (group.blocker, group.blocker_type) == ("a", "PAYMENT_FAILED")
 
 
