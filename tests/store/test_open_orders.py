@@ -131,11 +131,10 @@ def test_only_a_refused_callback_that_reports_money_opens_an_order(pay, call, de
     call(pay("FAILED"), MINUTE, reason="refund")
     call(pay("COMPLETED"), MINUTE)
     assert denied().number == 0
-    held = call(pay("PENDING"), MINUTE, outcome="FAILED", reason="held")
     unclear = call(pay("CANCELLED"), 2 * MINUTE, outcome="UNCLEAR", reason=None, amount=None)
     found = denied()
     assert (found.number, found.amount) == (1, 0)
-    held = refuse(pay("PENDING"), MINUTE, outcome="FAILED", reason="held")
+    held = call(pay("PENDING"), MINUTE, outcome="FAILED", reason="held")
     found = denied()
     assert [(each.id, each.amount) for each in found.oldest] == [
         (held.receipts[0], 320_000),
@@ -147,7 +146,7 @@ def test_only_a_refused_callback_that_reports_money_opens_an_order(pay, call, de
 def test_refused_orders_are_sorted_by_their_latest_callback(engine, pay, call, denied):
     """Each order is listed once, with its latest refused callback. The orders are sorted by this callback."""
     later = call(call(pay("FAILED"), MINUTE, amount=1), 9 * MINUTE, amount=2)
-    earlier = call(pay("FAILED"), 5 * MINUTE)
+    earlier = call(pay("FAILED"), 5 * MINUTE, order_ref="the gateway's number")
     stray = call(Orders(engine), 7 * MINUTE, amount=5)
     stray = call(stray, 8 * MINUTE, amount=6, reference="another reference")
     found = denied()
