@@ -8,9 +8,10 @@ import pytest
 
 from tests.cli.commands.show.conftest import Orders
 from tests.store.conftest import NOON
-from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE
+from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.store.outbox import replay
 from ticketbottle_payctl.store.outbox.list_events import list_events
+from ticketbottle_payctl.store.outbox.message_size import message_bytes
 from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy
 
 pytestmark = pytest.mark.postgres
@@ -18,6 +19,7 @@ MILLISECOND, HOUR = timedelta(milliseconds=1), timedelta(hours=1)
 E, EMPTY = "e1671797", "d41d8cd9"
 """The ids of the error groups with the errors ``e`` and none."""
 _AT = 'UPDATE outbox SET "createdAt" = %s, "publishedAt" = %s WHERE id = %s'
+_REST = f"SELECT {message_bytes()} - octet_length(payload::text) FROM outbox"  # noqa: S608 - our own expression
 _PAYLOAD = "UPDATE outbox SET payload = jsonb_build_object('p', repeat('x', %s - octet_length('{\"p\": \"\"}')))"
 
 
@@ -72,16 +74,17 @@ def test_an_error_group_selects_only_events_that_have_failed(engine, reader):
 @pytest.mark.parametrize(
     ("size", "error", "too_large"),
     [
-        (LARGEST_MESSAGE - ENVELOPE, "MSG_SIZE_TOO_LARGE: no", False),
-        (LARGEST_MESSAGE - ENVELOPE + 1, "MSG_SIZE_TOO_LARGE: no", True),
-        (LARGEST_MESSAGE - ENVELOPE + 1, "NO: MSG_SIZE_TOO_LARGE", False),
-        (LARGEST_MESSAGE - ENVELOPE + 1, None, False),
+        (LARGEST_MESSAGE, "MSG_SIZE_TOO_LARGE: no", False),
+        (LARGEST_MESSAGE + 1, "MSG_SIZE_TOO_LARGE: no", True),
+        (LARGEST_MESSAGE + 1, "NO: MSG_SIZE_TOO_LARGE", False),
+        (LARGEST_MESSAGE + 1, None, False),
     ],
 )
 def test_an_event_is_too_large_if_it_failed_because_of_its_size(engine, size, error, too_large):
-    """An event is too large if Kafka refused its size, and if its payload leaves no space for the key and headers."""
+    """An event is too large if Kafka refused its size, and if its message is larger than payctl's largest message."""
     Orders(engine).pay().event(retries=5, error=error)
     with engine.begin() as connection:
-        connection.exec_driver_sql(_PAYLOAD, (size,))
+        rest = connection.exec_driver_sql(_REST).scalar()
+        connection.exec_driver_sql(_PAYLOAD, (size - rest,))
         (found,) = replay.candidates(connection, Selector(), 5)
     assert found.too_large is too_large
