@@ -31,6 +31,9 @@ ABOUT = (
 _DEAD_NOW = "events of an unknown type are dead"
 
 MARKS = (
+    Marked(("verify-signature",), "✘", (ExitCode.NO,), "the signature is not valid"),
+    Marked(("process-webhook",), "✘", (ExitCode.NO,), "the callback was refused"),
+    Marked(("simulate",), "✘", (ExitCode.NO,), "the reply does not acknowledge the callback"),
     Marked(("show",), "!", (ExitCode.NO,), "the order is not settled yet"),
     Marked(("show",), "✘", (ExitCode.NO,), "the order needs a person"),
     Marked(("stats", "report"), "!", (ExitCode.DONE,), "these commands only report"),
