@@ -34,7 +34,7 @@ _DOMAIN = "a1b2c3d4e5.execute-api.ap-southeast-1.amazonaws.com"
 
 def http_event(request: Request, *, encoded: bool = False, headers: dict[str, str] | None = None) -> dict[str, object]:
     """Return the event that an HTTP API with a ``$default`` stage creates for a request."""
-    route = f"{request.method} /webhook/{'vnpay' if request.method == 'GET' else '{provider}'}"
+    route = f"{request.method} {request.path}"
     sent = {
         "content-length": str(len(request.body)),
         "host": _DOMAIN,

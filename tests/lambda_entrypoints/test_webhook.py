@@ -15,7 +15,7 @@ from lambda_entrypoints.webhook_measures import ACCEPTED, COUNTED_AS_REFUSED, RE
 from tests.jobs.process_webhook.test_replies import WORDS
 from tests.lambda_entrypoints import events
 from ticketbottle_payctl.aws.alerts import MEANINGS
-from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, RejectReason, UnclearReason
+from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, RejectReason, Request, UnclearReason
 from ticketbottle_payctl.domain.settlement import RefusalReason
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome
 from ticketbottle_payctl.metrics import BY_NAME
@@ -210,6 +210,16 @@ def test_the_event_files_are_current():
     made = events.files()
     assert {path.name for path in events.FOLDER.glob("*.json")} == made.keys()
     assert {name: events.read(name) for name in made} == made
+
+
+def test_each_event_has_a_route_of_the_deployed_api():
+    """The route of each gateway's event is one of the routes in ``deploy/template.yaml``."""
+    template = (events.FOLDER.parents[1] / "deploy/template.yaml").read_text("utf-8")
+    for name, gateway in GATEWAYS.items():
+        event = events.read(f"{name}.json")
+        assert event["routeKey"] == event["requestContext"]["routeKey"] == f"{gateway.method} /webhook/{name}"
+        assert f" {event['routeKey']}: *throttle" in template
+    assert events.http_event(Request("GET", "/webhook/another"))["routeKey"] == "GET /webhook/another"
 
 
 def test_the_webhook_measures_two_latencies(called, shop, cloud, database_url, paid):

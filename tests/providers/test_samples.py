@@ -63,9 +63,10 @@ def test_tampering_changes_only_the_given_field(name):
     tampered = tamper(one, "amount")
     _, _, change = tampered.sentence.partition(" was changed from ")
     before, after = change.removesuffix(" after signing").split(" to ")
+    field = re.compile(rf'(amount(?:\\?":|=)){after}', re.IGNORECASE)
     back = type(one.request)(
-        query=tampered.request.query.replace(f"vnp_Amount={after}", f"vnp_Amount={before}"),
-        body=re.sub(rf'(amount(?:\\?":|=)){after}', rf"\g<1>{before}", tampered.request.body.decode()).encode(),
+        query=field.sub(rf"\g<1>{before}", tampered.request.query),
+        body=field.sub(rf"\g<1>{before}", tampered.request.body.decode()).encode(),
     )
     assert isinstance(GATEWAYS[one.gateway].verify(back, one.credentials), Callback)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from ticketbottle_payctl.domain.callback import Answer, Callback, Rejected, Reply, Request, Unclear
 from ticketbottle_payctl.providers.reply_code import ReplyCode
@@ -34,8 +35,9 @@ class CredentialField:
 class Gateway:
     """A gateway's protocol, as functions without side effects.
 
-    ``verify`` never raises an exception, even for malformed input. ``recognises`` checks only the format, which does
-    not prove that the request is genuine. ``reply`` accepts every member of :class:`Answer`.
+    ``verify`` never raises an exception, even for malformed input. ``recognises`` checks only that the request has the
+    names of the gateway's fields, including the signature's field. This does not prove that the request is genuine.
+    ``reply`` accepts every member of :class:`Answer`.
     """
 
     name: str
@@ -46,5 +48,7 @@ class Gateway:
     reply: Callable[[Answer], Reply]
     reply_code: ReplyCode | None
     """The code that the gateway reads from a reply's body, or None if the gateway reads only the HTTP status."""
+    method: Literal["GET", "POST"] = "POST"
+    """The HTTP method of a callback. A GET has its fields in the query string, and a POST has them in its body."""
     content_type: str = "application/json"
     """The content type of a callback's body, which payctl also uses for simulated callbacks."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import isinf
 from typing import NoReturn
+from urllib.parse import unquote_plus
 
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
 
@@ -109,6 +110,11 @@ def has_fields(body: bytes, *names: str) -> bool:
         return read_body(body).keys() >= set(names)
     except MalformedError:
         return False
+
+
+def has_parameters(query: str, *names: str) -> bool:
+    """Return whether a query string has parameters with all these names. Text in a parameter's value does not count."""
+    return {unquote_plus(pair.partition("=")[0]) for pair in query.split("&")} >= set(names)
 
 
 def text_of(fields: dict[str, object], name: str) -> str:

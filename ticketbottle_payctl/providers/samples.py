@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import InputError, NotFoundError
-from ticketbottle_payctl.providers import momo
+from ticketbottle_payctl.providers import momo, vnpay
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.secret import Secret
 
@@ -45,13 +45,17 @@ class Tampered:
 
 
 class SignedContent(NamedTuple):
-    """A pair of functions for a request's signed fields.
+    """The signed fields of a gateway's request.
 
-    ``read`` returns the fields, and ``write`` replaces them and keeps the old signature.
+    ``read`` returns the fields, and ``write`` replaces them and keeps the old signature. A user can leave out the
+    ``prefix`` of a field's name. ``steps`` contains the fields whose numbers change by more than 1, because the gateway
+    counts in smaller units.
     """
 
     read: Callable[[Request], Content]
     write: Callable[[Request, Content], Request]
+    prefix: str = ""
+    steps: Mapping[str, int] = {}
 
 
 def samples() -> Mapping[str, Sample]:
@@ -75,23 +79,25 @@ def sample(name: str) -> Sample:
 def tamper(original: Sample, field: str) -> Tampered:
     """Return the sample with one field changed and the old signature. Verification must reject the result.
 
-    ``field`` is the gateway's name for the field, in upper or lower case. The ``vnp_`` prefix of VNPay's fields can be
-    left out.
+    ``field`` is the gateway's name for the field, in upper or lower case. The gateway's prefix can be left out.
 
     Raises:
         InputError: the content has no such field, or its value is neither a string nor a number.
     """
     signed = _SIGNED[original.gateway]
     content = signed.read(original.request)
-    name = _name(content, field)
+    name = _name(content, field, signed.prefix)
     before = content[name]
-    after = _changed(before, step=100 if name == "vnp_Amount" else 1)
+    after = _changed(before, step=signed.steps.get(name, 1))
     request = signed.write(original.request, {**content, name: after})
     return Tampered(request, f"{name} was changed from {before} to {after} after signing")
 
 
-def _in_query(request: Request) -> Content:
-    return {name: value for name, value in parse_qsl(request.query) if not name.startswith("vnp_SecureHash")}
+def _in_query(prefix: str, unsigned: frozenset[str]) -> Callable[[Request], Content]:
+    """Return a function that reads the parameters with this prefix, except the unsigned ones."""
+    return lambda request: {
+        name: value for name, value in parse_qsl(request.query) if name.startswith(prefix) and name not in unsigned
+    }
 
 
 def _into_query(request: Request, content: Content) -> Request:
@@ -120,14 +126,14 @@ def _in_body(request: Request) -> Content:
 _SIGNED: Mapping[str, SignedContent] = {
     "zalopay": SignedContent(_in_text, lambda request, content: _into_body(request, {"data": _compact(content)})),
     "payos": SignedContent(_in_data, lambda request, content: _into_body(request, {"data": content})),
-    "vnpay": SignedContent(_in_query, _into_query),
+    "vnpay": SignedContent(_in_query("vnp_", vnpay.UNSIGNED), _into_query, prefix="vnp_", steps={"vnp_Amount": 100}),
     "momo": SignedContent(_in_body, _into_body),
 }
-"""For each gateway, the functions that read and replace a callback's signed fields."""
+"""For each gateway, the description of a callback's signed fields."""
 
 
-def _name(content: dict[str, Any], field: str) -> str:
-    wanted = {field.casefold(), f"vnp_{field.casefold()}"}
+def _name(content: dict[str, Any], field: str, prefix: str) -> str:
+    wanted = {field.casefold(), f"{prefix}{field}".casefold()}
     for name in content:
         if name.casefold() in wanted:
             return name

@@ -201,8 +201,8 @@ def _transaction_id(text: str) -> str | None:
 
 
 def recognises(request: Request) -> bool:
-    """Return whether the query has a ``vnp_`` parameter."""
-    return "vnp_" in request.query
+    """Return whether the query has the parameter ``vnp_SecureHash``."""
+    return payload.has_parameters(request.query, HASH)
 
 
 def reply(answer: Answer) -> Reply:
@@ -225,6 +225,7 @@ GATEWAY = Gateway(
     recognises=recognises,
     verify=verify,
     reply=reply,
+    method="GET",
     reply_code=ReplyCode(
         "RspCode",
         frozenset({"00", "02"}),

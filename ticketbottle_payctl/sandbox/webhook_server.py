@@ -31,7 +31,6 @@ The function must not raise, and must be thread-safe.
 Refused = Callable[[str, str, int], None]
 """The type of a function that receives the method, path and status of each request that is not a callback."""
 
-_METHODS = {"vnpay": "GET"}
 _SLOWEST = 10.0
 """The maximum time in seconds that a client may take to send its request."""
 
@@ -147,9 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
         if gateway is None:
             self._refuse(HTTPStatus.NOT_FOUND)
             return
-        allowed = _METHODS.get(gateway.name, "POST")
-        if self.command != allowed:
-            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, {"allow": allowed})
+        if self.command != gateway.method:
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, {"allow": gateway.method})
             return
         body = self._body()
         if isinstance(body, HTTPStatus):

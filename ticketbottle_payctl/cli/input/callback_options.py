@@ -37,7 +37,7 @@ def _gateways(incomplete: str) -> list[str]:
 
 File = Annotated[
     str | None,
-    typer.Argument(metavar="[FILE|-]", help="The callback's body, or VNPay's query string; - is stdin."),
+    typer.Argument(metavar="[FILE|-]", help="The callback's body or query string; - is stdin."),
 ]
 Provider = Annotated[
     str,
@@ -46,7 +46,9 @@ Provider = Annotated[
         autocompletion=_gateways,
     ),
 ]  # fmt: skip
-Query = Annotated[str | None, typer.Option(metavar="STRING", help="VNPay's query string, or the whole URL.")]
+Query = Annotated[
+    str | None, typer.Option(metavar="STRING", help="The query string of a callback by GET, or the whole URL.")
+]
 EventFile = Annotated[
     str | None, typer.Option(metavar="FILE", help="An API Gateway event (payload format 2.0) with the callback.")
 ]

@@ -16,6 +16,7 @@ from ticketbottle_payctl.providers.gateway import Gateway
 
 AUTO = "auto"
 _MAX_EVENT_BYTES = 4 * MAX_BODY_BYTES
+_URLS = ("https://", "http://")
 _SOURCES = "give a FILE, - for stdin, --query STRING or --event FILE"
 
 
@@ -74,7 +75,7 @@ def _read(source: Source, provider: str) -> Request:
     if not content.strip():
         message = "the callback is empty"
         raise InputError(message, hint=_SOURCES)
-    if provider == "vnpay" or (provider == AUTO and _is_query(content)):
+    if _is_query(content, provider):
         return _query(_text(content))
     # An editor or a shell ends a file with a line break. No callback ends with a line break. In a form, the line break
     # would become part of a value.
@@ -85,7 +86,7 @@ def _query(text: str) -> Request:
     """Make a request from a query string, with or without ``?``, or from a whole URL."""
     text = text.strip()
     path = ""
-    if text.lower().startswith(("https://", "http://")):
+    if text.lower().startswith(_URLS):
         try:
             parts = urlsplit(text)
         except ValueError as error:
@@ -102,10 +103,15 @@ def _query(text: str) -> Request:
     return Request(method="GET", path=path, query=text)
 
 
-def _is_query(content: bytes) -> bool:
-    """Return whether the content is a URL or a query string, and not JSON. Only VNPay sends query strings."""
-    start = content.lstrip(b"\xef\xbb\xbf \t\r\n")
-    return not start.startswith((b"{", b"[")) and b"vnp_" in start
+def _is_query(content: bytes, provider: str) -> bool:
+    """Return whether a file contains a URL or a query string. A gateway that is named by the user decides."""
+    if provider != AUTO:
+        return providers.by_name(provider).method == "GET"
+    text = content.decode(errors="replace").strip("\ufeff \t\r\n")
+    if text.lower().startswith(_URLS):
+        return True
+    request = Request(method="GET", query=text.removeprefix("?"))
+    return any(gateway.recognises(request) for gateway in providers.GATEWAYS.values() if gateway.method == "GET")
 
 
 def _text(content: bytes) -> str:

@@ -33,9 +33,9 @@ class SimulatedCallback(TypedDict, total=False):
     path: str
     """The webhook's path."""
     query: str | None
-    """VNPay's query, exactly as VNPay would send it."""
+    """The query string, exactly as the gateway would send it; null if it sends a body."""
     body: str | None
-    """The callback's body, exactly as the gateway would send it; null for VNPay, which sends a query."""
+    """The callback's body, exactly as the gateway would send it; null if it sends a query string."""
 
 
 class Judged(TypedDict):
@@ -112,7 +112,7 @@ def facts_of(gateway: Gateway, scenario: str, request: Request) -> SimulatedCall
 
 
 def text_of(request: Request) -> str:
-    """Return the body, or VNPay's query, for a pipe. Unsafe characters become JSON escapes, so the JSON stays valid."""
+    """Return the body or the query string for a pipe. Unsafe characters become JSON escapes, so the JSON stays valid."""
     return escape_json(request.body.decode()) if request.body else request.query
 
 
