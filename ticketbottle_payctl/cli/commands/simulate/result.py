@@ -112,7 +112,7 @@ def facts_of(gateway: Gateway, scenario: str, request: Request) -> SimulatedCall
 
 
 def text_of(request: Request) -> str:
-    """Return the body or the query string for a pipe. Unsafe characters become JSON escapes, so the JSON stays valid."""
+    """Return the body or the query string for a pipe. Write unsafe characters as JSON escapes."""
     return escape_json(request.body.decode()) if request.body else request.query
 
 
