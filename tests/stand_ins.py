@@ -75,6 +75,17 @@ STATES = {
         "busy": {"resultCode": 10},
     },
 }
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+REQUESTS = {
+    "zalopay": ("/v2/query", FORM),
+    "payos": None,
+    "vnpay": ("/merchant_webapi/api/transaction", JSON),
+    "momo": ("/v2/gateway/api/query", JSON),
+}
+"""For each gateway, the path of a status query by POST and its content type.
+
+None means that the gateway's library sends the query.
+"""
 
 
 def mac(key, text, algorithm="sha256"):
@@ -104,7 +115,7 @@ class Gateways:
 
     @property
     def environment(self):
-        """The environment variables with the gateways' addresses and keys."""
+        """The environment variables with the gateways' keys and addresses (``PAYCTL_NAME_URL``)."""
         return {**KEYS, **{f"PAYCTL_{name.upper()}_URL": self.base for name in STATES}}
 
     def facts(self, gateway, reference):
@@ -237,13 +248,12 @@ def serving(gateways: Gateways) -> Iterator[Gateways]:
             if gateways.hostile is not None:
                 gateways.hostile(self)
                 return
-            paths = {"/merchant_webapi/api/transaction": gateways.vnpay, "/v2/gateway/api/query": gateways.momo}
             if self.path == "/confirm-webhook":
                 self.answer(*gateways.confirm_webhook(json.loads(content), self.headers))
-            elif self.path == "/v2/query":
-                self.answer(gateways.zalopay(content))
-            else:
-                self.answer(paths[self.path](json.loads(content)))
+                return
+            kind = self.headers["Content-Type"]
+            name = next(name for name, request in REQUESTS.items() if request == (self.path, kind))
+            self.answer(getattr(gateways, name)(json.loads(content) if kind == JSON else content))
 
         def answer(self, document, status=200):
             gateways.tamper(document)

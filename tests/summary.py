@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 IN_CI = os.environ.get("CI") == "true"
+GUIDED = "tests/test_add_a_gateway.py::"
+"""The tests whose failures are steps of the contributors' guide."""
+
 ran: Counter[str] = Counter()
 
 
@@ -24,7 +27,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many tests used each service, so that a developer notices tests that did not run."""
+    """Print how many tests used each service, so that a developer notices tests that did not run.
+
+    Print what a new gateway lacks, one line for each part.
+    """
+    failed = terminalreporter.stats.get("failed", [])
+    for reason in dict.fromkeys(each.longreprtext for each in failed if each.nodeid.startswith(GUIDED)):
+        terminalreporter.write_line(reason.splitlines()[0])
     services = ", ".join(f"{service} {number} tests" for service, number in sorted(ran.items()))
     terminalreporter.write_line(f"services: {services or 'none'}")
 

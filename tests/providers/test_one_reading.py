@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.providers.conftest import SIGNED_TEXTS
 from ticketbottle_payctl.domain.callback import Callback, Outcome, Request
 
 thorough = settings(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -187,6 +188,17 @@ def test_one_zalopay_text_has_one_reading(merchant, name):
     """
     orders = [reading.order_ref for reading in zalopay_readings(merchant, DATA_TEXTS[name])]
     assert orders == ([READABLE[name]] if name in READABLE else [])
+
+
+READINGS = {"vnpay": vnpay_readings, "zalopay": zalopay_readings}
+"""For each gateway that escapes the values it signs or signs JSON, a function that returns all accepted meanings."""
+
+
+@pytest.mark.parametrize("gateway", READINGS)
+def test_the_merchant_s_callback_has_one_reading(merchant, gateway):
+    """All accepted requests with the signed string of the merchant's callback have the meaning of that callback."""
+    expected = merchant.verify(gateway, getattr(merchant, gateway)())
+    assert READINGS[gateway](merchant, SIGNED_TEXTS[gateway](merchant)) == {expected}
 
 
 members = st.sampled_from(

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import pytest
 
-from tests.stand_ins import KEYS, Gateways
+from tests.stand_ins import JSON, KEYS, REQUESTS, Gateways
 from ticketbottle_payctl.domain.callback import Callback, Outcome
 from ticketbottle_payctl.providers import by_name, credentials
 from ticketbottle_payctl.providers.queries import QUERIES
@@ -42,18 +42,6 @@ None means that the response does not name the payment.
 WRONG_SIGNATURE = {"zalopay": None, "payos": {"signature": "0" * 64}, "vnpay": {"vnp_Amount": "1"}, "momo": None}
 """For each gateway, the change that makes a response's signature wrong. None means that the response is not signed."""
 
-FORM, JSON = "application/x-www-form-urlencoded", "application/json"
-REQUESTS = {
-    "zalopay": ("/v2/query", FORM),
-    "payos": None,
-    "vnpay": ("/merchant_webapi/api/transaction", JSON),
-    "momo": ("/v2/gateway/api/query", JSON),
-}
-"""For each gateway, the path of a status query and its content type.
-
-None means that the gateway's library sends the query.
-"""
-
 BUSY, PENDING, REFUSED = NoVerdict.BUSY, NoVerdict.PENDING, NoVerdict.QUERY_REFUSED
 
 
@@ -79,7 +67,7 @@ def answered(gateway, change=lambda _: None, *, state="paid", asked=ASKED, paid=
     else:
         request = QUERIES[gateway].ask(asked, keys(gateway), "https://gateway")
         content = request.body.decode()
-        in_json = request.headers["Content-Type"] == "application/json"
+        in_json = request.headers["Content-Type"] == JSON
         document = getattr(gateways, gateway)(json.loads(content) if in_json else content)
     change(document)
     return read(gateway, document, asked=asked)
@@ -135,58 +123,59 @@ def test_an_answer_that_is_not_a_json_object_is_malformed(gateway, body):
     assert read(gateway, body).because is NoVerdict.MALFORMED
 
 
-@pytest.mark.parametrize(
-    ("gateway", "fields", "because", "detail"),
-    [
-        *[("momo", {"resultCode": code}, BUSY, f"resultCode {code}") for code in (10, 43, 45, 47)],
-        *[("momo", {"resultCode": code}, REFUSED, f"resultCode {code}") for code in (11, 12, 13, 20, 21, 22, 40, 41)],
-        ("momo", {"resultCode": 42}, NoVerdict.NOT_FOUND, "resultCode 42"),
-        ("momo", {"resultCode": "x"}, NoVerdict.MALFORMED, "resultCode is missing or not a number"),
-        ("momo", {"resultCode": 99_999}, NoVerdict.UNKNOWN_STATE, "resultCode 99999"),
-        ("momo", {"resultCode": 100_000}, NoVerdict.UNKNOWN_STATE, "resultCode"),
-        ("momo", {"resultCode": 99}, NoVerdict.UNKNOWN_STATE, "resultCode 99"),
-        ("momo", {"resultCode": 1000}, PENDING, ""),
-        ("momo", {"resultCode": 1080}, NoVerdict.REFUNDED, ""),
-        ("momo", {"refundTrans": [1]}, NoVerdict.REFUNDED, "the customer paid and got a refund"),
-        ("momo", {"amount": 0}, NoVerdict.MALFORMED, "the amount is not a positive whole number of VND"),
-        *[("momo", {name: "other"}, NoVerdict.OTHER_PAYMENT,
-           "orderId, requestId or partnerCode differs from the query's")
-          for name in ("orderId", "requestId", "partnerCode")],
-        *[("zalopay", {"return_code": 2, "sub_return_code": sub}, BUSY, f"sub_return_code {sub}")
-          for sub in (-429, -500, -999, "-429")],
-        *[("zalopay", {"return_code": 2, "sub_return_code": sub}, REFUSED, f"sub_return_code {sub}")
-          for sub in (-401, -402)],
-        ("zalopay", {"return_code": 2, "sub_return_code": -101}, NoVerdict.NOT_FOUND, "sub_return_code -101"),
-        ("zalopay", {"return_code": 2, "sub_return_code": -99_999}, NoVerdict.UNKNOWN_STATE, "sub_return_code -99999"),
-        ("zalopay", {"return_code": 2, "sub_return_code": -100_000}, NoVerdict.UNKNOWN_STATE, "sub_return_code"),
-        ("zalopay", {"return_code": 2, "sub_return_code": "-x"}, NoVerdict.UNKNOWN_STATE, "sub_return_code"),
-        ("zalopay", {"return_code": 4}, NoVerdict.MALFORMED, "return_code is not 1, 2 or 3"),
-        ("zalopay", {"is_processing": True}, PENDING, ""),
-        ("zalopay", {"return_code": 3, "is_processing": None}, PENDING, ""),
-        ("zalopay", {"amount": 0}, NoVerdict.MALFORMED, "the amount is not a positive whole number of VND"),
-        ("vnpay", {"vnp_ResponseCode": "91"}, NoVerdict.NOT_FOUND, "code 91"),
-        ("vnpay", {"vnp_ResponseCode": "94"}, BUSY, "code 94"),
-        ("vnpay", {"vnp_ResponseCode": "99"}, BUSY, "code 99"),
-        ("vnpay", {"vnp_ResponseCode": "02"}, REFUSED, "code 02"),
-        ("vnpay", {"vnp_ResponseCode": "025"}, REFUSED, "code"),
-        ("vnpay", {"vnp_ResponseCode": "-2"}, REFUSED, "code"),
-        ("vnpay", {"vnp_ResponseCode": "đ2"}, REFUSED, "code"),
-        (
-            "vnpay",
-            {"vnp_Amount": "1"},
-            NoVerdict.SIGNATURE,
-            "vnp_SecureHash does not match the response's hash computed with the secret",
-        ),
-        ("payos", {"code": "101"}, NoVerdict.NOT_FOUND, "code 101"),
-        ("payos", {"code": "12345678"}, REFUSED, "code 12345678"),
-        ("payos", {"code": "123456789"}, REFUSED, "code"),
-        ("payos", {"code": "1 2"}, REFUSED, "code"),
-        ("payos", {"code": 5}, REFUSED, "code"),
-        ("payos", {"signature": "0" * 64}, NoVerdict.SIGNATURE,
-         "the signature was not made from data with the checksum key"),
-        ("payos", {"data": []}, NoVerdict.MALFORMED, "data is not an object"),
-    ],
-)  # fmt: skip
+ANSWERS = [
+    *[("momo", {"resultCode": code}, BUSY, f"resultCode {code}") for code in (10, 43, 45, 47)],
+    *[("momo", {"resultCode": code}, REFUSED, f"resultCode {code}") for code in (11, 12, 13, 20, 21, 22, 40, 41)],
+    ("momo", {"resultCode": 42}, NoVerdict.NOT_FOUND, "resultCode 42"),
+    ("momo", {"resultCode": "x"}, NoVerdict.MALFORMED, "resultCode is missing or not a number"),
+    ("momo", {"resultCode": 99_999}, NoVerdict.UNKNOWN_STATE, "resultCode 99999"),
+    ("momo", {"resultCode": 100_000}, NoVerdict.UNKNOWN_STATE, "resultCode"),
+    ("momo", {"resultCode": 99}, NoVerdict.UNKNOWN_STATE, "resultCode 99"),
+    ("momo", {"resultCode": 1000}, PENDING, ""),
+    ("momo", {"resultCode": 1080}, NoVerdict.REFUNDED, ""),
+    ("momo", {"refundTrans": [1]}, NoVerdict.REFUNDED, "the customer paid and got a refund"),
+    ("momo", {"amount": 0}, NoVerdict.MALFORMED, "the amount is not a positive whole number of VND"),
+    *[("momo", {name: "other"}, NoVerdict.OTHER_PAYMENT,
+       "orderId, requestId or partnerCode differs from the query's")
+      for name in ("orderId", "requestId", "partnerCode")],
+    *[("zalopay", {"return_code": 2, "sub_return_code": sub}, BUSY, f"sub_return_code {sub}")
+      for sub in (-429, -500, -999, "-429")],
+    *[("zalopay", {"return_code": 2, "sub_return_code": sub}, REFUSED, f"sub_return_code {sub}")
+      for sub in (-401, -402)],
+    ("zalopay", {"return_code": 2, "sub_return_code": -101}, NoVerdict.NOT_FOUND, "sub_return_code -101"),
+    ("zalopay", {"return_code": 2, "sub_return_code": -99_999}, NoVerdict.UNKNOWN_STATE, "sub_return_code -99999"),
+    ("zalopay", {"return_code": 2, "sub_return_code": -100_000}, NoVerdict.UNKNOWN_STATE, "sub_return_code"),
+    ("zalopay", {"return_code": 2, "sub_return_code": "-x"}, NoVerdict.UNKNOWN_STATE, "sub_return_code"),
+    ("zalopay", {"return_code": 4}, NoVerdict.MALFORMED, "return_code is not 1, 2 or 3"),
+    ("zalopay", {"is_processing": True}, PENDING, ""),
+    ("zalopay", {"return_code": 3, "is_processing": None}, PENDING, ""),
+    ("zalopay", {"amount": 0}, NoVerdict.MALFORMED, "the amount is not a positive whole number of VND"),
+    ("vnpay", {"vnp_ResponseCode": "91"}, NoVerdict.NOT_FOUND, "code 91"),
+    ("vnpay", {"vnp_ResponseCode": "94"}, BUSY, "code 94"),
+    ("vnpay", {"vnp_ResponseCode": "99"}, BUSY, "code 99"),
+    ("vnpay", {"vnp_ResponseCode": "02"}, REFUSED, "code 02"),
+    ("vnpay", {"vnp_ResponseCode": "025"}, REFUSED, "code"),
+    ("vnpay", {"vnp_ResponseCode": "-2"}, REFUSED, "code"),
+    ("vnpay", {"vnp_ResponseCode": "đ2"}, REFUSED, "code"),
+    (
+        "vnpay",
+        {"vnp_Amount": "1"},
+        NoVerdict.SIGNATURE,
+        "vnp_SecureHash does not match the response's hash computed with the secret",
+    ),
+    ("payos", {"code": "101"}, NoVerdict.NOT_FOUND, "code 101"),
+    ("payos", {"code": "12345678"}, REFUSED, "code 12345678"),
+    ("payos", {"code": "123456789"}, REFUSED, "code"),
+    ("payos", {"code": "1 2"}, REFUSED, "code"),
+    ("payos", {"code": 5}, REFUSED, "code"),
+    ("payos", {"signature": "0" * 64}, NoVerdict.SIGNATURE,
+     "the signature was not made from data with the checksum key"),
+    ("payos", {"data": []}, NoVerdict.MALFORMED, "data is not an object"),
+]  # fmt: skip
+"""A gateway's fields in a response that settles nothing, with the reason."""
+
+
+@pytest.mark.parametrize(("gateway", "fields", "because", "detail"), ANSWERS)
 def test_an_answer_that_decides_nothing_has_its_reason(gateway, fields, because, detail):
     """If a response's code decides nothing, the result contains the documented reason and the code."""
     assert answered(gateway, lambda document: document.update(fields)) == Inconclusive(because, detail)
@@ -204,25 +193,26 @@ def test_a_response_with_a_wrong_signature_settles_nothing(gateway):
     assert answered(gateway, lambda document: document.update(WRONG_SIGNATURE[gateway])).because is NoVerdict.SIGNATURE
 
 
-@pytest.mark.parametrize(
-    ("gateway", "state", "result"),
-    [
-        ("zalopay", "expired", Outcome.CANCELLED),
-        ("zalopay", "abandoned", Outcome.CANCELLED),
-        ("payos", "failed", Outcome.FAILED),
-        ("payos", "expired", Outcome.CANCELLED),
-        ("payos", "pending", Inconclusive(PENDING)),
-        ("payos", "odd", Inconclusive(NoVerdict.UNKNOWN_STATE, "a status that is not documented")),
-        ("vnpay", "failed", Outcome.FAILED),
-        ("vnpay", "pending", Inconclusive(PENDING, "code 01")),
-        ("vnpay", "held", Inconclusive(NoVerdict.HELD, "code 07")),
-        ("vnpay", "odd", Inconclusive(NoVerdict.UNKNOWN_STATE, "code 03")),
-        ("vnpay", "refunded", Inconclusive(NoVerdict.REFUNDED, "the transaction is a refund, not a payment")),
-        ("momo", "failed", Outcome.FAILED),
-        ("momo", "expired", Outcome.CANCELLED),
-        ("momo", "pending", Inconclusive(PENDING)),
-    ],
-)
+UNPAID = [
+    ("zalopay", "expired", Outcome.CANCELLED),
+    ("zalopay", "abandoned", Outcome.CANCELLED),
+    ("payos", "failed", Outcome.FAILED),
+    ("payos", "expired", Outcome.CANCELLED),
+    ("payos", "pending", Inconclusive(PENDING)),
+    ("payos", "odd", Inconclusive(NoVerdict.UNKNOWN_STATE, "a status that is not documented")),
+    ("vnpay", "failed", Outcome.FAILED),
+    ("vnpay", "pending", Inconclusive(PENDING, "code 01")),
+    ("vnpay", "held", Inconclusive(NoVerdict.HELD, "code 07")),
+    ("vnpay", "odd", Inconclusive(NoVerdict.UNKNOWN_STATE, "code 03")),
+    ("vnpay", "refunded", Inconclusive(NoVerdict.REFUNDED, "the transaction is a refund, not a payment")),
+    ("momo", "failed", Outcome.FAILED),
+    ("momo", "expired", Outcome.CANCELLED),
+    ("momo", "pending", Inconclusive(PENDING)),
+]
+"""The states of :mod:`tests.stand_ins` in which no money arrived, with the result."""
+
+
+@pytest.mark.parametrize(("gateway", "state", "result"), UNPAID)
 def test_an_order_that_was_not_paid_is_read_by_its_state(gateway, state, result):
     """If the response has no amount, payctl uses the payment's amount. Only PayOS returns its own id as the number."""
     verdict = answered(gateway, state=state, paid=0)

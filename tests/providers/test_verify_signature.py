@@ -94,15 +94,16 @@ def test_verification_loads_no_database_kafka_or_http_client():
     }
 
 
-@pytest.mark.parametrize(
-    ("gateway", "variables"),
-    [
-        ("zalopay", ["ZALOPAY_KEY2"]),
-        ("payos", ["PAYOS_CHECKSUM_KEY"]),
-        ("vnpay", ["VNPAY_HASH_SECRET"]),
-        ("momo", ["MOMO_ACCESS_KEY", "MOMO_SECRET_KEY"]),
-    ],
-)
+TRIED = [
+    ("zalopay", ["ZALOPAY_KEY2"]),
+    ("payos", ["PAYOS_CHECKSUM_KEY"]),
+    ("vnpay", ["VNPAY_HASH_SECRET"]),
+    ("momo", ["MOMO_ACCESS_KEY", "MOMO_SECRET_KEY"]),
+]
+"""Each gateway's secret keys that sign callbacks."""
+
+
+@pytest.mark.parametrize(("gateway", "variables"), TRIED)
 def test_only_secret_keys_that_sign_callbacks_are_tried(merchant, gateway, variables):
     """`tried_keys` lists only secret keys that sign callbacks.
 

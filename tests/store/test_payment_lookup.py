@@ -10,6 +10,7 @@ import pytest
 
 from tests.plans import nodes_of
 from ticketbottle_payctl.domain.callback import Callback, OrderHint, Outcome
+from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payments import lookup
@@ -190,9 +191,9 @@ def test_the_index_search_is_only_for_large_tables_without_an_index(
     assert found(engine) == found(engine) == (wanted, reported, walks)
 
 
-@pytest.mark.parametrize("provider", ["zalopay", "vnpay", "momo"])
+@pytest.mark.parametrize("provider", sorted(GATEWAYS.keys() - {"payos"}))
 def test_payments_of_other_gateways_are_found_by_order_code(engine, make, say, provider):
-    """A payment at ZaloPay, VNPay or MoMo is found by its order code, which has an index."""
+    """A payment at a gateway other than PayOS is found by its order code, which has an index."""
     wanted = make("TB-1", "a-reference", provider.upper())
     say(1_000_000)
     callback = Callback(provider, Outcome.COMPLETED, "a-reference", "TB-1", "7", 250_000)

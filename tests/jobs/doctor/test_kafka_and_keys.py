@@ -88,17 +88,18 @@ def test_the_doctor_verifies_each_key_of_a_rotation():
     )
 
 
-@pytest.mark.parametrize(
-    ("gateway", "changes", "status", "words"),
-    [
-        ("zalopay", {"app_id": "canary"}, "fail", "app_id does not match the configured application"),
-        ("zalopay", {"app_id": ""}, "fail", "ZALOPAY_APP_ID not set"),
-        ("momo", {"access_key": "", "partner_code": ""}, "fail", "MOMO_PARTNER_CODE, MOMO_ACCESS_KEY not set"),
-        ("vnpay", {"hash_secret": " canary"}, "warn", "VNPAY_HASH_SECRET begins or ends with white space"),
-        ("payos", {"checksum_key": "'canary'"}, "warn", "PAYOS_CHECKSUM_KEY begins or ends with"),
-        ("payos", {"checksum_key": ""}, "ok", "PayOS is off"),
-    ],
-)
+WRONG_KEYS = [
+    ("zalopay", {"app_id": "canary"}, "fail", "app_id does not match the configured application"),
+    ("zalopay", {"app_id": ""}, "fail", "ZALOPAY_APP_ID not set"),
+    ("momo", {"access_key": "", "partner_code": ""}, "fail", "MOMO_PARTNER_CODE, MOMO_ACCESS_KEY not set"),
+    ("vnpay", {"hash_secret": " canary"}, "warn", "VNPAY_HASH_SECRET begins or ends with white space"),
+    ("payos", {"checksum_key": "'canary'"}, "warn", "PAYOS_CHECKSUM_KEY begins or ends with"),
+    ("payos", {"checksum_key": ""}, "ok", "PayOS is off"),
+]
+"""Changed keys of a gateway, with the doctor's finding."""
+
+
+@pytest.mark.parametrize(("gateway", "changes", "status", "words"), WRONG_KEYS)
 def test_the_finding_about_a_wrong_key_names_its_variable(gateway, changes, status, words):
     """If a key is invalid, the doctor names the variable and does not show the key."""
     (finding,) = keys_of(gateway, **changes)

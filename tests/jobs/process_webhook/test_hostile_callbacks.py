@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ticketbottle_payctl.jobs.process_webhook import Alert, Trace, WebhookOutcome
+from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox import signing
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
 
@@ -113,7 +114,7 @@ def test_a_genuine_callback_with_a_hostile_reference_is_refused(shop, gateway):
         assert (report.reason == "unreadable") or text not in CONTROLS, ascii(text)
 
 
-@pytest.mark.parametrize("gateway", ["zalopay", "payos", "vnpay"])
+@pytest.mark.parametrize("gateway", sorted(GATEWAYS.keys() - {"momo"}))  # an orderId of MoMo has only plain characters
 def test_an_order_code_that_looks_like_sql_is_settled(shop, gateway):
     """If a payment's order code looks like SQL, the payment is settled, and its event has the same order code."""
     for text in INJECTIONS:
@@ -207,7 +208,8 @@ def test_every_forgery_gets_the_same_reply(shop, forge):
 @given(data=st.data())
 def test_a_callback_with_a_changed_bit_has_no_other_effect(shop, data):
     """A callback with one changed bit is either refused or has the same effect as the original callback."""
-    payment = shop.payment(data.draw(st.sampled_from(["zalopay", "payos", "momo"])))
+    in_body = [name for name, gateway in GATEWAYS.items() if gateway.method == "POST"]
+    payment = shop.payment(data.draw(st.sampled_from(in_body)))
     request = callback(payment, Scenario.PAID)
     position = data.draw(st.integers(0, len(request.body) * 8 - 1))
     changed = bytearray(request.body)

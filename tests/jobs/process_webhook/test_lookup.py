@@ -26,7 +26,7 @@ def test_a_payment_is_found_by_its_reference(shop, provider):
     assert shop.process(payment).payment_id == payment.id
 
 
-@pytest.mark.parametrize("provider", ["zalopay", "vnpay", "momo"])
+@pytest.mark.parametrize("provider", sorted(GATEWAYS.keys() - {"payos"}))
 def test_a_payment_without_a_matching_reference_is_found_by_its_order_code(shop, provider):
     """If no payment has the callback's reference, payctl searches by order code and keeps the stored reference."""
     payment = shop.payment(provider, order_code=ORDER, reference="created-with-another")
