@@ -101,3 +101,23 @@ def test_groups_and_long_tests_start_first():
     items = [*quick, *small, *large, *long]
     put_long_ones_first(items)
     assert items == [*large, *small, *long, *quick]
+
+
+def test_each_file_has_its_folder_s_fixtures_in_any_order_of_the_files(tmp_path):
+    """A file has its folder's fixtures, even if a file of the parent folder is named between two files of the folder."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "conftest.py").write_text("import pytest\n\n@pytest.fixture\ndef known():\n    pass\n", "utf-8")
+    files = folder / "test_a.py", tmp_path / "test_between.py", folder / "test_b.py"
+    for file in files:
+        argument = "known" if file.parent == folder else ""
+        file.write_text(f"def test_one({argument}):\n    pass\n", "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "--import-mode=importlib"]
+    done = subprocess.run(
+        [*command, "--rootdir", str(tmp_path), "-c", "/dev/null", *map(str, files)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "3 passed" in done.stdout

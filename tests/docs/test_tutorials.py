@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
 import subprocess
 from pathlib import Path
 
@@ -15,28 +12,6 @@ ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(sh)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 VARIES = re.compile(r"[0-9.]+ (?:ms|s|min)(?: ago)?\b|just now")
 """A regular expression for the durations and ages in a command's output."""
-
-
-@pytest.fixture
-def world(payctl_path):
-    """Run `payctl demo --keep`, and yield the environment variables of a reader's shell."""
-    environ = {"PATH": payctl_path, "HOME": os.environ.get("HOME", "/")}
-    command = ["payctl", "demo", "--keep", "-o", "json"]
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as demo:
-        try:
-            text = ""
-            while True:
-                text += (line := demo.stdout.readline())
-                assert line, "the demo ended"
-                try:
-                    settings = json.loads(text)["result"]["settings"]
-                except ValueError:
-                    continue
-                break
-            yield {**environ, **settings}
-        finally:
-            demo.send_signal(signal.SIGINT)
-            demo.wait(20)
 
 
 @pytest.mark.timeout(120)  # it starts the demo and runs nine commands
