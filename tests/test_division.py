@@ -104,7 +104,7 @@ def test_groups_and_long_tests_start_first():
 
 
 def test_each_file_has_its_folder_s_fixtures_in_any_order_of_the_files(tmp_path):
-    """A file has its folder's fixtures, even if a file of the parent folder is named between two files of the folder."""
+    """A file has its folder's fixtures, even if a file of the parent folder is given between two such files."""
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "conftest.py").write_text("import pytest\n\n@pytest.fixture\ndef known():\n    pass\n", "utf-8")
