@@ -22,7 +22,7 @@ from ticketbottle_payctl import formats
 from ticketbottle_payctl.cli.app.argv import require_utf8
 from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.domain.callback import Answer
-from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.errors import InputError, NotFoundError
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.providers.queries import QUERIES
 
@@ -154,8 +154,9 @@ def value(place: str) -> object:
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     try:
         return getattr(importlib.import_module(module), name)
-    except (AttributeError, KeyError) as error:
-        return pytest.fail(f"{file} does not load yet ({error!r}): first fix the other failures", pytrace=False)
+    except (AttributeError, KeyError, NotFoundError) as error:
+        problem = f"{file} does not load yet ({error!r}): first fix the other failures"
+    return pytest.fail(problem, pytrace=False)
 
 
 def table(place: str) -> set[str]:
