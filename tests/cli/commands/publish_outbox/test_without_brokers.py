@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ticketbottle_payctl.cli.commands.publish_outbox.without_brokers import without_brokers
+from ticketbottle_payctl.cli.commands.publish_outbox.without_brokers_words import without_brokers
 from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, Obstacles, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.report import PublishCounts, PublishReport

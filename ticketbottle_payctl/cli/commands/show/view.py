@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.show.facts import STEP_WORDS, AdviceFacts, ShowFacts, StepItem, VerdictFacts
-from ticketbottle_payctl.cli.commands.show.named_event import event_sentence, named_event_facts
+from ticketbottle_payctl.cli.commands.show.named_event_words import event_sentence, named_event_facts
 from ticketbottle_payctl.cli.commands.show.verdict_words import sentence, todo
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output import exit_codes
