@@ -69,9 +69,9 @@ class Database:
             connection.close()
 
     def fill(self, rows: int, *, published: int, dead: int = 0, analyze: bool = True) -> None:
-        """Empty the outbox except for ``published`` old published rows.
+        """Delete all events except ``published`` old published ones, and create those if necessary.
 
-        Then write ``dead`` dead events and a backlog of ``rows`` pending events. If ``analyze`` is false, the
+        Then insert ``dead`` dead events and a backlog of ``rows`` pending events. If ``analyze`` is false, the
         statistics do not include the backlog.
         """
         old = self.one("""SELECT count(*) FROM outbox WHERE "createdAt" < now() - interval '36 hours'""")

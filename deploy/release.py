@@ -210,7 +210,7 @@ def _real(values: Mapping[str, str]) -> Parameters:
 
 
 def _run(command: Command) -> int | None:
-    """Run a command. Return its exit code if the deployment ends with it."""
+    """Run a command. Return its exit code, or None if the command succeeded."""
     return subprocess.run(command, cwd=ROOT, check=False).returncode or None  # noqa: S603
 
 

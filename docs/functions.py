@@ -179,12 +179,13 @@ share the account's concurrency. `PublishScheduleState=DISABLED` pauses `publish
 _STEPS = """\
 A run fails if the function raises an error or reaches its timeout. These rules apply to each scheduled function:
 
-* Lambda runs the function again, at most as often as the column *retries* says. It waits one minute before the first
-  retry, and two minutes before the second retry.
+* Lambda runs the function again. The column *retries* gives the maximum number of retries. Lambda waits one minute
+  before the first retry, and two minutes before the second retry.
 * If Lambda throttles a tick, it tries again until the tick reaches its maximum age.
 * If all retries have failed or the tick is too old, Lambda puts the tick into the queue `InvocationDlq`. The queue
   keeps it for 14 days, and the alarm [InvocationsLost](../runbook.md#invocationslost) goes off.
-* If the scheduler cannot pass a tick to Lambda, it tries again with the same limits. It then uses the same queue."""
+* If the scheduler cannot pass a tick to Lambda, it tries again with the same limits. If these attempts fail too, the
+  tick goes to the same queue."""
 
 _ALARMS = """\
 You do not have to repeat a lost tick, because the next tick does the same work."""

@@ -88,7 +88,7 @@ def _options(parameters: Sequence[Any], context: Any) -> Iterator[str]:  # noqa:
 def _environment() -> Iterator[str]:
     yield from ("# The environment", "", NOTICE, "")
     yield "This page lists every variable that payctl reads. An empty value counts as not set. If the format is"
-    yield "`true or false`, an empty value means false. A profile uses the same names as keys"
+    yield "`true or false`, an empty value means false. In a profile, the keys have these same names"
     yield "([guards](../how-to/guards.md)). A variable in the environment overrides the profile. `payctl config show`"
     yield "says where each value comes from. On AWS, every function except `probe` and `before-traffic` is in the VPC."
     for section in reference.sections():

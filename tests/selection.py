@@ -106,7 +106,7 @@ def _proves_sql(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
-    """Collect the given files folder by folder, without garbage collection. Exclude the collected objects afterwards.
+    """Collect the given files folder by folder, without garbage collection. Then exclude the collected objects.
 
     The tests then run with a threshold like payctl's own, because Python's default takes a few percent of their time.
     """

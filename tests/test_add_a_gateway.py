@@ -421,7 +421,7 @@ def with_another():
 
 
 def test_every_help_and_schema_that_names_the_gateways_names_another_by_itself(with_another):
-    """A help page or JSON Schema that lists the gateways also lists a new one, because the list comes from a table."""
+    """A help page or JSON Schema that lists the gateways picks up a new gateway from a table."""
     missing = GATEWAYS.keys() - formats.PROVIDERS.keys()
     need(not missing, f"first add {', '.join(missing)} to ticketbottle_payctl/formats.py: PROVIDERS")
     same = list(GATEWAYS) == list(formats.PROVIDERS)

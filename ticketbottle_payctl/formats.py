@@ -17,7 +17,7 @@ PROVIDERS = {"zalopay": "ZaloPay", "payos": "PayOS", "vnpay": "VNPay", "momo": "
 
 
 def rfc3339(at: datetime) -> str:
-    """Format an aware instant in UTC with milliseconds and ``Z``: ``2026-11-22T03:04:05.678Z``."""
+    """Format a timezone-aware datetime in UTC with milliseconds and ``Z``: ``2026-11-22T03:04:05.678Z``."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

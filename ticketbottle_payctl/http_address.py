@@ -22,7 +22,7 @@ def checked_url(url: str) -> SplitResult:
     plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc and port != 0
     if not (plain and parts.hostname and parts.scheme in {"https", "http"}):
         message = "the value is not a URL like https://host/path"
-        raise InputError(message, hint="remove user and password from the URL, if it has them")
+        raise InputError(message, hint="remove the user and password from the URL, if it has any")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         message = f"a request to {parts.hostname} would not be encrypted"
         raise InputError(message, hint="use https; http is for 127.0.0.1, ::1 and localhost")

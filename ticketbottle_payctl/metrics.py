@@ -281,7 +281,7 @@ def emit(
     provider: str | None = None,
     version: str | None = None,
 ) -> None:
-    """Write the lines to stdout and flush, because the process may be frozen or end immediately afterwards."""
+    """Write the lines to stdout and flush, because the process may then be frozen or end immediately."""
     for line in emf(function, amounts, env=env, at=time.time(), provider=provider, version=version):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -15,7 +15,7 @@ _WATCH = Function.WATCH_PAYMENTS
 def _of_each_gateway(name: str, meaning: str, metric: str, above: float) -> Iterator[Alarm]:
     """Yield one alarm about missing callbacks for each gateway. These alarms page the on-call engineer.
 
-    ``{}`` in ``meaning`` is replaced by the gateway's display name.
+    ``{}`` in ``meaning`` is replaced with the gateway's display name.
     """
     for gateway in GATEWAYS:
         watch = of_gateway(gateway, metric)

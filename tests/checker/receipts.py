@@ -39,7 +39,7 @@ class ReceiptFaults:
     forgery_accepted: list[str] = field(default_factory=list)
     """Forged callbacks that got the reply for a genuine callback."""
     settled_without_proof: list[str] = field(default_factory=list)
-    """Events that do not have exactly one receipt for a genuine callback or a status query."""
+    """Events with no receipt, or more than one, for a genuine callback or a status query."""
 
 
 def digest(request: Request) -> bytes:

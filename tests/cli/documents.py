@@ -1,4 +1,4 @@
-"""Validate the JSON documents of commands against payctl's JSON Schemas."""
+"""Validate the JSON documents that commands print against payctl's JSON Schemas."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def wrong_amount(connection):
 
 
 SCREENS = {
-    "show: closed by a person": (lambda c: ["show", wrong_amount(c)], 1),
+    "show: closed by an operator": (lambda c: ["show", wrong_amount(c)], 1),
     "publish-outbox: blocked": (lambda c: blocked(c) and ["publish-outbox"], 1),
     "publish-outbox: a harmless dead event": (
         lambda c: dead(c, 1, event_type="PAYMENT_FAILED", last_error="x") or ["publish-outbox"], 1),

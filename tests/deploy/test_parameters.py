@@ -145,7 +145,7 @@ def test_every_arn_has_a_pattern(template):
 
 
 def test_every_pattern_has_a_description(template):
-    """The error for each parameter with a pattern says in words what the value must be."""
+    """The error for each parameter with a pattern describes the allowed values."""
     patterns = {name: one for name, one in template["Parameters"].items() if "AllowedPattern" in one}
     assert {name: one.get("ConstraintDescription", "")[:8] for name, one in patterns.items()} == dict.fromkeys(
         patterns, "must be "

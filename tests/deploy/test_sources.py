@@ -46,7 +46,7 @@ CHANGES = [
 
 @pytest.mark.parametrize(("changes", "words"), CHANGES)
 def test_a_build_from_other_sources_is_not_deployed(whole_checkout, changes, words):
-    """If a source has changed since the build, `make deploy` names it and the command that repeats the build."""
+    """If a source has changed since the build, `make deploy` names the source and the command that builds again."""
     for change in changes:
         change(whole_checkout.folder)
     done = whole_checkout.deploy("dev", "--print")

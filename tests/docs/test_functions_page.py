@@ -33,7 +33,7 @@ def schedule_of(template, logical):
 
 
 def test_every_function_has_a_row(template):
-    """The page has a row for each function of the code."""
+    """The page has a row for each function in the code."""
     assert rows(template).keys() == {function.value.replace("_", "-") for function in Function}
 
 
@@ -68,7 +68,7 @@ def test_a_row_names_the_parameter_that_turns_the_function_on(template, name, pa
 
 @pytest.mark.parametrize("expression", ["cron(0 3 ? * MON *)", "rate(2 hours)"])
 def test_an_unknown_schedule_stops_the_generator(template, expression):
-    """The generator fails if it cannot say in words when a function starts."""
+    """The generator fails if it cannot describe when a function starts."""
     schedule_of(template, "CleanupFunction")["ScheduleExpression"] = expression
     with pytest.raises(NotDescribedError, match="cannot describe the schedule"):
         rows(template)

@@ -36,7 +36,7 @@ COMMANDS = (
 
 
 def of_a_new_client(url):
-    """Return the settings of a connection that other clients have used before."""
+    """Return the settings of a connection that other clients have already used."""
     client = psycopg2.connect(url)
     client.autocommit = True
     with client.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Build unsigned callbacks, changed genuine callbacks, and meaningless content with a valid signature."""
+"""Build unsigned callbacks, altered copies of genuine callbacks, and meaningless content with a valid signature."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def forged(data: bytes) -> None:
 
 
 def altered(data: bytes) -> None:
-    """Assert that a changed genuine callback is refused, or that the change affects no signed content."""
+    """Assert that an altered copy of a genuine callback is refused, or that no signed content was altered."""
     draw = Draw(data, _SHORT)
     name = draw.pick(merchant.NAMES)
     number = draw.byte() % len(GENUINE[name])

@@ -1,4 +1,4 @@
-"""Check an operator's input for times, durations, zones, selectors, and the fields of a simulated callback."""
+"""Check how payctl reads an operator's times, durations, zones, selectors, and fields of a simulated callback."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_a_pending_payment_is_overdue_after_twenty_minutes(engine, report, minut
 
 
 def test_a_report_without_a_judge_of_money_has_no_order_for_a_person(report):
-    """Without a function that judges money, the report does not list orders for manual review or report a gap."""
+    """Without a function that checks money, the report does not list orders for manual review or report a gap."""
     found = report()
     assert (found.money, found.is_quiet, found.gaps) == (OpenOrders(0, 0, ()), True, ())
     assert (found.points, found.pause, found.dead_groups, found.closed) != ((), None, (), 0)

@@ -101,7 +101,10 @@ pieces = st.sampled_from(
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(description=st.lists(pieces, max_size=5).map("".join), name=st.lists(pieces, max_size=4).map("".join))
 def test_accepted_readings_of_one_signed_text_agree(merchant, description, name):
-    """All accepted readings of a PayOS string have the same order, amount and outcome, for any text in two fields."""
+    """All accepted readings of a PayOS string have the same order, amount and outcome.
+
+    The text of two fields is random.
+    """
     genuine = merchant.payos(description=description, counterAccountName=name)
     envelope = json.loads(genuine.body)
     assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1

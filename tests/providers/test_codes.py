@@ -18,7 +18,7 @@ MOMO = {
 
 @pytest.mark.parametrize(("result", "codes"), MOMO.items())
 def test_each_documented_code_of_momo_has_its_meaning(result, codes):
-    """Of all MoMo codes from -1 to 10,000, exactly the documented ones have the given meaning."""
+    """Among the MoMo codes from -1 to 10,000, exactly the documented ones have the given meaning."""
     wanted = (result, None) if isinstance(result, Outcome) else (Outcome.IGNORED, result)
     assert [code for code in range(-1, 10_001) if momo_codes.meaning(code) == wanted] == codes
 

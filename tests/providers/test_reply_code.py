@@ -17,7 +17,7 @@ REPEATED = {Answer.BAD_SIGNATURE, Answer.UNCLEAR, Answer.NOT_CONFIGURED, Answer.
 def test_payctl_s_own_replies_are_judged_as_they_are_meant(name, answer):
     """A reply for a processed callback counts as an acknowledgement.
 
-    For any other reply, payctl gives a reason in words.
+    For any other reply, payctl gives a reason.
     """
     gateway = GATEWAYS[name]
     reply = gateway.reply(answer)

@@ -206,7 +206,7 @@ def test_a_vnpay_transaction_number_of_zero_becomes_none(merchant, number):
 
 
 def test_a_vnpay_query_that_is_too_large_is_refused(merchant):
-    """A VNPay query that is larger than any VNPay callback is refused."""
+    """A query string that is longer than any VNPay callback is refused."""
     assert (
         reason(merchant.verify("vnpay", replace(merchant.vnpay(), query="vnp_A=1&" * 20_000))) is RejectReason.MALFORMED
     )

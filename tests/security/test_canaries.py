@@ -94,7 +94,7 @@ def database(postgres, template_database):
 
 @pytest.fixture(scope="module")
 def seen(postgres, database, tmp_path_factory, payctl_command):
-    """Run all commands and functions once. Return everything that is visible afterwards."""
+    """Run all commands and functions once. Return everything that they made visible."""
     home, found = tmp_path_factory.mktemp("canaries"), Seen()
     logged = postgres.log.stat().st_size
     with ExitStack() as everything:

@@ -81,7 +81,7 @@ def test_a_crash_of_apache_kafka_loses_no_acknowledged_message(kafka, read_all):
 
 
 def test_a_paused_apache_kafka_acknowledges_nothing(kafka, read_all):
-    """A message that is sent to a paused broker times out and is not in Kafka afterwards."""
+    """A message that is sent to a paused broker times out and never reaches Kafka."""
     kafka.pause()
     error, _ = report_of({"bootstrap.servers": kafka.bootstrap, "message.timeout.ms": 500})
     kafka.resume()

@@ -40,7 +40,7 @@ class Times:
     drained_within: float
     replayed_within: float
     made_up: list[tuple[float, float]] = field(default_factory=list)
-    """For each outage, how many seconds publishing the backlog took, and how many extra seconds other faults allow."""
+    """For each outage, the seconds until the backlog was published, and the extra seconds allowed for other faults."""
 
 
 def judgement(

@@ -179,7 +179,7 @@ def test_a_setting_that_the_server_rejects_is_a_config_error(query, database_url
 
 
 def test_a_libpq_message_contains_no_part_of_the_password():
-    """No libpq message that payctl shows has three or more consecutive characters of the password."""
+    """No libpq message that payctl shows contains three or more consecutive characters of the password."""
     url = "postgresql://u:mirror%2Finvalid@nowhere.mirror.invalid/d?connect_timeout=5"
     with pytest.raises(DatabaseUnavailableError) as error:
         answer(url)

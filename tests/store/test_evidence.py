@@ -75,7 +75,7 @@ def test_an_attempt_without_an_answer_is_seen_unless_a_replay_came_after_it(orde
 
 
 def test_an_event_waits_behind_the_first_dead_event_of_its_payment(order, waiting):
-    """A blocked event names the first dead event of its payment, and the error of this event."""
+    """A blocked event names the first dead event of its payment, and that event's error."""
     orders = order()
     orders.event("FAILED", age=9 * SECOND, retries=20, error="first")
     orders.event("CANCELLED", age=8 * SECOND, retries=21, error="second")

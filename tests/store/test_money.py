@@ -1,4 +1,4 @@
-"""Test which payments and receipts are read to judge the money of orders."""
+"""Test which payments and receipts are read to check the money of orders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOUR = timedelta(hours=1)
 
 
 def test_each_payment_has_its_own_receipts(engine, pay):
-    """Each payment that was asked for is returned with its receipts. Payments that are gone are left out."""
+    """Each requested payment is returned with its receipts. Deleted payments are left out."""
     one, other = pay("COMPLETED").callback().callback(number="2"), pay().callback()
     pay("COMPLETED").callback()
     with engine.connect() as connection:

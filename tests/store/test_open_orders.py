@@ -93,7 +93,7 @@ def test_an_event_without_a_payment_counts_without_an_amount(engine, waiting):
 
 
 def test_the_error_of_a_retry_is_cut_to_500_characters(pay, waiting):
-    """An order shows the first 500 characters of the error of its event, even if the event has failed only once."""
+    """An order shows the first 500 characters of its event's error, even if the event has failed only once."""
     pay().event(retries=1, error="e" * 501)
     assert [each.why for each in waiting().oldest] == ["e" * 500]
 

@@ -21,9 +21,9 @@ ALL = Claim(after=START, limit=100, max_retries=5)
 
 @pytest.fixture
 def add(engine):
-    """Return a function that inserts a row that was created ``second`` seconds after noon.
+    """Return a function that inserts a row with a creation time of ``second`` seconds after noon.
 
-    The function returns the id.
+    It returns the row's id.
     """
 
     def insert(id_, second=0.0, key=None, **columns):

@@ -104,7 +104,7 @@ def test_a_session_in_another_database_is_no_publisher(reader, session, other_da
 
 
 def test_a_publisher_is_never_seen_in_the_future(engine, reader, session, names):
-    """If the clock was set back, the last sign of a publisher's life counts as of now. A replay's name is no sign."""
+    """If the clock was set back, a publisher counts as seen now. The name of a replay does not count as a publisher."""
     clock = """CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
         BEGIN ATOMIC SELECT '2000-01-01'::timestamptz; END"""
     with engine.begin() as connection:

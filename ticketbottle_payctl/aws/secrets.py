@@ -195,7 +195,7 @@ def _database_url(fields: Mapping[str, Any]) -> str | None:
     if absent:
         message = f"the secret for DATABASE_URL has a username, but no {' and no '.join(absent)}"
         raise ConfigError(
-            message, hint=f"add {' and '.join(absent)} to the secret, or replace its fields by DATABASE_URL"
+            message, hint=f"add {' and '.join(absent)} to the secret, or replace its fields with DATABASE_URL"
         )
     port = fields.get("port", 5432)
     return f"postgresql://{quote(str(user), safe='')}:{quote(str(password), safe='')}@{host}:{port}/{database}"

@@ -187,7 +187,7 @@ class RangeReader:
     def batches(self, limit: int, deadline: float) -> Iterator[list[Received]]:
         """Yield records until all ranges are read or ``deadline`` (monotonic) is reached.
 
-        If the deadline was reached first, :attr:`unread` is true afterwards.
+        If the deadline was reached first, :attr:`unread` is then true.
         """
         while self.unread and (left := deadline - time.monotonic()) > 0:
             yield self.read(limit, left)

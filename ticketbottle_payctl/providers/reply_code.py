@@ -16,7 +16,7 @@ _STATUSES = {
 _STATUS = {
     400: "the service did not accept the callback; usually its key is wrong",
     401: "the service asks for a login, but gateways do not log in",
-    403: "the service denied access, but a gateway has no login",
+    403: "the service denied access; it must accept callbacks without a login",
     404: "the service has nothing at this path; check the path of the URL",
     405: "the service does not accept this HTTP method at this path; check the path of the URL",
 }
@@ -27,8 +27,8 @@ _STATUS = {
 class ReplyCode:
     """A field in a reply's JSON body that a gateway reads.
 
-    ``accepted`` are the values that acknowledge a callback. ``meanings`` describes other values in words.
-    ``otherwise`` describes all values that are not listed.
+    ``accepted`` are the values that acknowledge a callback. ``meanings`` describes other values. ``otherwise``
+    describes all values that are not listed.
     """
 
     field: str

@@ -36,7 +36,7 @@ class TriedKey:
 
     @property
     def description(self) -> str:
-        """The key in words, such as ``MOMO_SECRET_KEY (current), 32 characters, fingerprint 1a2b3c4d``."""
+        """A description of the key, such as ``MOMO_SECRET_KEY (current), 32 characters, fingerprint 1a2b3c4d``."""
         name = f"{self.variable} ({self.generation})" if self.variable.isidentifier() else self.variable
         return f"{name}, {count(self.length, 'character')}, fingerprint {self.fingerprint}"
 

@@ -67,7 +67,7 @@ def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
 def test_config_show_shows_no_secret(config, answer, keys):
     """`config show` says only whether a secret is set.
 
-    Of a database URL, it shows only the server, port and database name.
+    For a database URL, it shows only the server, port and database name.
     """
     url = "postgresql://canary-user:canary-password@db.example:5433/payments?schema=x"
     document = answer("config", "show", "--config", config, "-p", "staging", DATABASE_URL=url, **keys)

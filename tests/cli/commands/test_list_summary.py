@@ -22,7 +22,7 @@ RUN = "5d0c7a12-0f6b-4c86-8d0a-1e2f3a4b5c6{}"
         ({"PENDING": 2}, {}, "2 payments, both PENDING"),
         ({"PENDING": 1}, {}, "1 payment, PENDING"),
         ({"FAILED": 1, "PENDING": 1200}, {}, "1,201 payments: 1,200 PENDING, 1 FAILED"),
-        ({"dead": 1, "closed": 1}, {}, "2 payments: 1 dead, 1 closed by a person"),
+        ({"dead": 1, "closed": 1}, {}, "2 payments: 1 dead, 1 closed by an operator"),
         ({"PENDING": 50}, {"more": True}, "the newest 50 payments, all PENDING; more match"),
         ({"PENDING": 1}, {"more": True}, "the newest payment, PENDING; more match"),
         ({"A": 2, "B": 3}, {"more": True, "place": NEXT}, "the next 5 payments: 3 B, 2 A; more match"),

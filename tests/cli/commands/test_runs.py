@@ -42,7 +42,7 @@ def test_a_run_says_which_error_ended_it(failed, ask, invoke, database_url):
     assert {"ended by\tKAFKA_UNAVAILABLE", "next\tnothing was changed; run the command again"} < set(lines)
     assert "run the command again" in ask("runs", "resume", failed, "-y")["error"]["hint"]
     cancelled = invoke("runs", "cancel", failed, "-y", DATABASE_URL=database_url).stdout
-    assert "the run had already ended before its work was done" in cancelled
+    assert "the run had already ended without finishing its work" in cancelled
 
 
 def test_an_interrupted_run_says_which_error_ended_it(engine, ask):

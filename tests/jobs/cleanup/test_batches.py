@@ -157,7 +157,7 @@ def test_a_pause_is_between_a_millisecond_and_a_second():
 
 
 def test_a_cleanup_shows_as_running_while_it_works(clean, insert, engine):
-    """The recorded status of a cleanup is "running" during the run and "done" afterwards."""
+    """The recorded status of a cleanup is "running" during the run and "done" after it."""
     insert(4, state="published", age=OLD)
     run = NewRun(str(uuid4()), "cleanup", Actor("me", "here"))
     seen = []

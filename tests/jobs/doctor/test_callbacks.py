@@ -141,7 +141,7 @@ def test_the_doctor_forgets_a_callback_after_a_week(shop, found, engine):
 
 
 def test_the_doctor_warns_if_it_did_not_judge_every_order(engine):
-    """If the doctor judged only the oldest orders, and none is open, the doctor warns instead of reporting success."""
+    """If the doctor checked only the oldest orders, and none is open, the doctor warns instead of reporting success."""
     subject = Subject(
         lambda: engine,
         None,

@@ -124,7 +124,7 @@ def test_the_check_of_vacuum_refers_to_the_check_that_explains_a_missing_outbox(
     broken("ALTER TABLE outbox RENAME TO outbox_v1")
     (finding,) = found("vacuum")
     assert (finding.status, finding.fact) == (Status.FAIL, "table outbox does not exist")
-    assert finding.meaning == "see the finding of the columns check"
+    assert finding.meaning == "see the result of the columns check"
 
 
 def test_the_doctor_names_the_server_s_version(found, engine):

@@ -154,9 +154,9 @@ def test_the_facts_about_callbacks_begin_with_the_most_frequent_reason():
     ("facts", "expected"),
     [
         ({}, "no event is pending or dead"),
-        ({"dead": 2}, "no event is pending; 2 dead events closed by a person"),
+        ({"dead": 2}, "no event is pending; 2 dead events closed by an operator"),
         ({"pending": 3, "oldest_s": 5.0}, "3 events pending, the oldest for 5 s; none is dead"),
-        ({"pending": 1, "dead": 1}, "1 event pending, the oldest for 0 ms; 1 dead event closed by a person"),
+        ({"pending": 1, "dead": 1}, "1 event pending, the oldest for 0 ms; 1 dead event closed by an operator"),
     ],
 )
 def test_a_backlog_without_a_fault_is_described(facts, expected):

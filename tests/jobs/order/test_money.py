@@ -97,7 +97,7 @@ def test_each_number_of_a_transfer_counts_once():
 
 
 def test_a_callback_that_says_nothing_does_not_hide_a_later_one():
-    """A callback that says nothing about a PENDING payment's money is skipped. Later callbacks are still judged."""
+    """A callback that says nothing about a PENDING payment's money is skipped. Later callbacks are still checked."""
     says_nothing = replace(RECEIPT, outcome="IGNORED", result="ignored", reason="ping", transfer="x")
     refused = replace(RECEIPT, result="refused", reason="wrong_amount", amount=5, received_at=START + SECOND)
     (verdict,) = judge_unsettled(UNPAID, (says_nothing, refused), START + SECOND)

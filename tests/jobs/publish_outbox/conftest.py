@@ -196,7 +196,7 @@ def shared_producer(shared_cluster) -> Iterator[Producer]:
 
 @pytest.fixture
 def mock_kafka(shared_cluster, shared_producer) -> Iterator[MockKafka]:
-    """Yield the shared cluster for a test that changes it, and reset the cluster afterwards."""
+    """Yield the shared cluster for a test that changes it, and reset the cluster after the test."""
     yield shared_cluster
     shared_cluster.up()
     shared_cluster.forget_failures()

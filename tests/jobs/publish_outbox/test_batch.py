@@ -1,4 +1,4 @@
-"""Test, without services, that only complete and recent batches are sent and that failed events block payments."""
+"""Test without services which batches are sent, and that a failed event blocks its payment's later events."""
 
 from __future__ import annotations
 

@@ -318,7 +318,7 @@ def test_an_outage_with_different_error_texts_is_one_cause(first, second, same):
     [(BlockReason.DEAD, 1, False), (BlockReason.DEAD, 20, False), (BlockReason.DEAD, 21, True)],
 )
 def test_two_blocking_events_are_different_causes_unless_there_are_many(reason, causes, same):
-    """Two blocking events are different causes, unless a report has too many causes to name all of them."""
+    """Two blocking events are separate causes, unless there are too many causes to list individually."""
     one, other = (
         Obstacles(blockers=[Blocker(reason, 1, event_id, COMPLETED, "no")], causes=causes) for event_id in ("a", "b")
     )

@@ -209,7 +209,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "cdc config": (
         Example("payctl cdc config > connector.properties", "Write the connector's properties to a file."),
-        Example("payctl cdc config --sql", "Print only the SQL that must run before."),
+        Example("payctl cdc config --sql", "Print only the SQL to run first."),
     ),
     "cdc cut-over": (
         Example("payctl cdc cut-over --dry-run", "Show how many events would be sent; change nothing."),

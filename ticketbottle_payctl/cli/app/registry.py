@@ -166,7 +166,7 @@ START: dict[str, str] = {
 
 FIRST_SCREEN: dict[str, dict[str, str]] = {
     "See it work, without any setup": {
-        "payctl demo --keep": "the full tour, with orders to repair",
+        "payctl demo --keep": "the full tour, with orders that need repair",
         "payctl verify-signature --example momo": "check that a callback is genuine",
     },
     "Every day": {

@@ -64,8 +64,8 @@ def config_command(
 ) -> None:
     """Print Debezium's configuration for this database.
 
-    Prints the properties file of a connector. Its comments list the topics to create, and the SQL that must run
-    before. With -o json, result.connector is the document for Kafka Connect's REST interface. No password is printed.
+    Prints the properties file of a connector. Its comments list the topics to create, and the SQL to run first.
+    With -o json, result.connector is the document for Kafka Connect's REST interface. No password is printed.
     """
     session = Session.of(ctx)
     made = config.cdc_config(session.settings.database, role=role, password=password, server=server)
@@ -85,8 +85,8 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Hand the outbox to Debezium: create its slot and send the earlier events.
 
-    Stop every publisher first, and start the connector only afterwards. Writers are not blocked. The command shows how
-    many events it will send, and asks for confirmation.
+    Stop every publisher before you run this command. Start the connector after the command has finished. Writers are
+    not blocked. The command shows the number of events to send, and asks for confirmation.
     """
     from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over  # noqa: PLC0415 - cdc config needs no driver
 
@@ -161,8 +161,8 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Take the outbox back from Debezium: mark its events, drop its slot.
 
-    Delete the connector first, and start the publishers afterwards. The command shows how many events it will mark, and
-    asks for confirmation. Exit 6 if events of an unknown type became dead.
+    Delete the connector before you run this command. Start the publishers after the command has finished. The command
+    shows the number of events to mark, and asks for confirmation. Exit 6 if events of an unknown type became dead.
     """
     from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back  # noqa: PLC0415 - cdc config needs no driver
 

@@ -257,9 +257,9 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
     nothing_left = closed == report.events and not blocked and not report.truncated
     mark = good("✔") if nothing_left and not late else warn("!")
     if closed == report.events:
-        first = headline(mark, bold(f"{count(closed, 'event')}, closed by a person"), kinds)
+        first = headline(mark, bold(f"{count(closed, 'event')}, closed by an operator"), kinds)
     else:
-        told = f"{closed:,} closed by a person" if closed else None
+        told = f"{closed:,} closed by an operator" if closed else None
         first = headline(mark, bold(count(report.events - closed, "event")), kinds, told)
     blocks = [first, *_waiting(report, adviser)]
     for group in report.groups:
@@ -280,7 +280,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                     ("superseded", left_out if group.superseded else None),
                     ("unknown type", unknown if group.unknown else None),
                     ("too large", large if group.too_large else None),
-                    ("closed", f"{group.closed:,} of {group.count:,}, by a person" if group.closed else None),
+                    ("closed", f"{group.closed:,} of {group.count:,}, by an operator" if group.closed else None),
                     ("created", _created(group, now)),
                     ("types", _types(group)),
                     ("sample", sample if sample != pattern else None),

@@ -15,7 +15,7 @@ def callback_url(url: str, gateway: Gateway, *, option: str, allow_remote: bool)
     """Return the URL to send a gateway's callback to. Add the webhook's usual path if the URL has no path.
 
     Raises:
-        InputError: the value is not an http or https URL, has a query, or is on another machine without --allow-remote.
+        InputError: the value is not an http or https URL, has a query, or names another machine without --allow-remote.
     """
     if not url.casefold().startswith(_SCHEMES):
         shown = "" if "@" in url else f", not {cut(url, _LONGEST)}"  # the text before @ may be a password

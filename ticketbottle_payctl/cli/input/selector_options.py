@@ -91,9 +91,9 @@ Provider = Annotated[
 ]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="WHEN", help="Rows at or after this instant, such as 2h (ago), yesterday, 09:00."),
+    typer.Option(metavar="WHEN", help="Rows at or after this time, such as 2h (ago), yesterday, 09:00."),
 ]
-Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Rows before this instant.")]
+Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Rows before this time.")]
 ByInstant = Annotated[WindowBy, typer.Option("--by", help="The timestamp that --since and --until refer to.")]
 ErrorPattern = Annotated[
     str | None,

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from ticketbottle_payctl.formats import count
 
-_PHRASES = {"closed": "closed by a person"}
+_PHRASES = {"closed": "closed by an operator"}
 """The words for a state whose name is unclear outside its column."""
 _PAIR = 2
 

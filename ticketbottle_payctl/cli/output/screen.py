@@ -24,7 +24,7 @@ _CLEAR = "\x1b[2J"
 _EMPTY_LINE = "\x1b[K"
 """The control sequence that clears a row before its new text is written.
 
-Clearing afterwards would delete the last character of text that is as wide as the terminal.
+Clearing the row after writing would delete the last character of text that is as wide as the terminal.
 """
 
 

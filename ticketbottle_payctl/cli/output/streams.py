@@ -61,8 +61,8 @@ class TalkStream(TextIOWrapper):
 def protect_streams() -> None:
     """Make stdin, stdout and stderr usable, even if the caller closed them.
 
-    A closed stream is replaced by ``/dev/null``. Otherwise a new socket or file might get the stream's file descriptor,
-    and would then receive the messages. Characters that a stream cannot encode are escaped.
+    A closed stream is replaced with ``/dev/null``. Otherwise a new socket or file might get the stream's file
+    descriptor, and would then receive the messages. Characters that a stream cannot encode are escaped.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         _open_if_closed(number)

@@ -52,7 +52,7 @@ class Act:
 
     @property
     def text(self) -> str:
-        """The change in words, such as ``replay 1,234 events``."""
+        """A description of the change, such as ``replay 1,234 events``."""
         return f"{self.verb} {count(self.affected, self.noun)}" + (f" ({self.note})" if self.note else "")
 
 

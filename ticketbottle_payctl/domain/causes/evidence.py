@@ -47,7 +47,7 @@ class Reason(StrEnum):
 
 
 SENDABLE = (Reason.READY, Reason.UNANSWERED, Reason.FAILING, Reason.BEHIND_FAILING)
-"""The reasons of the events that wait for a publisher."""
+"""A pending event with one of these reasons is waiting for a publisher."""
 
 
 class Holder(NamedTuple):

@@ -102,7 +102,7 @@ def _of_unanswered(
 
 
 def _alive(evidence: Evidence) -> str:
-    """Return what is known about the last publisher, in words."""
+    """Return a phrase that says what is known about the last publisher."""
     if not evidence.lately:
         return "it is unknown whether a publisher is running"
     last = (evidence.running or evidence.lately)[0]

@@ -71,7 +71,7 @@ class Publishing(NamedTuple):
 
     @property
     def last_sign(self) -> str:
-        """The last sign of a publisher, in words."""
+        """A phrase that says when a publisher was last seen."""
         if self.last is None:
             return "none has ever been seen"
         return f"the last one {'ended' if self.last.ended else 'was seen'} {duration(self.last.seconds)} ago"

@@ -1,4 +1,4 @@
-"""Select overdue events, and describe them in words. The modules for all causes use these functions."""
+"""Select and describe overdue events. The modules for all causes use these functions."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
                 _NAME,
                 fact,
                 "customers may have paid without getting tickets, and payctl cannot see it",
-                "see the findings of the schema and grants checks",
+                "see the results of the schema and grants checks",
             )
         ]
     found = unsettled_callbacks(connection, WITHIN, _MONEY)
@@ -110,7 +110,7 @@ def _name(callback: UnsettledCallback) -> str:
 
 
 def _reason(callback: UnsettledCallback) -> str:
-    """Return why the callback settled nothing, as ``show`` judges it now."""
+    """Return why the callback settled nothing, as ``show`` explains it now."""
     if callback.made_for is None:
         return callback.reason
     return reason_now(callback.reason, callback.made_for, callback.gateway) or ""

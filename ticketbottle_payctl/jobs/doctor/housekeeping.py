@@ -45,7 +45,7 @@ def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
     """Check that the outbox is small, or has few dead rows and fresh statistics."""
     found = tables.housekeeping(connection, "outbox")
     if found is None:
-        return [fail("vacuum", "table outbox does not exist", "see the finding of the columns check")]
+        return [fail("vacuum", "table outbox does not exist", "see the result of the columns check")]
     about = f"outbox has {count(found.live, 'row')}, {found.dead:,} for vacuum to remove, {size(found.size)}"
     advice = _advice(found, subject)
     if advice:

@@ -36,10 +36,10 @@ class Status(StrEnum):
 class Finding:
     """A fact about the system, with its meaning and its fix.
 
-    ``remedy`` is a fix in words, ``command`` a payctl command that fixes the fault, and ``sql`` a statement that fixes
+    ``remedy`` describes a fix, ``command`` is a payctl command that fixes the fault, and ``sql`` a statement that fixes
     it. All of these, and ``meaning``, are None if there is nothing to fix. ``off`` is True if the subject of the check
-    is not in use. ``harmless`` is True if nobody is waiting because of the finding. ``stops_all``
-    is True if payctl can publish nothing because of the finding.
+    is not in use. ``harmless`` is True if nobody is waiting because of the finding. ``stops_all`` is True if payctl can
+    publish nothing because of the finding.
     """
 
     check: str

@@ -46,7 +46,7 @@ def check(subject: Subject) -> list[Finding]:
         return [warn(_NAME, "the overdue payments were not counted within the time limit", _MEANING, _HOW, _ASK)]
     if found is None:
         fact = "payctl cannot count the overdue payments: a table is missing, or the role is not allowed to read it"
-        return [warn(_NAME, fact, _MEANING, "see the findings of the schema and grants checks")]
+        return [warn(_NAME, fact, _MEANING, "see the results of the schema and grants checks")]
     number = found.number
     if not number:
         return [ok(_NAME, f"no payment from the last {WITHIN.days} days is overdue")]

@@ -59,7 +59,7 @@ def finding_of(cause: Cause) -> Finding:
 def _all_well(found: Evidence) -> str:
     dead = "none is dead"
     if found.dead:
-        dead = f"{count(found.dead, 'dead event')} closed by a person"
+        dead = f"{count(found.dead, 'dead event')} closed by an operator"
     if not found.pending:
         return f"no event is pending; {dead}" if found.dead else "no event is pending or dead"
     return f"{count(found.pending, 'event')} pending, the oldest for {duration(found.oldest_s or 0)}; {dead}"

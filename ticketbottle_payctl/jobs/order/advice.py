@@ -21,7 +21,7 @@ _ASK = {
     VerdictKind.UNDOCUMENTED_CODE: "after the gateway has said what the code means, ask it and settle the payment",
 }
 _DOCTOR = Advice(
-    ("doctor",), "find out why nothing sends the event: no publisher, a missing topic, a lock", changes=False
+    ("doctor",), "find out why the event is not being sent: no publisher, a missing topic, or a lock", changes=False
 )
 
 _PENDING = {VerdictKind.WAITING, VerdictKind.RETRYING, VerdictKind.BEHIND, VerdictKind.OVERDUE}

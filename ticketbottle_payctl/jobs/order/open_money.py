@@ -1,6 +1,6 @@
 """Find the orders in a time window whose payments need manual review.
 
-Orders are judged in the same way as in ``show``.
+The rules are the same as in ``payctl show``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_LISTED: Final = 100
 """The maximum number of open orders to return."""
 
 MOST_JUDGED: Final = 2000
-"""The maximum number of orders to judge. Most of them are harmless."""
+"""The maximum number of orders to check. Most of them are harmless."""
 
 _AT_ONCE = 100
 

@@ -65,9 +65,9 @@ class LockedShard(NamedTuple):
 class Obstacles:
     """The reasons why events are waiting. If there are none, every pending event can be sent.
 
-    ``away`` is the error of an unavailable service. ``locked`` lists the shards that other processes hold. ``stopped``
-    contains the event types whose topics cannot be written to, even if no event is waiting for them. ``blockers`` are
-    the reasons with the most waiting events.
+    ``away`` is the error from an unavailable service. ``locked`` lists the shards that other processes hold.
+    ``stopped`` contains the event types whose topics cannot be written to, even if no event is waiting for them.
+    ``blockers`` are the reasons with the most waiting events.
 
     ``held_by_type`` counts the pending events that cannot be sent now, by type. ``failed`` counts events that failed in
     this run and will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead

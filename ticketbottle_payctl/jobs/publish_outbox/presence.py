@@ -28,7 +28,7 @@ class Presence:
         self._cut_off: PayctlError | None = None
 
     def cannot_reach(self, error: PayctlError) -> None:
-        """Record that the publisher cannot reach its brokers. Ignore any other error."""
+        """Record that the publisher cannot reach its brokers. Do nothing if ``error`` has a different cause."""
         if isinstance(error, NO_BROKERS):
             self._cut_off = error
             with suppress(PayctlError), transaction(self._engine, LIMITS) as connection:

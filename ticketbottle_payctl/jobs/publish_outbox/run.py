@@ -311,7 +311,7 @@ class PublisherRun:
             self._observer.on_look(found)
 
     def _obstacles_at_the_end(self, failure: PayctlError | None) -> Obstacles:
-        """Return why events are waiting at the end of the run, including the error of an unavailable service."""
+        """Return why events are waiting at the end of the run, including the error from an unavailable service."""
         away = failure if isinstance(failure, _AWAY) else self._obstacles.away
         try:
             found = replace(self._look(locked=self._locked or not self._counts.batches), away=away)

@@ -96,8 +96,8 @@ class UnattendedReport:
     def for_a_person(self) -> Sequence[StatusFinding]:
         """Return the findings that an operator must check.
 
-        In these cases, payctl refused the response, cannot decide on the payment, or settled a payment that was FAILED
-        or CANCELLED before.
+        In these cases, payctl refused the response, cannot decide on the payment, or settled a payment that had been
+        FAILED or CANCELLED.
         """
         return [finding for finding in self.findings if self._needs_a_person(finding)]
 

@@ -132,7 +132,7 @@ class _StatusPoller:
     def _ask_again(self, payment: Unsettled, endpoint: StatusEndpoint, exchange: Exchange) -> StatusFinding:
         """Query the gateway, and retry if it does not respond or is busy.
 
-        If no time is left for a retry, return what the gateway said before.
+        If no time is left for a retry, return the gateway's previous response.
         """
         findings: list[StatusFinding] = []
 

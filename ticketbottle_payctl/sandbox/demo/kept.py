@@ -1,4 +1,4 @@
-"""Keep a demo running for other commands, with orders to repair, simulated gateways, and a settings file."""
+"""Keep a demo running for other commands, with orders that need repair, simulated gateways, and a settings file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Kept:
     """A demo that other commands can use.
 
     ``settings`` contains the environment variables for the demo's servers. ``file`` sets these variables in bash, zsh
-    and fish. ``left`` contains the orders to repair.
+    and fish. ``left`` contains the orders that need repair.
     """
 
     settings: Mapping[str, str]

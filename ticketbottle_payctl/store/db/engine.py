@@ -41,7 +41,7 @@ _CANNOT_WRITE = {
         "the database is read-only: DATABASE_URL points to a standby, or the server was made read-only",
         "check that DATABASE_URL names the primary server, then try again",
     ),
-    "53100": ("the database server's disk is full", "give the server's disk more space, then try again"),
+    "53100": ("the database server's disk is full", "free or add disk space on the server, then try again"),
 }
 """The message and the hint for each error code of a server that cannot write data."""
 

@@ -19,7 +19,7 @@ class MissingUsage(NamedTuple):
 
     @property
     def fact(self) -> str:
-        """What is missing, in words."""
+        """A description of what is missing."""
         return f"role {self.role} has no USAGE on schema {self.schema}"
 
     @property

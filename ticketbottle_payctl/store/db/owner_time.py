@@ -23,7 +23,10 @@ def stored(at: datetime) -> datetime: ...
 @overload
 def stored(at: datetime | None) -> datetime | None: ...
 def stored(at: datetime | None) -> datetime | None:
-    """Return an aware instant as a column stores it, in UTC and without a zone. If ``at`` is None, return None."""
+    """Convert a timezone-aware datetime to the form that a column stores: in UTC and without a zone.
+
+    If ``at`` is None, return None.
+    """
     return at.astimezone(UTC).replace(tzinfo=None) if at else None
 
 

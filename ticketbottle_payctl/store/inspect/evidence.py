@@ -127,7 +127,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     """Return the database's evidence about pending and dead events.
 
     ``found`` and ``recent`` must have been read in the same transaction. This function changes the planner settings of
-    the transaction, so the caller must not run other statements in it afterwards. Error texts are redacted.
+    the transaction, so the caller must not run other statements in it after this call. Error texts are redacted.
     """
     rights = dead.rights(connection) if found.dead else None
     superseded = dead.SupersededDead()
@@ -178,7 +178,7 @@ def _waiting(connection: Connection, max_retries: int, *, with_runs: bool) -> li
     }
     sql = _WAITING.format(
         requeued=republished.requeued_before_s(_OLDEST_AND_EARLIER) if with_runs else "NULL::float8",
-        # A replay keeps the error of an event but resets its retry count, so that the error is not of a later attempt.
+        # A replay keeps an event's error but resets its retry count, so the error may be from before the replay.
         unanswered=f"w.error IS NOT NULL AND NOT {republished.was_requeued('w.id')}" if with_runs else "false",
     )
     return [_row(tuple(row)) for row in connection.exec_driver_sql(sql, parameters)]

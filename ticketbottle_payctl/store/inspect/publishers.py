@@ -159,7 +159,7 @@ def _noted(connection: Connection) -> list[_Noted] | None:
 def _note_brokers(found: dict[str, _Noted], text: str, seconds: float) -> None:
     """Add the publisher that cannot reach its brokers. It may have held a shard before, and may have ended since.
 
-    If the publisher writes its name on a shard afterwards, the shard's row replaces this entry.
+    If the publisher later writes its name on a shard, the shard's row replaces this entry.
     """
     noted = without_brokers.read(text)
     if noted is None:

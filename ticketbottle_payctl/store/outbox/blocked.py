@@ -47,7 +47,7 @@ def blocked_among(connection: Connection, pending: Sequence[Pending], max_retrie
     """Return the ids of the given pending events that are blocked.
 
     The unpublished rows are read once. This function changes the transaction's planner settings, so the caller must
-    only run short statements in it afterwards.
+    only run short statements in it after this call.
     """
     if not pending or cdc.slot(connection) is not None:
         return frozenset()

@@ -172,7 +172,7 @@ def claim_these(connection: Connection, ids: Sequence[str]) -> list[OutboxEvent]
 
 
 def mark_published(connection: Connection, sent: Sequence[Marked]) -> int:
-    """Mark events that are in Kafka as published. Return how many of them were unpublished before."""
+    """Mark events that are in Kafka as published. Return how many of them were unpublished until then."""
     sql = f"""
         UPDATE outbox AS o SET published = true, "publishedAt" = s.at
         FROM unnest(%(ids)s::text[], %(at)s::timestamp[]) AS s (id, at) WHERE o.id = s.id AND {states.unpublished("o.")}

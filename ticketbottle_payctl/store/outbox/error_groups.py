@@ -183,7 +183,7 @@ def with_blocked(
     """Return the groups with the number of payments whose later events wait behind the group's dead events.
 
     This function changes the planner settings of the transaction, so the caller must not run other statements in it
-    afterwards.
+    after this call.
     """
     if not any(group.dead for group in found):
         return [*found]

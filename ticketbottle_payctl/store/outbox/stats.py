@@ -236,7 +236,7 @@ def unpublished(
 
 
 def created_after(connection: Connection, at: datetime) -> int:
-    """Count the published and unpublished events that were created after an aware instant. Only those rows are read."""
+    """Count the published and unpublished events that were created after ``at``. Only those rows are read."""
     sql = """
         SELECT (SELECT count(*) FROM outbox WHERE published = true AND "createdAt" > %(at)s)
             + (SELECT count(*) FROM outbox WHERE published = false AND "createdAt" > %(at)s)

@@ -20,7 +20,7 @@ _MOST_CHARACTERS = 300
 
 
 class Noted(NamedTuple):
-    """A publisher's name, the error of its brokers, and whether it has ended."""
+    """A publisher's name, the error from its brokers, and whether it has ended."""
 
     owner: str
     error: str

@@ -123,11 +123,11 @@ def optional_run(
     """Record a run as :func:`open_run` does, but do the work even if the record cannot be written.
 
     payctl's tables may be missing or read-only, and this must not prevent a payment from being settled. The failed
-    write is logged, and :attr:`OptionalRun.unrecorded` contains the reason. Without ``run``, nothing is written and
-    ``check`` is not called.
+    write is logged, and :attr:`OptionalRun.unrecorded` contains the reason. ``check`` gets the transaction that begins
+    the record. Without ``run``, nothing is written and ``check`` is not called.
 
     Raises:
-        GuardError: ``check``, which gets the transaction that begins the record, refused the work. Nothing is recorded.
+        GuardError: ``check`` refused the work. Nothing is recorded.
     """
     with ExitStack() as stack:
         opened = unrecorded = None

@@ -1,4 +1,4 @@
-"""Read the payments, receipts and closings of many orders at once, so that their money can be judged.
+"""Read the payments, receipts and closings of many orders at once, so that a job can check their money.
 
 The events are not read. The outbox has no index on the payment, so reading the events of many payments would take too
 long.

@@ -1,4 +1,7 @@
-"""Find orders whose payments may need manual review. A job then judges them in the same way as ``payctl show``."""
+"""Find orders whose payments may need manual review.
+
+A job then checks these orders by the same rules as ``payctl show``.
+"""
 
 from __future__ import annotations
 

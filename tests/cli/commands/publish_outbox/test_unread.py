@@ -50,7 +50,7 @@ def test_publish_outbox_without_knowledge_of_waiting_events_is_no_success(invoke
     ],
 )
 def test_another_exit_code_also_says_that_the_rest_is_unknown(counts, reason, signalled, code, words):
-    """If another exit code applies, `publish-outbox` keeps it, and still says first what it could not read."""
+    """`publish-outbox` keeps a different exit code if one applies. Its output begins with what it could not read."""
     obstacles = Obstacles(unread=DatabaseUnavailableError("the database took too long"))
     report = PublishReport(counts, reason, 2.0, obstacles)
     result = result_of(report, loop=False, signalled=signalled)

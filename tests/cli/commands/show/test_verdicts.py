@@ -1,4 +1,4 @@
-"""Test the sentence, exit code and suggested commands with which ``payctl show`` judges each state of an order."""
+"""Test the sentence, exit code and suggested commands that ``payctl show`` prints for each state of an order."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_report_lists_the_orders_with_money_that_needs_manual_review(orders, ask
 
 
 def test_report_says_if_it_judged_only_the_oldest_orders(orders, engine):
-    """If more orders have callbacks about money than a report can judge, the report lists the oldest and says so."""
+    """If too many orders have callbacks about money, the report checks only the oldest orders and says so."""
     late(orders)
     oldest = orders.payment.order_code
     wrong(orders.pay("COMPLETED").event(state="published").callback(), "2", 5, age=HOUR / 60)
@@ -62,7 +62,7 @@ def test_report_says_if_it_judged_only_the_oldest_orders(orders, engine):
 
 
 def test_the_report_is_quiet_only_if_every_order_was_judged(orders, engine):
-    """If the report has not judged every order, it does not claim that nothing is open."""
+    """If the report has not checked every order, it does not claim that nothing is open."""
     orders.pay("COMPLETED").event(state="published").callback()
     until = datetime.now(UTC)
     report = collect_report(engine, until - 3 * HOUR, until, max_retries=5, retention=timedelta(days=7))
@@ -89,7 +89,7 @@ def test_the_list_of_callbacks_says_which_a_person_has_closed(how, orders, close
     close()
     assert [each["closed"] for each in ask("list", "receipts")["items"]] == [True]
     with terminal("list", "receipts", DATABASE_URL=database_url) as it:
-        assert it.wait_for("full values").startswith("1 receipt, closed by a person\n")
+        assert it.wait_for("full values").startswith("1 receipt, closed by an operator\n")
     live = collect_live(engine, max_retries=5).refused
     assert (len(live.refused), live.closed) == (0, refused)
     wrong(orders, "9", 999, age=NOW)
@@ -103,7 +103,7 @@ def test_the_live_screen_counts_closed_callbacks(orders, close, terminal, databa
     wrong(orders.pay())
     close()
     with terminal("stats", "--watch", "--interval", "200ms", DATABASE_URL=database_url) as it:
-        picture = it.wait_for("1 closed by a person")
+        picture = it.wait_for("1 closed by an operator")
         assert "none open of the last 1 callback" in picture
         assert it.end() == 130
 
@@ -123,7 +123,7 @@ def test_harmless_orders_leave_room_for_open_ones(orders, engine):
 
 
 def test_a_repeated_callback_about_a_closed_transfer_is_no_candidate(orders, close, engine):
-    """Repeated callbacks about a closed transfer do not count towards the limit on judged orders."""
+    """Repeated callbacks about a closed transfer do not count towards the limit on checked orders."""
     second = (
         orders.pay("COMPLETED").event(state="published").callback().callback(result="already_settled", number="4712")
     )

@@ -26,7 +26,7 @@ def dead(orders, kind="COMPLETED", age=9 * MINUTE):
 
 @pytest.fixture
 def findings(ask, invoke, database_url):
-    """Return a function that returns the finding of `stats` and of `doctor` about paid orders.
+    """Return a function that returns what `stats` and `doctor` report about paid orders.
 
     The function checks that the screens for people show the same sentence and the same command.
     """

@@ -189,7 +189,7 @@ def sections() -> Iterator[Section]:
     yield Section(
         "Secrets on AWS",
         "The functions read `X` from Secrets Manager if `X` is empty and `X_SECRET_ARN` names a secret. The secret is"
-        " the value, or a JSON object with the value under `X`. The command line does not read Secrets Manager.",
+        " the value, or a JSON object with the value under `X`. The command line does not read from Secrets Manager.",
         tuple(_arns()),
     )
     yield Section("Set by Lambda", "", OF_LAMBDA)

@@ -45,7 +45,7 @@ Replay = Annotated[
         "--replay",
         metavar="RECEIPT",
         autocompletion=receipt_ids,
-        help="With --forward-to: send this stored callback again, and end.",
+        help="With --forward-to: send this stored callback again, then exit.",
     ),
 ]
 AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Allow --forward-to to name another machine.")]

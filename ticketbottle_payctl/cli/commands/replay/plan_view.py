@@ -93,7 +93,7 @@ def _twice(published: int) -> str:
 
 
 def _changes(failed: int, pending: int) -> str | None:
-    """Return how the replay changes pending events, or None if none of them has failed before."""
+    """Return how the replay changes pending events, or None if none of them has failed."""
     if not failed:
         return None
     which = "the pending events get" if failed == pending else f"{failed:,} of {pending:,} pending events get"

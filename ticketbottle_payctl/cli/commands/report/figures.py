@@ -112,7 +112,7 @@ def _now(report: Report, commands: Commands) -> Iterator[Figure]:
     if report.unpublished is not None:
         command = commands.counted("outbox", NOT_PUBLISHED, distinct="aggregate_id")
         number = report.unpublished.number
-        yield _number("unpublished_orders", "paid orders whose event is not published now", number, command)
+        yield _number("unpublished_orders", "paid orders whose event is currently unpublished", number, command)
     if report.no_event is not None:
         label = "orders paid in the window that have no success event"
         yield _number("orders_without_event", label, report.no_event.number, itself)

@@ -25,7 +25,7 @@ class Plot:
     spec: Spec
 
     def wide(self, width: int) -> Spec:
-        """Return the specification for a total width in pixels, including the axes."""
+        """Return the specification of the plot. Its total width in pixels, including the axes, is ``width``."""
         narrow = width < 500  # noqa: PLR2004 - a phone's screen
         axis_x = {"labelOverlap": True, "tickCount": 4 if narrow else 10}
         config = {

@@ -78,7 +78,7 @@ def verdict(report: Report) -> str:
         parts.append(f"{count(waiting.pending, 'event')} {are} waiting, the longest for {longest}.")
     if waiting.dead > report.closed:
         harm = ", superseded: harmless" if report.dead_do_no_harm else ""
-        harm += f", {report.closed:,} closed by a person" if report.closed else ""
+        harm += f", {report.closed:,} closed by an operator" if report.closed else ""
         number = waiting.dead - report.closed
         parts.append(f"{count(number, 'event')} {'is' if number == 1 else 'are'} dead{harm}.")
     elif waiting.dead:
@@ -125,7 +125,7 @@ def dead_words(group: ErrorGroup) -> str:
     Also say how many of them are superseded. Only superseded events can be closed.
     """
     open_ones, superseded = group.dead - group.closed, group.superseded - group.closed
-    closed = f", {group.closed:,} closed by a person" if group.closed else ""
+    closed = f", {group.closed:,} closed by an operator" if group.closed else ""
     dead = count(open_ones, "dead event")
     if not superseded:
         return f"{dead}{closed}"
@@ -243,7 +243,7 @@ def _customers(report: Report) -> str:
 
 
 def _closed_words(number: int) -> str:
-    return f"{count(number, 'dead event')} {'was' if number == 1 else 'were'} closed by a person"
+    return f"{count(number, 'dead event')} {'was' if number == 1 else 'were'} closed by an operator"
 
 
 def _upper(text: str) -> str:

@@ -153,7 +153,7 @@ def cancel_command(
     remaining = cancel_run(session.services.engine, found, who_runs(session.services.environ), reason)
     over = found.status in {RunStatus.DONE, RunStatus.INCOMPLETE}
     incomplete = found.status == RunStatus.INCOMPLETE
-    ended = "the run had already ended before its work was done" if incomplete else "the run had already finished"
+    ended = "the run had already ended without finishing its work" if incomplete else "the run had already finished"
     left = f"; {count(remaining, 'event')} not changed" if remaining else ""
     said = ended if over else f"cancelled{left}"
     counts: RemainingCounts = {"remaining": remaining}

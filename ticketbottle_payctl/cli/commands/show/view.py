@@ -87,7 +87,7 @@ def result_of(timeline: Timeline, reader: Reader) -> Result:
 def _masked(step: Step, *, unmask: bool) -> Step:
     """Return the step without personal data.
 
-    Of a payload, only fields that are known to be harmless keep their values.
+    In a payload, only fields that are known to be harmless keep their values.
     """
     facts = dict(step.facts)
     if isinstance(facts.get("last_error"), str):

@@ -176,7 +176,7 @@ def _check_interval(interval: timedelta | None) -> None:
 
 def _for_many_looks(session: Session, by: By | None) -> None:
     if session.shared.output not in {OutputFormat.TABLE, OutputFormat.NDJSON}:
-        message = f"-o {session.shared.output} is one document; with --watch use -o ndjson"
+        message = f"-o {session.shared.output} writes a single document; with --watch use -o ndjson"
         raise typer.BadParameter(message, param_hint="--watch")
     if by is not None and (session.shared.output is OutputFormat.NDJSON or not is_terminal(sys.stdout)):
         message = "--by with --watch needs a terminal: other output has one line for each reading"

@@ -125,7 +125,7 @@ class LiveView:
             bold("dead"),
             " ",
             bad(f"{dead - closed:,}") if dead > closed else "0",
-            *([dim(f", {closed:,} closed by a person")] if closed else []),
+            *([dim(f", {closed:,} closed by an operator")] if closed else []),
         ]
         if not dead:
             return [head, [dim("no event is out of retries")]]
@@ -191,7 +191,7 @@ def _refused(refused: RefusedLately | None, zone: tzinfo, now: datetime) -> list
         return [[head], [dim("the role is not allowed to read the callbacks")]]
     if not refused.looked_at:
         return [[head], [dim("no callback is stored yet")]]
-    closed: list[Row] = [[dim(f"{refused.closed:,} closed by a person")]] if refused.closed else []
+    closed: list[Row] = [[dim(f"{refused.closed:,} closed by an operator")]] if refused.closed else []
     looked_at = count(refused.looked_at, "callback")
     if not refused.refused:
         none = f"none open of the last {looked_at}" if closed else f"none of the last {looked_at}"

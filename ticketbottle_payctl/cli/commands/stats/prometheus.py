@@ -31,9 +31,9 @@ def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
     yield "oldest_pending_age_seconds", "Age of the oldest pending event; 0 if no event is pending.", [("", oldest)]
     lags = [("0.5", report.lag.p50), ("0.95", report.lag.p95), ("0.99", report.lag.p99)]
     labelled: list[_Sample] = [(f'{{quantile="{quantile}"}}', value) for quantile, value in lags]
-    yield "publish_lag_seconds", "Time from an event's creation to its publication, in the window.", labelled
-    yield "created_events_per_second", "Events created, in the window.", [("", report.in_per_s)]
-    yield "sent_events_per_second", "Events published, in the window.", [("", report.out_per_s)]
+    yield "publish_lag_seconds", "Time from creation to publication of the events in the window.", labelled
+    yield "created_events_per_second", "Events created in the window.", [("", report.in_per_s)]
+    yield "sent_events_per_second", "Events published in the window.", [("", report.out_per_s)]
     yield (
         "drain_eta_seconds",
         "Time until only blocked events are pending; absent if the backlog is not shrinking.",

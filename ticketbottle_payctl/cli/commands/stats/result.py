@@ -126,10 +126,10 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
 def _dead_parts(report: StatsReport) -> list[Part]:
     """Return the number of dead events, without the closed ones. No cause below the headline counts closed events."""
     if report.closed == report.dead:
-        return [f"{report.dead:,} dead, closed by a person"]
+        return [f"{report.dead:,} dead, closed by an operator"]
     dead = f"{report.dead - report.closed:,} dead"
     number = bad(dead) if report.superseded < report.dead else warn(f"{dead}, superseded: harmless")
-    return [number, f"{report.closed:,} closed by a person"] if report.closed else [number]
+    return [number, f"{report.closed:,} closed by an operator"] if report.closed else [number]
 
 
 def _headline(report: StatsReport, *, mark: bool) -> Line:
@@ -153,7 +153,7 @@ def _dead(report: StatsReport) -> object:
         return "0"
     number = f"{report.dead - report.closed:,}"
     if report.closed:
-        number = f"{number} and {report.closed:,} closed by a person"
+        number = f"{number} and {report.closed:,} closed by an operator"
     said = f"{number}, the oldest is {duration(report.oldest_dead_age_s or 0)} old"
     return bad(said) if report.superseded < report.dead else said
 
@@ -165,7 +165,7 @@ def _away(report: StatsReport) -> Part | None:
 
 
 def lag_words(report: StatsReport) -> str:
-    """Return the percentiles of the publish lag in words."""
+    """Return a phrase with the percentiles of the publish lag."""
     lag = report.lag
     if lag.p50 is None or lag.p95 is None or lag.p99 is None:
         return "nothing was published"

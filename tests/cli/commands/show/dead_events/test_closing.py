@@ -21,7 +21,7 @@ def test_a_closed_dead_event_ends_the_warning_and_stays_in_the_outbox(dead, orde
     assert (doctor()["status"], doctor()["command"]) == ("warn", f"payctl close {dead} --reason TEXT")
     document = close(dead)
     assert (document["counts"], [each["kind"] for each in document["items"]]) == ({"closed": 1}, ["superseded"])
-    assert (doctor()["status"], doctor()["fact"]) == ("ok", "no event is pending; 1 dead event closed by a person")
+    assert (doctor()["status"], doctor()["fact"]) == ("ok", "no event is pending; 1 dead event closed by an operator")
     stats = ask("stats")["result"]
     assert (stats["dead"], stats["superseded"], stats["causes"]) == (1, 1, [])
     assert execute("SELECT id FROM outbox WHERE NOT published") == [dead]

@@ -25,12 +25,12 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
     assert (first("errors")[0], first("stats")[0]) == ("!", "!")
     assert ask("errors")["items"][0]["closed"] == 0
     close(dead)
-    assert first("errors") == "✔  1 event, closed by a person  1 kind of error"
-    assert first("stats") == "✔  1 dead, closed by a person"
+    assert first("errors") == "✔  1 event, closed by an operator  1 kind of error"
+    assert first("stats") == "✔  1 dead, closed by an operator"
     assert ask("errors")["items"][0]["closed"] == 1
     orders.event("COMPLETED", "dead", error="something else")
     assert (first("errors")[0], first("errors", "--limit", "1")[0]) == ("!", "!")
-    assert first("errors") == "!  1 event  1 kind of error  1 closed by a person"
+    assert first("errors") == "!  1 event  1 kind of error  1 closed by an operator"
     assert ask("errors")["counts"] == {"groups": 2, "events": 2, "closed": 1, "waiting": 0}
 
 
@@ -40,10 +40,10 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
         (0, 0, 2, "!  2 dead"),
         (0, 2, 0, "!  2 dead, superseded: harmless"),
         (0, 1, 2, "!  3 dead"),
-        (1, 0, 2, "!  2 dead  1 closed by a person"),
-        (1, 1, 2, "!  3 dead  1 closed by a person"),
-        (1, 2, 0, "!  2 dead, superseded: harmless  1 closed by a person"),
-        (2, 0, 0, "✔  2 dead, closed by a person"),
+        (1, 0, 2, "!  2 dead  1 closed by an operator"),
+        (1, 1, 2, "!  3 dead  1 closed by an operator"),
+        (1, 2, 0, "!  2 dead, superseded: harmless  1 closed by an operator"),
+        (2, 0, 0, "✔  2 dead, closed by an operator"),
     ],
 )  # fmt: skip
 def test_the_number_of_dead_events_is_the_sum_of_the_causes(
@@ -68,7 +68,7 @@ def test_the_number_of_dead_events_is_the_sum_of_the_causes(
     shown = invoke("stats", DATABASE_URL=database_url).stdout
     assert shown.splitlines()[0] == first
     row = next(line for line in shown.splitlines() if line.startswith("dead\t"))
-    counted = f" and {closed} closed by a person" if closed else ""
+    counted = f" and {closed} closed by an operator" if closed else ""
     assert row.startswith(f"dead\t{superseded + open_ones}{counted}, the oldest is ")
     number = superseded + open_ones
     if open_ones:
@@ -80,7 +80,7 @@ def test_the_number_of_dead_events_is_the_sum_of_the_causes(
         report, errors = (screen.splitlines()[0] for screen in screens)
         assert re.search(rf" {number} events? (is|are) dead", report), report
         assert errors.startswith(f"!  {number} event"), errors
-        assert [f" {closed} closed by a person" in line for line in (report, errors)] == [closed > 0] * 2
+        assert [f" {closed} closed by an operator" in line for line in (report, errors)] == [closed > 0] * 2
 
 
 @pytest.fixture
@@ -140,10 +140,10 @@ def test_every_command_counts_the_same_closed_dead_events(
         return invoke(*command, **places).stdout
 
     assert {
-        "stats": "closed by a person" in shown("stats"),
-        "errors": "closed by a person" in shown("errors"),
-        "list": "1 closed by a person" in invoke("list", "outbox", **places).stderr,
-        "report": "closed by a person" in shown("report", "--since", "3h"),
-        "doctor": "closed by a person" in shown("doctor", "--only", "backlog"),
+        "stats": "closed by an operator" in shown("stats"),
+        "errors": "closed by an operator" in shown("errors"),
+        "list": "1 closed by an operator" in invoke("list", "outbox", **places).stderr,
+        "report": "closed by an operator" in shown("report", "--since", "3h"),
+        "doctor": "closed by an operator" in shown("doctor", "--only", "backlog"),
         "publish-outbox": not re.search(r"1 dead event is left|waits? for|behind", shown("publish-outbox")),
     } == dict.fromkeys(("stats", "errors", "list", "report", "doctor", "publish-outbox"), now == "superseded")

@@ -31,7 +31,7 @@ def test_the_list_says_that_a_dead_event_is_closed(dead, orders, close, ask, inv
     assert listed() == {dead: ("dead", True), sent: ("published", False), other: ("dead", False)}
     assert set(listed("--failed")) == {dead, other}
     shown = screen()
-    assert shown.splitlines()[0] == "2 events: 1 dead, 1 closed by a person"
+    assert shown.splitlines()[0] == "2 events: 1 dead, 1 closed by an operator"
     assert re.search(rf"  closed +FAILED .*{dead[:8]}", shown), shown
     assert re.search(rf"  dead +COMPLETED .*{other[:8]}", shown), shown
     assert max(map(len, shown.splitlines())) <= 80
@@ -54,7 +54,7 @@ def test_a_closed_event_is_listed_as_dead_while_an_event_waits_behind_it(
     close(orders.events[3])
     with terminal("list", "outbox", "--failed", DATABASE_URL=database_url) as it:
         assert it.finish() == 0
-        assert it.text().splitlines()[0] == "2 events: 1 dead, 1 closed by a person"
+        assert it.text().splitlines()[0] == "2 events: 1 dead, 1 closed by an operator"
     listed = {item["id"]: item["closed"] for item in ask("list", "outbox", "--failed")["items"]}
     assert listed == {dead: False, orders.events[3]: True}
 
