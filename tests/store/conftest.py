@@ -43,7 +43,7 @@ def call(engine):
 
 @pytest.fixture
 def close(engine):
-    """Return a function that records a closing that covers everything up to an instant ``after`` noon."""
+    """Return a function that records a closing that covers everything up to ``after`` noon."""
 
     def run(subject, after, outcome="closed"):
         with engine.begin() as connection:
@@ -54,7 +54,7 @@ def close(engine):
 
 @pytest.fixture
 def at_noon(engine):
-    """Yield a connection on which the database's clock stands still at noon."""
+    """Yield a connection on which the database's clock always says noon."""
     with engine.begin() as connection:
         connection.exec_driver_sql(_CLOCK, (NOON,))
     with engine.connect() as connection:

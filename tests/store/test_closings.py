@@ -28,7 +28,7 @@ def closed(engine):
 
 @pytest.mark.parametrize("subject", ["payment", "order_code", "receipt"])
 def test_a_closing_covers_the_transfers_up_to_its_instant(pay, call, close, closed, subject):
-    """A closing covers a transfer that was first reported at its instant or before, but no later transfer."""
+    """A closing covers a transfer that was first reported no later than the closing, but no later transfer."""
     orders = pay()
     for after in (0 * HOUR, MINUTE, MINUTE + MICROSECOND):
         call(orders, after, order_ref=orders.payment.order_code if subject == "order_code" else "")
@@ -63,7 +63,7 @@ def test_a_repeat_is_closed_even_if_it_alone_is_asked_for(engine, pay, call, clo
 
 
 def test_the_latest_closing_of_an_order_s_names_counts(engine, call, close, closed):
-    """If a gateway has several names for the order of a reference, the closing that covers most of them counts."""
+    """If callbacks with one reference name different orders, the closing that covers most of them counts."""
     orders = Orders(engine)
     for order_ref, after in (("one", 0 * HOUR), ("two", MINUTE)):
         call(orders, after, reference="a reference", order_ref=order_ref)
@@ -103,7 +103,7 @@ def test_the_payment_of_a_later_copy_closes_an_unreadable_callback(pay, call, cl
 
 
 def test_a_copy_of_the_same_instant_is_no_later_copy(engine, pay, call, close):
-    """An unreadable callback does not have the payment of a copy that arrived at the same instant."""
+    """An unreadable callback does not get the payment of a copy that arrived at the same time."""
     orders = pay()
     for more in ({"reference": "", "payment": None}, {"reference": "another"}):
         call(orders, 0 * HOUR, outcome="UNCLEAR", order_ref="", number=None, body=b"x", **more)
@@ -131,7 +131,7 @@ def test_a_callback_has_the_payment_of_another_one_with_its_reference(pay, call,
 
 
 def test_of_two_payments_with_one_reference_the_greater_id_counts(engine, pay, call, close, closed):
-    """If two payments have callbacks with one reference, a callback without a payment has the greater id."""
+    """If two payments share a reference, a callback without a payment belongs to the one with the higher id."""
     less, greater = sorted((pay(), pay()), key=lambda each: each.payment.id)
     stray = Orders(engine)
     for number, orders in enumerate((less, greater, stray)):
@@ -162,7 +162,7 @@ def test_a_callback_without_a_payment_has_the_payment_of_its_order_code(pay, cal
 
 
 def test_a_callback_with_a_payment_ignores_the_order_code_of_another_one(pay, call, close, closed):
-    """A closing of an order does not cover a callback that belongs to another payment with a name of its own."""
+    """A closing of an order does not cover a callback that belongs to a payment with a different order code."""
     orders, other = pay(), pay()
     call(orders, 0 * HOUR, order_ref=other.payment.order_code)
     close(other.payment.id, MINUTE)

@@ -1,4 +1,4 @@
-"""Test that rows of one instant are sorted by the code points of their ids, whatever the collation of the column is."""
+"""Test that rows with the same time are sorted by the code points of their ids, whatever the column's collation is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALL = Claim(after=START, limit=9, max_retries=5)
 
 @pytest.fixture(params=["C", "en-x-icu"])
 def collated(request, engine, execute):
-    """Give the ids a collation. In the one of English, a lower case letter comes before an upper case letter."""
+    """Give the ids a collation. The English collation sorts a lower-case letter before its upper-case letter."""
     if not execute(f"SELECT 1 FROM pg_collation WHERE collname = '{request.param}'"):  # noqa: S608
         pytest.skip(f"this PostgreSQL has no collation {request.param}; the system's in CI has it")
     for table in ("outbox", "payments"):
@@ -62,7 +62,7 @@ def connection(collated):
 
 
 def test_pending_events_are_claimed_in_the_order_of_code_points(events, connection):
-    """A claim takes the events with the least ids first, and the next claim begins behind them."""
+    """A claim takes the events with the lowest ids first, and the next claim begins after them."""
     events()
     assert stats.unpublished(connection, 5, late_after_s=1).oldest_pending_id == "B"
     assert claim.end_of_next(connection, Claim(START, 2, 5), "NULL") in {None, (AT, "C")}
@@ -76,7 +76,7 @@ def test_pending_events_are_claimed_in_the_order_of_code_points(events, connecti
 
 
 def test_events_are_listed_in_the_order_of_code_points(events, connection):
-    """A list has the greatest id first, and the next page begins behind the last row of the page before."""
+    """A list has the highest id first, and each page begins after the last row of the previous page."""
     orders = events()
     listed = [list_events(connection, 2, page, selector=Selector(), max_retries=5) for page in (
         None, PagePosition(NOON, "C"), PagePosition(NOON, "a")
@@ -88,7 +88,7 @@ def test_events_are_listed_in_the_order_of_code_points(events, connection):
 
 
 def test_pending_and_published_events_are_listed_in_the_order_of_code_points(events, connection, execute):
-    """A page has the greatest id of all events first, whether they are published or not."""
+    """A page has the highest id of all events first, whether they are published or not."""
     events()
     execute("UPDATE outbox SET published = true WHERE id = 'C'")
     for limit in (1, 2):
@@ -97,7 +97,7 @@ def test_pending_and_published_events_are_listed_in_the_order_of_code_points(eve
 
 
 def test_events_are_held_by_the_barrier_with_the_least_code_point(events, connection):
-    """Of the barriers of one instant, the one with the least id holds the events behind it."""
+    """If two barriers have the same time, the one with the lower id holds back the later events."""
     key = events().payment.id
     barriers = [Barrier(key, (AT, name), itself=True) for name in ("a", "C", "B")]
     assert [(each.barrier, each.events) for each in held.held(connection, barriers, [], [], 5)] == [(2, 3)]
@@ -106,7 +106,7 @@ def test_events_are_held_by_the_barrier_with_the_least_code_point(events, connec
 
 
 def test_dead_events_are_named_in_the_order_of_code_points(events, connection):
-    """Dead events are named with the least id first, and an error group shows the event with the greatest id."""
+    """Dead events are listed with the lowest id first. An error group shows the event with the highest id."""
     events(retries=5, error="e")
     assert [each.id for each in unsent_successes(connection, 5, []).oldest] == ["B", "C", "a"]
     assert [each.position[1] for each in claim.failed(connection, shard=0, shards=1, limit=2)] == ["B", "C"]
@@ -114,7 +114,7 @@ def test_dead_events_are_named_in_the_order_of_code_points(events, connection):
 
 
 def test_superseded_events_are_named_in_the_order_of_code_points(events, connection):
-    """Superseded dead events are named with the least id first."""
+    """Superseded dead events are listed with the lowest id first."""
     events("FAILED", retries=5)
     assert dead.superseded(connection, 5, with_closings=False).ids == ("B", "C", "a")
     assert [each.id for each in replay.superseded_among(connection, ["a", "B", "C"])] == ["B", "C", "a"]
@@ -122,7 +122,7 @@ def test_superseded_events_are_named_in_the_order_of_code_points(events, connect
 
 @pytest.mark.parametrize(("waits", "blocking"), [("B", 0), ("C", 1), ("a", 2)])
 def test_superseded_events_block_in_the_order_of_code_points(events, connection, waits, blocking):
-    """Of events of one instant, those with a less id than a pending event block it, and the others do not."""
+    """If events have the same time, only a dead event with a lower id blocks a pending event."""
     events("FAILED", retries=5)
     connection.exec_driver_sql('UPDATE outbox SET "retryCount" = 0 WHERE id = %s', (waits,))
     found = dead.superseded(connection, 5, with_closings=False)
@@ -130,7 +130,7 @@ def test_superseded_events_block_in_the_order_of_code_points(events, connection,
 
 
 def test_expired_events_are_deleted_in_the_order_of_code_points(events, connection):
-    """A cleanup deletes the events with the least ids first, and the next batch begins behind them."""
+    """A cleanup deletes the events with the lowest ids first, and the next batch begins after them."""
     events(state="published", age=timedelta(days=9))
     first = retention.delete_next(connection, Expired(datetime.now(UTC)), START, 2, whole=True)
     assert (first.last, [line.partition('"id":"')[2][0] for line in first.lines]) == ((AT, "C"), ["B", "C"])
@@ -142,7 +142,7 @@ def test_expired_events_are_deleted_in_the_order_of_code_points(events, connecti
 
 
 def test_half_marked_events_are_repaired_in_the_order_of_code_points(events, connection, execute):
-    """A repair marks the events with the least ids first, and records them in this order."""
+    """A repair marks the events with the lowest ids first, and records them in this order."""
     events(state="published")
     execute("UPDATE outbox SET published = false")
     run = str(UUID(int=1))
@@ -157,7 +157,7 @@ def test_half_marked_events_are_repaired_in_the_order_of_code_points(events, con
 
 
 def test_payments_are_listed_in_the_order_of_code_points(collated, connection, execute):
-    """A list of payments has the greatest id first."""
+    """A list of payments has the highest id first."""
     for name in ("a", "C", "B"):
         Orders(collated).pay(id=name)
     execute("""UPDATE payments SET "createdAt" = '2026-11-29 12:00'""")
@@ -168,7 +168,7 @@ def test_payments_are_listed_in_the_order_of_code_points(collated, connection, e
 
 @pytest.mark.usefixtures("logical")
 def test_a_new_slot_returns_the_events_in_the_order_of_code_points(events, collated, execute):
-    """A cut-over sends the events with the least ids first."""
+    """A cut-over sends the events with the lowest ids first."""
     events()
     found = cdc.make_slot(collated, "public.outbox", 5, limit=2, patience=timedelta(minutes=1))
     execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
@@ -179,7 +179,7 @@ def test_a_new_slot_returns_the_events_in_the_order_of_code_points(events, colla
     ("retries", "other", "reason"), [(5, "FAILED", Reason.BLOCKED), (1, "CANCELLED", Reason.BEHIND_FAILING)]
 )
 def test_waiting_events_are_grouped_in_the_order_of_code_points(collated, connection, execute, retries, other, reason):
-    """A group of waiting events names its least id, and the event with the least id of those it waits for."""
+    """A group of waiting events names its lowest id, and the lowest id among the events that block it."""
     codes = {}
     for name in ("a", "C", "B"):
         orders = Orders(collated).pay("COMPLETED")

@@ -42,7 +42,7 @@ def connection(engine):
     ],
 )
 def test_debezium_s_publication_has_only_the_inserts_of_the_outbox(connection, publications, expected):
-    """The publication is right if it has Debezium's name, contains the outbox, and publishes only inserts."""
+    """The publication is correct if it has Debezium's name, contains the outbox, and publishes only inserts."""
     for name, table, publish in publications:
         connection.exec_driver_sql(f"CREATE PUBLICATION {name} FOR TABLE {table} WITH (publish = '{publish}')")
     assert cdc.publishes_inserts(connection) is expected
@@ -58,7 +58,7 @@ def test_the_outbox_is_named_with_its_schema(connection):
 
 @pytest.fixture
 def other_engine(logical, clones, template_database):
-    """Yield an engine for another database of the server."""
+    """Yield an engine for another database on the server."""
     name = clones.create(template_database)
     engine = engine_of(logical.url(name))
     yield engine
@@ -68,7 +68,7 @@ def other_engine(logical, clones, template_database):
 
 @pytest.mark.usefixtures("logical")
 def test_a_new_slot_returns_the_oldest_pending_events(engine, other_engine, execute):
-    """A new slot returns the oldest pending events, up to a limit. The slot belongs to its database only."""
+    """A new slot returns the oldest pending events, up to a limit. Other databases do not have this slot."""
     orders = Orders(engine).event(id="c", age=5 * MINUTE).event(id="a", age=MINUTE).event(id="b", age=MINUTE)
     orders.event(id="0", age=9 * MINUTE, retries=5).event(id="1", age=9 * MINUTE, state="published")
     execute("""UPDATE outbox SET "createdAt" = (SELECT "createdAt" FROM outbox WHERE id = 'b') WHERE id = 'a'""")
@@ -103,7 +103,10 @@ def test_the_events_to_send_are_claimed_with_their_context(engine, connection, e
 
 
 def test_only_unpublished_events_are_marked_as_sent(engine, connection):
-    """Events in Kafka get the time of their records. Published events and other events stay as they are."""
+    """Events in Kafka get the time of their records.
+
+    Published events and events that are not in Kafka stay unchanged.
+    """
     Orders(engine).event(id="a").event(id="b", retries=5).event(id="other").event(id="sent", state="published")
     before = {row.id: row for row in connection.exec_driver_sql(STATES)}
     sent = [Marked("a", NOON), Marked("b", NOON + MINUTE), Marked("sent", NOON), Marked("gone", NOON)]
@@ -114,7 +117,7 @@ def test_only_unpublished_events_are_marked_as_sent(engine, connection):
 
 
 def test_only_pending_events_are_marked_as_dead(engine, connection):
-    """The given pending events become dead with an error. Dead and published events and others stay as they are."""
+    """The given pending events become dead with an error. All other events stay unchanged."""
     orders = Orders(engine).event(id="a").event(id="b", retries=4).event(id="other")
     orders.event(id="dead", retries=5, error="old").event(id="sent", state="published")
     assert cdc.mark_dead(connection, ["a", "b", "dead", "sent"], 5, "no topic") == 2

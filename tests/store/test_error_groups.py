@@ -99,7 +99,7 @@ def test_the_sample_of_a_group_is_its_newest_event_that_is_not_superseded(engine
 def test_only_the_events_that_are_too_large_are_left_out_of_a_group(engine, groups):
     """A group counts each event whose message is too large for payctl.
 
-    The sample and the size are those of the other events, whichever event is newer.
+    The sample and the size come from the other events, even if those are older.
     """
     orders = Orders(engine).pay()
     for age, size in ((HOUR, 1_200_000), (2 * HOUR, 5_000), (3 * HOUR, 1_100_000), (4 * HOUR, 7_000)):
@@ -128,7 +128,7 @@ def test_a_superseded_event_does_not_count_as_too_large(engine, groups):
 
 
 def test_the_sample_among_events_of_one_instant_has_the_greatest_id(engine, execute, groups):
-    """If events of a group were created at one instant, the one with the greatest id is shown, and only once."""
+    """If a group's events were created at the same time, only the one with the highest id is shown, and only once."""
     orders = Orders(engine).pay()
     for name in ("b", "c", "a"):
         orders.event(id=name, retries=5, error="e")
@@ -200,7 +200,7 @@ def test_a_group_blocks_each_payment_with_a_later_pending_event_once(engine, blo
 
 
 def test_of_one_instant_a_dead_event_blocks_only_the_greater_id(engine, execute, blocks):
-    """Of events of one instant, a dead event blocks those of its payment with a greater id."""
+    """If events were created at the same time, a dead event blocks its payment's events with a higher id."""
     for first, second in (("a", "b"), ("d", "c")):
         Orders(engine).pay().event(id=first, retries=5, error=first).event(id=second)
     execute('UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox)')
@@ -208,7 +208,10 @@ def test_of_one_instant_a_dead_event_blocks_only_the_greater_id(engine, execute,
 
 
 def test_without_the_payments_no_event_of_a_group_is_superseded(engine, groups):
-    """If the role is not allowed to read the payments, a group counts no superseded event, and shows the newest one."""
+    """If the role is not allowed to read the payments, no event counts as superseded.
+
+    A group shows its newest event.
+    """
     orders = Orders(engine).pay("COMPLETED").event("FAILED", retries=5, error="e", age=HOUR)
     orders.event(retries=5, error="e", age=2 * HOUR)
     (group,) = groups(with_payments=False)

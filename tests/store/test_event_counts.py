@@ -1,4 +1,4 @@
-"""Test which events the statistics count at the bounds of a window, of a minute and of the newest events."""
+"""Test which events the statistics count at the limits of a window, of a minute and of the newest events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLOWER_AND_SLOWER = """
 
 @pytest.fixture
 def at(engine):
-    """Return a function that inserts an event for each instant."""
+    """Return a function that inserts an event for each given time."""
     sql = """
         INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt", published,
             "retryCount")
@@ -39,7 +39,7 @@ def at(engine):
 
 @pytest.fixture
 def newest(monkeypatch):
-    """Return the number of published events that are read, which is smaller in these tests."""
+    """Return the maximum number of published events that are read, which is smaller in these tests."""
     monkeypatch.setattr(stats, "NEWEST", 100)
     return 100
 
@@ -104,7 +104,7 @@ def test_an_event_of_two_minutes_ago_is_not_of_the_last_minute(engine, insert):
 
 
 def test_lags_need_no_record_of_replays(engine, insert, execute):
-    """If the role is not allowed to read the records of runs, the lags have all published events."""
+    """If the role is not allowed to read the records of runs, the lags include all published events."""
     insert(1, state="published", age=30 * SECOND)
     execute("CREATE ROLE without_runs; GRANT SELECT ON outbox TO without_runs")
     with engine.connect() as connection:
@@ -116,7 +116,7 @@ def test_lags_need_no_record_of_replays(engine, insert, execute):
 
 @pytest.fixture
 def unpublished(engine):
-    """Return a function that counts unpublished events at noon, for a window that began an hour before."""
+    """Return a function that counts unpublished events at noon, for a window that began at 11:00."""
 
     def run(late_after_s=300.0):
         seen = Recent(NOON, NOON - HOUR, NOON - HOUR, 0, 0, 0, 0, None, None, None, {}, {})
@@ -137,7 +137,7 @@ def test_a_window_of_unpublished_events_begins_at_its_start(at, unpublished):
 
 
 def test_an_event_is_late_if_it_is_older_than_the_limit(at, unpublished):
-    """A pending event is late if it is older than the limit, and not if it is as old as the limit."""
+    """A pending event is late if it is older than the limit, but not if it is exactly as old."""
     at(NOON - 300 * SECOND, NOON - 301 * SECOND)
     at(NOON - 302 * SECOND, retries=5)
     assert unpublished().late == 1
@@ -145,7 +145,7 @@ def test_an_event_is_late_if_it_is_older_than_the_limit(at, unpublished):
 
 
 def test_the_ages_are_those_of_the_oldest_events(at, unpublished, execute):
-    """The age of pending events is the age of the oldest one. Of events of one instant, the least id is named."""
+    """The age of pending events is the age of the oldest one. If events have the same age, the lowest id is named."""
     at(NOON - 420 * SECOND, NOON - 2 * SECOND, NOON - 420 * SECOND, NOON - 420 * SECOND, NOON - 419 * SECOND)
     at(NOON - 540 * SECOND, NOON, NOON - 539 * SECOND, retries=5)
     execute("""UPDATE outbox SET id = '0' WHERE "createdAt" = '2026-11-29 11:59:58'""")
@@ -155,7 +155,7 @@ def test_the_ages_are_those_of_the_oldest_events(at, unpublished, execute):
 
 
 def test_an_event_of_this_instant_has_the_age_zero(at, unpublished):
-    """An event that was created at this instant, or later by a clock that runs fast, has the age zero."""
+    """An event that was created just now, or in the future because a clock runs fast, has the age zero."""
     at(NOON)
     at(NOON + SECOND, retries=5)
     found = unpublished()
@@ -163,12 +163,12 @@ def test_an_event_of_this_instant_has_the_age_zero(at, unpublished):
 
 
 def test_an_empty_outbox_has_no_unpublished_events(unpublished):
-    """The counts of an empty outbox are zero, and it has no ages."""
+    """For an empty outbox, the counts are zero and the ages are None."""
     assert unpublished() == stats.Unpublished(0, 0, 0, 0, None, None, None, 0, 0, {})
 
 
 def test_events_that_were_created_later_are_counted(engine, at):
-    """Published and unpublished events that were created after an instant are counted, but none of this instant."""
+    """Published and unpublished events that were created after a given time are counted, but not at that time."""
     at(NOON, NOON + SECOND, NOON + SECOND, published=True)
     at(NOON, NOON + SECOND, NOON + SECOND, NOON + SECOND)
     with engine.connect() as connection:
@@ -184,7 +184,10 @@ def test_a_group_of_events_has_the_age_of_its_oldest_event(at, at_noon):
 
 
 def test_the_fifty_largest_groups_of_each_state_are_returned(engine, at, execute):
-    """For each state, the fifty largest groups are returned, largest first. Of equal groups, the older one is first."""
+    """For each state, the fifty largest groups are returned, largest first.
+
+    If groups have the same size, the older one comes first.
+    """
     for retries in (0, 5):
         at(*(NOON - second * SECOND for second in range(53)), retries=retries)
     execute("""
@@ -202,7 +205,10 @@ def test_the_fifty_largest_groups_of_each_state_are_returned(engine, at, execute
 
 @pytest.mark.parametrize(("by", "name"), [(stats.By.TYPE, "PAYMENT_COMPLETED"), (stats.By.PROVIDER, None)])
 def test_published_events_count_since_the_instant_they_were_sent(engine, at, execute, by, name):
-    """An event counts if it was sent at an instant or later. Without an instant, it was sent when it was created."""
+    """An event counts if it was sent at a given time or later.
+
+    If it has no publishing time, its creation time counts.
+    """
     at(NOON - HOUR, NOON - SECOND, NOON, published=True)
     at(NOON)
     execute("""UPDATE outbox SET "publishedAt" = '2026-11-29 12:00:01' WHERE "createdAt" = '2026-11-29 11:00'""")
@@ -211,7 +217,7 @@ def test_published_events_count_since_the_instant_they_were_sent(engine, at, exe
 
 
 def test_only_the_newest_published_events_count_as_sent(engine, at, execute, newest):
-    """If there are too many published events, those that were created first do not count, although they were sent."""
+    """If there are too many published events, those that were created first do not count."""
     at(*(NOON + number * SECOND for number in range(newest + 1)), published=True)
     execute("UPDATE outbox SET \"eventType\" = 'first' WHERE \"createdAt\" = '2026-11-29 12:00'")
     with engine.connect() as connection:
@@ -219,7 +225,7 @@ def test_only_the_newest_published_events_count_as_sent(engine, at, execute, new
 
 
 def test_events_are_grouped_by_the_provider_of_their_payload_or_of_their_payment(engine, at, execute):
-    """A group has the provider of the payload. Without it, a group has the provider of the event's own payment."""
+    """A group has the provider from the payload. If the payload has no provider, the payment's provider is used."""
     Orders(engine).pay(provider="momo").event()
     Orders(engine).pay(provider="vnpay")
     at(NOON, NOON + SECOND)
@@ -230,7 +236,7 @@ def test_events_are_grouped_by_the_provider_of_their_payload_or_of_their_payment
 
 
 def test_events_are_grouped_by_the_kind_of_their_error(engine):
-    """A group has the kind of the error and its id. Events without an error form a group without both."""
+    """A group has an error pattern and an id. Events without an error form a group that has neither."""
     Orders(engine).event(error="no 1", retries=1).event(error="no 2", retries=1).event()
     with engine.connect() as connection:
         with_error, without = stats.groups(connection, 5, [stats.By.ERROR])

@@ -1,4 +1,4 @@
-"""Test which pending events form a group of waiting events, and which sessions are named as the holders of a lock."""
+"""Test which pending events form a group of waiting events, and which sessions are reported as holding a lock."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def order(engine):
 
 
 def seen(groups):
-    """Return the reason, the oldest event and the numbers of events of each group."""
+    """Return each group's reason, oldest event and numbers of events."""
     return [(each.reason, each.id, each.events, each.failed) for each in groups]
 
 
@@ -51,7 +51,10 @@ def test_events_that_have_not_failed_are_ready(order, waiting):
 
 
 def test_only_events_after_a_failed_event_of_their_payment_are_behind_it(order, waiting):
-    """An event is failing if it has used up a retry. Later events of its payment wait behind it, others are ready."""
+    """An event is failing if it has used up a retry. Later events of its payment wait behind it.
+
+    Other events are ready.
+    """
     early = order().event(age=50 * SECOND)
     failing = early.event(age=40 * SECOND, retries=1, error="no").event("CANCELLED", age=30 * SECOND).events[1:]
     order().event(age=45 * SECOND)
@@ -64,7 +67,7 @@ def test_only_events_after_a_failed_event_of_their_payment_are_behind_it(order, 
 
 
 def test_an_attempt_without_an_answer_is_seen_unless_a_replay_came_after_it(order, waiting, execute):
-    """An event with an error and all its retries was tried without an answer, or a replay gave it its retries back."""
+    """An event with an error but no used retry counts as unanswered, unless a replay reset its retry count."""
     tried = order().event(age=50 * SECOND, error="_MSG_TIMED_OUT: no")
     replayed = order().event("FAILED", age=40 * SECOND, error="INVALID_REQUEST: no")
     execute(f"""INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
@@ -89,7 +92,7 @@ def test_an_event_waits_behind_the_first_dead_event_of_its_payment(order, waitin
 
 
 def test_events_of_one_instant_wait_in_the_order_of_their_ids(order, waiting, execute):
-    """Of two events of one instant, the one with the greater id waits behind the other one."""
+    """If two events have the same time, the one with the higher id waits behind the other one."""
     for orders, (first, second) in ((order(), (20, 0)), (order(), (0, 20))):
         name = orders.payment.id[:8]
         orders.event(id=f"{name}-a", retries=first).event(id=f"{name}-b", retries=second)
@@ -99,7 +102,7 @@ def test_events_of_one_instant_wait_in_the_order_of_their_ids(order, waiting, ex
 
 
 def test_the_next_retry_of_a_group_is_the_soonest(order, waiting):
-    """Events that wait for their retry form one group, which says when the soonest retry is due."""
+    """Events that wait for their retry form one group, which says when the next retry is due."""
     late = order().event(age=9 * SECOND, retries=9, error="late")
     order().event(age=8 * SECOND, retries=6, error="soon")
     (group,) = waiting()
@@ -130,7 +133,7 @@ def test_the_later_events_of_a_requeued_payment_count_as_requeued(order, waiting
 
 
 def test_a_session_that_has_locked_an_event_is_named_unless_it_publishes(engine, order, waiting):
-    """A session that holds an event's lock is named. A publisher, which holds its shard's lock too, is not named."""
+    """A session that holds an event's lock is reported. A publisher also holds its shard's lock and is not reported."""
     orders = order().event(age=MINUTE)
     with engine.connect() as other:
         other.exec_driver_sql("SELECT txid_current()")
@@ -146,7 +149,7 @@ def test_a_session_that_has_locked_an_event_is_named_unless_it_publishes(engine,
 
 
 def test_a_table_lock_in_another_database_is_not_named(engine, postgres, clones, template_database):
-    """A lock on the whole outbox is named, but not a lock on the outbox of another database of the server."""
+    """A lock on the whole outbox is reported, but not a lock on the outbox of another database on the server."""
     name = clones.create(template_database)
     other = psycopg2.connect(postgres.url(name))
     with closing(other), other.cursor() as cursor, engine.connect() as reader, ExitStack() as opened:
@@ -175,7 +178,7 @@ def test_a_lock_without_a_visible_session_is_reported(engine, execute, order):
 
 
 def test_an_ordinary_writer_does_not_lock_the_table(engine, order):
-    """A session that writes an event takes a lock that does not conflict with publishing, so it is not named."""
+    """A session that writes an event takes a lock that does not conflict with publishing, so it is not reported."""
     order().event()
     with engine.connect() as writer, engine.connect() as reader:
         writer.exec_driver_sql("UPDATE outbox SET id = id")

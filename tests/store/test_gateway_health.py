@@ -28,7 +28,7 @@ def pay(engine):
 
 @pytest.fixture
 def measured(engine):
-    """Return a function that returns each gateway's health. A payment of 20 to 80 minutes is due."""
+    """Return a function that returns each gateway's health. A payment that is 20 to 80 minutes old is due."""
 
     def run():
         with engine.connect() as connection:
@@ -38,7 +38,7 @@ def measured(engine):
 
 
 def test_a_payment_is_due_for_a_limited_time(pay, measured):
-    """A payment counts as due in a window of its age. Only the PENDING ones of these count as overdue."""
+    """Payments between two ages are due. Only the PENDING ones are overdue."""
     pay(19, 21, 79, 81)
     pay(19, 30, 40, 81, status="COMPLETED")
     (found,) = measured()
@@ -73,7 +73,7 @@ def test_only_the_last_day_counts(engine, pay, measured):
 
 @pytest.fixture
 def pay_before_noon(engine):
-    """Return a function that inserts a payment for each time that passes between its creation and noon."""
+    """Return a function that inserts a payment for each age, measured at noon."""
 
     def run(*ages):
         for age in ages:
@@ -88,7 +88,7 @@ def pay_before_noon(engine):
 
 
 def test_the_bounds_of_the_due_ages_are_not_due(pay_before_noon, at_noon):
-    """A payment is due if it is older than the first bound and younger than the second one."""
+    """A payment is due if its age is between the two limits."""
     for bound in (20 * MINUTE, 80 * MINUTE):
         pay_before_noon(bound - MILLISECOND, bound, bound + MILLISECOND)
     (found,) = health(at_noon, after=20 * MINUTE, window=HOUR)
@@ -103,7 +103,7 @@ def test_a_payment_of_exactly_one_day_does_not_count(pay_before_noon, at_noon):
 
 
 def test_a_payment_of_the_instant_of_the_last_callback_does_not_begin_a_silence(pay_before_noon, call, engine, at_noon):
-    """A gateway's silence begins with the first payment after its last callback, and not with one of its instant."""
+    """A gateway's silence begins with the first payment that was created strictly after its last callback."""
     pay_before_noon(HOUR, HOUR - MILLISECOND)
     call(Orders(engine), -HOUR)
     (found,) = health(at_noon, after=20 * MINUTE, window=HOUR)

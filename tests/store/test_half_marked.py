@@ -18,7 +18,7 @@ WRITE = 'UPDATE outbox SET published = %s, "createdAt" = %s, "publishedAt" = %s 
 
 
 def test_the_next_batch_begins_behind_the_newest_event_of_a_batch(engine):
-    """A batch has the oldest events that were sent until an instant. The next one begins behind its newest event."""
+    """A batch has the oldest events that were sent until a given time. The next batch begins after its newest event."""
     at = NOON.replace(tzinfo=None)
     with engine.connect() as connection:
         for name, minutes, sent, published in (
@@ -48,7 +48,7 @@ def test_the_next_batch_begins_behind_the_newest_event_of_a_batch(engine):
 
 
 def test_a_repair_leaves_locked_events_for_later(engine):
-    """A repair does not wait for an event that another session has locked, and changes the events behind it."""
+    """A repair does not wait for an event that another session has locked, and changes the later events."""
     names = Orders(engine).event(state="published", age=2 * MINUTE).event(state="published", age=MINUTE).events
     with engine.connect() as connection, engine.connect() as other:
         connection.exec_driver_sql("UPDATE outbox SET published = false")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_each_event_is_held_by_the_session_that_has_locked_its_row(engine):
-    """Each locked event is named with its own session, and an event that no session has locked without one."""
+    """Each locked event is returned with the session that locked it. An unlocked event has no session."""
     orders = Orders(engine).pay()
     names = orders.event().event().event().event("FAILED", retries=2, error="no").event().events[:4]
     with ExitStack() as opened:

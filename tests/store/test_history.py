@@ -56,7 +56,7 @@ def test_a_payment_is_found_by_each_of_its_names(pay, paid_by):
     ],
 )
 def test_an_unreadable_callback_belongs_to_the_payment_of_its_later_copy(pay, paid_by, later, belongs):
-    """A callback without a reference has the payment of a later receipt with the same bytes from the same gateway."""
+    """A callback without a reference belongs to the payment of a later copy from the same gateway."""
     orders = pay().callback(**UNREADABLE, age=10 * MINUTE)
     for _ in range(2):
         orders.callback(**{"order_ref": "another", "body": b"x", "age": MINUTE, **later})
@@ -64,7 +64,7 @@ def test_an_unreadable_callback_belongs_to_the_payment_of_its_later_copy(pay, pa
 
 
 def test_a_copy_of_the_same_instant_is_not_later(pay, paid_by, execute):
-    """A callback without a reference does not have the payment of a copy that arrived at the same instant."""
+    """A callback without a reference does not belong to the payment of a copy that arrived at the same time."""
     orders = pay().callback(**UNREADABLE).callback(order_ref="another", body=b"x")
     execute("UPDATE payctl.webhook_receipts SET received_at = '2026-11-29 12:00Z'")
     assert paid_by(orders.receipts[0]) is None
@@ -73,7 +73,7 @@ def test_a_copy_of_the_same_instant_is_not_later(pay, paid_by, execute):
 @pytest.mark.parametrize("changes", [{}, {"provider": "vnpay"}, {"reference": "another"}, {"payment": None}])
 @pytest.mark.parametrize("name", ["receipt", "an order"])
 def test_a_callback_without_a_payment_belongs_to_the_payment_of_its_reference(pay, paid_by, changes, name):
-    """A callback has the payment of another receipt with the same reference from the same gateway."""
+    """A callback belongs to the payment of another receipt with the same reference from the same gateway."""
     orders = pay().callback(**STRAY, body=b"x")
     for _ in range(2):
         orders.callback(**{"reference": "a reference", "order_ref": "another", "body": b"x", **changes})
@@ -90,7 +90,7 @@ def test_a_callback_without_a_payment_belongs_to_the_payment_of_its_order_code(p
 
 
 def test_a_reference_finds_the_callback_that_has_a_payment(engine, pay, paid_by):
-    """Of several receipts with a reference, the one with a payment is found, although it is not the first one."""
+    """If several receipts have the same reference, the one with a payment is found, even if it is not the first."""
     orders = pay()
     for payment, age in ((None, 3 * HOUR), (orders.payment.id, 2 * HOUR), (None, HOUR)):
         orders.callback(payment=payment, reference="a reference", order_ref="an order", age=age)
@@ -101,14 +101,14 @@ def test_a_reference_finds_the_callback_that_has_a_payment(engine, pay, paid_by)
 
 
 def test_of_two_payments_with_one_reference_the_same_one_is_always_found(pay, paid_by):
-    """If receipts of two payments have the same reference, the payment with the least id is found."""
+    """If receipts of two payments have the same reference, the payment with the lowest id is found."""
     for name in ("b", "a", "c"):
         pay(id=name).callback(reference="a reference", order_ref="an order")
     assert paid_by("a reference") == "a"
 
 
 def test_an_order_without_a_payment_is_found_by_its_name(engine):
-    """The name of an order without a payment finds its callbacks, with or without a reference, but no other ones."""
+    """The code of an order without a payment finds only its callbacks, with or without a reference."""
     known = Orders(engine).callback(**STRAY, age=HOUR).callback(**STRAY, age=MINUTE)
     unreadable = (
         Orders(engine)
@@ -133,7 +133,7 @@ def test_the_latest_callback_of_an_order_without_a_payment_is_found(engine):
 
 
 def test_an_event_of_the_instant_a_day_before_its_payment_is_read(engine, pay, execute):
-    """A payment has pending and published events from the instant exactly a day before its creation."""
+    """A payment has the pending and published events that were created at most a day before it."""
     orders = pay()
     for name in ("event-a", "event-b", "event-c"):
         orders.event(id=name, state="published" if name == "event-b" else "pending")
@@ -147,7 +147,7 @@ def test_an_event_of_the_instant_a_day_before_its_payment_is_read(engine, pay, e
 
 
 def test_only_events_of_a_payment_since_a_day_before_it_are_read(engine, pay):
-    """A payment has its own events in order, but none that is more than a day older than the payment."""
+    """A payment has its own events in order, except events that are more than a day older than the payment."""
     orders = pay(age=HOUR).event("FAILED", age=24 * HOUR).event(age=2 * MINUTE).event(age=26 * HOUR)
     pay().event()
     with engine.connect() as connection:
@@ -156,7 +156,7 @@ def test_only_events_of_a_payment_since_a_day_before_it_are_read(engine, pay):
 
 
 def test_events_of_one_instant_are_sorted_by_their_id(engine, pay, execute):
-    """Events of a payment that were created at one instant are sorted by their id."""
+    """Events of a payment that were created at the same time are sorted by their id."""
     orders = pay(age=HOUR)
     for name in ("event-b", "event-a", "event-c"):
         orders.event(id=name, age=MINUTE)
@@ -176,7 +176,10 @@ def test_only_an_event_is_found_as_an_event(engine, pay):
 
 
 def test_orders_with_an_ending_are_sorted_by_their_age(engine, pay):
-    """The latest order with an ending comes first. A whole order code names only this order."""
+    """Among the orders whose codes end with given characters, the latest comes first.
+
+    A whole code finds only its order.
+    """
     for code, age in (("TB-1-WXYZ", 2), ("TB-2-WXYZ", 1), ("WXYZ", 3), ("TB-2-WXY", 0)):
         pay(order_code=code, age=age * HOUR)
     with engine.connect() as connection:
@@ -202,7 +205,7 @@ def of_payment(engine, orders, *asked):
     ],
 )
 def test_a_receipt_with_the_reference_of_a_payment_s_receipt_belongs_to_it(engine, pay, changes, belongs):
-    """A receipt belongs to a payment if its gateway sent another one with this reference for this payment."""
+    """A receipt belongs to a payment if its gateway sent another callback with the same reference for this payment."""
     orders = pay().callback(reference="a reference", age=HOUR)
     pay()
     if changes.get("payment") == "of another":
@@ -239,7 +242,7 @@ def test_an_unreadable_receipt_that_names_the_order_belongs_to_the_payment(engin
 
 
 def test_receipts_that_are_asked_for_belong_to_the_payment(engine, pay):
-    """A receipt that the caller names belongs to the payment, with the other receipts of its reference, in order."""
+    """A receipt that the caller names belongs to the payment. So do the other receipts with its reference."""
     orders = pay().callback(age=3 * HOUR)
     orders.callback(**STRAY, age=HOUR).callback(**STRAY, age=2 * HOUR)
     Orders(engine).callback()
@@ -255,7 +258,7 @@ def receipts(engine, *names):
 
 
 def test_receipts_without_a_payment_are_found_by_one_of_their_names(engine):
-    """Receipts are found by their payment, their reference, their id, or the order that an unreadable one names."""
+    """Receipts are found by their payment, their reference, their id, or the order that an unreadable receipt names."""
     orders = Orders(engine)
     orders.callback(payment="gone", reference="1", order_ref="1", age=5 * HOUR)
     orders.callback(payment=None, reference="2", order_ref="2", age=4 * HOUR)
@@ -275,7 +278,7 @@ def test_receipts_without_a_payment_are_found_by_one_of_their_names(engine):
     [({}, True), ({"body": b"y"}, False), ({"reference": "1"}, False), ({"order_ref": "1"}, False)],
 )
 def test_a_callback_without_any_name_is_returned_with_its_copies(engine, changes, together):
-    """A callback that names neither a reference nor an order is returned with its copies, but with no other receipt."""
+    """A callback without a reference and an order code is returned only with its copies."""
     orders = Orders(engine)
     for more in (changes, {}):
         orders.callback(

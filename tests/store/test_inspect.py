@@ -1,4 +1,4 @@
-"""Test what payctl reads from PostgreSQL's catalogue, and which similar entries of it are left out."""
+"""Test what payctl reads from PostgreSQL's catalogue, and which similar entries it leaves out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def role(database_url, execute):
 
 @pytest.fixture
 def other_database(postgres, clones, template_database):
-    """Yield a connection to another database of the server."""
+    """Yield a connection to another database on the server."""
     name = clones.create(template_database)
     with closing(psycopg2.connect(postgres.url(name))) as connection:
         yield connection
@@ -43,7 +43,7 @@ def other_database(postgres, clones, template_database):
 
 
 def test_sessions_with_an_old_snapshot_are_named_oldest_first(engine, reader, other_database):
-    """Sessions of this database that hold a snapshot or a transaction id are named, but not an idle session."""
+    """Sessions in this database that hold a snapshot or a transaction id are listed, but idle sessions are not."""
     with ExitStack() as opened:
         writer, looker, idle = [opened.enter_context(engine.connect()) for _ in range(3)]
         pids = [each.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() for each in (writer, looker, idle)]
@@ -91,7 +91,7 @@ def test_the_columns_of_a_table_are_those_that_exist(reader, execute):
 
 
 def test_the_indexes_of_a_table_have_their_columns_in_order(reader, execute):
-    """The indexes of a table are sorted by name, with their columns in order, and without those of another table."""
+    """A table's indexes are sorted by name, and their columns are in order. Other tables' indexes are not listed."""
     execute("""
         CREATE TABLE things (a int, b int, c int);
         CREATE TABLE others (a int PRIMARY KEY);
@@ -111,7 +111,7 @@ def test_the_indexes_of_a_table_have_their_columns_in_order(reader, execute):
 
 
 def test_a_privilege_on_a_table_of_payctl_needs_its_schema(reader, execute, role):
-    """A role has a privilege on a table of payctl only if it may use the schema, unless that is left out."""
+    """A role has a privilege on a table of payctl only if it may use the schema, unless the schema is not checked."""
     execute(f"GRANT SELECT ON payctl.runs TO {role}; GRANT SELECT (id) ON outbox TO {role}")
     wanted = [
         Privilege("payctl.runs", "SELECT"),
@@ -133,7 +133,7 @@ def test_a_privilege_on_a_table_of_payctl_needs_its_schema(reader, execute, role
 
 
 def test_the_owner_of_payctl_s_schema_is_named(reader, execute, role):
-    """The owner of payctl's schema and the owners of tables are named, but nothing that does not exist."""
+    """The owners of payctl's schema and tables are returned. A missing schema or table has no owner."""
     execute(f"ALTER SCHEMA payctl OWNER TO {role}")
     found = tables.owners(reader, [PAYCTL, "outbox", "payctl.runs", "nothing", "payctl.nothing"])
     assert found == {PAYCTL: role, "outbox": "postgres", "payctl.runs": "postgres"}

@@ -24,7 +24,10 @@ def ids(rows):
 
 @pytest.mark.parametrize("apart", [timedelta(0), HOUR], ids=["of one instant", "of different instants"])
 def test_a_page_has_the_newest_of_the_pending_and_the_published_events(engine, apart):
-    """A page merges the pending and the published events, newest first and of one instant the greatest id first."""
+    """A page merges the pending and the published events, newest first.
+
+    At the same time, the highest id comes first.
+    """
     with engine.connect() as connection:
         for number, name in enumerate("abcd"):
             Orders(engine).event(id=name, state="published" if number % 2 else "pending")
@@ -47,7 +50,7 @@ def test_a_listed_event_has_the_order_code_of_its_own_payment(engine):
 
 
 def test_payments_are_selected_by_code_gateway_and_status(engine):
-    """A list of payments has only those with one of the codes, with the gateway, or with one of the statuses."""
+    """A list of payments can be limited to order codes, a gateway, or statuses."""
     zalo, momo = Orders(engine).pay("FAILED", provider="ZALO_PAY"), Orders(engine).pay("COMPLETED")
     Orders(engine).pay(provider="VNPAY")
     with engine.connect() as connection:
@@ -65,7 +68,7 @@ def test_payments_are_selected_by_code_gateway_and_status(engine):
 
 
 def test_receipts_are_selected_by_payment_gateway_and_result(engine):
-    """A list of receipts has only those of one of the payments, of the gateway, or with one of the results."""
+    """A list of receipts can be limited to payments, a gateway, or results."""
     zalo, momo = Orders(engine).pay(provider="ZALO_PAY"), Orders(engine).pay()
     zalo.callback(provider="zalopay")
     momo.callback(result="refused").callback(result="ignored")

@@ -1,4 +1,4 @@
-"""Test at which rows a window, a page and a limit of a list begin and end, and how rows of one instant are sorted."""
+"""Test where a list's windows, pages and limits begin and end, and how rows with the same time are sorted."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ WRITERS = {
 
 @pytest.fixture(params=LISTS)
 def kind(request):
-    """Return the kind of a list's rows."""
+    """Return the kind of rows in a list."""
     return request.param
 
 
 @pytest.fixture
 def write(engine, kind):
-    """Return a function that inserts a row with an id and an instant."""
+    """Return a function that inserts a row with an id and a time."""
 
     def run(name, at):
         WRITERS[kind](engine, name)
@@ -67,7 +67,7 @@ def listed(engine, kind):
 
 
 def test_a_window_of_a_list_includes_its_first_instant_and_not_its_last(write, listed):
-    """A list with a window has the rows of its first instant, and not those of its last."""
+    """A list's window includes its start but not its end."""
     for name, at in zip(IDS, (NOON - MILLISECOND, NOON, NOON + HOUR - MILLISECOND, NOON + HOUR), strict=True):
         write(name, at)
     assert listed(since=NOON, until=NOON + HOUR) == [IDS[2], IDS[1]]
@@ -76,7 +76,7 @@ def test_a_window_of_a_list_includes_its_first_instant_and_not_its_last(write, l
 
 
 def test_rows_of_one_instant_are_listed_by_id(write, listed):
-    """Rows of one instant are listed with the greatest id first. The next page begins after the last listed row."""
+    """Rows with the same time are listed with the highest id first. The next page begins after the last listed row."""
     for name, at in zip(IDS, (NOON, NOON + HOUR, NOON, NOON), strict=True):
         write(name, at)
     everything = [IDS[1], IDS[3], IDS[2], IDS[0]]
@@ -140,7 +140,7 @@ def run_at(engine):
 
 
 def test_runs_that_began_or_ended_in_a_window_are_in_it(engine, run_at):
-    """A window has the runs that began or ended in it. It includes its first instant and not its last."""
+    """A window has the runs that began or ended in it. It includes its start but not its end."""
     run_at(IDS[0], 0 * HOUR, 9 * HOUR)
     run_at(IDS[1], -HOUR, 0 * HOUR)
     run_at(IDS[2], -HOUR, HOUR)

@@ -33,7 +33,7 @@ def test_the_database_counts_a_message_with_its_longest_headers(engine, length):
     [(0, ERROR, False), (1, ERROR, True), (1, "TIMED_OUT: x", False), (1, None, False), (-2_000, ERROR, False)],
 )
 def test_an_event_is_too_large_if_its_message_is_larger_than_the_client_sends(engine, more, error, expected):
-    """A refused event is too large if its message has more than a million bytes."""
+    """A refused event is too large if its message is larger than a million bytes."""
     orders = Orders(engine).pay()
     orders.event(state="dead", error=error)
     size = f"SELECT {message_size.message_bytes('o.')} FROM outbox AS o"  # noqa: S608 - built from constants only

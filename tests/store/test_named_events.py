@@ -18,7 +18,7 @@ def reader(engine):
 
 
 def test_only_a_dead_event_is_named_as_superseded(pay, reader):
-    """A pending or sent failure event of a payment that is COMPLETED is not named as superseded."""
+    """A failure event of a COMPLETED payment is not superseded if it is pending or sent."""
     orders = pay("COMPLETED").event("FAILED", retries=4).event("FAILED", state="published", retries=5)
     assert [dead.find(reader, name, 5).superseded for name in orders.events] == [False, False]
 
@@ -31,7 +31,7 @@ def test_an_event_without_a_payment_is_named(engine, reader):
 
 
 def test_only_the_named_event_is_locked(pay, engine, reader):
-    """The lock of an event holds until its transaction ends, and does not lock other events."""
+    """An event stays locked until the transaction ends. Other events are not locked."""
     first, second = pay("COMPLETED").event().event().events
     unlocked = "SELECT id FROM outbox FOR UPDATE SKIP LOCKED"
     with engine.connect() as other:

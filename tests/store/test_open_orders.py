@@ -59,7 +59,7 @@ def test_a_pending_event_behind_a_dead_event_of_its_payment_is_blocked(pay, wait
 
 @pytest.mark.parametrize(("dead", "kind"), [("A", WithoutTicket.BLOCKED), ("z", WithoutTicket.PENDING)])
 def test_of_two_events_of_the_same_instant_the_dead_one_blocks_only_a_greater_id(execute, pay, waiting, dead, kind):
-    """Two events of the same instant are sent in the order of their ids, so a dead event blocks only the later id."""
+    """Two events with the same time are sent in the order of their ids, so a dead event blocks only the higher id."""
     pay().event(id="a").event("FAILED", id=dead, retries=5)
     execute("""UPDATE outbox SET "createdAt" = '2026-11-29 12:00'""")
     assert [(each.kind, each.id) for each in waiting().oldest] == [(kind, "a")]
@@ -99,7 +99,7 @@ def test_the_error_of_a_retry_is_cut_to_500_characters(pay, waiting):
 
 
 def test_twenty_waiting_orders_are_named_and_all_are_counted(pay, waiting):
-    """The oldest twenty orders with an unpublished event are named, and all of them are counted."""
+    """The twenty oldest orders with an unpublished event are listed, and all such orders are counted."""
     events = [pay().event(age=number * MINUTE).events[0] for number in range(1, 22)]
     found = waiting()
     assert ([each.id for each in found.oldest], found.number) == (events[:0:-1], 21)
@@ -117,7 +117,7 @@ def denied(engine):
 
 
 def test_a_window_has_the_callbacks_of_its_first_instant_and_not_of_its_last(pay, call, denied):
-    """A callback that arrived at the first instant of a window is in the window. One at the last is not."""
+    """A window includes callbacks at its start but not at its end."""
     first = call(pay("FAILED"), 0 * HOUR)
     for outside in (-MICROSECOND, HOUR):
         call(pay("FAILED"), outside)
@@ -159,14 +159,14 @@ def test_refused_orders_are_sorted_by_their_latest_callback(engine, pay, call, d
 
 
 def test_twenty_refused_orders_are_named_and_all_are_counted(pay, call, denied):
-    """The oldest twenty orders with a refused callback are named, and all of them are counted."""
+    """The twenty oldest orders with a refused callback are listed, and all such orders are counted."""
     receipts = [call(pay("FAILED"), number * MINUTE).receipts[0] for number in range(21)]
     found = denied()
     assert ([each.id for each in found.oldest], found.number) == (receipts[:20], 21)
 
 
 def test_callbacks_of_one_instant_are_sorted_by_their_id(pay, call, denied):
-    """If refused callbacks of an order arrived at one instant, the one with the least id is listed."""
+    """If refused callbacks of an order arrived at the same time, the one with the lowest id is listed."""
     orders = pay("FAILED")
     for name in ("b", "a", "c"):
         call(orders, MINUTE, id=f"{name * 8}-0000-4000-8000-000000000000")

@@ -1,4 +1,4 @@
-"""Test which order codes and short ids are found by a part of them, or in spite of a typing error."""
+"""Test which order codes and ids are found by a part of them or with a typing error."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_only_codes_with_one_typing_error_are_similar(reader):
 
 @pytest.mark.parametrize("uuids", [False, True])
 def test_an_id_that_is_given_twice_is_not_ambiguous(engine, uuids):
-    """The same id may be given twice, also by two of its beginnings. Only two different ids are ambiguous."""
+    """The same id may be given twice, even with two different prefixes. Only two different ids are ambiguous."""
     whole = "5f0c8b7e-43a1-4d7a-9a53-1f6f4b1b2c3d"
     Orders(engine).event(id=whole).callback(id=whole)
     table = "payctl.webhook_receipts" if uuids else "outbox"

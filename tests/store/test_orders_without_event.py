@@ -1,4 +1,4 @@
-"""Test which paid orders the report names because they have no event, and how it searches for them."""
+"""Test which paid orders without an event the report lists, and how it searches for them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def test_the_planner_knows_how_many_paid_orders_the_search_reads(engine):
 
 @pytest.fixture
 def paid(engine):
-    """Return a function that inserts a payment that was completed at an instant, and an event of another instant."""
+    """Return a function that inserts a payment and its event.
+
+    The payment's completion and the event have separate times.
+    """
 
     def run(completed, created):
         orders = Orders(engine).pay("COMPLETED").event("COMPLETED", "published")
@@ -59,7 +62,7 @@ def test_an_event_may_be_an_hour_older_than_the_window(engine, paid):
 
 
 def test_a_window_has_the_payments_of_its_first_instant_and_not_of_its_last(engine, paid):
-    """A payment that was completed at the first instant of a window is in the window. One at the last is not."""
+    """A window includes payments that were completed at its start but not at its end."""
     first = paid(NOON, NOON - 9 * HOUR)
     for outside in (NOON - MILLISECOND, NOON + HOUR):
         paid(outside, NOON - 9 * HOUR)
@@ -69,7 +72,7 @@ def test_a_window_has_the_payments_of_its_first_instant_and_not_of_its_last(engi
 
 
 def test_twenty_paid_orders_are_named_and_all_are_counted(engine, paid):
-    """The oldest twenty paid orders without an event are named, the oldest first, and all of them are counted."""
+    """The twenty oldest paid orders without an event are listed, oldest first, and all such orders are counted."""
     codes = [paid(NOON + number * MILLISECOND, NOON - 9 * HOUR) for number in reversed(range(21))]
     with engine.connect() as connection:
         found = no_event(connection, *WINDOW)

@@ -153,7 +153,7 @@ def test_a_claimed_event_has_its_own_context(connection, add):
 
 
 def test_without_a_claimed_event_a_limited_number_of_locked_events_is_named(connection, add):
-    """If a claim took no event, at most as many locked events are named as the claim may take."""
+    """If a claim took no event, it reports at most as many locked events as it could have taken."""
     for id_ in "abc":
         add(id_)
     assert len(outbox.locked_by_others(connection, replace(ALL, limit=2), None)) == 2

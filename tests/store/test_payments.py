@@ -82,7 +82,7 @@ def test_only_locking_a_payment_keeps_others_from_changing_it(engine, payment):
 
 
 def test_earlier_transitions_are_read_in_utc(engine, payment):
-    """The failedAt and cancelledAt columns are read as UTC, because the next transition must be later than both."""
+    """The failedAt and cancelledAt columns are read as UTC. The next transition must be later than both."""
     with engine.begin() as connection:
         sql = "UPDATE payments SET \"failedAt\" = '2126-11-22 03:04:05.678', \"cancelledAt\" = '2126-11-22 03:04:06'"
         connection.exec_driver_sql(sql)
@@ -146,7 +146,7 @@ def test_nothing_is_written_if_the_event_is_too_old(engine, payment):
 
 
 def test_an_event_is_too_old_from_the_limit_on(engine, payment, at_noon):
-    """The event must be written before the limit has passed since the transition's instant."""
+    """The event must be written within the limit after the transition's time."""
     row = Payment(payment.id, "TB-1", 250_000, "VND", "VNPAY", "a-reference", PaymentStatus.PENDING)
     for earlier, in_time in ((timedelta(0), False), (timedelta(milliseconds=1), True)):
         at = NOON - WRITE_WITHIN + earlier
@@ -162,7 +162,7 @@ def test_an_event_is_too_old_from_the_limit_on(engine, payment, at_noon):
 
 @pytest.mark.parametrize(("context", "number"), [({}, 0), ({"correlation_id": "c"}, 1), ({"traceparent": "t"}, 1)])
 def test_a_context_is_written_if_the_callback_has_one(engine, payment, context, number):
-    """A context is written if the callback has a correlation id or a traceparent. Another payment stays as it is."""
+    """A context is written if the callback has a correlation id or a traceparent. Other payments stay unchanged."""
     with engine.begin() as connection:
         insert_payment(connection, provider="VNPAY")
     transition = Transition(PaymentStatus.PENDING, PaymentStatus.FAILED, AT, late=False)

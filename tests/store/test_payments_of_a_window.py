@@ -1,4 +1,4 @@
-"""Test which payments of a window are overdue, which callbacks explain them, and which payments are forgotten."""
+"""Test which payments in a window are overdue, which callbacks explain them, and which payments gateways forget."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def call(engine):
 
 @pytest.fixture
 def in_window(engine):
-    """Return a function that counts the payments of the hour after noon."""
+    """Return a function that counts the payments that were created in the hour after noon."""
 
     def run(**changes):
         with engine.connect() as connection:
@@ -71,7 +71,7 @@ def in_window(engine):
 
 
 def test_a_window_has_the_payments_of_its_first_instant_and_not_of_its_last(engine, pay, in_window):
-    """The payments that were created at the first instant of a window are in it, and not those of the last."""
+    """A window includes payments that were created at its start but not at its end."""
     for after in (-MILLISECOND, 0 * HOUR, HOUR - MILLISECOND, HOUR):
         pay(after)
         pay(after, "COMPLETED")
@@ -82,7 +82,7 @@ def test_a_window_has_the_payments_of_its_first_instant_and_not_of_its_last(engi
 
 
 def test_an_empty_window_has_no_payments(in_window):
-    """A window without payments has no status, and no overdue payment."""
+    """In a window without payments, no status is counted and no payment is overdue."""
     assert in_window() == CreatedPayments({}, 0, 0)
 
 
@@ -119,7 +119,7 @@ def test_the_closing_of_a_callback_explains_its_payment(engine, pay, call, in_wi
     ("after", "explains"), [(-MICROSECOND, False), (0 * HOUR, True), (HOUR - MICROSECOND, True), (HOUR, False)]
 )
 def test_a_callback_of_the_window_explains_a_pending_payment(pay, call, in_window, after, explains):
-    """A callback explains a payment if it arrived at the first instant of the window or later, but before the last."""
+    """A callback explains a payment if it arrived in the window, which includes its start but not its end."""
     call(pay(MINUTE), after)
     assert in_window() == CreatedPayments({"PENDING": 1}, 1, 0 if explains else 1)
 
@@ -139,7 +139,7 @@ def test_a_callback_of_the_window_explains_a_pending_payment(pay, call, in_windo
     ],
 )
 def test_a_callback_explains_the_payment_that_it_names(pay, call, in_window, callback, explains):
-    """A callback explains a payment of its gateway by the payment's id or reference, or by the order code alone."""
+    """A callback explains a payment if the gateway is the same, and the payment id, reference or order code matches."""
     orders = pay(MINUTE)
     call(orders, MINUTE, **callback)
     assert in_window().silent == (0 if explains else 1)
@@ -147,7 +147,7 @@ def test_a_callback_explains_the_payment_that_it_names(pay, call, in_window, cal
 
 @pytest.mark.parametrize(("after", "forgotten"), [(MINUTE - MILLISECOND, 1), (MINUTE, 1), (MINUTE + MILLISECOND, 0)])
 def test_a_gateway_has_forgotten_the_payments_up_to_an_instant(engine, pay, in_window, after, forgotten):
-    """A gateway has forgotten a payment that is as old as its limit. The limit of another gateway does not count."""
+    """A gateway has forgotten a payment that is at least as old as its limit. Other gateways' limits do not count."""
     pay(after)
     pay(after, provider="VNPAY")
     known = {"momo": NOON + MINUTE, "zalopay": NOON + HOUR}
@@ -159,7 +159,7 @@ def test_a_gateway_has_forgotten_the_payments_up_to_an_instant(engine, pay, in_w
 
 
 def test_overdue_payments_are_sorted_and_limited(engine, pay):
-    """Overdue payments were created before an instant, and are PENDING. The latest one comes first."""
+    """Overdue payments were created before a given time and are PENDING. The latest one comes first."""
     ids = [pay(after).payment.id for after in (0 * HOUR, MINUTE, HOUR - MILLISECOND)]
     pay(HOUR)
     pay(MINUTE, "FAILED")
@@ -172,7 +172,7 @@ def test_overdue_payments_are_sorted_and_limited(engine, pay):
 
 
 def test_payments_are_named_by_their_id_or_their_order_code(engine, pay):
-    """Payments in any status are found by their id or order code, and the oldest one comes first."""
+    """Payments in any status are found by their id or order code. The oldest one comes first."""
     late, early, _ = pay(HOUR), pay(MINUTE, "COMPLETED"), pay(2 * MINUTE)
     with engine.connect() as connection:
         found = named(connection, [late.payment.id, early.payment.order_code, "another"])
@@ -180,7 +180,7 @@ def test_payments_are_named_by_their_id_or_their_order_code(engine, pay):
 
 
 def test_the_callbacks_of_a_window_are_counted_by_result_reason_and_part(engine, pay, call):
-    """A window has the callbacks of its first instant, but not those of its last. Status queries do not count."""
+    """A window includes callbacks at its start but not at its end. Status queries do not count."""
     orders = pay(MINUTE)
     for after in (-MICROSECOND, 0 * HOUR, 20 * MINUTE, HOUR - MICROSECOND, HOUR):
         call(orders, after, "late", result="refused")
@@ -198,7 +198,7 @@ def test_the_callbacks_of_a_window_are_counted_by_result_reason_and_part(engine,
 
 
 def test_a_window_without_refused_callbacks_names_none(engine, pay, call):
-    """If no callback of a window was refused, neither a first nor a last refused callback is named."""
+    """If no callback in a window was refused, there is no first or last refused callback."""
     call(pay(MINUTE), MINUTE, None, result="settled")
     with engine.connect() as connection:
         assert received(connection, *WINDOW, 1200) == ({"settled": 1}, {}, None, None)

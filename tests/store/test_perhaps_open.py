@@ -1,4 +1,4 @@
-"""Test which callbacks in a window show that an order may be open, or that a person must look at its money."""
+"""Test which callbacks in a window show that an order may be open, or that a person must check its money."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WINDOW = (NOON, NOON + HOUR)
 
 @pytest.fixture
 def judged(engine):
-    """Return a function that returns the orders of the window that may be open, with the receipts that show this."""
+    """Return a function that returns the orders in the window that may be open, with the receipts that show this."""
 
     def run(reasons=("late",), most=9):
         with engine.connect() as connection:
@@ -35,7 +35,7 @@ def judged(engine):
 )
 @pytest.mark.parametrize("settled", [True, False])
 def test_only_callbacks_of_the_window_make_an_order_perhaps_open(pay, call, judged, after, counts, settled):
-    """A callback counts if it arrived at the first instant of the window or later, but before its last."""
+    """A callback counts if it arrived in the window, which includes its start but not its end."""
     orders = pay("COMPLETED", ended={"FAILED": 2 * HOUR} if settled else {})
     call(orders, after, **({"result": "settled", "reason": None} if settled else {}))
     assert judged() == ([(orders.payment.id, orders.receipts)] if counts else [])
@@ -70,7 +70,7 @@ def test_perhaps_open_orders_are_sorted_by_their_first_callback(engine, pay, cal
     ],
 )
 def test_an_order_is_perhaps_open_unless_it_counts_elsewhere(pay, call, judged, status, changes, counts):
-    """A refused callback about money of an order that is not COMPLETED counts elsewhere. So does an ended payment."""
+    """Another search counts ended payments and refused callbacks about money for orders that are not COMPLETED."""
     orders = call(pay(status), MINUTE, **changes)
     assert judged(["late", "refund"]) == ([(orders.payment.id, orders.receipts)] if counts else [])
 
@@ -99,7 +99,7 @@ def test_a_second_number_of_a_settled_payment_is_a_second_transfer(pay, call, ju
     [({}, False), ({"FAILED": 2 * HOUR}, True), ({"CANCELLED": 2 * HOUR}, True), ({"FAILED": -HOUR}, False)],
 )
 def test_a_payment_that_was_settled_after_it_had_ended_is_perhaps_open(pay, call, close, judged, ended, opens):
-    """A payment is perhaps open if it failed or was cancelled before it was completed, until a person closes it."""
+    """A payment may be open if it failed or was cancelled before it was completed, until a person closes it."""
     orders = call(pay("COMPLETED", ended=ended), MINUTE, result="settled", reason=None)
     assert judged() == ([(orders.payment.id, orders.receipts)] if opens else [])
     close(orders.payment.id, -timedelta(days=99))
@@ -128,13 +128,13 @@ def settle(engine, pay, call):
 
 @pytest.mark.parametrize(("failed", "opens"), [(-MILLISECOND, True), (0 * HOUR, False), (MILLISECOND, False)])
 def test_only_a_payment_that_failed_before_its_completion_is_perhaps_open(settle, judged, failed, opens):
-    """A payment that failed at the instant of its completion or later is not open."""
+    """A payment that failed at the time of its completion or later is not open."""
     settle(failed)
     assert bool(judged()) is opens
 
 
 def test_a_closing_covers_the_payment_that_was_completed_at_its_instant(settle, close, judged):
-    """A closing covers a completion at its instant, but no later one. The closing of another order does not count."""
+    """A closing covers a completion at the same time, but no later one. The closing of another order does not count."""
     orders = settle(-HOUR)
     close("another", HOUR)
     close(orders.payment.id, -MICROSECOND)
@@ -144,7 +144,7 @@ def test_a_closing_covers_the_payment_that_was_completed_at_its_instant(settle, 
 
 
 def test_unsettled_callbacks_are_listed_with_their_order_oldest_first(engine, pay):
-    """Refused callbacks and ignored ones with a given reason are listed, oldest first, once for each transfer."""
+    """Refused callbacks, and ignored callbacks with a given reason, are listed once for each transfer, oldest first."""
     orders = pay()
     orders.callback("COMPLETED", "refused", "late", number="1", age=5 * MINUTE)
     orders.callback("COMPLETED", "refused", "late", number="1", age=9 * MINUTE)
@@ -164,7 +164,7 @@ def test_unsettled_callbacks_are_listed_with_their_order_oldest_first(engine, pa
 
 
 def test_the_newest_refused_callbacks_are_returned_latest_first(engine, pay, call, close):
-    """Of the newest callbacks, the refused ones are returned, latest first, without those that a person has closed."""
+    """Among the newest callbacks, the refused ones that no person has closed are returned, latest first."""
     orders = pay()
     for after in (9, 1, 5):
         call(orders, after * MINUTE)
@@ -182,6 +182,6 @@ def test_the_newest_refused_callbacks_are_returned_latest_first(engine, pay, cal
 
 
 def test_without_callbacks_nothing_is_refused(engine):
-    """If there are no callbacks, none was read and none was refused."""
+    """If no callbacks exist, the counts of read and refused callbacks are zero."""
     with engine.connect() as connection:
         assert refused_lately(connection, 4) == (0, (), 0)

@@ -23,7 +23,7 @@ def two_phases(postgres):
 
 @pytest.fixture
 def prepare(two_phases, postgres, clones, template_database, database_url):  # noqa: ARG001 - restarts the server
-    """Yield a function that prepares a transaction in this or another database. Roll all of them back at the end."""
+    """Yield a function that prepares a transaction in this or another database. At the end, roll all of them back."""
     other = clones.create(template_database)
     prepared = []
 
@@ -55,7 +55,7 @@ def slots(two_phases, database_url):  # noqa: ARG001 - restarts the server
 
 @pytest.mark.usefixtures("slots")
 def test_prepared_transactions_and_slots_hold_snapshots(engine, prepare):
-    """Prepared transactions of this database and idle slots with a snapshot are named, the oldest first."""
+    """Prepared transactions of this database and idle slots with a snapshot are listed, oldest first."""
     prepare("old")
     prepare("of another database", elsewhere=True)
     prepare("young")
@@ -71,7 +71,7 @@ def test_prepared_transactions_and_slots_hold_snapshots(engine, prepare):
 
 
 def test_a_publisher_whose_transaction_is_prepared_holds_its_shard(engine, prepare):
-    """The lock of a shard counts even if no session has it."""
+    """A shard's lock counts even if a prepared transaction holds it."""
     prepare("left", f"SELECT pg_advisory_xact_lock({Namespace.SHARDS:d}, 1000)")
     with engine.connect() as connection:
         assert [(each.shard, each.pid) for each in publishers.working(connection)] == [(0, None)]

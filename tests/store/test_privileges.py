@@ -1,4 +1,4 @@
-"""Test what payctl finds out about a role that may not read everything."""
+"""Test what payctl reports about a role that may not read everything."""
 
 from __future__ import annotations
 
@@ -71,12 +71,15 @@ USAGE = "GRANT USAGE ON SCHEMA payctl TO {role}"
     ],
 )
 def test_a_role_may_read_a_table_if_it_may_read_the_columns_and_use_the_schema(as_role, condition, grants, may):
-    """A role may read a table of payctl only if it may read each column and use the schema."""
+    """A role may read one of payctl's tables only if it may read each column and use the schema."""
     assert as_role(*grants).exec_driver_sql(f"SELECT {condition}").scalar_one() is may
 
 
 def test_a_role_without_usage_learns_which_owner_can_grant_it(as_role, role):
-    """A role that may not use a schema learns its owner. Nothing is missing if the schema does not exist."""
+    """A role that may not use a schema is told the schema's owner.
+
+    If the schema does not exist, nothing is reported.
+    """
     connection = as_role("CREATE SCHEMA theirs; ALTER SCHEMA theirs OWNER TO {role}_owner", "CREATE SCHEMA another")
     assert missing_usage(connection, "theirs") == MissingUsage(role, "theirs", f"{role}_owner")
     assert missing_usage(connection, "public") is missing_usage(connection, "nothing") is None
@@ -85,14 +88,14 @@ def test_a_role_without_usage_learns_which_owner_can_grant_it(as_role, role):
 
 
 def test_the_owner_of_the_database_can_grant_usage_of_its_own_schema(as_role, role, execute):
-    """A schema that belongs to the database's owner has the name of this owner, because only people can log in."""
+    """If a schema belongs to pg_database_owner, payctl names the role that owns the database."""
     execute(f"DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' OWNER TO {role}_owner'; END $$")
     connection = as_role("CREATE SCHEMA ours", "ALTER SCHEMA ours OWNER TO pg_database_owner")
     assert missing_usage(connection, "ours") == MissingUsage(role, "ours", f"{role}_owner")
 
 
 def test_refused_callbacks_are_shown_to_a_role_that_may_not_read_the_payments(engine, as_role):
-    """If the role may read the callbacks but not the payments, the refused callbacks are shown, and none is closed."""
+    """If the role cannot read the payments, the refused callbacks are shown, and none counts as closed."""
     orders = Orders(engine).pay("FAILED").callback("COMPLETED", "refused", "late")
     assert refused_lately(as_role(USAGE), 9) is None
     found = refused_lately(as_role("GRANT SELECT ON payctl.webhook_receipts, payctl.run_items TO {role}"), 9)

@@ -35,7 +35,7 @@ def session(database_url):
 
 @pytest.fixture
 def other_database(clones, template_database):
-    """Yield the name of another database of the server."""
+    """Yield the name of another database on the server."""
     name = clones.create(template_database)
     yield name
     clones.drop(name)
@@ -43,7 +43,7 @@ def other_database(clones, template_database):
 
 @pytest.fixture
 def names(engine):
-    """Return a function that writes the name of a publisher that was seen at a time from now."""
+    """Return a function that records a publisher that was seen at a time relative to now."""
 
     def run(place, owner, since="0"):
         with engine.begin() as connection:
@@ -73,7 +73,7 @@ def test_only_a_lock_of_a_shard_in_this_database_is_a_publisher_s(reader, sessio
 
 
 def test_a_role_that_may_not_see_other_sessions_sees_their_locks(reader, session):
-    """A role that may not see the sessions of others still sees which shards are locked, without an address."""
+    """A role that may not see other roles' sessions still sees which shards are locked, but no address."""
     pid = session(HOLD.format(1000))
     reader.exec_driver_sql("SET ROLE pg_signal_backend")
     assert publishers.working(reader) == [Publisher(0, 1, pid, APPLICATION, "")]
@@ -81,7 +81,7 @@ def test_a_role_that_may_not_see_other_sessions_sees_their_locks(reader, session
 
 @pytest.mark.parametrize("socket", [False, True], ids=["TCP", "socket"])
 def test_an_idle_session_of_a_busy_publisher_is_no_other_publisher(reader, session, socket):
-    """A publisher's two sessions have the same address, so the publisher counts once, with or without a network."""
+    """A publisher's two sessions have the same address, so the publisher counts once, over a network or a socket."""
     place = {"host": reader.exec_driver_sql("SHOW unix_socket_directories").scalar_one()} if socket else {}
     pid = session(HOLD.format(1000), **place)
     session("SELECT 1", **place)
@@ -89,7 +89,7 @@ def test_an_idle_session_of_a_busy_publisher_is_no_other_publisher(reader, sessi
 
 
 def test_the_last_used_session_of_an_address_is_named(reader, session, other_database):
-    """Of several idle sessions of a publisher, the one that was used last is named. Other sessions do not count."""
+    """If a publisher has several idle sessions, the last used one is returned. Other sessions do not count."""
     session("SELECT 1")
     last = session("SELECT 1")
     session("SELECT 1", "payctl")
@@ -98,7 +98,7 @@ def test_the_last_used_session_of_an_address_is_named(reader, session, other_dat
 
 
 def test_a_session_in_another_database_is_no_publisher(reader, session, other_database):
-    """A publisher's session in another database of the server is not shown."""
+    """A publisher's session in another database on the server is not shown."""
     session("SELECT 1", dbname=other_database)
     assert publishers.seen(reader) == ([], True)
 

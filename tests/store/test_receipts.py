@@ -23,7 +23,7 @@ _CLOSING = """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outco
 
 
 def window():
-    """Return the bounds of the last two hours and the next one."""
+    """Return a window from two hours ago to one hour ahead."""
     return datetime.now(UTC) - 2 * HOUR, datetime.now(UTC) + HOUR
 
 

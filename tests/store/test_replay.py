@@ -1,4 +1,4 @@
-"""Test which events a replay counts and names, and that each chunk of its plan is applied once."""
+"""Test which events a replay counts and lists, and that each chunk of its plan is applied once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def planned(engine):
 def test_an_event_counts_if_a_replay_with_these_options_would_requeue_it(
     order, reader, published, superseded, expected
 ):
-    """Published and superseded events count if they are allowed. Unknown types and too large events never count."""
+    """Published and superseded events count if they are allowed.
+
+    Events that are too large or of unknown type never count.
+    """
     names = [
         *order().event(retries=5, error="no").event(retries=0).events,
         *order().event(state="published").event(state="published").events,
@@ -72,7 +75,7 @@ def test_an_event_counts_if_a_replay_with_these_options_would_requeue_it(
 
 
 def test_only_an_event_with_an_error_of_size_is_too_large(order, reader):
-    """A large event is a candidate that is too large only if it failed because of its size."""
+    """A large event counts as too large only if it failed because of its size."""
     orders = order()
     for age, error in enumerate((None, "TIMED_OUT: no", "MSG_SIZE_TOO_LARGE: no")):
         orders.event(age=-age * MINUTE, error=error, size=1_100_000)
@@ -80,7 +83,7 @@ def test_only_an_event_with_an_error_of_size_is_too_large(order, reader):
 
 
 def test_only_the_given_events_count_as_failed(order, reader):
-    """Of the given events, those that have failed at least once are counted."""
+    """Only the given events that have failed at least once are counted."""
     names = order().event().event(retries=1).event(retries=9).events
     order().event(retries=2)
     assert (replay.count_failed(reader, names), replay.count_failed(reader, [])) == (2, 0)
@@ -96,7 +99,7 @@ def test_a_payment_with_several_newer_events_counts_once(order, reader):
 
 
 def test_only_the_given_events_are_named_as_superseded(order, reader):
-    """Of the given events, the superseded ones are named, oldest first."""
+    """Only the superseded events among the given ones are returned, oldest first."""
     order().event("FAILED", id="c", age=HOUR).event("FAILED", id="a", age=MINUTE).event("CANCELLED", id="b", age=HOUR)
     order("FAILED").event("FAILED", id="d")
     found = [replay.superseded_among(reader, names) for names in (["a", "c", "d"], [])]
@@ -170,7 +173,7 @@ def test_a_second_process_applies_the_next_chunk(engine, reader, order, planned)
 
 
 def test_the_chunks_of_a_run_that_are_not_applied_remain(reader, order, planned):
-    """The number of remaining chunks and events is that of the run's chunks that have not been applied."""
+    """The remaining chunks and events are those that the run has not applied yet."""
     names = order().event(retries=5).event(retries=5).event(retries=5).events
     planned(names[:1], names[1:])
     left = [replay.remaining(reader, RUN)]

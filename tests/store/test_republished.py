@@ -1,4 +1,4 @@
-"""Test what the record of replays says about an event: how long ago it was requeued, and whether it was sent before."""
+"""Test what the record of replays says about an event: when it was requeued, and whether it had been sent."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_an_event_was_requeued_by_its_last_replay(record, at_noon, instants, sec
     ("outcome", "before", "expected"), [("requeued", SENT, True), ("requeued", UNSENT, False), ("skipped", SENT, False)]
 )
 def test_an_event_was_sent_before_if_a_replay_requeued_it_as_published(record, at_noon, outcome, before, expected):
-    """An event was sent before if a replay requeued it after its publication. Two such replays count like one."""
+    """An event had already been sent if a replay requeued it after its publication. Two such replays count like one."""
     record(0 * SECOND)
     for after in (-SECOND, 0 * SECOND):
         record(after, outcome, before=before)

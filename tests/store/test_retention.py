@@ -70,7 +70,7 @@ def test_an_event_without_a_time_of_publication_expires_by_its_creation(send, ex
 
 
 def test_a_batch_has_the_oldest_events_and_ends_at_its_last_one(send, connection):
-    """A batch deletes the oldest expired events up to the limit, and the next batch begins behind its last one."""
+    """A batch deletes the oldest expired events up to the limit, and the next batch begins after them."""
     names = [send(name, number * MILLISECOND) for number, name in enumerate(("d", "b", "c", "a"))]
     wanted = Expired(NOON + HOUR)
     assert [retention.count(connection, wanted, limit) for limit in (3, 9)] == [3, 4]
@@ -93,14 +93,14 @@ def test_a_batch_leaves_out_the_events_that_another_session_has_locked(send, eng
 
 
 def test_without_expired_events_nothing_is_deleted(send, connection):
-    """If no event has expired, the batch is empty, and so is the measured amount."""
+    """If no event has expired, the batch is empty, and the measured size is zero."""
     send("behind", HOUR)
     assert retention.measure(connection, Expired(NOON)) == Amount(0, 0)
     assert retention.delete_next(connection, Expired(NOON), START, 9, whole=True) == (0, 0, 0, None, [], False)
 
 
 def test_the_oldest_receipts_from_before_an_instant_are_deleted(engine, call, connection):
-    """The receipts from before the instant are deleted, oldest first, up to the limit."""
+    """The receipts that arrived before a given time are deleted, oldest first, up to the limit."""
     orders = Orders(engine)
     for after in (-2 * HOUR, -HOUR, -MICROSECOND, 0 * HOUR, HOUR):
         call(orders, after)
@@ -111,7 +111,7 @@ def test_the_oldest_receipts_from_before_an_instant_are_deleted(engine, call, co
 
 
 def test_locked_receipts_are_not_deleted(engine, call, connection):
-    """Receipts that another session has locked are left out without a wait for the lock."""
+    """Receipts that another session has locked are skipped without waiting for the lock."""
     orders = Orders(engine)
     for after in (-2 * HOUR, -HOUR):
         call(orders, after)

@@ -46,7 +46,7 @@ def recorded(record):
 
 
 def test_runs_of_one_instant_are_sorted_by_their_id(engine, recorded):
-    """A page of runs has the latest run first. If runs began at one instant, the greatest id is first."""
+    """A page of runs has the latest run first. If runs began at the same time, the highest id is first."""
     for run in RUNS:
         recorded(run)
     with engine.connect() as connection:
@@ -54,7 +54,7 @@ def test_runs_of_one_instant_are_sorted_by_their_id(engine, recorded):
 
 
 def test_a_window_includes_its_first_instant_and_not_its_last(engine, recorded):
-    """A run that began at the first instant of a window is in the window. A run at the last instant is not."""
+    """A window includes runs that began at its start but not at its end."""
     for hour, run in enumerate(RUNS[:2]):
         recorded(run, NOON + hour * HOUR)
     with engine.connect() as connection:
@@ -62,7 +62,7 @@ def test_a_window_includes_its_first_instant_and_not_its_last(engine, recorded):
 
 
 def test_only_events_left_in_this_run_are_named_as_superseded(engine, recorded, record):
-    """The superseded events of a run are the superseded events in those of its chunks that are not applied yet."""
+    """A run's superseded events are those in the chunks that are not applied yet."""
     applied, left, of_another = [Orders(engine).pay("COMPLETED").event("FAILED", "dead").events for _ in range(3)]
     for run in RUNS[:2]:
         recorded(run)
@@ -87,7 +87,7 @@ def test_an_event_that_was_not_requeued_has_no_time_of_a_requeueing(engine, reco
 
 
 def test_a_publisher_that_holds_both_locks_of_a_shard_is_one_holder(engine):
-    """A session that holds both locks of a shard is named once."""
+    """A session that holds both locks of a shard is listed once."""
     with engine.connect() as publisher, engine.connect() as other:
         shard_lock.enter(publisher, 0, 1, 0, "us")
         publisher.exec_driver_sql(f"SELECT {shard_lock.keeping(0, 1, 1)}")
@@ -96,7 +96,7 @@ def test_a_publisher_that_holds_both_locks_of_a_shard_is_one_holder(engine):
 
 
 def test_the_session_that_has_locked_an_event_is_named(engine):
-    """Only the session that has locked an event's row is named as the holder, even if other sessions write too."""
+    """Only the session that has locked an event's row is reported as the holder, even if other sessions write too."""
     event = Orders(engine).pay().event().events[0]
     with ExitStack() as opened:
         holder, reader, *writers = [opened.enter_context(engine.connect()) for _ in range(5)]
@@ -125,7 +125,7 @@ def test_the_owner_of_one_of_payctl_s_tables_is_the_owner_of_this_table(engine, 
 
 
 def test_a_whole_id_that_begins_another_id_stays_as_it_is(engine):
-    """An id that exists is a whole id, even if a longer id begins with it."""
+    """An existing id is a complete id, even if it is also the prefix of a longer id."""
     orders = Orders(engine).pay()
     for name in ("abcdefgh", "abcdefgh-2"):
         orders.event(id=name)

@@ -1,4 +1,4 @@
-"""Test in which records of a run the secrets of an error are masked."""
+"""Test which of a run's records are changed when the secrets in an error are masked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECRET, MASKED = "password=canary refused", "password=*** refused"  # pragma: al
 
 
 def test_only_the_errors_of_the_chunk_are_masked(engine):
-    """The secrets of one chunk are masked before and after. Other errors, chunks and runs stay as they are."""
+    """The secrets in one chunk's errors are masked in ``before`` and ``after``. Everything else stays unchanged."""
     rows = [(OURS, 1, 0, SECRET), (OURS, 1, 1, "no"), (OURS, 2, 0, SECRET), (OTHER, 1, 0, SECRET)]
     with engine.connect() as connection:
         for run, chunk, place, error in rows:

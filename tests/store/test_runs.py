@@ -36,7 +36,7 @@ def record(engine):
 
 @pytest.fixture
 def process(engine):
-    """Return a function that records a row that a run processed. The function counts the places."""
+    """Return a function that records a row that a run processed. The function numbers the rows."""
     places = iter(range(99))
 
     def insert(run, item, outcome="requeued", chunk=0, **facts):
@@ -68,7 +68,7 @@ def reader(engine):
 
 
 def test_at_most_two_runs_are_found_by_a_prefix(reader, record):
-    """Of the runs whose ids begin with a prefix, the two that began first are found, earliest first."""
+    """At most two runs whose ids begin with a prefix are returned: those that began first, earliest first."""
     for run, minutes in zip(RUNS, (3, 1, 2, 4), strict=True):
         record(run, minutes)
     assert [run.id for run in runs.find(reader, RUNS[0][:8])] == [RUNS[1], RUNS[2]]
@@ -144,7 +144,7 @@ def test_an_action_changes_only_a_run_whose_status_allows_it(reader, record, sta
 
 
 def test_a_run_that_has_ended_keeps_its_end(reader, record):
-    """If a run that is done is recorded as done again, the time of its end stays. Other runs stay unchanged."""
+    """If a finished run is recorded as done again, its end time stays the same. Other runs stay unchanged."""
     record(RUNS[0])
     record(RUNS[1], status="stopped", finished=None)
     runs.update(reader, RUNS[0], RunStatus.DONE, {"requeued": 1})

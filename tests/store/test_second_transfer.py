@@ -1,4 +1,4 @@
-"""Test which receipt is the first sign of a second transfer of money for a payment."""
+"""Test which receipt first shows a second transfer of money for a payment."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def second(engine):
     ],
 )
 def test_a_success_with_a_new_number_is_a_second_transfer(engine, second, earlier, expected):
-    """A success is a second transfer if all accepted successes of its payment have other numbers, and one has any."""
+    """A success is a second transfer if its number is new and an accepted success of its payment has a number."""
     orders = Orders(engine).pay("COMPLETED")
     for each in earlier:
         orders.callback(**each)
@@ -59,7 +59,7 @@ def test_a_failure_is_no_second_transfer(engine, second):
 
 
 def test_the_request_of_a_receipt_is_found_by_its_id(engine, second):
-    """The request in a receipt is the one of this receipt. It is not found if the receipt does not exist."""
+    """A receipt's id returns the request of this receipt, or nothing if the receipt does not exist."""
     second(Orders(engine).pay("COMPLETED").callback())
     with engine.connect() as connection:
         assert receipts.find_request(connection, NEW) == StoredRequest(NEW, "momo", REQUEST)

@@ -1,4 +1,4 @@
-"""Test which events are at the bounds of a selector, and which are too large for payctl."""
+"""Test which events are just inside a selector's limits, and which are too large for payctl."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy
 pytestmark = pytest.mark.postgres
 MILLISECOND, HOUR = timedelta(milliseconds=1), timedelta(hours=1)
 E, EMPTY = "e1671797", "d41d8cd9"
-"""The ids of the error groups with the errors ``e`` and none."""
+"""The ids of the error groups for the error ``e`` and for no error."""
 _AT = 'UPDATE outbox SET "createdAt" = %s, "publishedAt" = %s WHERE id = %s'
 _REST = f"SELECT {message_bytes()} - octet_length(payload::text) FROM outbox"  # noqa: S608 - our own expression
 _PAYLOAD = "UPDATE outbox SET payload = jsonb_build_object('p', repeat('x', %s - octet_length('{\"p\": \"\"}')))"
@@ -37,7 +37,7 @@ def listed(connection, selector):
 
 @pytest.fixture
 def at(engine):
-    """Return a function that inserts an event at each given instant and returns the events' ids."""
+    """Return a function that inserts an event at each given time and returns the events' ids."""
 
     def run(*instants, **more):
         names = [f"event-{number}" for number in range(len(instants))]
@@ -53,7 +53,7 @@ def at(engine):
 
 @pytest.mark.parametrize(("by", "more"), [(WindowBy.CREATED, {}), (WindowBy.PUBLISHED, {"state": "published"})])
 def test_an_event_of_the_first_instant_of_a_window_is_in_it_and_one_of_the_last_is_not(reader, at, by, more):
-    """A window has the events of its first instant, but not those of its last."""
+    """A window includes events at its start but not at its end."""
     names = at(NOON - MILLISECOND, NOON, NOON + HOUR - MILLISECOND, NOON + HOUR, **more)
     assert listed(reader, Selector(since=NOON, until=NOON + HOUR, by=by)) == names[2:0:-1]
 
@@ -65,7 +65,7 @@ def test_an_event_is_stuck_from_the_given_age_on(at, at_noon):
 
 
 def test_an_error_group_selects_only_events_that_have_failed(engine, reader):
-    """An event that failed once is in its error group. An event without a failure is not, even if it has an error."""
+    """An event that failed once is in its error group. An event that never failed is not, even if it has an error."""
     orders = Orders(engine).pay().event(retries=1, error="e").event(error="e").event(retries=1)
     assert listed(reader, Selector(error_group=E)) == orders.events[:1]
     assert listed(reader, Selector(error_group=EMPTY)) == orders.events[2:]
@@ -81,7 +81,7 @@ def test_an_error_group_selects_only_events_that_have_failed(engine, reader):
     ],
 )
 def test_an_event_is_too_large_if_it_failed_because_of_its_size(engine, size, error, too_large):
-    """An event is too large if Kafka refused its size, and if its message is larger than payctl's largest message."""
+    """An event is too large if Kafka refused its size and its message is larger than payctl's limit."""
     Orders(engine).pay().event(retries=5, error=error)
     with engine.begin() as connection:
         rest = connection.exec_driver_sql(_REST).scalar()

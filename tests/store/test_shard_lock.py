@@ -32,7 +32,7 @@ def session(engine):
 def test_a_shard_has_one_publisher_at_a_time(session):
     """A second publisher of a shard is refused until the first one commits.
 
-    The second publisher then takes the shard over and learns that another publisher has held it.
+    The second publisher then takes over the shard and learns that another publisher has held it.
     """
     first, second = session(), session()
     assert enter(first, 0, 1, 0, "a") is Entry.TAKEN_OVER
@@ -134,7 +134,7 @@ SINCE = "SELECT since FROM payctl.publishers ORDER BY since"
 
 
 def test_a_name_of_the_same_instant_counts_as_later(session):
-    """If a publisher with another number of shards wrote its name at the same instant, cached state is not valid."""
+    """If a publisher with another number of shards wrote its name at the same time, cached state is not valid."""
     one, two = session(), session()
     enter(one, 0, 1, 0, "a")
     one.commit()
@@ -145,7 +145,7 @@ def test_a_name_of_the_same_instant_counts_as_later(session):
 
 
 def test_a_name_is_written_a_microsecond_after_the_latest_one(session):
-    """If the clock was turned back, a name's time is one microsecond after the latest time of any name."""
+    """If the clock was set back, a new time is one microsecond after the latest recorded time."""
     publisher = session()
     for shard in (0, 1):
         enter(publisher, shard, 2, 0, "a")
@@ -164,7 +164,7 @@ def test_a_publisher_is_refused_if_the_holder_ends_before_it_looks(session, exec
 
 
 def test_only_the_publisher_that_has_ended_is_marked(session):
-    """A publisher that ends is marked on each of its shards. The names of other publishers stay unchanged."""
+    """A publisher that ends is marked as ended on each of its shards. The names of other publishers stay unchanged."""
     publisher = session()
     for shard, owner in enumerate(("host:1:a", "host:2:b", "host:1:a")):
         enter(publisher, shard, 3, 0, owner)
@@ -303,7 +303,7 @@ def test_the_holder_of_a_shard_is_named_or_else_its_last_publisher(session):
 
 
 def test_a_holder_that_has_ended_since_is_named_without_its_application(session, execute):
-    """If a holder's session is not visible any more, the holder is named without its application and address."""
+    """If a holder's session is no longer visible, the holder is reported without its application and address."""
     execute("CREATE VIEW public.pg_stat_activity AS SELECT * FROM pg_catalog.pg_stat_activity WHERE false")
     publisher, reader = session(), session()
     enter(publisher, 0, 1, 0, "a")
@@ -314,7 +314,7 @@ def test_a_holder_that_has_ended_since_is_named_without_its_application(session,
 
 
 def test_a_publisher_with_another_number_of_shards_holds_every_shard(session):
-    """A publisher with another number of shards prevents new publishers of all shards, so it is named as the holder."""
+    """A publisher with another number of shards stops new publishers of every shard, so it is the reported holder."""
     other, reader = session(), session()
     enter(other, 3, 4, 1, "of four")
     assert [(each.pid, each.shards) for each in holders(reader, 0, 2)] == [(pid_of(other), 4)]

@@ -14,7 +14,10 @@ MINUTE = timedelta(minutes=1)
 
 
 def test_the_customers_of_dead_successes_are_counted_once(engine):
-    """A customer with two dead events counts once, even if one is left out. Unknown types are counted separately."""
+    """A customer with two dead events counts once, even if one event is left out.
+
+    Unknown types are counted separately.
+    """
     twice, once = Orders(engine).pay("COMPLETED"), Orders(engine).pay("COMPLETED")
     twice.event(retries=5, age=9 * MINUTE).event(retries=5, age=8 * MINUTE)
     once.event(retries=5, age=7 * MINUTE).event("?", retries=5).event("?", retries=5).event("FAILED", retries=5)

@@ -1,4 +1,4 @@
-"""Test which events wait behind another event of their payment, and which dead events a person must look at."""
+"""Test which events wait behind another event of their payment, and which dead events a person must check."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def close(engine):
 
 @pytest.fixture
 def same_instant(execute):
-    """Return a function that gives all events the same time of creation."""
+    """Return a function that gives all events the same creation time."""
     return lambda: execute('UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox)')
 
 
 def pending(rows):
-    """Return the pending events among rows of the outbox."""
+    """Return the pending events among the given outbox rows."""
     return [blocked.Pending(row.id, row.aggregateId, row.createdAt) for row in rows]
 
 
 def test_only_events_behind_a_dead_event_of_their_payment_are_blocked(order, reader):
-    """A pending event is blocked if a dead event of its payment was created before it, and counts once."""
+    """A pending event is blocked if a dead event of its payment was created earlier. Each blocked event counts once."""
     behind = order().event(age=9 * MINUTE, retries=5).event(age=8 * MINUTE, retries=6).event(age=5 * MINUTE, retries=4)
     before = order().event(age=7 * MINUTE).event(age=6 * MINUTE, retries=5)
     order().event(age=3 * MINUTE).event(age=4 * MINUTE, state="published", retries=5)
@@ -71,7 +71,7 @@ def test_only_events_behind_a_dead_event_of_their_payment_are_blocked(order, rea
 
 
 def test_a_blocked_event_is_not_the_oldest_to_send(order, reader):
-    """The oldest event to send is not blocked. If each pending event is blocked, there is none."""
+    """The oldest event to send is not blocked. If every pending event is blocked, no event can be sent."""
     order().event(age=9 * MINUTE, retries=5).event(age=8 * MINUTE)
     assert (blocked.oldest_to_send(reader, 5), oldest_pending(reader, 5) is None) == (None, False)
     reader.rollback()
@@ -85,7 +85,7 @@ def test_an_empty_outbox_has_no_oldest_event(reader):
 
 
 def test_of_one_instant_only_the_greater_id_is_blocked(order, reader, same_instant):
-    """Of events of one instant, those with a greater id than a dead event of their payment are blocked."""
+    """If events have the same time, a dead event blocks its payment's events with a higher id."""
     order().event(id="b", retries=5).event(id="a").event(id="c")
     same_instant()
     rows = reader.exec_driver_sql('SELECT * FROM outbox WHERE "retryCount" < 5').all()
@@ -162,7 +162,7 @@ def test_a_closed_event_counts_as_closed_only_if_it_is_superseded_and_dead(order
 
 
 def test_the_oldest_five_superseded_events_are_named(order, reader):
-    """The five oldest superseded dead events are named with their orders, and all of them are counted."""
+    """The five oldest superseded dead events are listed with their orders, and all such events are counted."""
     orders = [order().event("FAILED", age=number * MINUTE, retries=5) for number in range(1, 7)]
     found = dead.superseded(reader, 5, with_closings=True)
     assert (found.events, found.closed) == (6, 0)
@@ -171,7 +171,7 @@ def test_the_oldest_five_superseded_events_are_named(order, reader):
 
 
 def test_the_oldest_three_dead_successes_are_named(order, reader):
-    """The three oldest dead events that report no failure are named, except those to leave out. All are counted."""
+    """The three oldest dead events that report no failure are listed, except excluded ones. All are counted."""
     orders = [order().event(age=number * MINUTE, retries=5) for number in range(1, 6)]
     order().event("FAILED", retries=5).event(retries=4)
     found = unsent_successes(reader, 5, orders[4].events)
@@ -181,7 +181,7 @@ def test_the_oldest_three_dead_successes_are_named(order, reader):
 
 
 def test_failed_events_of_a_shard_are_those_that_wait_for_a_retry_or_are_dead(order, reader, same_instant):
-    """Unpublished events that have failed are returned in order. Events without a failure and sent events are not."""
+    """Unpublished events that have failed are returned in order. Sent events and events that never failed are not."""
     orders = order().event(id="c", retries=1).event(id="a", retries=9).event(id="b", retries=0)
     orders.event(id="d", state="published", retries=3)
     same_instant()
@@ -224,7 +224,7 @@ def test_a_released_event_keeps_its_error_if_it_has_no_new_one(order, engine):
 
 
 def barrier(row, *, itself=False):
-    """Return the barrier at an event's row."""
+    """Return a barrier at an event's position."""
     return Barrier(row.aggregateId, (row.createdAt, row.id), itself)
 
 
@@ -247,7 +247,7 @@ def test_an_event_is_held_by_the_first_barrier_of_its_payment(order, reader):
 
 
 def test_half_marked_events_are_counted_with_their_bounds(order, reader):
-    """Half-marked events are counted, with the first and last time of creation and the last time of publication."""
+    """Half-marked events are counted, with their first and last creation times and their last publishing time."""
     assert half_marked.count(reader) == (0, None, None, None)
     orders = order().event(state="published", age=3 * HOUR).event(state="published", age=2 * HOUR)
     orders.event(state="published", age=HOUR).event(age=4 * HOUR)

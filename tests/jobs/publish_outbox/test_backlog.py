@@ -51,7 +51,7 @@ def test_a_blocking_event_is_itself_blocked_only_until_its_retry_is_due():
 
 
 def test_the_id_orders_events_of_one_instant():
-    """If two events have the same timestamp, the event with the greater id comes later."""
+    """If two events have the same timestamp, the event with the higher id comes later."""
     backlog = Backlog(PublishOptions(), 0)
     backlog.block(Block("k", at(5, "b"), None))
     assert [backlog.is_blocked(event("k", 5, id_)) for id_ in "abc"] == [False, False, True]
