@@ -53,7 +53,7 @@ def section_named(known: Mapping[str, Config], environment: str, file: Path) -> 
     """Return a section, in which every needed setting has the right type.
 
     Raises:
-        NotDeployableError: the section or one of its settings is missing, or a setting has another type.
+        NotDeployableError: the section or one of its settings is missing, or a setting has the wrong type.
     """
     if environment not in known:
         names = list(known)

@@ -11,7 +11,7 @@ from ticketbottle_payctl.providers import GATEWAYS
 REFUSED, OFF, FAILED = "refused", "not_configured", "failed"
 
 USER_AGENT = "payctl-probe"
-"""The probe's user agent. By this, the webhook counts the probe's forged callbacks separately from other senders'."""
+"""The probe's user agent. The webhook uses it to count the probe's forged callbacks separately."""
 
 FORGERIES = {
     "zalopay": Request("POST", "/webhook/zalopay", body=b'{"data":"{}","mac":"00","type":1}'),

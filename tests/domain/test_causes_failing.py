@@ -40,7 +40,7 @@ TIMED_OUT = "_MSG_TIMED_OUT: Local: Message timed out"
     ],
 )  # fmt: skip
 def test_an_event_behind_a_failed_one_does_not_count_as_failed(waiting, fact, events, command):
-    """Only events that failed themselves count as failed. The events behind them are counted apart, and once."""
+    """Only events that failed themselves count as failed. The events behind them are counted once, separately."""
     (cause,) = causes(seen(*waiting, publishers=[IDLES]), ANSWERED)
     assert (cause.fact, cause.events) == (fact.format("INVALID_REQUEST: no"), events)
     assert typed(cause.command) == command

@@ -57,7 +57,7 @@ def test_an_unknown_event_type_has_no_topic(event_type):
 
 
 def test_an_event_s_position_is_its_instant_and_then_its_id():
-    """Events with the same instant are ordered by id. The position START is before every event."""
+    """Events with the same time are ordered by id. The position START is before every event."""
     assert ROW.position == (datetime(2026, 1, 1), "event-id")  # noqa: DTZ001
     assert (datetime(1970, 1, 1), "") == START  # noqa: DTZ001
 

@@ -88,7 +88,7 @@ def test_a_pause_begins_when_the_first_waiting_event_was_created():
 
 
 def test_a_pause_can_last_for_the_whole_window():
-    """A pause that began before the window starts with the window, and one that has not ended ends with it."""
+    """A pause is cut to the window if it began before the window's start or has not ended."""
     assert pause(FLOW._replace(waiting=1)) == (0, 60, 1)
     assert pause(FLOW) is None
     assert pause(FLOW._replace(joined={5: 1}, newcomers={5: Newcomers(1, at(55))})) is None

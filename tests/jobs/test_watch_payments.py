@@ -126,7 +126,7 @@ def test_each_gateway_is_measured_separately(engine, payments, called):
 
 
 def test_a_payment_of_the_instant_of_the_last_callback_was_not_created_since(engine, payments, called, execute):
-    """A payment that was created at the same instant as the last callback does not count as created after it."""
+    """A payment that was created at the same time as the last callback does not count as created after it."""
     payments(1, 60)
     called(60)
     execute("""UPDATE payctl.webhook_receipts SET received_at = "createdAt" AT TIME ZONE 'UTC' FROM payments""")

@@ -145,7 +145,10 @@ def test_an_event_is_late_if_it_is_older_than_the_limit(at, unpublished):
 
 
 def test_the_ages_are_those_of_the_oldest_events(at, unpublished, execute):
-    """The age of pending events is the age of the oldest one. If events have the same age, the lowest id is named."""
+    """The age of pending events is the age of the oldest one.
+
+    If events have the same age, the lowest id is returned.
+    """
     at(NOON - 420 * SECOND, NOON - 2 * SECOND, NOON - 420 * SECOND, NOON - 420 * SECOND, NOON - 419 * SECOND)
     at(NOON - 540 * SECOND, NOON, NOON - 539 * SECOND, retries=5)
     execute("""UPDATE outbox SET id = '0' WHERE "createdAt" = '2026-11-29 11:59:58'""")

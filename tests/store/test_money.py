@@ -35,7 +35,7 @@ def test_an_order_without_a_payment_has_the_receipts_that_name_it(engine):
 
 
 def test_an_unsettled_callback_is_named_by_its_payment_s_order_code(engine, pay):
-    """An unsettled callback has the order code of its payment, even if the gateway has another name for the order."""
+    """An unsettled callback has its payment's order code, even if the gateway has a different name for the order."""
     orders = pay("FAILED").callback("COMPLETED", "refused", "late", order_ref="4711")
     with engine.connect() as connection:
         assert [each.order_code for each in unsettled_callbacks(connection, HOUR, [])] == [orders.payment.order_code]

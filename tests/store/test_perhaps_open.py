@@ -87,7 +87,7 @@ def test_an_order_is_perhaps_open_unless_it_counts_elsewhere(pay, call, judged, 
     ],
 )
 def test_a_second_number_of_a_settled_payment_is_a_second_transfer(pay, call, judged, earlier, second):
-    """A repeated success counts if another callback has settled the payment with another number."""
+    """A repeated success counts if another callback has settled the payment with a different number."""
     orders = pay("COMPLETED")
     call(orders, -HOUR, **{"result": "settled", "reason": None, "number": "1", **earlier})
     call(orders, MINUTE, result="already_settled", reason=None, number="2")

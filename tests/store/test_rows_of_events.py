@@ -117,7 +117,7 @@ def test_without_the_records_of_closings_no_event_counts_as_closed(engine):
 
 
 def test_the_owner_of_one_of_payctl_s_tables_is_the_owner_of_this_table(engine, execute):
-    """The owner of a table in payctl's schema is not mixed up with the owner of another one."""
+    """The owner of a table in payctl's schema is not confused with another table's owner."""
     execute("ALTER TABLE payctl.runs OWNER TO pg_monitor")
     with engine.connect() as connection:
         assert owners(connection, ["payctl.runs"]) == {"payctl.runs": "pg_monitor"}

@@ -134,7 +134,7 @@ SINCE = "SELECT since FROM payctl.publishers ORDER BY since"
 
 
 def test_a_name_of_the_same_instant_counts_as_later(session):
-    """If a publisher with another number of shards wrote its name at the same time, cached state is not valid."""
+    """If a publisher with a different number of shards wrote its name at the same time, cached state is not valid."""
     one, two = session(), session()
     enter(one, 0, 1, 0, "a")
     one.commit()
@@ -314,7 +314,7 @@ def test_a_holder_that_has_ended_since_is_named_without_its_application(session,
 
 
 def test_a_publisher_with_another_number_of_shards_holds_every_shard(session):
-    """A publisher with another number of shards stops new publishers of every shard, so it is the reported holder."""
+    """A publisher with a different shard count stops new publishers of every shard, so it is the reported holder."""
     other, reader = session(), session()
     enter(other, 3, 4, 1, "of four")
     assert [(each.pid, each.shards) for each in holders(reader, 0, 2)] == [(pid_of(other), 4)]

@@ -193,7 +193,7 @@ def test_failed_events_of_a_shard_are_those_that_wait_for_a_retry_or_are_dead(or
 
 
 def test_events_of_other_types_matter_only_for_payments_with_a_wanted_event(order, reader):
-    """A pending event of another type is returned if its payment has a pending event of a wanted type."""
+    """A pending event of a different type is returned if its payment has a pending event of a wanted type."""
     both = order().event("FAILED", retries=2).event()
     order().event("FAILED")
     order().event("FAILED").event(state="published").event(retries=5)

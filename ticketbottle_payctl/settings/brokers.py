@@ -41,7 +41,7 @@ def _check(entry: str, which: str) -> None:
         hint = "write only host:port; KAFKA_SSL and KAFKA_SASL_MECHANISM say how payctl connects"
         _refuse("has a scheme", hint, which)
     if "@" in entry:
-        _refuse("has an @", "write only host:port; the user goes to KAFKA_USERNAME and KAFKA_PASSWORD", which)
+        _refuse("has an @", "write only host:port; put the login in KAFKA_USERNAME and KAFKA_PASSWORD", which)
     if re.search(r"\s", entry):
         _refuse("contains a space", "separate the brokers with commas", which)
     found = _ENTRY.fullmatch(entry)

@@ -167,7 +167,7 @@ def test_the_error_for_an_unwritable_bundle_has_the_reason(answer):
 
 @pytest.mark.postgres
 def test_the_doctor_s_repair_has_the_mark_of_its_exit_code(database_url, engine, invoke):
-    """If another session has locked an event, `doctor --fix-published-flags` says so with the mark of exit code 6."""
+    """If another session has locked an event, `doctor --fix-published-flags` says so after the mark for exit code 6."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="sent_unmarked")
     with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Test which exit code the mark of the first line has, as `payctl help exit-codes` says."""
+"""Test that the mark in the first line matches the exit code, as `payctl help exit-codes` says."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_every_command_on_the_page_exists():
 
 
 def test_the_page_has_a_row_for_each_mark(answer):
-    """`payctl help exit-codes` says which exit codes the marks of each command have."""
+    """`payctl help exit-codes` lists the exit codes for each command's marks."""
     found = {item["name"]: item["meaning"] for item in answer("help", "exit-codes")["items"]}
     assert found["publish-outbox !"].startswith("6, 9, 10, 130 or 143: ")
     assert found["replay ✘"].startswith("7 or 8: ")
@@ -113,6 +113,6 @@ def test_the_page_has_a_row_for_each_mark(answer):
     ],
 )
 def test_a_mark_with_another_exit_code_is_found(arguments, stdout, code):
-    """The check of each run fails if the page does not list the mark with this exit code."""
+    """The check after each run fails if the page does not list the mark with this exit code."""
     with pytest.raises(AssertionError, match="mark"):
         check_mark(arguments, stdout, code)

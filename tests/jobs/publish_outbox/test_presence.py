@@ -150,7 +150,7 @@ def test_a_publisher_that_may_not_record_its_outage_still_records_its_end(outbox
 
 
 def test_an_idle_session_belongs_to_the_publisher_that_reaches_its_brokers(engine, look):
-    """An idle session is a sign of life of a healthy publisher, and not of one that could not reach its brokers."""
+    """An idle session shows that a publisher is running, unless the publisher could not reach its brokers."""
     rows = (
         "(1, 'dead:1:x cannot reach its brokers: no', clock_timestamp() - interval '10 s'),"
         " (1000, 'idle:2:y', clock_timestamp() - interval '25 s')"

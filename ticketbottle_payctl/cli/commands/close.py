@@ -152,7 +152,7 @@ def _before_closing(session: Session, found: OpenFindings, look: str) -> str:
 
 
 def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry_run: bool) -> NoReturn:
-    """Close a superseded dead event and end the command. If it is closed already, nothing is recorded.
+    """Close a superseded dead event and end the command. If it is already closed, nothing is recorded.
 
     Raises:
         GuardError: the event is not dead and superseded, or blocks another event.
@@ -170,7 +170,7 @@ def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry
     items: list[ClosedItem] = [{"kind": "superseded", "text": what}] * number
     facts: CloseFacts = {"order_code": event.order_code, "payment_id": event.payment_id}
     counts: CloseCounts = {"closed": number}
-    human: list[Block] = [line(good("✔"), f"this dead event is closed already; see its order: {look}")]
+    human: list[Block] = [line(good("✔"), f"this dead event is already closed; see its order: {look}")]
     if number:
         human = [line(good("✔"), bold("1 dead event"), "would be closed" if dry_run else "closed"), *plan]
         human.append(line(warn("dry run:"), "nothing was recorded") if run is None else Fields((("run", dim(run.id)),)))

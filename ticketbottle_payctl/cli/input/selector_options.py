@@ -22,7 +22,7 @@ def text(value: str) -> str:
         typer.BadParameter: the value is empty, or contains a NUL character, which PostgreSQL cannot store.
     """
     if not value or "\x00" in value:
-        message = "the value has a NUL character" if value else "the value is empty"
+        message = "the value contains a NUL character" if value else "the value is empty"
         raise typer.BadParameter(message)
     return value
 

@@ -15,7 +15,7 @@ _ENDED_EARLY = (ExitCode.DEADLINE, *_SIGNALS)
 
 
 class Marked(NamedTuple):
-    """A mark of some commands, the exit codes that go with it, and what it means."""
+    """A mark that some commands print, the exit codes that go with it, and what it means."""
 
     commands: tuple[str, ...]
     mark: str
@@ -24,8 +24,8 @@ class Marked(NamedTuple):
 
 
 ABOUT = (
-    "The mark in the first line fits the exit code. The mark ✔ always has exit code 0. The mark ! means that something"
-    " needs attention, and the mark ✘ that the answer is no, or that nothing was done."
+    "The mark in the first line matches the exit code. ✔ always means exit code 0. ! means that something needs"
+    " attention. ✘ means that the answer is no, or that nothing was done."
 )
 
 _DEAD_NOW = "events of an unknown type are dead"

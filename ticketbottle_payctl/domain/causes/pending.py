@@ -26,7 +26,7 @@ _WATCH = Command(("stats",), options=("--watch",))
 def of_failures(evidence: Evidence) -> Iterator[Cause]:
     """Yield a cause for overdue events that keep failing, and one for failed events whose retry is not due yet.
 
-    An event that waits behind a failed event of its payment has not failed itself. It is counted apart.
+    An event that waits behind a failed event of its payment has not failed itself. It is counted separately.
     """
     active = evidence.lately and evidence.slot_active is None
     failing = overdue(evidence, Reason.FAILING) if active else []

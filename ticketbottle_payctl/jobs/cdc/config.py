@@ -188,5 +188,5 @@ GRANT SELECT, INSERT, UPDATE ON payctl.runs TO {role};  -- for the record of who
 GRANT USAGE ON SCHEMA "{schema}" TO {role};
 GRANT SELECT ON {table} TO {role};
 CREATE PUBLICATION {PUBLICATION} FOR TABLE {table} WITH (publish = 'insert');
--- The replication slot {SLOT} is made by `payctl cdc cut-over`, at the moment the outbox changes hands.
+-- The replication slot {SLOT} is created by `payctl cdc cut-over` during the handover.
 """

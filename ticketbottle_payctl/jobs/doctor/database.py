@@ -151,5 +151,5 @@ def clock(connection: Connection, subject: Subject) -> list[Finding]:
         return [ok("clock", f"the clocks of this machine and the database differ by {duration(abs(gap))}")]
     fact = f"the database's clock is {duration(abs(gap))} {'ahead of' if gap > 0 else 'behind'} this machine's"
     meaning = "the ages in lists and the times in logs are wrong; payctl decides by the database's clock"
-    remedy = "synchronise both machines by NTP (check with timedatectl status)"
+    remedy = "synchronise both machines with NTP (check with timedatectl status)"
     return [(fail if abs(gap) >= _CLOCK_FAIL else warn)("clock", fact, meaning, remedy)]

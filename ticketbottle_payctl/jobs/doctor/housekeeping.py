@@ -103,6 +103,6 @@ def _release(holder: sessions.SnapshotHolder) -> tuple[str, str]:
         case "session":
             return "ask its owner to end it, or", f"SELECT pg_terminate_backend({holder.pid})"
         case "prepared transaction":
-            return "commit it or roll it back, as its owner decides", f"ROLLBACK PREPARED '{holder.name}'"
+            return "its owner must commit it or roll it back", f"ROLLBACK PREPARED '{holder.name}'"
         case _:
             return "start its consumer, or", f"SELECT pg_drop_replication_slot('{holder.name}')"

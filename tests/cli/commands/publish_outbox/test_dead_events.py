@@ -94,7 +94,7 @@ def test_publish_outbox_names_the_dead_events_of_paying_customers(invoke, places
 def test_dead_events_of_unknown_types_are_counted_apart_from_waiting_customers(
     invoke, places, add, engine, status, events, words, unsent, unknown
 ):
-    """A customer waits for a dead success event, and not for a dead event of an unknown type, which is counted apart.
+    """A customer waits for a dead success event. A dead event of an unknown type is counted separately.
 
     The exit code is 6 in each case, unless all dead events report failed payments.
     """

@@ -55,7 +55,7 @@ def test_a_paid_order_with_a_dead_event_is_named(order, findings, ask):
 
 
 def test_at_most_three_orders_are_named_and_all_are_counted(order, findings, ask):
-    """Of five paid orders, the three oldest are named. A success event behind a dead failure counts too."""
+    """The three oldest of five paid orders are listed. A success event behind a dead failure counts too."""
     for number in range(1, 5):
         dead(order(f"TB-{number}"), age=(10 - number) * MINUTE)
     dead(order("TB-0"), "FAILED").event(age=10 * MINUTE - MINUTE / 2)

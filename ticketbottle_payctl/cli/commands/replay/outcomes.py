@@ -85,7 +85,7 @@ def _after_timeout(adviser: Adviser, progress: Progress | None, publishing: Publ
 
 
 def _is_gone(publishing: Publishing | None) -> bool:
-    """Return whether no publisher is running, for another reason than unreachable brokers."""
+    """Return whether no publisher is running, for a reason other than unreachable brokers."""
     if publishing is None or publishing.activity is Activity.WITHOUT_BROKERS:
         return False
     return publishing.running is False

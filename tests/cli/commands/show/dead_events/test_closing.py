@@ -53,7 +53,7 @@ def test_a_closed_dead_event_is_not_closed_twice(dead, orders, close, content, e
     assert content() == before
     shown = invoke("close", dead, "-y", "--reason", WHY, DATABASE_URL=database_url).stdout
     assert f"payctl show {orders.name}" in shown
-    assert ("is closed already" in shown, "nothing is open" in shown) == (True, False)
+    assert ("is already closed" in shown, "nothing is open" in shown) == (True, False)
 
 
 def test_closing_a_dead_event_leaves_the_orders_money_open(dead, orders, ask, close, engine):

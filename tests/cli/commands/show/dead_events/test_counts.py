@@ -49,7 +49,7 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
 def test_the_number_of_dead_events_is_the_sum_of_the_causes(
     orders, close, ask, invoke, database_url, closed, superseded, open_ones, first
 ):
-    """The first line of `stats` counts the closed events apart, because no cause below it counts them.
+    """The first line of `stats` counts the closed events separately, because no cause below it counts them.
 
     The first lines of `report` and `errors` and the verdict of `stats --check` show the same numbers.
     """

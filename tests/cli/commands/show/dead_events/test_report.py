@@ -28,7 +28,7 @@ def test_the_report_is_quiet_once_the_dead_event_is_closed(dead, close, ask, inv
 
 
 def test_the_report_names_the_dead_events_that_are_not_closed(dead, orders, close, ask, invoke, database_url):
-    """If one of two dead events is closed, the report counts the closed event apart."""
+    """If one of two dead events is closed, the report counts the closed event separately."""
     orders.pay("COMPLETED").event("FAILED", "dead", age=2 * HOUR, error="MSG_SIZE_TOO_LARGE: no")
     orders.event(state="published")
     close(dead)
