@@ -171,7 +171,7 @@ def _check_machine(asked: argparse.Namespace, config: Config, commands: list[Com
 
 
 def _checked(read: Read, known: Mapping[str, Config], asked: argparse.Namespace) -> Parameters:
-    """Return the parameters, or raise an error that names everything that is wrong with them and with the build."""
+    """Return the parameters, or raise an error that lists all problems with them and with the build."""
     config = known[asked.environment]
     region = config["global"]["parameters"]["region"]
     wrong = [*read.wrong, *disagreements(read.sound, asked.environment, region), *same_stack(known, asked.environment)]

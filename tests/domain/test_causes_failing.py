@@ -90,7 +90,7 @@ def test_events_that_wait_for_the_same_brokers_are_one_cause():
     ],
 )
 def test_another_cause_comes_before_an_attempt_without_an_answer(evidence, brokers, kinds):
-    """If the brokers, the topic or a missing publisher explain why events wait, the last attempt is no cause."""
+    """If the brokers, the topic or a missing publisher explain why events wait, the last attempt is not a cause."""
     assert [cause.kind for cause in causes(evidence, brokers)] == kinds
 
 

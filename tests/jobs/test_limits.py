@@ -164,7 +164,7 @@ NO_SCAN = (
 
 @pytest.mark.parametrize("name", NO_SCAN)
 def test_a_job_that_reads_unpublished_events_forbids_a_scan_of_the_outbox(engine, opened, name):
-    """A job that reads the unpublished events forbids a scan of the whole outbox in each of its transactions.
+    """A job that reads the unpublished events turns off scans of the whole outbox in each of its transactions.
 
     PostgreSQL does not compile the statements of these transactions.
     """

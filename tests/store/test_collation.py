@@ -201,7 +201,7 @@ def test_waiting_events_are_grouped_in_the_order_of_code_points(collated, connec
 
 
 def test_an_unknown_type_is_named_in_the_order_of_code_points(collated, connection, execute):
-    """Of the events of an unknown type of one instant, the one with the least id is named."""
+    """If events of an unknown type have the same time, the one with the lowest id is named."""
     orders = Orders(collated).pay("COMPLETED")
     for name in ("a", "C", "B"):
         orders.event(f"?{name}", id=name)

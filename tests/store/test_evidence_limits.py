@@ -1,4 +1,4 @@
-"""Test from which age an event counts as waiting, due or overdue, and which event speaks for a group of them."""
+"""Test the age from which an event counts as waiting, due or overdue, and which event represents a group."""
 
 from __future__ import annotations
 
@@ -83,21 +83,21 @@ def test_an_event_waits_after_ten_seconds_or_until_its_retry_is_due(order, waiti
 
 @pytest.mark.parametrize(("age", "numbers"), [(120, [2]), (120.001, [1, 1])])
 def test_an_event_is_overdue_after_two_minutes(order, waiting_at_noon, age, numbers):
-    """An event that is older than two minutes is not in the group of the newer events."""
+    """An event that is older than two minutes is not grouped with the newer events."""
     for name in ("a", "b"):
         order().event(id=name)
     assert [each.events for each in waiting_at_noon(age, 60)] == numbers
 
 
 def test_blocked_events_are_one_group_whatever_their_age_is(order, waiting):
-    """Overdue events and newer ones are one group if they are blocked."""
+    """Blocked events form one group, whether they are overdue or newer."""
     for age in (MINUTE, 3 * MINUTE):
         order().event("FAILED", age=age + MINUTE, retries=20).event(age=age)
     assert [(each.reason, each.events) for each in waiting()] == [(Reason.BLOCKED, 2)]
 
 
 def test_the_oldest_event_speaks_for_a_group(order, waiting_at_noon):
-    """A group has the age of its oldest event, and names the event that this one waits for."""
+    """A group has the age of its oldest event, and names the event that the oldest event waits for."""
     order().event("FAILED", id="a", retries=1).event(id="b")
     order().event("CANCELLED", id="c", retries=1).event(id="d")
     (group,) = (each for each in waiting_at_noon(60, 50, 40, 30) if each.event_type == "PAYMENT_COMPLETED")
@@ -106,14 +106,14 @@ def test_the_oldest_event_speaks_for_a_group(order, waiting_at_noon):
 
 
 def test_the_group_with_the_oldest_event_comes_first(order, waiting):
-    """The groups are sorted by their oldest events, although another event of the first group is the newest one."""
+    """The groups are sorted by their oldest events, even if the first group also has the newest event."""
     for kind, age in (("COMPLETED", 90), ("FAILED", 60), ("COMPLETED", 30)):
         order().event(kind, age=timedelta(seconds=age))
     assert [each.event_type for each in waiting()] == ["PAYMENT_COMPLETED", "PAYMENT_FAILED"]
 
 
 def test_an_event_waits_for_a_dead_event_before_a_failed_one(order, waiting):
-    """If a dead event and a failed event of its payment are before an event, it waits behind the dead one."""
+    """If a dead event and a failed event of the same payment come before an event, it waits behind the dead event."""
     orders = order().event("FAILED", age=3 * MINUTE, retries=20)
     orders.event("CANCELLED", age=2 * MINUTE, retries=1).event(age=MINUTE)
     (group,) = (each for each in waiting() if each.event_type == "PAYMENT_COMPLETED")
@@ -122,7 +122,7 @@ def test_an_event_waits_for_a_dead_event_before_a_failed_one(order, waiting):
 
 @pytest.mark.parametrize("retries", [1, 20])
 def test_an_error_is_cut_to_500_characters(order, waiting, retries):
-    """A group has the first 500 characters of its event's own error, or of the error of the dead event before it."""
+    """A group has the first 500 characters of its event's own error, or of the earlier dead event's error."""
     order().event("FAILED", age=2 * MINUTE, retries=retries, error="x" * 501).event(age=MINUTE)
     assert {each.error for each in waiting()} == {"x" * 500}
 

@@ -1,4 +1,4 @@
-"""Test which session holds a waiting event, and that the search for blocked events leaves the session as it was."""
+"""Test which session holds a waiting event, and that the search for blocked events does not change the session."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def test_statistics_of_a_table_have_its_last_analyze(reader, execute):
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_the_last_analyze_is_the_later_one_of_the_two_kinds(reader, execute, reverse):
-    """The last ANALYZE of a table is the later one of the last manual and the last automatic one."""
+    """A table's last ANALYZE is its last manual or automatic one, whichever is later."""
     first, last = sorted(("2026-11-28", "2026-11-29"), reverse=reverse)
     execute(f"""
         CREATE VIEW public.pg_stat_all_tables AS SELECT relid, n_live_tup, n_dead_tup,

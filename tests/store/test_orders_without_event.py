@@ -107,7 +107,7 @@ def test_the_oldest_unpublished_event_of_an_unknown_type_is_named(engine, missin
 
 
 def test_a_receipt_with_a_success_event_proves_that_the_event_existed(engine, missing):
-    """A payment had an event if a receipt of this payment names a success event. Other receipts do not count."""
+    """A payment had an event if one of its receipts names a success event. Other receipts do not count."""
     orders = [Orders(engine).pay("COMPLETED", age=number * HOUR) for number in range(4, 0, -1)]
     orders[0].callback("COMPLETED", event="an event")
     orders[1].callback("COMPLETED", event=None)

@@ -127,7 +127,7 @@ def test_order_codes_of_another_form_do_not_end_the_index_search(engine, make, s
 
 
 def test_the_index_search_finds_only_a_payment_with_the_callback_s_number(engine, make, say):
-    """The index search does not find a payment with another number, even if it has the same date and reference."""
+    """The index search does not find a payment with a different number, even if its date and reference match."""
     make("TB-ROCK-20251123-AAAAAAAA", "a-link", "MOMO")
     wanted = make("TB-ROCK-20251122-AAAAAAAA", "a-link")
     say(1_000_000)
@@ -145,7 +145,7 @@ def test_the_index_search_finds_only_a_payment_with_the_callback_s_number(engine
     ids=["number", "gateway", "newest"],
 )
 def test_of_the_payments_with_one_reference_the_best_is_chosen(engine, make, wanted, other):
-    """Of payments with one reference, the one with the number is found, or one of the gateway, or the newest one."""
+    """Among payments with the same reference, payctl prefers the number, then the gateway, then the newest one."""
     made = [make(code, "a-link", provider, age) for code, provider, age in (wanted, other)]
     assert found(engine)[0] == made[0]
 

@@ -195,7 +195,7 @@ def test_a_transition_sets_its_own_instant(engine, payment, after, column):
 def test_a_payment_is_found_by_both_names_then_by_its_reference_then_by_its_order_code(
     engine, reference, order_ref, place
 ):
-    """The reference and the order code together find a payment first, then the reference, then the order code."""
+    """A payment is searched by reference and order code together, then by reference, then by order code."""
     with engine.begin() as connection:
         made = [
             insert_payment(connection, provider="VNPAY", order_code=code, reference=other, age=timedelta(hours=age))
@@ -210,7 +210,7 @@ def test_a_payment_is_found_by_both_names_then_by_its_reference_then_by_its_orde
     ("estimate", "counted", "expected"), [(-1, 7_654_321, 7_654_321), (-1, 0, 0), (-1, None, 0), (12_345, None, 12_345)]
 )
 def test_the_payments_are_counted_roughly_from_the_statistics(engine, execute, estimate, counted, expected):
-    """The number of payments is the planner's estimate, or the number in the statistics if this is greater."""
+    """The number of payments is the planner's estimate or the number in the statistics, whichever is greater."""
     execute(f"""
         UPDATE pg_class SET reltuples = {estimate} WHERE oid = 'payments'::regclass;
         CREATE VIEW public.pg_stat_all_tables AS SELECT * FROM (VALUES
@@ -224,7 +224,7 @@ def test_the_payments_are_counted_roughly_from_the_statistics(engine, execute, e
 
 @pytest.mark.usefixtures("payment")
 def test_a_gateway_has_payments_whatever_its_spelling_is(engine, execute):
-    """A gateway has payments if any payment has its name in any spelling."""
+    """A gateway has payments if any payment has the gateway's name in any spelling."""
     execute("UPDATE payments SET provider = 'VN-Pay'")
     with engine.connect() as connection:
         assert [lookup.has_any_of(connection, name) for name in ("vnpay", "payos")] == [True, False]

@@ -119,7 +119,7 @@ def test_the_list_shows_the_reason_at_80_columns(command, status, selector, engi
 
 
 def test_the_short_title_of_a_close_names_an_order_that_show_finds(engine, ask, terminal, database_url):
-    """At 80 columns, `runs list` shows the end of a closed order's code, by which `payctl show` finds the order."""
+    """At 80 columns, `runs list` shows the end of a closed order's code, which `payctl show` accepts."""
     code = "TB-SUMMER-20261123-9E641D25"
     with engine.begin() as connection:
         refused_money(connection, insert_payment(connection, order_code=code))

@@ -40,7 +40,7 @@ class Activity(StrEnum):
 
 
 class Publishing(NamedTuple):
-    """Whether a publisher is running, and the publisher from which this follows. It is None if none was seen."""
+    """Whether a publisher is running, and the publisher that shows this. It is None if no publisher was seen."""
 
     activity: Activity
     last: SeenPublisher | None = None

@@ -203,7 +203,7 @@ def _paid(amounts: Amounts, payment: PaymentRow) -> Styled | str | None:
 def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:
     zone = zone_of(session)
     for step, after in zip(steps, [*steps[1:], None], strict=True):
-        # The receipt's instant is read after the settlement that the callback caused, in the same transaction.
+        # The receipt's time is read after the settlement that the callback caused, in the same transaction.
         at = min(step.at, after.at) if after and step.kind == "callback" else step.at
         word = "gateway asked" if step.facts.get("source") is SettledBy.RECONCILE else STEP_WORDS[step.kind]
         said = line(dim(local(at, zone)), f"{word:<15}", *_said(step))
