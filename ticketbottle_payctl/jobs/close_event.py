@@ -39,9 +39,9 @@ def close_event(engine: Engine, event: NamedEvent, run: NewRun, max_retries: int
     """Record a run that closes this event. In the run's transaction, the event's row is locked and checked again.
 
     Raises:
-        GuardError: the event has changed, blocks another event, or another person has closed it. Nothing was recorded.
-        DatabaseUnavailableError: the server cannot be reached.
-        ConfigError: payctl's schema or a permission is missing. Nothing was recorded.
+        GuardError: the event has changed, blocks another event, or is already closed. Nothing was recorded.
+        DatabaseUnavailableError: the server cannot be reached. ConfigError: payctl's schema or a permission is missing.
+        Nothing was recorded.
     """
 
     def row(connection: Connection) -> None:

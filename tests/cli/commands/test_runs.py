@@ -78,7 +78,7 @@ def test_a_run_ends_in_the_words_of_its_own_command(engine, database_url, invoke
 
 @pytest.mark.parametrize("command", ["publish-outbox", "cleanup"])
 def test_an_interrupted_run_of_another_command_has_no_steps_of_a_replay(engine, database_url, invoke, command):
-    """`runs show` suggests to resume a run only if the run is a replay."""
+    """`runs show` suggests resuming a run only if the run is a replay."""
     with open_run(engine, NewRun(RUN, command, Actor("an", "here")), LIMITS) as opened:
         opened.end(RunStatus.INTERRUPTED, {}, ended_by="signal")
     assert "runs resume" not in invoke("runs", "show", RUN, DATABASE_URL=database_url).stdout

@@ -157,7 +157,7 @@ def test_show_reports_each_unknown_type_next_to_the_other_findings(ask, order, e
 
 
 def test_an_event_behind_an_event_of_an_unknown_type_can_be_released(ask, order):
-    """If an event of an unknown type blocks a success event, `payctl show` advises to send the success event."""
+    """If an event of an unknown type blocks a success event, `payctl show` advises sending the success event."""
     result = ask("show", order(("NO_SUCH_TYPE", "dead"), ("PAYMENT_COMPLETED", "pending")).code)["result"]
     assert [each["command"] for each in result["next"]] == ["payctl publish-outbox --on-dead release"]
     assert what_to_do(["NO_SUCH_TYPE"]) in [each["todo"] for each in result["also"]]

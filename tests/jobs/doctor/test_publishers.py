@@ -113,7 +113,7 @@ def test_the_doctor_describes_the_last_publisher(look, execute, statement, shard
     ],
 )
 def test_the_doctor_does_not_call_a_publisher_without_brokers_idle(look, execute, cron_ended, status, words):
-    """If a loop cannot reach its brokers, it is not idle, whenever a scheduled publisher ended."""
+    """A loop that cannot reach its brokers does not count as idle, no matter when a scheduled publisher ended."""
     execute(CUT_OFF)
     execute(SEEN.format(place=2000, ago=cron_ended).replace("host:2000:x", "cron:2:x ended"))
     (finding,) = look("publishers", shards=2)
@@ -152,7 +152,7 @@ def test_the_doctor_says_what_events_do_without_brokers(look, insert, execute, e
 def test_the_advice_about_a_publisher_without_brokers_follows_from_the_brokers(
     look, execute, mock_kafka, ended, bootstrap, remedy, command
 ):
-    """If the brokers answer the doctor, it does not advise to check them, but the publisher."""
+    """If the brokers answer the doctor, it advises checking the publisher instead of the brokers."""
     execute(CUT_OFF.replace(" cannot reach its brokers: ", " ended without its brokers: ") if ended else CUT_OFF)
     address = mock_kafka.bootstrap if bootstrap is None else bootstrap
     (finding,) = [each for each in look("kafka", "publishers", bootstrap=address) if each.check == "publishers"]
@@ -167,7 +167,7 @@ def test_the_advice_about_a_publisher_without_brokers_follows_from_the_brokers(
     ],
 )
 def test_the_advice_about_a_missing_publisher_follows_from_the_brokers(look, execute, mock_kafka, bootstrap, remedy):
-    """The doctor advises to publish by hand only if the brokers answer it."""
+    """The doctor advises publishing by hand only if the brokers answer it."""
     execute(GONE)
     (finding,) = look("publishers", bootstrap=bootstrap or mock_kafka.bootstrap)
     assert (finding.remedy, finding.command is None) == (remedy, bootstrap is not None)

@@ -90,7 +90,7 @@ class ReplayPlan:
     superseded: tuple[Superseded, ...] = ()
     misnamed: Misnamed = field(default_factory=Misnamed)
     failed: int = 0
-    """The number of pending events that have failed. A replay gives them all their retries back."""
+    """The number of pending events that have failed. A replay resets their retry counts."""
 
     @property
     def by_state(self) -> Counter[str]:

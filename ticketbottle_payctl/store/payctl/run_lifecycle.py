@@ -59,7 +59,7 @@ class Unrecorded(NamedTuple):
 
 @dataclass(slots=True)
 class OptionalRun:
-    """A run whose work goes on even if its record cannot be written. ``opened`` is None if the record does not exist.
+    """A run whose work continues even if its record cannot be written. ``opened`` is None if the record does not exist.
 
     ``unrecorded`` says what could not be written. It is None if everything was written, or if no record was requested.
     """

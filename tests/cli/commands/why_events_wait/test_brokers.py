@@ -93,7 +93,7 @@ def test_stats_name_a_publisher_without_brokers_if_only_dead_or_blocked_events_a
 
 @pytest.mark.parametrize("age", [timedelta(seconds=1), HALF_A_MINUTE])
 def test_show_names_a_publisher_without_brokers_before_the_event_is_overdue(world, given, invoke, execute, age):
-    """`show` says that the last publisher could not reach its brokers, and does not advise to send the event now.
+    """`show` says that the last publisher could not reach its brokers, and does not advise sending the event now.
 
     After a publisher has sent another event, the brokers are available, so `show` advises to send this event.
     """
