@@ -62,7 +62,7 @@ def test_production_prints_its_deployment_once(shop):
 
 @pytest.mark.parametrize("arguments", [(), ("--release", "a" * 64)])
 def test_the_bucket_must_be_the_one_of_the_configuration(shop, arguments):
-    """`make deploy` refuses another bucket than `s3_bucket`, because rollbacks would not find the release there."""
+    """`make deploy` refuses a bucket other than `s3_bucket`, because rollbacks would not find the release there."""
     done = shop.deploy("dev", "--bucket", "other-builds", *arguments, "--print")
     assert (done.returncode, done.stdout) == (2, "")
     assert "BUCKET is other-builds, but s3_bucket in deploy/samconfig.toml is shop-builds" in done.stderr

@@ -46,7 +46,7 @@ def test_a_run_says_which_error_ended_it(failed, ask, invoke, database_url):
 
 
 def test_an_interrupted_run_says_which_error_ended_it(engine, ask):
-    """If an error interrupts a run, `runs show` has the error's code until the run ends in another way."""
+    """If an error interrupts a run, `runs show` shows the error's code until the run ends in a different way."""
     with pytest.raises(LockedError), open_run(engine, NewRun(RUN, "replay", Actor("an", "here")), LIMITS):
         raise LockedError("held")  # noqa: EM101 - any message
     assert ask("runs", "show", RUN)["result"]["ended_by"] == "LOCKED"
