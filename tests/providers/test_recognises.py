@@ -44,7 +44,7 @@ def test_another_gateway_s_content_in_a_free_text_does_not_matter(merchant, gate
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_gateway_s_content_in_a_stranger_s_free_text_is_not_recognised(merchant, gateway):
-    """`payctl` takes an unknown sender's query, form or JSON for no gateway's callback, whatever its values contain."""
+    """`payctl` never recognises an unknown sender's query, form or JSON as a callback, whatever its values contain."""
     for text in contents(merchant, gateway):
         form = f"stranger_note={quote_plus(text)}&stranger_mac=00"
         strangers = [

@@ -47,7 +47,7 @@ Provider = Annotated[
     ),
 ]  # fmt: skip
 Query = Annotated[
-    str | None, typer.Option(metavar="STRING", help="The query string of a callback by GET, or the whole URL.")
+    str | None, typer.Option(metavar="STRING", help="The query string of a GET callback, or the whole URL.")
 ]
 EventFile = Annotated[
     str | None, typer.Option(metavar="FILE", help="An API Gateway event (payload format 2.0) with the callback.")
