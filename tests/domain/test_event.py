@@ -1,3 +1,5 @@
+"""Test that an outbox row becomes a Kafka message with the unchanged payload and the agreed headers."""
+
 from __future__ import annotations
 
 from datetime import datetime

@@ -1,3 +1,5 @@
+"""Test how many seconds publishers look back for events that are committed late."""
+
 from __future__ import annotations
 
 from datetime import timedelta

@@ -1,3 +1,5 @@
+"""Test that an event that payctl writes has a known type, and a payload in the agreed format."""
+
 from __future__ import annotations
 
 import json

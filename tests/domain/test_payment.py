@@ -1,3 +1,5 @@
+"""Test that payctl recognises each known payment status in the database."""
+
 from __future__ import annotations
 
 import pytest

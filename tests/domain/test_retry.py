@@ -1,3 +1,5 @@
+"""Test the backoff, the retry count and the error text of an event after a failure."""
+
 from __future__ import annotations
 
 from datetime import timedelta

@@ -1,3 +1,5 @@
+"""Test, without a database, that `settle` decides every combination of a payment's status and a callback."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""Test that the pages of ``jobs/list_rows`` contain each matching row once, and that error groups are complete."""
+
 from __future__ import annotations
 
 import tracemalloc

@@ -1,3 +1,5 @@
+"""Test the timeline and the verdict of `payctl show` with a real database and records in Kafka."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Test the counts, lags, rates, forecasts and breakdowns of ``jobs/stats`` with a real database."""
+
 from __future__ import annotations
 
 import re

@@ -1,3 +1,5 @@
+"""Test that payctl reads KAFKA_BROKERS, and that an error names the position of an invalid entry."""
+
 from __future__ import annotations
 
 import pytest

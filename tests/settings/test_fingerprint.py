@@ -1,3 +1,5 @@
+"""Test that a key's fingerprint is the beginning of its SHA-256 hash."""
+
 from __future__ import annotations
 
 import pytest

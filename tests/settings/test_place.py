@@ -1,3 +1,5 @@
+"""Test which database URLs name the same server and database."""
+
 from __future__ import annotations
 
 import pytest

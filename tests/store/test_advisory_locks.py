@@ -1,3 +1,5 @@
+"""Test that different kinds of advisory locks never use the same number."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Test the timeouts, the session settings and the pool of payctl's database connections."""
+
 from __future__ import annotations
 
 import time

@@ -1,3 +1,5 @@
+"""Test that an upgrade applies the missing migration steps together and once, and only to payctl's schema."""
+
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor

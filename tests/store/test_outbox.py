@@ -1,3 +1,5 @@
+"""Test the statements that claim and release outbox events, and those that find events and short ids."""
+
 from __future__ import annotations
 
 import json

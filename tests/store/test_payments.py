@@ -1,3 +1,5 @@
+"""Test the statements that find and lock a callback's payment, and write its transition as a whole."""
+
 from __future__ import annotations
 
 from contextlib import nullcontext

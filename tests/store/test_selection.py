@@ -1,3 +1,5 @@
+"""Test that combined selectors match the right events and use an index, and that their values never become SQL."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta

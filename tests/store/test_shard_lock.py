@@ -1,3 +1,5 @@
+"""Test that a shard has one publisher at a time, which learns whether another publisher held the shard before."""
+
 from __future__ import annotations
 
 from contextlib import ExitStack

@@ -1,3 +1,5 @@
+"""Test that a cleanup logs an alert for dead events and for events that have been pending too long."""
+
 from __future__ import annotations
 
 import logging

@@ -1,3 +1,5 @@
+"""Test that a cleanup's archive contains exactly the deleted events, even if the cleanup is killed."""
+
 from __future__ import annotations
 
 import json

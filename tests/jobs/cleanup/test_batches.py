@@ -1,3 +1,5 @@
+"""Test that a cleanup deletes in short batches, skips locked rows, and pauses longer while the server is busy."""
+
 from __future__ import annotations
 
 from datetime import timedelta

@@ -1,3 +1,5 @@
+"""Test which events and receipts a cleanup deletes, and which ones the retention keeps."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta

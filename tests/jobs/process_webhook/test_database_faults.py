@@ -1,3 +1,5 @@
+"""Test that a callback writes everything or nothing if the database fails, blocks or is misconfigured."""
+
 from __future__ import annotations
 
 import time

@@ -1,3 +1,5 @@
+"""Test that each change of a payment's state writes one event with the right payload and instant."""
+
 from __future__ import annotations
 
 import json

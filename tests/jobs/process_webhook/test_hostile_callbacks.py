@@ -1,3 +1,5 @@
+"""Test that callbacks with hostile content, forged or genuine, are either refused or settled correctly."""
+
 from __future__ import annotations
 
 import random

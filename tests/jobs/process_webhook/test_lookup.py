@@ -1,3 +1,5 @@
+"""Test which payment a callback finds, and that a wrong gateway, amount or status settles nothing."""
+
 from __future__ import annotations
 
 from datetime import timedelta

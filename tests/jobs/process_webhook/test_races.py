@@ -1,3 +1,5 @@
+"""Test that concurrent callbacks write each event once, and wait only for their own payment."""
+
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor

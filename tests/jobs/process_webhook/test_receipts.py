@@ -1,3 +1,5 @@
+"""Test that each genuine callback leaves a receipt with its request and the decision, and a forgery leaves none."""
+
 from __future__ import annotations
 
 from dataclasses import replace

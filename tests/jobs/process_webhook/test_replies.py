@@ -1,3 +1,5 @@
+"""Test the reply that a gateway gets for each result of a callback, and which results raise an alert."""
+
 from __future__ import annotations
 
 import time

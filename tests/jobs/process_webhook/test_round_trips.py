@@ -1,3 +1,5 @@
+"""Test that a callback needs few round trips, and settles only once if the connection breaks at the commit."""
+
 from __future__ import annotations
 
 import pytest

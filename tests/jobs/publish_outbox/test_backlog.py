@@ -1,3 +1,5 @@
+"""Test the position and the blocked payments that a publisher remembers between its claims."""
+
 from __future__ import annotations
 
 from datetime import datetime, timedelta

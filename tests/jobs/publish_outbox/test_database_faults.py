@@ -1,3 +1,5 @@
+"""Test that a publisher loses no event if the database restarts, locks rows, times out or is read-only."""
+
 from __future__ import annotations
 
 import threading

@@ -1,3 +1,5 @@
+"""Test whether an event that Kafka refuses waits, is retried or becomes dead, and that other events are sent."""
+
 from __future__ import annotations
 
 from datetime import timedelta

@@ -1,3 +1,5 @@
+"""Test that no event is lost if publisher processes are killed or frozen at any point."""
+
 from __future__ import annotations
 
 import multiprocessing

@@ -1,3 +1,5 @@
+"""Test that a publisher finds events that are committed late, and does not overtake them."""
+
 from __future__ import annotations
 
 from contextlib import contextmanager

@@ -1,3 +1,5 @@
+"""Test when a publisher loop polls, waits and retries, and that it keeps its rate."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""Test that the topic, key, partition, value and headers of each published message follow the contract."""
+
 from __future__ import annotations
 
 from datetime import timedelta

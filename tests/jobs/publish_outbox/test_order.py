@@ -1,3 +1,5 @@
+"""Test that a payment's events are sent in order, and wait behind an earlier event that is not sent."""
+
 from __future__ import annotations
 
 import random

@@ -1,3 +1,5 @@
+"""Test that concurrent publishers share the shards of an outbox, and that each shard has one publisher at a time."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Test the counts, the lags and the log line that a publisher run reports."""
+
 from __future__ import annotations
 
 import logging

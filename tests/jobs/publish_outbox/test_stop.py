@@ -1,3 +1,5 @@
+"""Test that a stop or a deadline ends a publisher run in time, and commits or rolls back the open batch."""
+
 from __future__ import annotations
 
 import threading
