@@ -1,3 +1,5 @@
+"""Test that an API Gateway event becomes the exact request that was sent, and a reply becomes a return value."""
+
 import base64
 import json
 from contextlib import suppress

@@ -1,3 +1,5 @@
+"""Test that payctl assigns each of Kafka's error codes to the right kind of fault."""
+
 from __future__ import annotations
 
 import pytest

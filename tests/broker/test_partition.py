@@ -1,3 +1,5 @@
+"""Test that payctl computes a key's partition as Java's client and librdkafka do."""
+
 from __future__ import annotations
 
 import pytest

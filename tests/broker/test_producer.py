@@ -1,3 +1,5 @@
+"""Test with a mock cluster that the Kafka producer ends in time and reports each message that was not delivered."""
+
 from __future__ import annotations
 
 import threading

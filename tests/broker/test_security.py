@@ -1,3 +1,5 @@
+"""Test that payctl connects to a real Kafka broker over TLS and SASL, and names the cause of each refusal."""
+
 import logging
 import os
 import subprocess

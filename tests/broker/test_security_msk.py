@@ -1,3 +1,5 @@
+"""Test that payctl logs in to Amazon MSK with a short-lived token, which AWS credentials sign."""
+
 import base64
 import re
 import subprocess

@@ -1,3 +1,5 @@
+"""Test that `payctl cdc config` prints the right properties and SQL for Debezium, and never a password."""
+
 import json
 
 import pytest

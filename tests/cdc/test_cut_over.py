@@ -1,3 +1,5 @@
+"""Test that a cut-over and a cut-back under load lose no event and send no event twice."""
+
 import random
 import time
 from collections import Counter, defaultdict

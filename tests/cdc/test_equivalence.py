@@ -1,3 +1,5 @@
+"""Test that Debezium and payctl's own publisher send the same message for each kind of event."""
+
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.sandbox.payment_service import insert_events

@@ -1,3 +1,5 @@
+"""Test that a cut-over is refused if PostgreSQL's write-ahead log is not logical."""
+
 import pytest
 
 from ticketbottle_payctl.broker.config import connection_config, producer_config

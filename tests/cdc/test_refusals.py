@@ -1,3 +1,5 @@
+"""Test when cut-over, mark and cut-back refuse to start, which events they mark, and which runs are recorded."""
+
 import json
 from contextlib import contextmanager, nullcontext
 

@@ -1,3 +1,5 @@
+"""Test that Debezium's heartbeats let the server delete its write-ahead log while the outbox is quiet."""
+
 from ticketbottle_payctl.sandbox.kafka_messages import read_all
 from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.store.outbox.debezium_names import HEARTBEATS, UNROUTABLE

@@ -1,3 +1,5 @@
+"""Test that only one file compares signatures, and that it does so in constant time."""
+
 import ast
 from pathlib import Path
 

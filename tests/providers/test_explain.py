@@ -1,3 +1,5 @@
+"""Test that an explanation names missing, wrong or swapped keys as the cause of a refused signature."""
+
 import hmac
 from dataclasses import replace
 from hashlib import md5, sha256

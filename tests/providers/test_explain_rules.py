@@ -1,3 +1,5 @@
+"""Test that an explanation names the gateway's signing rule that a sender did not follow."""
+
 import json
 from urllib.parse import quote, quote_plus
 

@@ -1,3 +1,5 @@
+"""Test that payctl writes numbers and JSON as JavaScript does, because PayOS and MoMo sign such text."""
+
 import pytest
 
 from ticketbottle_payctl.providers.javascript import number_text, sorted_names, stringify, utf16_units

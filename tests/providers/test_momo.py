@@ -1,3 +1,5 @@
+"""Test that payctl verifies MoMo's notifications, and interprets their fields and result codes."""
+
 import json
 from dataclasses import replace
 from time import perf_counter

@@ -1,3 +1,5 @@
+"""Test the functions that read a callback's body, amounts and references strictly and without rounding."""
+
 import pytest
 
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES

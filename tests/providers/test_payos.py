@@ -1,3 +1,5 @@
+"""Test that payctl verifies PayOS webhooks, reads their order numbers, and recognises the ping."""
+
 import pytest
 
 from ticketbottle_payctl.domain.callback import (

@@ -1,3 +1,5 @@
+"""Test that payctl and PayOS's own Python library accept and refuse the same webhooks."""
+
 import pytest
 
 from ticketbottle_payctl.domain.callback import Callback

@@ -1,3 +1,5 @@
+"""Test with random values that verification never raises an exception and never accepts a changed callback."""
+
 import json
 from dataclasses import replace
 

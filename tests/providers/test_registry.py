@@ -1,3 +1,5 @@
+"""Test that the registry finds a request's gateway, and each gateway's keys by their variables."""
+
 import pytest
 
 from ticketbottle_payctl.domain.callback import Request

@@ -1,3 +1,5 @@
+"""Test the HTTP status and the body of each gateway's replies, without processing a callback."""
+
 import json
 
 import pytest

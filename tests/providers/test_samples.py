@@ -1,3 +1,5 @@
+"""Test that each built-in sample is genuine with its own keys, and that a tampered one is refused."""
+
 import re
 
 import pytest

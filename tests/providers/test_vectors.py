@@ -1,3 +1,5 @@
+"""Test that each gateway's test vector gets its recorded verdict, and is refused by every other gateway."""
+
 from collections import Counter
 from dataclasses import replace
 from json import loads

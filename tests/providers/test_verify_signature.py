@@ -1,3 +1,5 @@
+"""Test the report that ``jobs/verify_signature`` returns for a callback, and the keys that it tries."""
+
 import subprocess
 import sys
 

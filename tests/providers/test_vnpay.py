@@ -1,3 +1,5 @@
+"""Test that payctl verifies VNPay's callbacks in each encoding, and interprets their parameters and codes."""
+
 from dataclasses import replace
 
 import pytest

@@ -1,3 +1,5 @@
+"""Test that payctl verifies ZaloPay's callbacks, and interprets only the data that ZaloPay signed."""
+
 import json
 
 import pytest
