@@ -1,3 +1,5 @@
+"""Test that an archive keeps its complete batches after a crash or a full disk, and refuses unsuitable files."""
+
 from __future__ import annotations
 
 import gzip

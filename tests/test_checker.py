@@ -1,3 +1,5 @@
+"""Test that the checker accepts correct messages, and names each fault in made-up rows and messages."""
+
 from __future__ import annotations
 
 from dataclasses import replace

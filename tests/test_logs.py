@@ -1,3 +1,5 @@
+"""Test that each log event is one line of JSON without secrets."""
+
 from __future__ import annotations
 
 import io

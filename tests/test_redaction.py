@@ -1,3 +1,5 @@
+"""Test that `redact` blanks the secrets in a text and nothing else."""
+
 from __future__ import annotations
 
 import pytest

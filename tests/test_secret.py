@@ -1,3 +1,5 @@
+"""Test that a secret shows its source's name and never its value."""
+
 from __future__ import annotations
 
 import pickle

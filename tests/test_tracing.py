@@ -1,3 +1,5 @@
+"""Test that payctl's spans link to the callbacks' traces, and that a tracing fault does not stop a command."""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Test that `Services` creates a service only when it is used, and closes only what it created."""
+
 from __future__ import annotations
 
 import subprocess

@@ -1,3 +1,5 @@
+"""Test that the fuzz table in docs/explanation/reliability.md adds up the recorded runs of `make fuzz`."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Test that each SQL mutant changes a statement in one place."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Test that the sandbox signs and fills in each gateway's simulated callbacks as the gateway does."""
+
 from __future__ import annotations
 
 import json

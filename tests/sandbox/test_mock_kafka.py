@@ -1,3 +1,5 @@
+"""Test that the mock cluster returns what was sent, and has the outages and errors that a test injects."""
+
 import pytest
 from confluent_kafka import KafkaError, Producer
 

@@ -1,3 +1,5 @@
+"""Test that the sandbox creates tables, payments and events as the payment service does."""
+
 from datetime import timedelta
 
 import pytest

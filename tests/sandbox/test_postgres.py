@@ -1,3 +1,5 @@
+"""Test that the sandbox's PostgreSQL server keeps its data after a restart, and leaves nothing behind at the end."""
+
 import os
 import signal
 import stat

@@ -1,3 +1,5 @@
+"""Test that the tests' Apache Kafka broker checks logins, survives a crash and can be paused."""
+
 import os
 import signal
 import subprocess

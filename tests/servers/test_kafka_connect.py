@@ -1,3 +1,5 @@
+"""Test that the Kafka Connect worker of tests and benchmarks sends each event once, in payctl's format."""
+
 import pytest
 from sqlalchemy import text
 

@@ -1,3 +1,5 @@
+"""Test that a soak's seed determines its faults, which include every kind."""
+
 from __future__ import annotations
 
 from itertools import pairwise

@@ -1,3 +1,5 @@
+"""Test which refusals of a replay the soak expects."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Test that the soak's table adds up all runs, and names the runs with a finding."""
+
 from __future__ import annotations
 
 from tests.soak.page import BEGIN, END, rewritten

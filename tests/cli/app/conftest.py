@@ -1,3 +1,5 @@
+"""Provide the shells in which the tests complete a command line."""
+
 from __future__ import annotations
 
 import shutil

@@ -1,3 +1,5 @@
+"""Test the words that payctl prints when a shell asks for completions, and the install commands in the help."""
+
 from __future__ import annotations
 
 import subprocess

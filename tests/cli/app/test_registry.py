@@ -1,3 +1,5 @@
+"""Test that the command registry agrees with each command's code, help and JSON Schema."""
+
 from __future__ import annotations
 
 import inspect

@@ -1,3 +1,5 @@
+"""Test, in the test's own process, that a signal ends a command's wait without a deadlock."""
+
 from __future__ import annotations
 
 import signal

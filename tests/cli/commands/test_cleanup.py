@@ -1,3 +1,5 @@
+"""Test that `payctl cleanup` obeys its options and guards, reports what it deleted, and records its run."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Test that payctl takes each setting from the right source, and that `config show` never shows a secret."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Test that `payctl db status` and `payctl db upgrade` agree about the missing migration steps."""
+
 from __future__ import annotations
 
 import pytest

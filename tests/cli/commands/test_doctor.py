@@ -1,3 +1,5 @@
+"""Test the exit codes, the options and the bundle of `payctl doctor`, and which finding it prints first."""
+
 from __future__ import annotations
 
 import json

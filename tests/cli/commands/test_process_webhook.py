@@ -1,3 +1,5 @@
+"""Test that `payctl process-webhook` settles, refuses or previews a callback, and records its run."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Test the formats, breakdowns, limits and waits of `payctl stats`, and `--watch` in a pipe."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Test that `payctl verify-signature` reads each source of callbacks and keys, and explains its verdict."""
+
 from __future__ import annotations
 
 import json

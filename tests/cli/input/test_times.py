@@ -1,3 +1,5 @@
+"""Test that payctl reads ages and instants in the right time zone, and refuses ambiguous ones."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta

@@ -1,3 +1,5 @@
+"""Test that the table of exit codes contains every error class and every outcome of a job."""
+
 from __future__ import annotations
 
 import pkgutil

@@ -1,3 +1,5 @@
+"""Test that lines, tables, JSON and CSV are complete, and are safe on a terminal even with hostile text."""
+
 from __future__ import annotations
 
 import csv
