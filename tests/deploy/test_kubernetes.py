@@ -90,11 +90,88 @@ def test_a_container_has_no_privileges_and_mounts_what_it_reads(manifest, root):
         "readOnlyRootFilesystem": True,
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
     mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
     assert set(mounts.values()) == {each["name"] for each in spec["volumes"]}
     (variable,) = container["env"]
     assert (variable["name"], variable["value"].rpartition("/")[0] in mounts) == ("PGSSLROOTCERT", True)
+
+
+VOLUMES = {
+    *("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"),
+}
+"""The kinds of volumes that Kubernetes' Pod Security standard "restricted" allows."""
+
+
+def refused(spec):
+    """Return the rules of Kubernetes' Pod Security standard "restricted" that a pod breaks.
+
+    The standard says what a field may be. A field of the container overrides the field of the pod.
+    """
+    broken = {name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)}
+    broken |= {kind for one in spec.get("volumes", []) for kind in one.keys() - {"name"} - VOLUMES}
+    of_pod = spec.get("securityContext", {})
+    for one in spec["containers"] + spec.get("initContainers", []) + spec.get("ephemeralContainers", []):
+        own = of_pod | one.get("securityContext", {})
+        capabilities = own.get("capabilities", {})
+        broken |= {
+            name
+            for name, fine in {
+                "privileged": not own.get("privileged"),
+                "allowPrivilegeEscalation": own.get("allowPrivilegeEscalation") is False,
+                "runAsNonRoot": own.get("runAsNonRoot") is True,
+                "runAsUser": own.get("runAsUser") != 0,
+                "seccompProfile": own.get("seccompProfile", {}).get("type") in {"RuntimeDefault", "Localhost"},
+                "appArmorProfile": own.get("appArmorProfile", {}).get("type") != "Unconfined",
+                "drop": "ALL" in capabilities.get("drop", []),
+                "add": set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"},
+                "procMount": own.get("procMount", "Default") == "Default",
+                "seLinuxOptions": "seLinuxOptions" not in own,
+                "sysctls": "sysctls" not in own,
+                "windowsOptions": "windowsOptions" not in own,
+                "hostPort": not any(port.get("hostPort") for port in one.get("ports", [])),
+            }.items()
+            if not fine
+        }
+    return broken
+
+
+def test_a_namespace_with_the_restricted_standard_accepts_each_pod(manifest):
+    """Each pod follows Kubernetes' Pod Security standard "restricted"."""
+    assert refused(pod(manifest)) == set()
+
+
+@pytest.mark.parametrize(
+    ("changed", "broken"),
+    [
+        ({"seccompProfile": {}}, "seccompProfile"),
+        ({"seccompProfile": {"type": "Unconfined"}}, "seccompProfile"),
+        ({"runAsNonRoot": False}, "runAsNonRoot"),
+        ({"runAsUser": 0}, "runAsUser"),
+        ({"allowPrivilegeEscalation": True}, "allowPrivilegeEscalation"),
+        ({"privileged": True}, "privileged"),
+        ({"capabilities": {}}, "drop"),
+        ({"capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}, "add"),
+        ({"appArmorProfile": {"type": "Unconfined"}}, "appArmorProfile"),
+        ({"procMount": "Unmasked"}, "procMount"),
+    ],
+)
+def test_the_restricted_standard_refuses_a_weaker_container(folder, changed, broken):
+    """The check of the standard notices each field of a container that is weaker than the standard."""
+    spec = pod(folder / "cleanup.yaml")
+    (container,) = spec["containers"]
+    container["securityContext"] |= changed
+    assert refused(spec) == {broken}
+
+
+@pytest.mark.parametrize(
+    ("changed", "broken"),
+    [({"hostNetwork": True}, "hostNetwork"), ({"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}, "hostPath")],
+)
+def test_the_restricted_standard_refuses_a_pod_that_reaches_its_node(folder, changed, broken):
+    """The check of the standard notices a pod that uses its node's network or files."""
+    assert refused(pod(folder / "cleanup.yaml") | changed) == {broken}
 
 
 def test_the_liveness_probe_reads_the_publisher_s_health_file(folder):
