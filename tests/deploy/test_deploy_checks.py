@@ -105,7 +105,7 @@ RIGHT = [
 
 
 def test_the_line_of_the_tutorial_is_a_wrong_parameter(root, checkout):
-    """The line that the tutorial adds to dev's parameters stops the command, which names the parameter."""
+    """The line that the tutorial changes in dev's parameters stops the command, which names the parameter."""
     page = (root / "docs" / "tutorials" / "first-deployment.md").read_text("utf-8")
     (line, entry) = re.search(r'^```\n( +"(LoopSeconds=.*)",)\n```$', page, re.MULTILINE).groups()
     assert checkout.deploy("dev", "--print").returncode == 0

@@ -9,6 +9,8 @@ import tomllib
 
 import pytest
 
+STACKS = ("dev", "staging", "prod")
+
 
 @pytest.fixture(scope="module")
 def policy(root):
@@ -92,6 +94,17 @@ def test_only_production_needs_a_raised_quota(root):
         if any(each.startswith(reserving) for each in config[name]["deploy"]["parameters"]["parameter_overrides"])
     }
     assert found == {"prod"}
+
+
+def test_the_shipped_configuration_follows_the_page_s_advice_on_cost(root):
+    """Dev has the cheaper `LoopSeconds=0`, as docs/deploy.md says. Only prod needs the endpoints for direct alerts."""
+    config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))
+    given = {name: set(config[name]["deploy"]["parameters"]["parameter_overrides"]) for name in STACKS}
+    assert {name for name, entries in given.items() if "LoopSeconds=0" in entries} == {"dev"}
+    assert {name for name, entries in given.items() if "DirectAlerts=true" in entries} == {"prod"}
+    page = (root / "docs" / "deploy.md").read_text("utf-8")
+    assert "The section for dev sets `LoopSeconds=0`" in page
+    assert "with `DirectAlerts=true`, as in the shipped section for prod, also endpoints" in page
 
 
 @pytest.fixture(scope="module")
