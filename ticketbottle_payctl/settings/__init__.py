@@ -15,13 +15,13 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings.brokers import brokers
 from ticketbottle_payctl.settings.database import DatabaseSettings
+from ticketbottle_payctl.settings.protection import TRUSTED_ENVIRONMENTS
 
 __all__ = ["DatabaseSettings", "KafkaSettings", "Settings"]
 
 _MECHANISMS = frozenset({"plain", "scram-sha-256", "scram-sha-512", "aws-iam"})
 _PRODUCTION = frozenset({"prod", "production", "prd", "live"})
 _NOT_YET = frozenset({"non", "nonprod", "nonproduction", "not", "pre", "preprod", "preproduction"})
-_TRUSTED_ENVIRONMENTS = frozenset({"dev", "local", "test"})
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
 
 
@@ -137,7 +137,7 @@ def _kafka(environ: Mapping[str, str]) -> KafkaSettings:
         raise ConfigError(message)
     environment = environ.get("ENVIRONMENT", "dev")
     ssl = _flag(environ, "KAFKA_SSL", default=False) or mechanism == "aws-iam"
-    if mechanism is not None and not ssl and environment not in _TRUSTED_ENVIRONMENTS:
+    if mechanism is not None and not ssl and environment not in TRUSTED_ENVIRONMENTS:
         message = f"KAFKA_SASL_MECHANISM is {mechanism} without KAFKA_SSL: the credentials would not be encrypted"
         raise ConfigError(message, hint="set KAFKA_SSL=true; only ENVIRONMENT=dev, local or test may omit it")
     return KafkaSettings(

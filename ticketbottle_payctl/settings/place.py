@@ -37,6 +37,11 @@ class DatabasePlace:
         return self.database == other.database and not self._known_servers.isdisjoint(other._known_servers)
 
     @property
+    def is_this_machine(self) -> bool:
+        """Whether every server is a socket or a loopback address."""
+        return all(host == _THIS_MACHINE for host, _ in self._known_servers)
+
+    @property
     def _known_servers(self) -> set[tuple[str, str]]:
         return {(_canonical(host), port) for host, port in self.servers}
 

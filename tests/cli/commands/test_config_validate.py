@@ -212,6 +212,18 @@ def test_validate_warns_of_harmless_faults(query, words, answer, invoke):
     assert words in invoke("config", "validate", **settings).stderr
 
 
+def test_validate_warns_of_an_unprotected_database_connection(answer):
+    """In production, `config validate` warns if another machine could read the connection or pose as the server."""
+    settings = {"DATABASE_URL": "postgresql://u:canary@h/d", "KAFKA_BROKERS": "b:9092", "ENVIRONMENT": "prod"}
+    document = answer("config", "validate", **settings)
+    (warning,) = document["warnings"]
+    assert document["exit_code"] == 0
+    assert "the connection to h:5432/d may be unencrypted: set PGSSLMODE=verify-full" in warning
+    assert "canary" not in warning
+    for safe in ({"PGSSLMODE": "verify-full"}, {"ENVIRONMENT": "dev"}, {"DATABASE_URL": "postgresql://localhost/d"}):
+        assert answer("config", "validate", **{**settings, **safe})["warnings"] == []
+
+
 RIGHT = {"DATABASE_URL": "postgresql://u:p@h.invalid/d", "KAFKA_BROKERS": "b.invalid:9092"}
 IAM = {"KAFKA_BROKERS": "b.invalid:9098", "KAFKA_SASL_MECHANISM": "aws-iam", "AWS_EC2_METADATA_DISABLED": "true"}
 NO_IDENTITY = {"AWS_SHARED_CREDENTIALS_FILE": "/canary", "AWS_CONFIG_FILE": "/canary"}

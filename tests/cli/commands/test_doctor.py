@@ -51,6 +51,28 @@ def test_a_warning_of_the_doctor_exits_with_0(database_url, engine, invoke):
     assert "fix:  payctl doctor --fix-published-flags" in result.stdout
 
 
+@pytest.mark.postgres
+def test_the_doctor_warns_of_an_unprotected_database_connection(database_url, answer):
+    """In production, the doctor warns if the connection to another machine is unprotected, and says how to fix it.
+
+    To payctl, `127.1` is the name of another machine, but it leads to the test's server.
+    """
+    place = database_url.rpartition("@")[2].partition("/")[0]
+    elsewhere = database_url.replace(place, f"127.1:{place.rpartition(':')[2]}")
+
+    def look(**settings):
+        document = answer("doctor", "--only", "database", **settings)
+        assert document["exit_code"] == 0
+        return [item for item in document["items"] if item["status"] != "ok"]
+
+    (warning,) = look(DATABASE_URL=elsewhere, ENVIRONMENT="prod")
+    assert (warning["check"], warning["status"]) == ("database", "warn")
+    assert "sslmode is prefer, so the connection to 127.1:" in warning["fact"]
+    assert "PGSSLMODE=verify-full" in warning["remedy"]
+    assert look(DATABASE_URL=elsewhere, ENVIRONMENT="dev") == []
+    assert look(DATABASE_URL=database_url, ENVIRONMENT="prod") == []
+
+
 LOOK = Command(("show",), ("TB-1",))
 HARMLESS = finding_of(Cause(CauseKind.SUPERSEDED, 1, "harmless", "m"))
 WAITING = finding_of(Cause(CauseKind.BACKLOG, 1, "waiting", "m"))

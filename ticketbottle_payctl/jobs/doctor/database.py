@@ -8,6 +8,7 @@ from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.expected import COLUMNS, SAME_TYPE, STATUSES, WRITTEN
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
+from ticketbottle_payctl.settings.protection import REMEDY
 from ticketbottle_payctl.store.db import migrations
 from ticketbottle_payctl.store.db.missing_usage import MissingUsage, missing_usage
 from ticketbottle_payctl.store.inspect import server as servers
@@ -21,8 +22,8 @@ _CLOCK_WARN, _CLOCK_FAIL = 1.0, 30.0
 _FUTURE = 60.0
 
 
-def server(connection: Connection, _: Subject) -> list[Finding]:
-    """Check that the server can be reached, is new enough and accepts writes."""
+def server(connection: Connection, subject: Subject) -> list[Finding]:
+    """Check that the server can be reached, is new enough and accepts writes, and that the connection is protected."""
     found = servers.server(connection)
     name = f"PostgreSQL {found.version // 10_000}.{found.version % 10_000}, database {found.database} as {found.role}"
     findings = [ok("database", name)]
@@ -32,6 +33,9 @@ def server(connection: Connection, _: Subject) -> list[Finding]:
         meaning = "payctl cannot settle callbacks or publish events through this server"
         remedy = "set DATABASE_URL to the primary (for a failover pair, to its cluster address)"
         findings.append(fail("database", "the server is a read-only standby", meaning, remedy))
+    if subject.unprotected:
+        meaning = "another machine in the network may read payers' data, or pose as the server"
+        findings.append(warn("database", subject.unprotected, meaning, REMEDY))
     return findings
 
 

@@ -77,6 +77,8 @@ class Subject:
     shards: int = 1
     max_retries: int = 5
     schema: str = "public"
+    unprotected: str | None = None
+    """How the database connection is unprotected, if it is."""
     explained_by: Sequence[str] = ()
     """The callback reasons that explain why a payment has been PENDING for too long. They have their own findings."""
     open_money: Callable[[Connection, datetime, datetime, datetime], OpenOrders] | None = None

@@ -14,6 +14,7 @@ from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import Settings
+from ticketbottle_payctl.settings.protection import REMEDY, unprotected
 from ticketbottle_payctl.settings.time_zone import machine_zone
 
 
@@ -151,7 +152,9 @@ def _check_database(settings: Settings, profile: Profile) -> CheckedSettings:
         check_database_files(database, profile.environ)
     except ConfigError as error:
         return CheckedSettings("database", ok=False, message=error.message)
-    return CheckedSettings("database", ok=True, message=str(database.place), warnings=database.remarks)
+    weakness = unprotected(database, profile.environ)
+    warnings = (*database.remarks, f"{weakness}: {REMEDY}") if weakness else database.remarks
+    return CheckedSettings("database", ok=True, message=str(database.place), warnings=warnings)
 
 
 def _check(name: str, read: Callable[[], str]) -> CheckedSettings:

@@ -17,6 +17,8 @@ from ticketbottle_payctl.cli.safety.confirm import Approval
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.doctor import CHECKS, Subject, diagnose
 from ticketbottle_payctl.jobs.order import MAY_NEED_A_PERSON, open_money
+from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.settings.protection import unprotected
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -90,7 +92,7 @@ def _refuse(why: str, given: dict[str, object]) -> None:
 
 
 def _subject(session: Session) -> Subject:
-    services = session.services
+    services, database = session.services, _database(session)
     return Subject(
         engine=lambda: services.engine,
         kafka=lambda: session.settings.kafka,
@@ -99,14 +101,15 @@ def _subject(session: Session) -> Subject:
         now=services.now,
         shards=session.settings.shards,
         max_retries=session.settings.max_retries,
-        schema=_schema(session),
+        schema=database.schema if database else "public",
+        unprotected=unprotected(database, session.settings.environ) if database else None,
         explained_by=MAY_NEED_A_PERSON,
         open_money=open_money,
     )
 
 
-def _schema(session: Session) -> str:
+def _database(session: Session) -> DatabaseSettings | None:
     try:
-        return session.settings.database.schema
+        return session.settings.database
     except ConfigError:  # the database check reports this error
-        return "public"
+        return None
