@@ -70,8 +70,8 @@ def test_the_runbook_has_no_alarm_that_no_longer_exists(sections):
 def test_the_deployment_page_names_existing_parameters_and_outputs(root, template):
     """docs/deploy.md names only existing parameters and outputs, and names every required parameter."""
     text = (root / "docs" / "deploy.md").read_text("utf-8")
-    policy = json.loads((root / "deploy" / "deployer-policy.json").read_text("utf-8"))["Statement"]
-    reaches = {re.match("[A-Z][a-z]+[A-Z][a-z]+?(?=[A-Z])", one["Sid"])[0] for one in policy}
+    policies = [json.loads(path.read_text("utf-8"))["Statement"] for path in (root / "deploy").glob("*-policy.json")]
+    reaches = {re.match("[A-Z][a-z]+[A-Z][a-z]+?(?=[A-Z])", one["Sid"])[0] for policy in policies for one in policy}
     known = {*template["Parameters"], *template["Outputs"], *HEADINGS, *reaches}
     words = {word for word in re.findall(r"`([A-Z][A-Za-z]+)(?:=[^`]*)?`", text) if re.search(r"[a-z][A-Z]", word)}
     not_ours = {"RspCode", "DatabaseConnections", "DatabaseConnectionsCurrentlySessionPinned"}
