@@ -198,7 +198,7 @@ def test_the_page_names_each_file_that_its_commands_read(root):
     """docs/how-to/container.md names each local file before the command that reads the file."""
     page = (root / "docs" / "how-to" / "container.md").read_text("utf-8")
     read = list(re.finditer(r"(?:file://|--(?:from-)?env-file[= ])(\w+\.\w+)", page.partition("## On Kubernetes")[2]))
-    assert {one[1] for one in read} == {"publisher.env", "kafka.json"}
+    assert {one[1] for one in read} == {"publisher.env", "cleanup.env", "reconciler.env", "kafka.json"}
     before = {one[1]: one.string[: one.start()] for one in reversed(read)}
     assert [name for name, text in before.items() if f"`{name}`" not in text] == []
 
@@ -225,6 +225,27 @@ def test_config_validate_finds_quotes_in_the_file_of_a_secret(root, payctl_path,
     assert validate()[0] == 0
     code, shown = validate(DATABASE_URL=f'"{values["DATABASE_URL"]}"')
     assert (code, "DATABASE_URL begins with a quote" in shown) == (3, True)
+
+
+@pytest.mark.parametrize("name", ["cleanup", "reconciler"])
+def test_config_validate_accepts_the_file_of_a_job_without_brokers(root, payctl_path, tmp_path, name):
+    """The page's check of a job's file succeeds without brokers, and finds a value in quotes."""
+    page = (root / "docs" / "how-to" / "container.md").read_text("utf-8")
+    (options,) = re.findall(
+        rf"^ +docker run --rm --env-file {name}\.env payctl config validate (.*)$", page, re.MULTILINE
+    )
+    url = f"postgresql://payctl_{name}:secret@db.example:5432/payments"
+    keys = {"ZALOPAY_APP_ID": "1", "ZALOPAY_KEY1": "x"} if name == "reconciler" else {"OUTBOX_RETENTION_DAYS": "7"}
+    own = {"PATH": payctl_path, "HOME": str(tmp_path), "ENVIRONMENT": "prod", "PGSSLMODE": "verify-full", **keys}
+
+    def validate(url):
+        command = ["/usr/bin/env", "payctl", "config", "validate", *options.split()]
+        environ = {**own, "DATABASE_URL": url}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=50)
+        return done.returncode, done.stderr
+
+    assert validate(url) == (0, "")
+    assert validate(f'"{url}"')[0] == 3
 
 
 def test_the_repair_job_has_the_limits_of_the_function(folder, template):

@@ -224,6 +224,32 @@ def test_validate_warns_of_an_unprotected_database_connection(answer):
         assert answer("config", "validate", **{**settings, **safe})["warnings"] == []
 
 
+def test_validate_checks_only_the_groups_that_a_job_needs(answer):
+    """With `--only`, `config validate` leaves out the other groups, but always checks the general settings."""
+    cleanup = {"DATABASE_URL": "postgresql://u:p@h/d", "OUTBOX_RETENTION_DAYS": "7", "ZALOPAY_APP_ID": "1"}
+    assert answer("config", "validate", **cleanup)["counts"]["wrong"] == 2
+
+    def names(*options, **settings):
+        document = answer("config", "validate", *options, **settings)
+        return document["exit_code"], [item["name"] for item in document["items"]]
+
+    assert names("--only", "database", **cleanup) == (0, ["general", "database", "time zone"])
+    assert names("--only", "database", "--only", "momo", **cleanup) == (
+        0, ["general", "database", "time zone", "momo"],
+    )  # fmt: skip
+    assert names("--only", "kafka", **cleanup) == (3, ["general", "kafka", "time zone"])
+    assert names("--only", "database", **{**cleanup, "OUTBOX_RETENTION_DAYS": "x"})[0] == 3
+    assert names("--only", "database", **{**cleanup, "PAYCTL_SHARD": "4"})[1][-1] == "PAYCTL_SHARD"
+    assert "DATABASE_URL" in str(answer("config", "validate", "--only", "database")["items"])
+
+
+def test_validate_refuses_an_unknown_group(answer):
+    """`config validate` refuses a name of `--only` that is no group, and lists the groups."""
+    document = answer("config", "validate", "--only", "brokers")
+    assert document["exit_code"] == 2
+    assert "no such group: brokers; the groups are database, kafka, " in document["error"]["message"]
+
+
 RIGHT = {"DATABASE_URL": "postgresql://u:p@h.invalid/d", "KAFKA_BROKERS": "b.invalid:9092"}
 IAM = {"KAFKA_BROKERS": "b.invalid:9098", "KAFKA_SASL_MECHANISM": "aws-iam", "AWS_EC2_METADATA_DISABLED": "true"}
 NO_IDENTITY = {"AWS_SHARED_CREDENTIALS_FILE": "/canary", "AWS_CONFIG_FILE": "/canary"}

@@ -198,6 +198,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     "config validate": (
         Example("payctl config validate", "Check the effective settings."),
         Example("payctl config validate --profile staging", "Check the settings of a profile."),
+        Example("payctl config validate --only database", "Check the settings of a job that needs no brokers."),
     ),
     "db upgrade": (
         Example("payctl db upgrade --dry-run", "Show which migrations are missing; run none."),

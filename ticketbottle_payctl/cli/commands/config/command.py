@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.commands.config.settings import CheckedSettings, check_settings, setting_of, shown
+from ticketbottle_payctl.cli.commands.config.settings import GROUPS, CheckedSettings, check_settings, setting_of, shown
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Styled, Table, bad, good, line
 from ticketbottle_payctl.cli.profile.config_file import config_path
@@ -44,6 +44,19 @@ class CheckedItem(TypedDict):
     """The value that was checked, or the problem."""
 
 
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in GROUPS if name.startswith(incomplete)]
+
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only", metavar="NAME", autocompletion=_complete,
+        help=f"Check only this group and the general settings; repeatable. One of: {', '.join(GROUPS)}.",
+    ),
+]  # fmt: skip
+
+
 def show_command(ctx: typer.Context) -> None:
     """Show every setting and its source.
 
@@ -75,7 +88,7 @@ def path_command(ctx: typer.Context) -> None:
     session.finish(Result("payctl.config-path/1", result=facts, human=[line(str(path), note)]))
 
 
-def validate_command(ctx: typer.Context) -> None:
+def validate_command(ctx: typer.Context, *, only: Only = None) -> None:
     """Check every setting, and list the errors.
 
     The command also checks the files and packages that the settings need. It does not connect to a database or a
@@ -85,7 +98,10 @@ def validate_command(ctx: typer.Context) -> None:
     of its keys is an error.
     """
     session = Session.of(ctx)
-    found = check_settings(session.profile)
+    if unknown := [name for name in only or () if name not in GROUPS]:
+        message = f"no such group: {', '.join(unknown)}; the groups are {', '.join(GROUPS)}"
+        raise typer.BadParameter(message, param_hint="--only")
+    found = check_settings(session.profile, only or GROUPS)
     wrong = [each for each in found if not each.ok]
     items: list[CheckedItem] = [{"name": each.name, "ok": each.ok, "message": each.message} for each in found]
     warnings = [warning for each in found for warning in each.warnings]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -16,6 +16,9 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.settings.protection import REMEDY, unprotected
 from ticketbottle_payctl.settings.time_zone import machine_zone
+
+GROUPS = ("database", "kafka", *providers.GATEWAYS)
+"""The groups of settings that not every command needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +78,24 @@ def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
     return rows + [_guard(profile, guard, name) for name in ("protected", "read_only", "max_affected")]
 
 
-def check_settings(profile: Profile) -> list[CheckedSettings]:
-    """Check each group of settings with the code that uses it, and report names that payctl does not read."""
+def check_settings(profile: Profile, only: Collection[str] = GROUPS) -> list[CheckedSettings]:
+    """Check each group of settings with the code that uses it, and report names that payctl does not read.
+
+    Of :data:`GROUPS`, check only those in ``only``. The general settings are always checked.
+    """
     general = _check("general", lambda: f"environment {Settings.from_env(profile.environ).environment}")
     found = [general]
     if general.ok:
         settings = Settings.from_env(profile.environ)
-        found.append(_check_database(settings, profile))
-        found.append(_check("kafka", lambda: check_kafka_client(settings.kafka)))
+        if "database" in only:
+            found.append(_check_database(settings, profile))
+        if "kafka" in only:
+            found.append(_check("kafka", lambda: check_kafka_client(settings.kafka)))
     if lacking := tracing.lacks_packages(profile.environ):
         found.append(CheckedSettings("tracing", ok=True, message="off", warnings=(lacking,)))
     if profile.tz is None:
         found.append(_check("time zone", lambda: str(machine_zone(profile.environ))))
-    found += [_check_gateway(profile, name) for name in providers.GATEWAYS]
+    found += [_check_gateway(profile, name) for name in providers.GATEWAYS if name in only]
     return found + [CheckedSettings(name, ok=False, message=message) for name, message in names.unknown(profile)]
 
 
