@@ -134,10 +134,11 @@ def test_the_id_of_a_statement_says_what_it_reaches(policy, who_deploys):
 @pytest.fixture(scope="module")
 def filled(root, who_deploys, tmp_path_factory):
     """Return the text of the policy after the page's `sed` command has filled it in."""
+    (stack,) = re.findall(r"^STACK=(.+)$", who_deploys, re.MULTILINE)
     (command,) = re.findall(r"^(sed .*\\\n.* > policy\.json)$", who_deploys, re.MULTILINE)
     folder = tmp_path_factory.mktemp("policy")
     (folder / "deploy").symlink_to(root / "deploy")
-    environ = {"PATH": "/usr/bin:/bin", "AWS_REGION": "ap-southeast-1", "ACCOUNT": "111122223333"}
+    environ = {"PATH": "/usr/bin:/bin", "AWS_REGION": "ap-southeast-1", "ACCOUNT": "111122223333", "STACK": stack}
     subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", command], cwd=folder, env=environ, check=True)
     return (folder / "policy.json").read_text("utf-8")
 
@@ -155,8 +156,8 @@ def test_the_policies_of_two_stacks_do_not_fit_into_one_role(filled, who_deploys
 
 def test_the_deployment_role_cannot_change_itself(policy, who_deploys):
     """The role's name in docs/deploy.md does not match the names that the policy lets the role change."""
-    (stack,) = re.findall(r"s/STACK/([a-z-]+)/g", who_deploys)
-    (role,) = re.findall(r"--role-name (\S+)", who_deploys)
+    (stack,) = re.findall(r"^STACK=(.+)$", who_deploys, re.MULTILINE)
+    (role,) = {name.replace("$STACK", stack) for name in re.findall(r"--role-name (\S+)", who_deploys)}
     (statement,) = (one for one in policy if "iam:PutRolePolicy" in one["Action"])
     (pattern,) = (place.rpartition("/")[2] for place in statement["Resource"] if ":role/" in place)
     changed = re.escape(pattern.replace("STACK", stack)).replace(r"\*", ".*")

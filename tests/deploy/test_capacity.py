@@ -1,0 +1,69 @@
+"""Test the numbers of connections and of concurrent executions that docs/deploy.md says the stack needs."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from tests.deploy.conftest import INSIDE
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.store.db.engine import make_engine
+
+UNRESERVED = 100
+"""The concurrency that AWS always keeps for functions without a reservation."""
+
+
+@pytest.fixture(scope="module")
+def page(root):
+    """Return the text of docs/deploy.md."""
+    return (root / "docs" / "deploy.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def reserved(root):
+    """Return the concurrency that the shipped section for prod reserves, by parameter."""
+    config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))
+    given = config["prod"]["deploy"]["parameters"]["parameter_overrides"]
+    return {name: int(value) for name, value in (each.split("=", 1) for each in given) if name.startswith("Reserved")}
+
+
+@pytest.fixture(scope="module")
+def fixed(functions):
+    """Return the concurrency of the functions whose reservation is a number."""
+    found = (one.get("ReservedConcurrentExecutions") for one in functions.values())
+    return sum(number for number in found if isinstance(number, int))
+
+
+def test_the_page_says_which_quota_production_needs(page, reserved, fixed):
+    """The quota that the page names is the sum of the reservations in production, and what AWS keeps unreserved."""
+    (total, *parts) = re.search(
+        r"prod reserves (\d+): (\d+) for `ReservedWebhook`, (\d+) for `ReservedProcessor`, and (\d+) for\s+"
+        r"`reconcile-payments`",
+        page,
+    ).groups()
+    assert list(map(int, parts)) == [reserved["ReservedWebhook"], reserved["ReservedProcessor"], fixed]
+    assert int(total) == sum(map(int, parts))
+    assert f"must be at least {int(total) + UNRESERVED} before" in page
+
+
+def test_the_page_adds_up_the_database_connections(page, reserved, functions):
+    """The table of database connections is correct for the shipped section for prod, and has every function.
+
+    A publisher's engine keeps at most as many connections as the table says.
+    """
+    section = page.partition("\n### Database connections\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]*) ?\| (\d+) \|$", section, re.MULTILINE)
+    counts = {names: int(count) for names, _, count in rows}
+    total = counts.pop("the whole stack")
+    pool = make_engine(DatabaseSettings(Secret("postgresql://u@h/d"))).pool
+    assert f"at most {pool.size()} for each run" in section
+    assert counts["`webhook`"] == reserved["ReservedWebhook"]
+    assert counts["`publish-outbox`"] == reserved["ReservedProcessor"] * pool.size()
+    others = {names: count for names, count in counts.items() if names not in {"`webhook`", "`publish-outbox`"}}
+    assert [count for names, count in others.items() if count != len(names.split(", "))] == []
+    assert total == sum(counts.values())
+    inside = {functions[name]["FunctionName"]["Fn::Sub"].partition("}-")[2] for name in INSIDE}
+    assert set(re.findall("`([a-z-]+)`", " ".join(counts))) == inside
