@@ -86,10 +86,11 @@ class Proxy:
                 self._closed.wait(max(0.0, due - time.monotonic()))
                 if answer and not self.answers:
                     continue
-                for begin in range(0, len(data), PIECE) if self.rate else ():
+                rate = self.rate  # another thread may change it while the pieces are sent
+                for begin in range(0, len(data), PIECE) if rate else ():
                     target.sendall(data[begin : begin + PIECE])
-                    self._closed.wait(PIECE / self.rate)
-                if not self.rate:
+                    self._closed.wait(PIECE / rate)
+                if not rate:
                     target.sendall(data)
         _end(source)
         _end(target)
