@@ -48,7 +48,8 @@ def events(collated, execute):
         orders = Orders(collated).pay(status)
         for name in ("a", "C", "B"):
             orders.event(kind, id=name, **more)
-        execute("""UPDATE outbox SET "createdAt" = '2026-11-29 12:00'""")
+        for table in ("outbox", "payments"):
+            execute(f"""UPDATE {table} SET "createdAt" = '2026-11-29 12:00'""")  # noqa: S608
         return orders
 
     return insert
