@@ -8,8 +8,8 @@ from threading import Event
 from lambda_entrypoints import outbox_measures, runtime
 from lambda_entrypoints.warm import Warm
 from ticketbottle_payctl.errors import ConfigError, PayctlError
+from ticketbottle_payctl.jobs.measure_outbox import count_harmless_dead, measure_outbox
 from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, PublishReport, publish_outbox
-from ticketbottle_payctl.jobs.stats import collect_stats, count_harmless_dead
 from ticketbottle_payctl.metrics import Amount, Function, emit, of_dead, of_outbox
 from ticketbottle_payctl.wiring import Services
 
@@ -56,11 +56,11 @@ def _publish(warm: Warm, services: Services, context: object) -> PublishReport:
             )
             report = publish_outbox(run.engine, run.producer, options, stop=stop, observer=observer)
         amounts = outbox_measures.of_publishing(report, dead.failed)
-        stats = collect_stats(services.engine, max_retries=settings.max_retries)
-        amounts |= of_outbox(stats.pending, stats.dead, stats.oldest_pending_age_s)
-        amounts |= of_dead(stats.dead, 0)  # if the next query fails, the alarm counts every dead event
-        if stats.dead:
-            amounts |= of_dead(stats.dead, count_harmless_dead(services.engine, settings.max_retries))
+        size = measure_outbox(services.engine, settings.max_retries)
+        amounts |= of_outbox(size.pending, size.dead, size.oldest_pending_age_s)
+        amounts |= of_dead(size.dead, 0)  # if the next query fails, the alarm counts every dead event
+        if size.dead:
+            amounts |= of_dead(size.dead, count_harmless_dead(services.engine, settings.max_retries))
     finally:
         emit(Function.PUBLISH_OUTBOX, amounts, env=warm.env)
     if stop.is_set():

@@ -18,13 +18,14 @@ from ticketbottle_payctl.jobs.cleanup import cleanup
 from ticketbottle_payctl.jobs.close_event import close_event, find_event
 from ticketbottle_payctl.jobs.doctor import Subject
 from ticketbottle_payctl.jobs.doctor.grants import grants
+from ticketbottle_payctl.jobs.measure_outbox import count_harmless_dead
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookOutcome, process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
 from ticketbottle_payctl.jobs.reconcile.settle_overdue import UnattendedOptions, settle_overdue
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.runs import list_runs
-from ticketbottle_payctl.jobs.stats import By, collect_stats, count_harmless_dead
+from ticketbottle_payctl.jobs.stats import By, collect_stats
 from ticketbottle_payctl.jobs.watch_payments import watch_payments
 from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.providers.samples import sample

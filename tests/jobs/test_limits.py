@@ -25,6 +25,7 @@ from ticketbottle_payctl.jobs.error_groups import group_errors
 from ticketbottle_payctl.jobs.find_order import find_order
 from ticketbottle_payctl.jobs.find_receipt import find_receipt, require_receipts
 from ticketbottle_payctl.jobs.list_rows import list_rows
+from ticketbottle_payctl.jobs.measure_outbox import count_harmless_dead, measure_outbox
 from ticketbottle_payctl.jobs.order import find_open, show
 from ticketbottle_payctl.jobs.order.why_overdue import what_stops_every_event
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, preview_outbox, publish_outbox
@@ -32,7 +33,7 @@ from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.runs import list_runs
 from ticketbottle_payctl.jobs.server_identity import server_identity
-from ticketbottle_payctl.jobs.stats import collect_stats, count_harmless_dead
+from ticketbottle_payctl.jobs.stats import collect_stats
 from ticketbottle_payctl.jobs.stats.live import collect_live
 from ticketbottle_payctl.jobs.watch_payments import watch_payments
 from ticketbottle_payctl.sandbox.payment_service import insert_events
@@ -122,6 +123,7 @@ READERS = {
     "a callback": (lambda e: find_receipt(e, str(uuid4())), 5, 5),
     "the table of callbacks": (require_receipts, 5, 5),
     "the statistics": (lambda e: collect_stats(e, max_retries=5), 30, 5),
+    "the size of the outbox": (lambda e: measure_outbox(e, 5), 30, 5),
     "the harmless dead events": (lambda e: count_harmless_dead(e, 5), 5, 5),
     "a report": (lambda e: collect_report(e, NOW, NOW + timedelta(hours=1), max_retries=5, retention=WEEK), 15, 5),
     "a live screen": (lambda e: collect_live(e, max_retries=5), 30, 5),

@@ -14,22 +14,16 @@ from sqlalchemy import Connection, Engine
 from ticketbottle_payctl.domain.causes import Cause, Evidence, Idle, SeenPublisher, causes, cut_off, harmless, idle
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
-from ticketbottle_payctl.store.inspect.evidence import evidence, harmless_dead
+from ticketbottle_payctl.store.inspect.evidence import evidence
 from ticketbottle_payctl.store.outbox import stats as store
 from ticketbottle_payctl.store.outbox.stats import PARTS, By, Group, Recent, Total, Unpublished
 
-__all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "count_harmless_dead", "followed", "follower"]
+__all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "followed", "follower"]
 
 WINDOW = timedelta(hours=1)
 """The default window for rates and lags."""
 
 LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
-_SHORT = Limits(statement=timedelta(seconds=5), index_only_plan=True)
-"""The limits for a query that only makes an alarm more precise.
-
-A scheduled function has only 20 seconds left for it.
-"""
-
 _LATE_AFTER = timedelta(hours=1)
 _SHORTEST_S = 1.0
 _RECENT_S = 60.0
@@ -150,18 +144,6 @@ def collect_stats(
     if seen is not None:
         report = explained(report, seen)
     return tallied(report, by, groups, sent)
-
-
-def count_harmless_dead(engine: Engine, max_retries: int) -> int:
-    """Count the dead events whose payments are COMPLETED and that block no pending event of their payment.
-
-    The result is 0 if the role is not allowed to read the payments.
-
-    Raises:
-        DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
-    """
-    with transaction(engine, _SHORT, commit=False) as connection:
-        return harmless_dead(connection, max_retries)
 
 
 def read_state(connection: Connection, max_retries: int, since: timedelta) -> tuple[Recent, Unpublished, StatsReport]:

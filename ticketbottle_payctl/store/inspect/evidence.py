@@ -112,17 +112,6 @@ def table_locks(connection: Connection) -> list[Holder]:
     return [Holder(*row) for row in connection.exec_driver_sql(_TABLE_LOCKS)]
 
 
-def harmless_dead(connection: Connection, max_retries: int) -> int:
-    """Count the dead events whose payments are COMPLETED and that block no pending event of their payment.
-
-    Return 0 if the role is not allowed to read the payments.
-    """
-    if not dead.rights(connection).payments:
-        return 0
-    found = dead.superseded(connection, max_retries, with_closings=False)
-    return found.events - found.blocking
-
-
 def evidence(connection: Connection, max_retries: int, found: Unpublished, recent: Recent) -> Evidence:
     """Return the database's evidence about pending and dead events.
 

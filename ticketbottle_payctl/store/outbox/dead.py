@@ -185,6 +185,17 @@ def superseded(connection: Connection, max_retries: int, *, with_closings: bool)
     return SupersededDead(events, blocking, number, tuple(ids or ()), tuple(orders))
 
 
+def harmless(connection: Connection, max_retries: int) -> int:
+    """Count the dead events whose payments are COMPLETED and that block no pending event of their payment.
+
+    Return 0 if the role is not allowed to read the payments.
+    """
+    if not rights(connection).payments:
+        return 0
+    found = superseded(connection, max_retries, with_closings=False)
+    return found.events - found.blocking
+
+
 def find(connection: Connection, event_id: str, max_retries: int) -> NamedEvent | None:
     """Return the event with this id, or None if it is not in the outbox."""
     sql = f"""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.commands.show.conftest import Orders
 from tests.cli.commands.why_events_wait.conftest import DEAD, HALF_A_MINUTE, SEEN
-from ticketbottle_payctl.jobs.stats import count_harmless_dead
+from ticketbottle_payctl.jobs.measure_outbox import count_harmless_dead
 from ticketbottle_payctl.sandbox.payment_service import insert_payments_of_events
 
 pytestmark = pytest.mark.postgres
