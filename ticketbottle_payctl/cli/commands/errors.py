@@ -251,13 +251,12 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
         mark = warn("!") if late else good("✔")
         return [headline(mark, "no unpublished event has failed"), *_waiting(report, adviser)]
     closed = report.closed
-    listed = report.groups if closed == report.events else [each for each in report.groups if not each.is_closed]
-    kinds = count(len(listed), "kind of error", "kinds of error")
+    kinds = count(sum(not each.is_closed for each in report.groups), "kind of error", "kinds of error")
     blocked = any(group.blocking for group in report.groups)
     nothing_left = closed == report.events and not blocked and not report.truncated
     mark = good("✔") if nothing_left and not late else warn("!")
     if closed == report.events:
-        first = headline(mark, bold(f"{count(closed, 'event')}, closed by an operator"), kinds)
+        first = headline(mark, bold(f"{count(closed, 'event')}, closed by an operator"))
     else:
         told = f"{closed:,} closed by an operator" if closed else None
         first = headline(mark, bold(count(report.events - closed, "event")), kinds, told)

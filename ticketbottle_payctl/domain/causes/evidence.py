@@ -111,7 +111,7 @@ class DeadGroup(NamedTuple):
     whose payments are COMPLETED now, ``unknown`` those of an unknown type, and ``too_large`` those that are larger than
     payctl sends. ``message_bytes`` is the size of the largest message that Kafka refused and that a replay sends, or
     else of the described event's message. ``blocking`` counts those superseded events that block a pending event of
-    their payment.
+    their payment. ``closed`` counts the events that a person has closed.
     """
 
     group: str
@@ -124,6 +124,7 @@ class DeadGroup(NamedTuple):
     unknown: int = 0
     blocking: int = 0
     too_large: int = 0
+    closed: int = 0
 
     @property
     def replayable(self) -> int:

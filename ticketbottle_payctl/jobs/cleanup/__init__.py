@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -24,8 +24,8 @@ from ticketbottle_payctl.jobs.cleanup.record import Record
 from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox import dead, stats
 from ticketbottle_payctl.store.outbox import retention as store
-from ticketbottle_payctl.store.outbox import stats
 from ticketbottle_payctl.store.outbox.stats import By, Group, Unpublished
 from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
@@ -61,9 +61,9 @@ class CleanupReport:
     Events published before ``horizon`` (UTC) are expired. ``matched`` counts the expired events that were found.
     ``remaining`` counts the expired events that are still in the table, up to 100,000. These events were locked, or the
     run ended before it reached them. ``bytes`` is the approximate size of the deleted rows. ``receipts`` is the number
-    of deleted receipts. ``unpublished`` counts the pending and dead events, and ``groups`` counts them by type and
-    error. ``run_id`` is the id of the recorded run, or None. ``unrecorded`` says what could not be recorded. With
-    ``dry_run``, the counts are a preview.
+    of deleted receipts. ``unpublished`` counts the pending and dead events, and ``closed`` the dead events that an
+    operator has closed. ``groups`` counts the others by type and error. ``run_id`` is the id of the recorded run, or
+    None. ``unrecorded`` says what could not be recorded. With ``dry_run``, the counts are a preview.
     """
 
     horizon: datetime
@@ -79,6 +79,7 @@ class CleanupReport:
     groups: tuple[Group, ...]
     seconds: float
     dry_run: bool = False
+    closed: int = 0
     run_id: str | None = None
     unrecorded: Unrecorded | None = None
 
@@ -89,7 +90,7 @@ class CleanupReport:
 
     @property
     def dead(self) -> int:
-        """The number of events that are out of retries."""
+        """The number of events that are out of retries, including the closed ones."""
         return self.unpublished.dead
 
     @property
@@ -101,6 +102,7 @@ class CleanupReport:
             "archived": self.archived,
             "pending": self.pending,
             "dead": self.dead,
+            "closed": self.closed,
             "late": self.unpublished.late,
             "remaining": self.remaining,
             "receipts": self.receipts,
@@ -146,13 +148,14 @@ def cleanup(  # noqa: PLR0913 - one argument per option
     with transaction(engine, _READING, commit=False) as connection:
         now = outbox.now(connection).replace(tzinfo=UTC)
         found = stats.unpublished(connection, max_retries, late_after_s=LATE_AFTER.total_seconds())
-        groups = stats.groups(connection, max_retries, (By.TYPE, By.ERROR))
-    _alert(found, groups)
+        closed = dead.count(connection, max_retries).closed if found.dead else 0
+        groups = stats.groups(connection, max_retries, (By.TYPE, By.ERROR), without_closed=closed > 0)
+    _alert(found, closed, groups)
     if dry_run:
         preview = preview_cleanup(
             engine, retention=retention, keep_newest=keep_newest, receipts_older_than=receipts_older_than
         )
-        return _previewed(preview, found, groups, clock() - began)
+        return replace(_previewed(preview, found, groups, clock() - began), closed=closed)
     horizon, receipts_before = _horizon(now, retention, keep_newest), _before(now, receipts_older_than)
     if planned is not None:
         horizon, receipts_before = planned.horizon, planned.receipts_before
@@ -180,6 +183,7 @@ def cleanup(  # noqa: PLR0913 - one argument per option
         unpublished=found,
         groups=tuple(groups),
         seconds=clock() - began,
+        closed=closed,
         run_id=record.id,
         unrecorded=record.unrecorded,
     )
@@ -242,16 +246,16 @@ def _previewed(preview: CleanupPreview, found: Unpublished, groups: Sequence[Gro
     )
 
 
-def _alert(found: Unpublished, groups: Sequence[Group]) -> None:
-    """Log dead events and late events, because a cleanup never removes them."""
-    if found.dead:
+def _alert(found: Unpublished, closed: int, groups: Sequence[Group]) -> None:
+    """Log dead events that are not closed, and late events, because a cleanup never removes them."""
+    if found.dead > closed:
         reasons = [
             f"{group.events} {group.event_type}: {group.error or 'no reason noted'}" for group in groups if group.dead
         ]
         log_event(
             "outbox_dead_events",
             level="error",
-            events=found.dead,
+            events=found.dead - closed,
             oldest_age_s=round(found.oldest_dead_age_s or 0),
             reasons=reasons[:_MOST_LOGGED],
         )

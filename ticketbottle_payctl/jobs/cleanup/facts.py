@@ -21,7 +21,9 @@ class CleanupCounts(TypedDict):
     pending: Count
     """Events that are waiting to be published."""
     dead: Count
-    """Events that are out of retries."""
+    """Events that are out of retries, including the closed ones."""
+    closed: NotRequired[Count]
+    """Dead events that an operator has closed. They need no attention."""
     late: Count
     """Events that have been pending for more than an hour."""
     remaining: Count

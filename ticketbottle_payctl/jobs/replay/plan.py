@@ -22,6 +22,7 @@ from ticketbottle_payctl.jobs.replay.report import (
     ReplayPlan,
 )
 from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import dead
 from ticketbottle_payctl.store.outbox import replay as store
 from ticketbottle_payctl.store.outbox.replay import Candidate, Superseded
 from ticketbottle_payctl.store.outbox.selector import Selector, with_whole_ids
@@ -44,7 +45,8 @@ def plan_replay(
 
     Events of unknown types and events that are too large are left out, because no publisher can send them. Published
     events and superseded events are left out unless the caller allows them. The plan lists every event that is left
-    out, and every id that does not exist.
+    out, and every id that does not exist. Events that an operator has closed come after the other events that are
+    left out.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -54,6 +56,9 @@ def plan_replay(
         selector = with_whole_ids(connection, selector)
         found = store.candidates(connection, selector, max_retries)
         left_out = list(_left_out(found, allow_published=allow_published, allow_superseded=allow_superseded))
+        superseded = [left.id for left in left_out if left.reason is LeftOutReason.SUPERSEDED]
+        closed = dead.closed_among(connection, superseded, max_retries)
+        left_out.sort(key=lambda left: left.id in closed)
         away = {left.id for left in left_out}
         chosen = [event for event in found if event.row.id not in away]
         newer = store.keys_with_newer_events(connection, chosen)
@@ -70,6 +75,7 @@ def plan_replay(
             Superseded(event.row.id, event.event_type, event.aggregate_id) for event in chosen if event.superseded
         ),
         misnamed=misnamed,
+        closed=closed,
         failed=sum(event.state == "pending" and event.retries > 0 for event in chosen),
     )
 

@@ -78,7 +78,7 @@ class ReplayPlan:
 
     ``keys_with_newer`` counts the payments with a published event that is newer than their requeued events. For these
     payments, consumers receive older events after the newer one. ``superseded`` lists the superseded ``events`` that
-    the operator allowed.
+    the operator allowed. ``closed`` contains the ids of those ``left_out`` events that an operator has closed.
     """
 
     events: tuple[PlannedEvent, ...] = ()
@@ -89,6 +89,7 @@ class ReplayPlan:
     newest: datetime | None = None
     superseded: tuple[Superseded, ...] = ()
     misnamed: Misnamed = field(default_factory=Misnamed)
+    closed: frozenset[str] = frozenset()
     failed: int = 0
     """The number of pending events that have failed. A replay resets their retry counts."""
 

@@ -143,7 +143,11 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         oldest_s=found.oldest_pending_age_s,
         oldest_id=found.oldest_pending_id,
         waiting=_waiting(connection, max_retries, with_runs=recent.runs_readable) if found.pending else (),
-        dead_groups=_dead_groups(connection, max_retries, with_payments=rights.payments) if rights else (),
+        dead_groups=_dead_groups(
+            connection, max_retries, with_payments=rights.payments, with_closings=superseded.closed > 0
+        )
+        if rights
+        else (),
         table_locks=table_locks(connection) if found.pending else (),
         publishers=seen,
         publishers_known=known,
@@ -206,18 +210,26 @@ def _row(row: tuple[Any, ...]) -> Waiting:
     )
 
 
-def _dead_groups(connection: Connection, max_retries: int, *, with_payments: bool) -> list[DeadGroup]:
-    """Return the largest groups of dead events.
+def _dead_groups(
+    connection: Connection, max_retries: int, *, with_payments: bool, with_closings: bool
+) -> list[DeadGroup]:
+    """Return the largest groups of dead events, without groups whose events all count as closed.
 
-    If the role is not allowed to read payments, ``with_payments`` must be false.
+    If the role is not allowed to read payments, ``with_payments`` must be false. ``with_closings`` may be false if no
+    event counts as closed.
     """
     found = error_groups.groups(
-        connection, Selector(failed=True), max_retries, _MOST_DEAD_GROUPS, with_payments=with_payments
+        connection,
+        Selector(failed=True),
+        max_retries,
+        _MOST_DEAD_GROUPS,
+        with_payments=with_payments,
+        with_closings=with_closings,
     )
     return [
         DeadGroup(
             one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,
-            one.message_bytes, one.superseded, one.unknown, one.blocking, one.too_large,
+            one.message_bytes, one.superseded, one.unknown, one.blocking, one.too_large, one.closed,
         )
-        for one in found
+        for one in found if not one.is_closed
     ]  # fmt: skip

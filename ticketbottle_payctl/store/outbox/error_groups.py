@@ -90,6 +90,8 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
 ) -> list[ErrorGroup]:
     """Return groups of unpublished events that failed at least once, one for each kind of error, largest first.
 
+    Groups whose events all count as closed come last.
+
     ``first`` and ``last`` are the times when the group's oldest and newest events were created. Without
     ``with_payments``, superseded events are not counted, and the role does not need privileges on the ``payments``
     table. Without ``with_closings``, no event counts as closed, and the role does not need privileges on the table with
@@ -135,7 +137,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
                 COALESCE(max(sampled) FILTER (WHERE NOT unknown), max(kept) FILTER (WHERE NOT unknown), max(kept),
                     max(last)) AS sampled,
                 json_object_agg(type, events ORDER BY events DESC, type) AS types
-            FROM part GROUP BY 2 ORDER BY 3 DESC, 1 LIMIT %(limit)s
+            FROM part GROUP BY 2 ORDER BY sum(closed) = sum(events), 3 DESC, 1 LIMIT %(limit)s
         )
         SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, sample.error, sample.id,
             k.superseded, sample.type, COALESCE(size.largest, sample.bytes), k.blocking, k.closed, k.unknown,
@@ -150,7 +152,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
             WHERE o."createdAt" = k.sampled AND {failed} AND {PATTERN} = k.pattern
             ORDER BY {is_superseded}, {UNKNOWN_TYPE}, {too_large}, o.id COLLATE "C" DESC LIMIT 1
         ) AS sample
-        ORDER BY k.events DESC, k.id
+        ORDER BY k.closed = k.events, k.events DESC, k.id
     """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | {"limit": limit}).all()

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.outbox import republished, states
+from ticketbottle_payctl.store.outbox.dead import CLOSED_DEAD
 from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN
 
 NEWEST = 10_000
@@ -244,17 +245,19 @@ def created_after(connection: Connection, at: datetime) -> int:
     return int(connection.exec_driver_sql(sql, {"at": stored(at)}).scalar_one())
 
 
-def groups(connection: Connection, max_retries: int, by: Sequence[By]) -> list[Group]:
+def groups(connection: Connection, max_retries: int, by: Sequence[By], *, without_closed: bool = False) -> list[Group]:
     """Return the largest groups of unpublished events, at most 50 groups for each state.
 
-    Groups of dead events come first.
+    Groups of dead events come first. If ``without_closed`` is true, closed events are left out, and the role must be
+    allowed to read the payments and the records of closings.
     """
+    kept = f"AND NOT {CLOSED_DEAD}" if without_closed else ""
     asked = {name: column for each in by for name, column in _COLUMNS[each].items()}
     columns = ", ".join(f"{asked.get(name, 'NULL::text')} AS {name}" for name in _LABELS)
     sql = f"""
         WITH each AS (
             SELECT {states.dead("o.")} AS dead, {columns}, o."createdAt" AS made
-            FROM outbox AS o WHERE {states.unpublished("o.")}
+            FROM outbox AS o WHERE {states.unpublished("o.")} {kept}
         ), grouped AS (
             SELECT dead, type, provider, error, name, count(*) AS n, min(made) AS oldest
             FROM each GROUP BY dead, type, provider, error, name

@@ -91,7 +91,8 @@ def _human(report: CleanupReport, archive: Path | None, zone: tzinfo) -> Iterato
             ("run", report.run_id),
             ("stopped because", None if report.dry_run else report.stopped_because.value),
             ("pending", _with_age(unpublished.pending, unpublished.oldest_pending_age_s)),
-            ("dead", _with_age(unpublished.dead, unpublished.oldest_dead_age_s)),
+            ("dead", _with_age(report.dead - report.closed, None if report.closed else unpublished.oldest_dead_age_s)),
+            ("closed", f"{count(report.closed, 'dead event')}, by an operator" if report.closed else None),
         )
     )
     if report.groups:
@@ -127,12 +128,16 @@ def _row(group: Group) -> tuple[object, ...]:
 
 
 def _with_age(events: int, oldest_s: float | None) -> str:
-    return f"{events:,}, the oldest is {duration(oldest_s or 0)} old" if events else "none"
+    if not events:
+        return "none"
+    return f"{events:,}" if oldest_s is None else f"{events:,}, the oldest is {duration(oldest_s)} old"
 
 
 def _warnings(report: CleanupReport) -> Iterator[str]:
-    if report.dead:
-        yield (f"{count(report.dead, 'dead event')} left in the outbox; `payctl errors` shows what to do")
+    if report.dead > report.closed:
+        yield (
+            f"{count(report.dead - report.closed, 'dead event')} left in the outbox; `payctl errors` shows what to do"
+        )
     if report.unpublished.late:
         yield f"{count(report.unpublished.late, 'event')} pending for more than an hour; `payctl stats` says why"
     if report.remaining and report.stopped_because is CleanupStoppedBecause.EMPTY and not report.dry_run:

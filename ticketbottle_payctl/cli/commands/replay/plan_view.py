@@ -26,11 +26,13 @@ WHY = {
 }
 """The text for each reason for skipping a row."""
 
+_CLOSED = "superseded, and closed by an operator"
+
 
 def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
     """Return the plan as text, with the number of events and a forecast."""
     return [line(bold("Plan"), f"set {count(len(plan.events), 'event')} back to pending"), _forecast(plan, options),
-            *superseded_blocks(plan.superseded), *left_out_blocks(plan.left_out)]  # fmt: skip
+            *superseded_blocks(plan.superseded), *left_out_blocks(plan)]  # fmt: skip
 
 
 def superseded_blocks(found: Sequence[Superseded]) -> Iterator[Block]:
@@ -63,11 +65,15 @@ def superseded_note(found: Sequence[Superseded]) -> str:
     return f"{len(found):,} of them superseded: paying customers lose their tickets" if found else ""
 
 
-def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
+def left_out_blocks(plan: ReplayPlan) -> Iterator[Block]:
     """List the first events that are left out, each with the reason."""
+    left_out = plan.left_out
     if not left_out:
         return
-    rows = tuple((left.id, left.event_type, WHY[left.reason]) for left in left_out[:_MOST_SHOWN])
+    rows = tuple(
+        (left.id, left.event_type, _CLOSED if left.id in plan.closed else WHY[left.reason])
+        for left in left_out[:_MOST_SHOWN]
+    )
     yield Table(("left out", "type", "why"), rows)
     if len(left_out) > len(rows):
         yield line(f"and {len(left_out) - len(rows):,} more; -o json lists all")

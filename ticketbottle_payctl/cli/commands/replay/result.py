@@ -82,8 +82,8 @@ def result_of_plan(  # noqa: PLR0913 - most are passed by name
     code = _code_of_plan(plan, named=named)
     human = plan_blocks(plan, options)
     if not plan.events and plan_file is None:
-        human = [_nothing(plan, code, named=named), *left_out_blocks(plan.left_out)]
-    there = [left.id for left in plan.left_out if left.reason not in _NOT_THERE]
+        human = [_nothing(plan, code, named=named), *left_out_blocks(plan)]
+    there = [left.id for left in plan.left_out if left.reason not in _NOT_THERE and left.id not in plan.closed]
     if there:
         human.append(line(dim("see why:"), accent(adviser.reading(["show"], [there[0]]))))
     if plan_file is not None:

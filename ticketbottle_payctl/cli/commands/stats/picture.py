@@ -129,7 +129,7 @@ class LiveView:
         ]
         if not dead:
             return [head, [dim("no event is out of retries")]]
-        wide = max((len(f"{group.events:,}") for group in report.dead_groups), default=1)
+        wide = max((len(f"{group.events - group.closed:,}") for group in report.dead_groups), default=1)
         return [head, *(_group(group, wide) for group in report.dead_groups)]
 
     def _footer(self, now: datetime) -> Row:
@@ -159,7 +159,13 @@ def _label_of(row: Tally) -> str:
 
 
 def _group(group: DeadGroup, wide: int) -> Row:
-    return [f"{group.events:>{wide},}", "  ", dim(short_id(group.group)), "  ", group.error or "no error is stored"]
+    return [
+        f"{group.events - group.closed:>{wide},}",
+        "  ",
+        dim(short_id(group.group)),
+        "  ",
+        group.error or "no error is stored",
+    ]
 
 
 def _publishers(report: LiveReport) -> list[Row]:

@@ -25,7 +25,7 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
     assert (first("errors")[0], first("stats")[0]) == ("!", "!")
     assert ask("errors")["items"][0]["closed"] == 0
     close(dead)
-    assert first("errors") == "✔  1 event, closed by an operator  1 kind of error"
+    assert first("errors") == "✔  1 event, closed by an operator"
     assert first("stats") == "✔  1 dead, closed by an operator"
     assert ask("errors")["items"][0]["closed"] == 1
     orders.event("COMPLETED", "dead", error="something else")
