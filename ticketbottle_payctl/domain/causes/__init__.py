@@ -31,6 +31,7 @@ from ticketbottle_payctl.domain.causes.publishing import (
     Activity,
     Publishing,
     cut_off,
+    ended_lately,
     publishing,
 )
 from ticketbottle_payctl.domain.causes.stopped import (
@@ -46,8 +47,8 @@ from ticketbottle_payctl.domain.causes.words import overdue, replay_options
 __all__ = [
     "NEXT_RESCAN", "NEXT_RUN", "NO_PAID_ORDERS", "OVERDUE_AFTER", "SEEN_WITHIN", "SENDABLE", "WAITS_AFTER", "Activity",
     "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence", "Holder", "Idle", "PaidOrders",
-    "Publishing", "Reason", "SeenPublisher", "Waiting", "WithoutError", "causes", "cut_off", "harmless", "idle",
-    "of_new_event", "publishing", "replay_options", "without_error",
+    "Publishing", "Reason", "SeenPublisher", "Waiting", "WithoutError", "causes", "cut_off", "ended_lately", "harmless",
+    "idle", "of_new_event", "publishing", "replay_options", "without_error",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
 from ticketbottle_payctl.domain.causes.evidence import OVERDUE_AFTER, Brokers, Evidence, Reason, Waiting
-from ticketbottle_payctl.domain.causes.publishing import NEXT_RESCAN, NEXT_SCHEDULED_RUN
+from ticketbottle_payctl.domain.causes.publishing import NEXT_RESCAN, NEXT_SCHEDULED_RUN, ended_lately
 from ticketbottle_payctl.domain.causes.words import (
     CHECK_BROKERS,
     LOOK_AT_KAFKA_AND_BACKLOG,
@@ -36,15 +36,17 @@ def of_failures(evidence: Evidence) -> Iterator[Cause]:
         oldest = max(failing, key=lambda one: one.oldest_s)
         fact = f"{waited(evidence, failing)}, and failed: {_error(oldest)}{_more_behind(failing, behind)}"
         event = named(oldest.id, oldest.order_code)
-        meaning = f"the oldest is {event}; the publisher tries it again until it is out of retries"
-        command = show(oldest.id)
-        yield Cause(CauseKind.FAILING, total([*failing, *behind]), fact, meaning, "look at its payment", command)
+        last = ended_lately(evidence)
+        tries = (
+            f"no publisher is running: {last}" if last else "the publisher tries it again until it is out of retries"
+        )
+        yield _of_failing(evidence, total([*failing, *behind]), fact, f"the oldest is {event}; {tries}", oldest)
     elif behind and not not_due:
         oldest = max(behind, key=lambda one: one.oldest_s)
         whose = "its" if total(behind) == 1 else "their"
         fact = f"{waited(evidence, behind)} behind a failed event of {whose} payment: {_error(oldest)}"
         meaning = f"the oldest is {named(oldest.id, oldest.order_code)}; it has not failed itself"
-        yield Cause(CauseKind.FAILING, total(behind), fact, meaning, "look at its payment", show(oldest.id))
+        yield _of_failing(evidence, total(behind), fact, meaning, oldest)
     if not_due:
         events = total(not_due)
         soonest = min(not_due, key=lambda one: one.due_in_s or 0)
@@ -56,6 +58,13 @@ def of_failures(evidence: Evidence) -> Iterator[Cause]:
         command = show(soonest.id)
         fact += _more_behind(not_due, late)
         yield Cause(CauseKind.NOT_DUE, events + total(late), fact, meaning, None, command)
+
+
+def _of_failing(evidence: Evidence, events: int, fact: str, meaning: str, oldest: Waiting) -> Cause:
+    """Return the cause for overdue retries. If no publisher is running, only the next run can send the events."""
+    if ended_lately(evidence):
+        return Cause(CauseKind.FAILING, events, fact, meaning, WAIT_OR_PUBLISH, PUBLISH)
+    return Cause(CauseKind.FAILING, events, fact, meaning, "look at its payment", show(oldest.id))
 
 
 def _error(waiting: Waiting) -> str:

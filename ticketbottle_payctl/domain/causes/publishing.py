@@ -77,6 +77,11 @@ class Publishing(NamedTuple):
         return f"the last one {'ended' if self.last.ended else 'was seen'} {duration(self.last.seconds)} ago"
 
 
+def ended_lately(evidence: Evidence) -> SeenPublisher | None:
+    """Return the publisher that ended last, or None if one is running, or if none ended in the last 90 seconds."""
+    return None if evidence.running else next(iter(evidence.lately), None)
+
+
 def cut_off(evidence: Evidence) -> SeenPublisher | None:
     """Return the publisher that cannot reach its brokers, or None if an event has been sent since, or none is known."""
     state = publishing(evidence.publishers, known=evidence.publishers_known)

@@ -23,6 +23,7 @@ _ASK = {
 _DOCTOR = Advice(
     ("doctor",), "find out why the event is not being sent: no publisher, a missing topic, or a lock", changes=False
 )
+_TRY_AGAIN = Advice(("publish-outbox",), "the next try is overdue: send it by hand, unless a publisher just tries it")
 
 _PENDING = {VerdictKind.WAITING, VerdictKind.RETRYING, VerdictKind.BEHIND, VerdictKind.OVERDUE}
 _CUT_BACK = Advice(
@@ -90,7 +91,7 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
 def _of_overdue(verdict: Verdict) -> Iterator[Advice]:
     cause = verdict.cause
     if cause is None:
-        yield _DOCTOR
+        yield _TRY_AGAIN if verdict.is_overdue_try else _DOCTOR
     elif cause.command is not None:
         verb, operands, options, changes, _ = cause.command
         yield Advice(verb, cause.advice or cause.meaning, operands, options, changes=changes)

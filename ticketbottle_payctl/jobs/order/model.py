@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy
-from ticketbottle_payctl.domain.causes import Cause
+from ticketbottle_payctl.domain.causes import Cause, CauseKind
 from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.store.payctl.runs import Closing, Run
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow
@@ -145,6 +145,12 @@ class Verdict:
     """The cause that keeps a waiting event from being sent, or None if the database does not show it."""
     closing: Closing | None = None
     """The run that recorded that a person has dealt with this finding."""
+
+    @property
+    def is_overdue_try(self) -> bool:
+        """Whether an event has failed, and the next try is overdue for another reason than a fault of all events."""
+        of_all = self.cause is not None and self.cause.kind is not CauseKind.BETWEEN_RUNS
+        return self.kind is VerdictKind.OVERDUE and self.tries > 0 and not of_all
 
     @property
     def is_about_another_event(self) -> bool:

@@ -13,9 +13,12 @@ from ticketbottle_payctl.domain.causes import (
     CauseKind,
     Evidence,
     causes,
+    ended_lately,
     of_new_event,
     publishing,
 )
+from ticketbottle_payctl.domain.causes.publishing import NEXT_SCHEDULED_RUN
+from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect import publishers
@@ -33,10 +36,21 @@ _OF_EVERY_EVENT = {
 def what_stops_every_event(engine: Engine, max_retries: int) -> Cause | None:
     """Return the cause that stops all events, or None if the database does not show it. Do not connect to the brokers.
 
-    The result is also None if the server does not answer in time, or if the role lacks a privilege.
+    If the last publisher has ended, this is the cause for an event that no other cause explains. The result is also
+    None if the server does not answer in time, or if the role lacks a privilege.
     """
     seen = _evidence(engine, max_retries)
-    return next((each for each in causes(seen) if each.kind in _OF_EVERY_EVENT), None) if seen else None
+    if seen is None:
+        return None
+    return next((each for each in causes(seen) if each.kind in _OF_EVERY_EVENT), _without_publisher(seen))
+
+
+def _without_publisher(seen: Evidence) -> Cause | None:
+    last = ended_lately(seen) if seen.slot_active is None else None
+    if last is None:
+        return None
+    fact, meaning = f"no publisher is running: {last}", NEXT_SCHEDULED_RUN
+    return Cause(CauseKind.BETWEEN_RUNS, seen.pending, fact, meaning, WAIT_OR_PUBLISH, PUBLISH)
 
 
 def what_stops_a_new_event(engine: Engine) -> Cause | None:

@@ -66,6 +66,11 @@ _REQUEUED = {
     VerdictKind.OVERDUE: "requeued {ago}, written {written}{why}",
 }
 """The sentences to use if an operator requeued the event."""
+_OVERDUE_TRY = {
+    False: "the event failed {times} ({error}), and its next try is overdue{because}",
+    True: "behind event {first} of the same payment; that event failed {times}, and its next try is overdue{because}",
+}
+"""The sentences for an overdue event that failed itself, or whose payment has an earlier event that failed."""
 
 _COMPLETE = {
     VerdictKind.NOT_PAID, VerdictKind.IN_PROGRESS, VerdictKind.PUBLISHED, VerdictKind.UNREAD, VerdictKind.ENDED,
@@ -98,6 +103,8 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
         template = template.removeprefix("nothing is open: ")
     if verdict.replays:
         template = _REQUEUED.get(verdict.kind, template)
+    if verdict.is_overdue_try:
+        template = _OVERDUE_TRY[verdict.blocked_by is not None]
     words = {
         **_of_payment(timeline.payment),
         **_of_receipt(verdict),

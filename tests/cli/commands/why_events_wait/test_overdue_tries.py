@@ -1,0 +1,62 @@
+"""Test that ``stats``, ``doctor`` and ``show`` agree about an event that failed and whose next try is overdue."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.commands.why_events_wait.conftest import MINUTES, ONE_PAYMENT, SEEN
+
+pytestmark = pytest.mark.postgres
+
+FAILED = {"retry_count": 3, "last_error": "BrokerError: no", "age": 2 * MINUTES}
+BEHIND = {"age": MINUTES}
+BY_HAND = "wait for the next scheduled run; if none is scheduled, publish by hand"
+TRIES = "NO TICKET: the event failed 3 times (BrokerError), and its next try is overdue"
+
+
+@pytest.fixture
+def agree(world, answer):
+    """Return a function that runs the three commands and returns what each says and which command it suggests."""
+
+    def run():
+        (cause,) = answer("stats", **world)["result"]["causes"]
+        (item,) = answer("doctor", "--only", "backlog", **world)["items"]
+        newest = answer("list", "outbox", **world)["items"][0]["id"]
+        result = answer("show", newest, **world)["result"]
+        return cause, item, result
+
+    return run
+
+
+@pytest.mark.parametrize("steps", [[FAILED], [FAILED, BEHIND, ONE_PAYMENT]], ids=["itself", "behind"])
+@pytest.mark.parametrize(
+    ("seen", "fact"),
+    [
+        ([], "no publisher has ever run on this database"),
+        ([SEEN.format("12 min")], "no publisher has been seen for 12 min"),
+        ([SEEN.replace(":x", ":x ended").format("20 s")], "no publisher is running: host:12 ended 20"),
+    ],
+    ids=["never", "gone", "ended"],
+)
+def test_every_command_says_that_no_publisher_runs(given, agree, steps, seen, fact):
+    """If no publisher is running, all three commands say so, and all of them suggest to publish by hand."""
+    given(*steps, *seen)
+    cause, item, result = agree()
+    (advice,) = result["next"]
+    assert {each["command"] for each in (cause, item, advice)} == {"payctl publish-outbox"}
+    for said in (f"{cause['fact']} {cause['meaning']}", f"{item['fact']} {item['meaning']}", result["verdict"]["text"]):
+        assert fact in said
+    if "ended" in fact:
+        assert cause["advice"] == advice["why"] == BY_HAND
+        assert f"and its next try is overdue: {fact}" in result["verdict"]["text"]
+
+
+def test_the_commands_do_not_refer_to_each_other_in_a_circle(given, agree):
+    """If a publisher is running, `stats` and `doctor` name `show`, and `show` does not name `doctor`."""
+    given(FAILED, SEEN.format("20 s"))
+    cause, item, result = agree()
+    assert cause["command"] == item["command"]
+    assert cause["command"].startswith("payctl show ")
+    assert [each["command"] for each in result["next"]] == ["payctl publish-outbox"]
+    assert TRIES in result["verdict"]["text"]
+    assert "no publisher has sent it" not in result["verdict"]["text"]
