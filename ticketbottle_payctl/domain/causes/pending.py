@@ -13,6 +13,7 @@ from ticketbottle_payctl.domain.causes.words import (
     PUBLISH,
     WAIT_OR_PUBLISH,
     named,
+    next_run,
     overdue,
     show,
     total,
@@ -134,15 +135,15 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
     sends = not overtaken and (bool(evidence.sent_lately) or any(one.working for one in evidence.publishers))
     if between_runs and (sends or _newer_than_the_last_run(evidence, ready)):
         fact = f"no publisher is running: {evidence.lately[0]}"
-        meaning = f"{waited(evidence, ready)}. Nothing is lost: {NEXT_SCHEDULED_RUN}"
+        meaning = f"{waited(evidence, ready)}. {next_run(ready, NEXT_SCHEDULED_RUN)}"
         return Cause(CauseKind.BETWEEN_RUNS, events, fact, meaning, WAIT_OR_PUBLISH, PUBLISH)
+    if evidence.slot_active is None and evidence.running and all(one.awaits_rescan for one in ready):
+        meaning = f"{NEXT_RESCAN}, and then sends them"
+        return Cause(CauseKind.RESCAN, events, waited(evidence, ready), meaning, None, _WATCH)
     if evidence.slot_active is None and evidence.running and sends:
         fact = f"{waited(evidence, ready)}; a publisher is working through them"
         meaning = "events are sent in order of creation; check that the backlog is shrinking"
         return Cause(CauseKind.BACKLOG, events, fact, meaning, None, _WATCH)
-    if evidence.slot_active is None and evidence.running and all(one.awaits_rescan for one in ready):
-        meaning = f"{NEXT_RESCAN}, and then sends them"
-        return Cause(CauseKind.RESCAN, events, waited(evidence, ready), meaning, None, _WATCH)
     if brokers is None:
         fact = f"{waited(evidence, ready)}, and the database does not show why"
         meaning = f"{_alive(evidence)}, and no row lock or dead event is in the way"

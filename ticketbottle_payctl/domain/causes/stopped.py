@@ -20,11 +20,14 @@ from ticketbottle_payctl.domain.causes.words import (
     CHECK_BROKERS,
     LOOK_AT_KAFKA,
     LOOK_AT_KAFKA_AND_BACKLOG,
+    next_run,
     overdue,
+    show,
     total,
     waited,
 )
 from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import count, duration
 
 
@@ -40,8 +43,13 @@ def of_publishers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause
     if not waiting:
         return
     if not evidence.lately:
-        meaning = f"{waited(evidence, waiting)}. Nothing is lost: a publisher sends all waiting events when it runs"
+        meaning = (
+            f"{waited(evidence, waiting)}. {next_run(waiting, 'a publisher sends all waiting events when it runs')}"
+        )
         advice, command = if_missing(brokers)
+        if all(is_unknown(one.event_type) for one in waiting):
+            advice = f"{what_to_do(one.event_type for one in waiting)}; the oldest event is"
+            command = show(max(waiting, key=lambda one: one.oldest_s).id)
         yield Cause(CauseKind.NO_PUBLISHER, total(waiting), _not_seen(evidence), meaning, advice, command)
     counts = {one.shards: one.name for one in evidence.running if one.shards is not None}
     if len(counts) > 1:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ticketbottle_payctl.domain.causes.cause import Command
 from ticketbottle_payctl.domain.causes.evidence import OVERDUE_AFTER, Evidence, Reason, Waiting
+from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import count, duration, short_id
 
 
@@ -37,6 +38,21 @@ def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
         )
     replay = f" (the oldest was requeued {requeued} ago)" if requeued else ""
     return f"{number} have waited for up to {written}{replay}"
+
+
+def next_run(waiting: Sequence[Waiting], when: str) -> str:
+    """Say what the next run does with the waiting events. ``when`` says which publisher runs next.
+
+    A publisher cannot send an event of an unknown type, so such events are counted apart.
+    """
+    unknown = [one for one in waiting if is_unknown(one.event_type)]
+    number = total(unknown)
+    if not unknown:
+        return f"Nothing is lost: {when}"
+    if number == total(waiting):
+        return f"No publisher can send {'it' if number == 1 else 'them'}: payctl does not know the type"
+    one_of = f"{number:,} of them {'is' if number == 1 else 'are'} of an unknown type"
+    return f"Nothing is lost: {when}, but {one_of}: {what_to_do(one.event_type for one in unknown)}"
 
 
 def replay_options(error_group: str, *, dead: bool) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect import publishers
+from ticketbottle_payctl.store.inspect.publishers import Wait
 from ticketbottle_payctl.store.outbox import cdc
 
 _LIMITS = Limits()
@@ -47,11 +48,11 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
             ]
         slot = cdc.slot(connection)
         seen, known = publishers.seen(connection)
-        age = publishers.longest_wait_s(connection, subject.max_retries)
+        wait = publishers.longest_wait(connection, subject.max_retries)
     if slot is not None:
         reader = "active" if slot.active else "idle"
         return [ok("publishers", f"Debezium is publishing this outbox; its slot is {reader}")]
-    return [_not_working(seen, age, subject, probe, known=known)]
+    return [_not_working(seen, wait, subject, probe, known=known)]
 
 
 def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
@@ -63,14 +64,14 @@ def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
 
 
 def _not_working(
-    seen: Sequence[SeenPublisher], age: float | None, subject: Subject, probe: Probe, *, known: bool
+    seen: Sequence[SeenPublisher], wait: Wait | None, subject: Subject, probe: Probe, *, known: bool
 ) -> Finding:
-    """Return the finding if no publisher is working. ``age`` is the longest wait of an event in seconds."""
+    """Return the finding if no publisher is working. ``wait`` is the longest wait of an event."""
     if not seen:
         unseen = (
             "no publisher has run yet" if known else "no publisher is active; the role cannot see when the last one ran"
         )
-        return _absent(unseen, age, probe)
+        return _absent(unseen, wait, probe)
     state = publishing(seen, known=known)
     last = state.last or seen[0]
     ago = duration(last.seconds)
@@ -79,22 +80,29 @@ def _not_working(
         return warn("publishers", f"publisher {last}", meaning, *if_cut_off(last, probe.brokers()))
     if state.activity is Activity.BETWEEN_RUNS:
         fact = f"no publisher is running now; {last}; {NEXT_RUN}"
-        return _absent(fact, age, probe, (WAIT_OR_PUBLISH, PUBLISH))
+        return _absent(fact, wait, probe, (WAIT_OR_PUBLISH, PUBLISH))
     if state.activity is Activity.RUNNING:
         healthy = (one for one in seen if one.shards is not None and not one.ended and not one.without_brokers)
         noted = next(healthy, last)
         told = f" with PAYCTL_SHARDS={noted.shards}" if noted.shards is not None else ""
         return _running(f"one is idle{told}: {last.name}, last seen {ago} ago", noted.shards, subject)
     if last.seconds < _GONE_AFTER:
-        return _absent(f"no publisher is running now; {last}", age, probe)
+        return _absent(f"no publisher is running now; {last}", wait, probe)
     fact = f"no publisher has been seen for {ago}; the last one was {last.name}"
     meaning = "new events wait until a publisher runs"
     return warn("publishers", fact, meaning, *if_missing(probe.brokers()))
 
 
-def _absent(fact: str, age: float | None, probe: Probe, remedy: tuple[str, Command] | None = None) -> Finding:
+def _absent(fact: str, wait: Wait | None, probe: Probe, remedy: tuple[str, Command] | None = None) -> Finding:
     """Return the finding that no publisher is running. Warn only if an event is overdue."""
-    if age is None or age <= OVERDUE_AFTER.total_seconds():
+    if wait is None or wait.age_s <= OVERDUE_AFTER.total_seconds():
         return ok("publishers", fact)
     words, command = remedy or if_missing(probe.brokers())
-    return warn("publishers", fact, f"an event has waited for {duration(age)}", words, command)
+    return warn("publishers", fact, f"an event {_waited(wait)}", words, command)
+
+
+def _waited(wait: Wait) -> str:
+    """Return how long the event has waited. The cause in the backlog counts a requeued event in the same way."""
+    if wait.requeued_s is None:
+        return f"has waited for {duration(wait.age_s)}"
+    return f"written {duration(wait.age_s)} ago has waited for {duration(wait.requeued_s)} since its replay"

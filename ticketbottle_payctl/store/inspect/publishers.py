@@ -19,7 +19,7 @@ from ticketbottle_payctl.domain.causes import SEEN_WITHIN, SeenPublisher
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.db.privileges import may_read_all_of_ours, may_read_outbox
-from ticketbottle_payctl.store.outbox import blocked, shard_lock, without_brokers
+from ticketbottle_payctl.store.outbox import blocked, republished, shard_lock, without_brokers
 
 APPLICATION = "payctl publish-outbox"
 """The application name of a publisher's sessions."""
@@ -172,11 +172,25 @@ def _note_brokers(found: dict[str, _Noted], text: str, seconds: float) -> None:
     found[owner] = _Noted(seen, earlier.places if earlier else set())
 
 
-def longest_wait_s(connection: Connection, max_retries: int) -> float | None:
-    """Return the age in seconds of the oldest pending event that is not blocked.
+class Wait(NamedTuple):
+    """The age of the oldest event that could be sent, in seconds. ``requeued_s`` is the time since its last replay."""
 
-    Return None if there is no such event, or if the role is not allowed to read the events.
+    age_s: float
+    requeued_s: float | None = None
+
+
+def longest_wait(connection: Connection, max_retries: int) -> Wait | None:
+    """Return how long the oldest pending event that is not blocked has waited.
+
+    Return None if there is no such event, or if the role is not allowed to read the events. The time since the replay
+    is None if there was none, or if the role is not allowed to read the rows of runs.
     """
     columns = ("id", "aggregateId", "published", "publishedAt", "retryCount", "createdAt")
     may = connection.exec_driver_sql(f"SELECT {may_read_outbox(*columns)}").scalar_one()
-    return blocked.oldest_to_send(connection, max_retries) if may else None
+    found = blocked.oldest_to_send(connection, max_retries) if may else None
+    if found is None:
+        return None
+    if not republished.may_be_read(connection):
+        return Wait(found.age_s)
+    sql = f"SELECT {republished.requeued_before_s('SELECT %(id)s::text')}"
+    return Wait(found.age_s, connection.exec_driver_sql(sql, {"id": found.id}).scalar_one())

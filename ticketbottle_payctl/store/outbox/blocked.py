@@ -57,14 +57,21 @@ def blocked_among(connection: Connection, pending: Sequence[Pending], max_retrie
     return frozenset(connection.exec_driver_sql(_BLOCKED, parameters).scalars())
 
 
-def oldest_to_send(connection: Connection, max_retries: int) -> float | None:
-    """Return the age in seconds of the oldest pending event that is not blocked, or None if there is no such event."""
+class ToSend(NamedTuple):
+    """The oldest pending event that is not blocked, and its age in seconds."""
+
+    id: str
+    age_s: float
+
+
+def oldest_to_send(connection: Connection, max_retries: int) -> ToSend | None:
+    """Return the oldest pending event that is not blocked, or None if there is no such event."""
     sql = f"""
-        SELECT EXTRACT(epoch FROM {NOW} - o."createdAt") FROM outbox AS o
+        SELECT o.id, GREATEST(0, EXTRACT(epoch FROM {NOW} - o."createdAt"))::float8 FROM outbox AS o
         WHERE {states.pending("o.")} AND NOT EXISTS (
             SELECT FROM outbox AS d WHERE {states.dead("d.")} AND d."aggregateId" = o."aggregateId"
               AND (d."createdAt", d.id COLLATE "C") < (o."createdAt", o.id COLLATE "C"))
         ORDER BY o."createdAt" LIMIT 1
     """  # noqa: S608 - built from constants only
-    age = connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one_or_none()
-    return None if age is None else max(0.0, float(age))
+    row = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one_or_none()
+    return None if row is None else ToSend(*row)

@@ -34,7 +34,7 @@ def agree(world, answer):
     [
         ([], "no publisher has ever run on this database"),
         ([SEEN.format("12 min")], "no publisher has been seen for 12 min"),
-        ([SEEN.replace(":x", ":x ended").format("20 s")], "no publisher is running: host:12 ended 20"),
+        ([SEEN.replace(":x", ":x ended").format("20 s")], "no publisher is running: host:12 ended "),
     ],
     ids=["never", "gone", "ended"],
 )

@@ -72,3 +72,13 @@ def test_an_ended_publisher_does_not_count_as_running(
     ended = seen.endswith("ended")
     assert ("no publisher is running: host:12 ended" in cause["fact"]) is ended
     assert ("Nothing is lost: a scheduled publisher starts again within a minute" in cause["meaning"]) is ended
+
+
+def test_doctor_gives_a_requeued_event_one_age(world, given, ask, invoke, answer):
+    """In `payctl doctor`, the lines about publishers and about the backlog both count from the event's replay."""
+    given({"state": "dead", "last_error": "INVALID_REQUEST: no", "age": timedelta(hours=2)})
+    assert ask("replay", "--failed", "-y")["counts"]["requeued"] == 1
+    publishers, backlog = answer("doctor", "--only", "publishers", "--only", "backlog", **world)["items"]
+    assert re.fullmatch("an event written 2 h ago has waited for .* since its replay", publishers["meaning"])
+    assert "1 event, written 2 h ago, has waited for" in backlog["meaning"]
+    assert invoke("doctor", "--only", "publishers", **world).stdout[0] == "!"
