@@ -186,6 +186,17 @@ def test_a_group_with_messages_of_several_sizes_is_judged_event_by_event():
     assert (typed(cause.command), cause.command.rows) == ("payctl replay --failed --error-group 0a1b2c3d", 2)
 
 
+def test_a_group_is_judged_smaller_now_only_if_payctl_itself_refused_it():
+    """payctl's own limit is known. After a refusal by a broker, the topic's limit must still be raised."""
+    client = "MSG_SIZE_TOO_LARGE: Unable to produce message: Broker: Message size too large"
+    small, mixed = TOO_LARGE._replace(events=2, error=client), TOO_LARGE._replace(events=3, too_large=1, error=client)
+    advice = [causes(seen(dead=each.events, dead_groups=[each]), ANSWERED)[0].advice for each in (small, mixed)]
+    assert advice == [
+        "the messages are smaller now, so requeue the events",
+        "1 of 3 is larger than the 1,000,000 bytes that payctl sends; the others are smaller now, so requeue them",
+    ]
+
+
 def test_dead_events_with_other_errors_are_counted_separately():
     """The evidence names only the largest groups of dead events. All remaining groups count as one cause."""
     first, rest = causes(seen(dead=5, dead_groups=[TOO_LARGE._replace(events=2)]), ANSWERED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from ticketbottle_payctl.broker.faults import UNKNOWN_EVENT_TYPE, is_permanent, is_too_large
-from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
+from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE, is_small_enough_now
 from ticketbottle_payctl.domain.unknown_types import is_unknown
 
 
@@ -28,6 +28,8 @@ def remedy_of(last_error: str | None, event_type: str, message_bytes: int) -> De
     name = error_name(last_error)
     if is_unknown(event_type):
         return DeliveryRemedy.KNOW_EVENT_TYPE
+    if is_small_enough_now(last_error, message_bytes):
+        return None
     if is_too_large(name):
         too_large = message_bytes > LARGEST_MESSAGE
         return DeliveryRemedy.SHRINK_PAYLOAD if too_large else DeliveryRemedy.RAISE_TOPIC_LIMIT

@@ -18,6 +18,9 @@ A larger event becomes dead.
 ERRORS_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
 """Kafka's names for the errors of a message that is too large."""
 
+_REFUSED_BY_CLIENT = "Unable to produce message: "
+"""The start of the reason if the Kafka client refused the message before it asked a broker."""
+
 _RECORD = 36
 """The client's overhead for one record. librdkafka calls it RD_KAFKAP_MESSAGE_V2_MAX_OVERHEAD."""
 
@@ -32,6 +35,12 @@ def message_bytes(message: Message) -> int:
     """Return the size of a message in bytes, without compression."""
     headers = sum(_text_bytes(_octets(name)) + _text_bytes(_octets(value)) for name, value in message.headers)
     return _RECORD + _octets(message.key) + _octets(message.value) + headers
+
+
+def is_small_enough_now(last_error: str | None, size: int) -> bool:
+    """Return whether payctl's own limit refused a message that now has this size, and the limit allows this size."""
+    code, _, reason = (last_error or "").partition(": ")
+    return code in ERRORS_OF_SIZE and reason.startswith(_REFUSED_BY_CLIENT) and size <= LARGEST_MESSAGE
 
 
 def length_bytes(octets: int) -> int:

@@ -22,7 +22,7 @@ from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.cause_advice import next_lines
 from ticketbottle_payctl.domain.causes import replay_options
-from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
+from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE, is_small_enough_now
 from ticketbottle_payctl.domain.unknown_types import what_to_do
 from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import count, rfc3339, span, span_and_age
@@ -213,6 +213,14 @@ def _todo(group: ErrorGroup) -> str | None:
     return remedy_sentence(remedy, group.event_types, group.message_bytes) if remedy else None
 
 
+def _first(group: ErrorGroup) -> str | None:
+    """Return what to do before a replay, or say that the refused messages are smaller now and nothing is to do."""
+    rest = group.count - group.left_out
+    if rest and is_small_enough_now(group.sample, group.message_bytes):
+        return "the message is smaller now" if rest == 1 else "the messages are smaller now"
+    return _todo(group)
+
+
 def _types(group: ErrorGroup) -> str:
     """Return the types of the events. If there are several, also say how many events have each type."""
     if len(group.by_type) == 1:
@@ -284,7 +292,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                     ("types", _types(group)),
                     ("sample", sample if sample != pattern else None),
                     ("event", adviser.reading(["show"], [group.sample_id])),
-                    ("first", None if all_superseded or group.unknown else _todo(group)),
+                    ("first", None if all_superseded or group.unknown else _first(group)),
                     ("replay", replay or None),
                     ("then", release if replay else None),
                     ("blocks", _blocks(group) if group.dead else None),

@@ -8,7 +8,7 @@ from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
 from ticketbottle_payctl.domain.causes.evidence import DeadGroup, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.words import named, replay_options, show, total
 from ticketbottle_payctl.domain.event import FAILURES, TOPICS
-from ticketbottle_payctl.domain.message_size import ERRORS_OF_SIZE, LARGEST_MESSAGE, topic_limit
+from ticketbottle_payctl.domain.message_size import ERRORS_OF_SIZE, LARGEST_MESSAGE, is_small_enough_now, topic_limit
 from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import count, short_id
 
@@ -104,13 +104,16 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
     if _is_unknown(group):
         return f"{what_to_do(group.event_types)}; {'the' if group.events == 1 else 'one such'} event is", shown
     if not rows and group.too_large:
-        return f"do not replay: {_too_large(group)}; see which payment it is", shown
+        smaller = "ask the payment service's team to make the payload smaller"
+        return f"do not replay: {_too_large(group)}; {smaller}; see which payment it is", shown
     if not rows:
         return (
             "do not replay: the customer has paid since then; look at the payment",
             shown,
         )
     topics = ", ".join(sorted({TOPICS[name] for name in group.event_types if not is_unknown(name)}))
+    if is_small_enough_now(group.error, group.message_bytes):
+        return _smaller_now(group), replay
     if code in ERRORS_OF_SIZE:
         limit = f"raise max.message.bytes of {topics} to {topic_limit(group.message_bytes):,} or more, then"
         return f"{_too_large(group)}; for the others, {limit}" if group.too_large else limit, replay
@@ -123,6 +126,15 @@ def _too_large(group: DeadGroup) -> str:
         return f"the message has up to {group.message_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"
     are = "is" if group.too_large == 1 else "are"
     return f"{group.too_large:,} of {group.events:,} {are} larger than the {LARGEST_MESSAGE:,} bytes that payctl sends"
+
+
+def _smaller_now(group: DeadGroup) -> str:
+    """Return the advice for messages that payctl itself refused, and that are small enough for it now."""
+    if group.too_large:
+        return f"{_too_large(group)}; the others are smaller now, so requeue them"
+    if group.replayable == 1:
+        return "the message is smaller now, so requeue the event"
+    return "the messages are smaller now, so requeue the events"
 
 
 def _left_out(group: DeadGroup, dead: int) -> str:

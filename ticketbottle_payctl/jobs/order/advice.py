@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from ticketbottle_payctl.domain.message_size import is_small_enough_now
 from ticketbottle_payctl.domain.payment import is_overdue
 from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.order.judge_delivery import dead_until, remedy_for
@@ -26,6 +27,7 @@ _DOCTOR = Advice(
 _TRY_AGAIN = Advice(("publish-outbox",), "the next try is overdue: send it by hand, unless a publisher just tries it")
 
 _PENDING = {VerdictKind.WAITING, VerdictKind.RETRYING, VerdictKind.BEHIND, VerdictKind.OVERDUE}
+_FIX_AND_REQUEUE = "fix the cause, then requeue the dead events"
 _CUT_BACK = Advice(
     ("cdc", "cut-back"),
     "Debezium is publishing this outbox and does not send requeued events: take the outbox back first",
@@ -58,6 +60,17 @@ def advise_sending(verdict: Verdict, found: History, now: datetime, *, debezium_
         return Advice(("replay",), "requeue the dead event", (verdict.event.id,))
     advice = _of(verdict, found, now, debezium_publishes=debezium_publishes)
     return next((each for each in advice if each.changes), Advice(("publish-outbox",), "send the event now"))
+
+
+def advise_afterwards(verdicts: Sequence[Verdict], *, debezium_publishes: bool) -> tuple[Advice, ...]:
+    """Return the commands that requeue the dead events which fail again until the operator has fixed the cause."""
+    if debezium_publishes:
+        return ()
+    return tuple(
+        Advice(("replay",), "requeue the event", (each.event.id,))
+        for each in verdicts
+        if each.kind is VerdictKind.DEAD and each.remedy is not None and each.event is not None
+    )
 
 
 def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: bool) -> Iterator[Advice]:
@@ -125,7 +138,9 @@ def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
     """Yield the advice about the ``dead`` events, which must be resolved before the ``last`` event can be sent."""
     replayable = [each.id for each in dead if not each.superseded and remedy_for(each) is None]
     if replayable:
-        yield Advice(("replay",), "fix the cause, then requeue the dead events", tuple(replayable))
+        small = all(is_small_enough_now(each.last_error, each.message_bytes) for each in dead if each.id in replayable)
+        why = "the message is smaller now, so requeue the event" if small else _FIX_AND_REQUEUE
+        yield Advice(("replay",), why, tuple(replayable))
     passed = [each for each in dead if each.id not in {*replayable, last.id}]
     if passed:
         superseded = any(each.superseded for each in passed)

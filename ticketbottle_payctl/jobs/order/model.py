@@ -204,6 +204,8 @@ class Timeline:
     warnings: tuple[str, ...] = field(default=())
     named_event: NamedEvent | None = None
     """The event whose id the operator gave, or None if the operator gave another name of the order."""
+    afterwards: tuple[Advice, ...] = ()
+    """The commands to run after the operator has fixed what ``todo`` says, because until then they would fail."""
     debezium_sends: bool = False
     """Whether a connector reads Debezium's slot. It sends inserted events at once, but does not mark their rows."""
 

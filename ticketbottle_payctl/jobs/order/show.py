@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.jobs.order.advice import advise
+from ticketbottle_payctl.jobs.order.advice import advise, advise_afterwards
 from ticketbottle_payctl.jobs.order.find import find
 from ticketbottle_payctl.jobs.order.judge_delivery import dead_before, tries_of
 from ticketbottle_payctl.jobs.order.judge_money import amounts_of
@@ -65,6 +65,7 @@ def show(  # noqa: PLR0913 - one argument per source
         verdict=first,
         steps=tuple(in_order(found, [*steps_of(found), *records.steps])),
         advice=advise(found, [first, *also], now, debezium_publishes=slot is not None),
+        afterwards=advise_afterwards([first, *also], debezium_publishes=slot is not None),
         also=tuple(also),
         amounts=amounts_of(found.receipts),
         warnings=tuple(records.warnings),

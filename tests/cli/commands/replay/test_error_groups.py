@@ -103,7 +103,23 @@ def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, data
         insert_events(connection, 1, state="dead", last_error=error, payload_bytes=1_000_000)
         insert_payments_of_events(connection)
     shown = invoke("errors", DATABASE_URL=database_url).stdout
-    assert ("first\tmake the payload smaller" in shown, "payctl replay" in shown) == (True, False), shown
+    told = "first\task the payment service's team to make the payload smaller" in shown
+    assert (told, "payctl replay" in shown) == (True, False), shown
+
+
+def test_a_message_that_is_smaller_now_has_a_replay_without_a_repair(ask, invoke, database_url, engine):
+    """If payctl's own limit refused a message that is smaller now, `errors` and `stats` advise a replay at once."""
+    error = "MSG_SIZE_TOO_LARGE: Unable to produce message: Broker: Message size too large"
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", last_error=error)
+        insert_payments_of_events(connection)
+    (group,) = ask("errors")["items"]
+    assert (group["remedy"], group["todo"]) == (None, None)
+    assert "\nfirst\tthe message is smaller now\n" in invoke("errors", DATABASE_URL=database_url).stdout
+    (cause,) = [each for each in ask("stats")["result"]["causes"] if each["cause"] == "dead"]
+    assert cause["advice"] == "the message is smaller now, so requeue the event"
+    assert cause["command"] == group["replay"]
+    assert ask(*shlex.split(group["replay"])[1:], "-y")["counts"]["requeued"] == 1
 
 
 @pytest.mark.parametrize(

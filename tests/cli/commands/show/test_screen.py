@@ -122,6 +122,36 @@ def test_the_size_of_a_payload_decides_which_limit_to_raise(orders, shown):
     assert "raise max.message.bytes of payment.completed to 30,6" in shown().verdict["todo"]
 
 
+CLIENT = "MSG_SIZE_TOO_LARGE: Unable to produce message: Broker: Message size too large"
+
+
+@pytest.mark.parametrize(("error", "size"), [(CLIENT, 1_200_000), ("MSG_SIZE_TOO_LARGE: x", 30_000)])
+def test_show_prints_the_replay_that_follows_a_repair(orders, screen, error, size):
+    """If an event fails again until its cause is fixed, `payctl show` prints the replay as the step after the fix."""
+    orders.pay("COMPLETED").event(state="dead", error=error, size=size)
+    lines = screen()
+    first = next(number for number, line in enumerate(lines) if line.startswith("to do:"))
+    assert lines[first + 1 : first + 3] == ["then:  requeue the event", f"  payctl replay {orders.events[0]}"]
+
+
+def test_show_advises_a_replay_at_once_if_the_message_is_smaller_now(orders, shown, screen):
+    """If payctl's own limit refused a message and its payload is smaller now, `payctl show` advises a replay."""
+    orders.pay("COMPLETED").event(state="dead", error=CLIENT, size=300)
+    document = shown()
+    assert (document.verdict["remedy"], document.verdict["todo"]) == (None, None)
+    lines = screen()
+    assert lines[-2:] == [
+        "next:  the message is smaller now, so requeue the event",
+        f"  payctl replay {orders.events[0]}",
+    ]
+
+
+def test_a_too_large_payload_names_the_team_that_makes_it_smaller(orders, shown):
+    """If a payload is over payctl's own limit, `payctl show` says that the payment service's team must change it."""
+    orders.pay("COMPLETED").event(state="dead", error=CLIENT, size=1_200_000)
+    assert shown().verdict["todo"].startswith("ask the payment service's team to make the payload smaller first: ")
+
+
 def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
     """If an old event was replayed, `payctl show` counts the event's waiting time from the replay."""
     orders.pay("COMPLETED", age=timedelta(days=3)).event(

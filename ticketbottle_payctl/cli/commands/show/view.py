@@ -227,6 +227,12 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
     sentences = dict.fromkeys(said for said in (todo(each, timeline) for each in verdicts) if said)
     yield line()
     to_do: list[Block] = [line(bold("to do:"), said) for said in sentences]
+    afterwards = [_advice(each, timeline, session) for each in timeline.afterwards]
+    to_do += [
+        block
+        for each in afterwards
+        for block in (line(bold("then:"), each["why"]), line(accent(f"  {each['command']}")))
+    ]
     commands = [
         block for each in advice for block in (line(bold("next:"), each["why"]), line(accent(f"  {each['command']}")))
     ]
