@@ -10,7 +10,7 @@ import pytest
 from ticketbottle_payctl.cli.commands.show import verdict_words
 from ticketbottle_payctl.domain.causes import stopped
 from ticketbottle_payctl.errors import BrokerUnavailableError, DatabaseUnavailableError
-from ticketbottle_payctl.jobs.order import VerdictKind
+from ticketbottle_payctl.jobs.order import Remedy, VerdictKind
 
 HARMLESS = {
     VerdictKind.NOT_PAID, VerdictKind.IN_PROGRESS, VerdictKind.TEST_PING, VerdictKind.ENDED, VerdictKind.CLEANED_UP,
@@ -57,6 +57,12 @@ def test_every_verdict_that_needs_an_action_is_in_the_runbook(kind, verdicts):
     if kind in {VerdictKind.OVERDUE, f"requeued {VerdictKind.OVERDUE}"}:
         shown = "the event has waited ..., and no publisher has sent it"
     assert any(re.search(quote, shown) for quote in quoted), shown
+
+
+def test_the_runbook_and_the_screen_give_the_same_task_for_a_missing_event(runbook):
+    """The runbook's row about a missing event has the task that `payctl show` prints, and says when it ends."""
+    (row,) = re.findall(r"^\| `but no event tells the order service`.*$", runbook, re.MULTILINE)
+    assert verdict_words._TODO[Remedy.WRITE_EVENT] in row  # noqa: SLF001
 
 
 @pytest.mark.parametrize("error", [BrokerUnavailableError, DatabaseUnavailableError])

@@ -11,8 +11,8 @@ from ticketbottle_payctl.domain.unknown_types import what_to_do
 
 _SENTENCES = {
     DeliveryRemedy.RAISE_TOPIC_LIMIT: "raise max.message.bytes of {topic} to {limit} or more first",
-    DeliveryRemedy.SHRINK_PAYLOAD: "ask the payment service's team to make the payload smaller first: the message has up to "
-    "{size} bytes, and payctl sends at most {largest}",
+    DeliveryRemedy.SHRINK_PAYLOAD: "ask the payment service's team to make the payload smaller first: the message "
+    "has up to {size} bytes, and payctl sends at most {largest}",
     DeliveryRemedy.REPAIR_RECORD: "fix the settings of {topic} or the payload first",
 }
 

@@ -99,7 +99,7 @@ def _without_event(found: History, now: datetime, retention: timedelta | None) -
         return Verdict(VerdictKind.CLEANED_UP, Mark.GOOD, at, due)
     if retention is not None and now - at > retention:
         return Verdict(VerdictKind.PAST_RETENTION, Mark.OPEN, at, due, remedy=Remedy.ASK_ORDER_SERVICE)
-    return Verdict(VerdictKind.NO_EVENT, Mark.BAD if due else Mark.OPEN, at, due, remedy=Remedy.ASK_ORDER_SERVICE)
+    return Verdict(VerdictKind.NO_EVENT, Mark.BAD if due else Mark.OPEN, at, due, remedy=Remedy.WRITE_EVENT)
 
 
 def _published(event: EventRow, events: Sequence[EventRow], records: Records, *, due: bool) -> Verdict:

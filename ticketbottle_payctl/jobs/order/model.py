@@ -75,6 +75,7 @@ class Remedy(StrEnum):
     DECIDE_IN_PORTAL = "decide_in_portal"
     ASK_GATEWAY = "ask_gateway"
     ASK_ORDER_SERVICE = "ask_order_service"
+    WRITE_EVENT = "write_event"
     WATCH_READER = "watch_reader"
     UPGRADE = "upgrade"
 

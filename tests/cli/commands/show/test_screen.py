@@ -152,6 +152,23 @@ def test_a_too_large_payload_names_the_team_that_makes_it_smaller(orders, shown)
     assert shown().verdict["todo"].startswith("ask the payment service's team to make the payload smaller first: ")
 
 
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED"])
+def test_show_says_who_writes_a_missing_event_and_when_the_finding_ends(orders, ask, shown, status):
+    """If an ended payment has no event, `payctl show` names the team that writes it and what ends the finding.
+
+    After the event was written and published, nothing is open.
+    """
+    orders.pay(status)
+    document = shown()
+    assert (document.verdict["kind"], document.verdict["remedy"]) == ("no_event", "write_event")
+    assert document.verdict["todo"] == (
+        "ask the payment service's team to write the event, because payctl cannot write it;"
+        " the finding ends when a publisher has sent the event"
+    )
+    orders.event(status, state="published")
+    assert ask("show", orders.name)["exit_code"] == 0
+
+
 def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
     """If an old event was replayed, `payctl show` counts the event's waiting time from the replay."""
     orders.pay("COMPLETED", age=timedelta(days=3)).event(

@@ -87,6 +87,8 @@ _TODO = {
     Remedy.DECIDE_IN_PORTAL: "decide in the gateway's portal whether the money is accepted",
     Remedy.ASK_GATEWAY: "ask the gateway what the code means",
     Remedy.ASK_ORDER_SERVICE: "ask the team of the order service whether the order has its tickets",
+    Remedy.WRITE_EVENT: "ask the payment service's team to write the event, because payctl cannot write it;"
+    " the finding ends when a publisher has sent the event",
     Remedy.WATCH_READER: "check that the order service's consumer is running: it has not read the record",
     Remedy.UPGRADE: "install a payctl version that knows this value",
 }
