@@ -60,6 +60,7 @@ def group_errors(
         readable = dead.rights(connection).closings
         found = store.groups(connection, selector, max_retries, limit + 1, with_closings=readable)
         found = store.with_blocked(connection, found, selector, max_retries)
+        found = store.with_harmless(connection, found, selector, max_retries, with_closings=readable)
     report = ErrorsReport(tuple(found[:limit]), truncated=len(found) > limit)
     if not selector.is_empty:
         return report

@@ -25,7 +25,7 @@ from ticketbottle_payctl.domain.causes import replay_options
 from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE, is_small_enough_now
 from ticketbottle_payctl.domain.unknown_types import what_to_do
 from ticketbottle_payctl.facts import Count, Keywords
-from ticketbottle_payctl.formats import count, rfc3339, span, span_and_age
+from ticketbottle_payctl.formats import PLACEHOLDER, count, rfc3339, span, span_and_age
 from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
 from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
@@ -104,6 +104,8 @@ class ErrorGroupItem(TypedDict):
     """The number of payments whose later events wait behind these dead events."""
     closed: NotRequired[Count]
     """The number of superseded dead events that a person has closed and that do not block any pending event."""
+    close: NotRequired[str]
+    """The command that closes the oldest harmless event; empty if none is open."""
     remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
     """What to fix before the replay, because otherwise the events would fail again."""
     todo: NotRequired[str | None]
@@ -144,9 +146,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
             "payctl.errors/1",
             ExitCode.PARTIAL if report.timed_out else ExitCode.DONE,
             counts=counts,
-            items=[
-                _item(group, _replay(group, selector, adviser), _release(group, adviser)) for group in report.groups
-            ],
+            items=[_item(group, selector, adviser) for group in report.groups],
             truncated=report.truncated,
             human=_human(report, selector, adviser, session.services.now() if is_terminal(sys.stdout) else None),
             warnings=[_NOT_COUNTED] if report.timed_out else [],
@@ -154,7 +154,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     )
 
 
-def _item(group: ErrorGroup, replay: str, release: str) -> ErrorGroupItem:
+def _item(group: ErrorGroup, selector: Selector, adviser: Adviser) -> ErrorGroupItem:
     return {
         "group": group.group,
         "pattern": redact(group.pattern) or None,
@@ -166,14 +166,15 @@ def _item(group: ErrorGroup, replay: str, release: str) -> ErrorGroupItem:
         "by_type": dict(group.by_type),
         "sample": redact(group.sample) if group.sample else None,
         "sample_id": group.sample_id,
-        "replay": replay,
-        "release": release,
+        "replay": _replay(group, selector, adviser),
+        "release": _release(group, adviser),
         "superseded": group.superseded,
         "unknown": group.unknown,
         "too_large": group.too_large,
         "blocking": group.blocking,
         "blocks": group.blocks,
         "closed": group.closed,
+        "close": _close(group, adviser),
         "remedy": _remedy(group),
         "todo": _todo(group),
     }
@@ -199,6 +200,13 @@ def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
 def _release(group: ErrorGroup, adviser: Adviser) -> str:
     """Return the command that sends the events behind the superseded ones, or an empty string if none is waiting."""
     return adviser.changing(["publish-outbox"], options=["--on-dead", "release"]) if group.blocking else ""
+
+
+def _close(group: ErrorGroup, adviser: Adviser) -> str:
+    """Return the command that closes the group's oldest harmless event, or an empty string if none is open."""
+    if group.to_close is None:
+        return ""
+    return replace(adviser, reason=PLACEHOLDER).changing(["close"], [group.to_close])
 
 
 def _remedy(group: ErrorGroup) -> DeliveryRemedy | None:
@@ -297,6 +305,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                     ("then", release if replay else None),
                     ("blocks", _blocks(group) if group.dead else None),
                     ("release", None if replay else release),
+                    ("close", _close(group, adviser) or None),
                 )
             ),
         ]

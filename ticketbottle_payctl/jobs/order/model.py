@@ -180,12 +180,16 @@ class Amounts(NamedTuple):
 
 
 class NamedEvent(NamedTuple):
-    """The event whose id the operator gave. ``closing`` is the run that closed it, or None if it is not closed."""
+    """The event whose id the operator gave. ``closing`` is the run that closed it, or None if it is not closed.
+
+    ``can_be_closed`` is true if the event is dead and harmless, and no person has closed it.
+    """
 
     event: EventRow
     tries: int
     blocked: bool
     closing: Run | None
+    can_be_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.jobs.order.advice import advise, advise_afterwards
 from ticketbottle_payctl.jobs.order.find import find
@@ -54,6 +54,9 @@ def show(  # noqa: PLR0913 - one argument per source
         slot = cdc.slot(connection)
         event = next((each for each in found.events if _is_named(each, name)), None)
         closed = event is not None and bool(dead.closed_among(connection, [event.id], max_retries))
+        named = None if event is None else _named_event(event, found, closed=closed)
+        if named is not None and not closed:
+            named = named._replace(can_be_closed=_can_be_closed(connection, named.event, max_retries))
     records = find_all(found, kafka) if kafka else Records()
     first, *also = judge(found, records, now, retention)
     if first.kind is VerdictKind.OVERDUE:
@@ -69,13 +72,21 @@ def show(  # noqa: PLR0913 - one argument per source
         also=tuple(also),
         amounts=amounts_of(found.receipts),
         warnings=tuple(records.warnings),
-        named_event=None if event is None else _named_event(event, found, closed=closed),
+        named_event=named,
         debezium_sends=slot is not None and slot.active,
     )
 
 
 def _is_named(event: EventRow, name: str) -> bool:
     return event.id == name or (is_short(name) and event.id.startswith(name))
+
+
+def _can_be_closed(connection: Connection, event: EventRow, max_retries: int) -> bool:
+    """Return whether the event is dead and harmless. False if the role cannot read the records of closings."""
+    if event.state != "dead" or not event.superseded or not dead.rights(connection).closings:
+        return False
+    found = dead.find(connection, event.id, max_retries)
+    return found is not None and found.superseded and not found.blocks
 
 
 def _named_event(event: EventRow, found: History, *, closed: bool) -> NamedEvent:

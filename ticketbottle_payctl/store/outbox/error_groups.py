@@ -42,7 +42,7 @@ class ErrorGroup:
     ``message_bytes`` is the size of the largest message that Kafka refused and that a replay sends, or else of the
     sample's message. ``blocking`` counts those superseded dead events that block a pending event of their payment.
     ``blocks`` counts the payments whose later events wait behind the group's dead events. ``closed`` counts the dead
-    events that count as closed.
+    events that count as closed. ``to_close`` is the id of the oldest harmless dead event that is not closed, or None.
     """
 
     group: str
@@ -62,6 +62,7 @@ class ErrorGroup:
     unknown: int = 0
     too_large: int = 0
     blocks: int = 0
+    to_close: str | None = None
 
     @property
     def event_types(self) -> tuple[str, ...]:
@@ -201,3 +202,27 @@ def with_blocked(
     rows = connection.exec_driver_sql(sql, wanted.parameters).all()
     blocks: dict[str, int] = {group: payments for group, payments in rows}  # noqa: C416 - a row is not a tuple
     return [replace(group, blocks=blocks.get(group.group, 0)) for group in found]
+
+
+def with_harmless(
+    connection: Connection, found: Sequence[ErrorGroup], selector: Selector, max_retries: int, *, with_closings: bool
+) -> list[ErrorGroup]:
+    """Return the groups with the oldest harmless dead event of each, which a person can close.
+
+    Like :func:`with_blocked`, this function changes the planner settings of the transaction.
+    """
+    if not any(group.superseded > group.blocking + group.closed for group in found):
+        return [*found]
+    connection.exec_driver_sql("SELECT set_config('enable_nestloop', 'off', true)")  # the planner expects few rows
+    wanted = predicate(selector, max_retries)
+    later = '(w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C")'
+    is_open = f"NOT {CLOSED_DEAD}" if with_closings else "true"
+    sql = f"""
+        SELECT DISTINCT ON (name) {group_of(PATTERN)} AS name, o.id FROM outbox AS o
+        WHERE {states.dead("o.")} AND {SUPERSEDED} AND {is_open} AND {wanted.sql} AND ({BY_DEBEZIUM} OR NOT EXISTS (
+            SELECT FROM outbox AS w WHERE w."aggregateId" = o."aggregateId" AND {states.pending("w.")} AND {later}))
+        ORDER BY name, o."createdAt", o.id COLLATE "C"
+    """  # noqa: S608 - built from constants only
+    rows = connection.exec_driver_sql(sql, wanted.parameters).all()
+    oldest: dict[str, str] = {group: event for group, event in rows}  # noqa: C416 - a row is not a tuple
+    return [replace(group, to_close=oldest.get(group.group)) for group in found]

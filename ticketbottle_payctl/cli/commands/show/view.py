@@ -241,6 +241,10 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
     if close:
         yield line(bold("then:"), "record what was done, for the next shift")
         yield line(accent(f"  {close}"))
+    named = timeline.named_event
+    if named is not None and named.can_be_closed:
+        yield line(bold("then:"), "to end the warning about this dead event, record that no customer is waiting for it")
+        yield line(accent(f"  {Adviser(session, PLACEHOLDER).changing(['close'], [named.event.id])}"))
     if not advice and not sentences:
         yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do but wait")
 

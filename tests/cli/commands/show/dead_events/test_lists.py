@@ -41,6 +41,31 @@ def test_the_list_says_that_a_dead_event_is_closed(dead, orders, close, ask, inv
     assert (row[3], row[-1]) == ("dead", "true")
 
 
+def test_errors_and_show_name_the_command_that_closes_a_harmless_event(dead, orders, close, ask, invoke, database_url):
+    """`payctl errors` and `payctl show EVENT` name the command that closes a harmless event, until it is closed.
+
+    `payctl errors` names the oldest harmless event. If an event waits behind it, neither command advises to close it.
+    """
+    command = f"payctl close {dead} --reason TEXT"
+
+    def advised(name):
+        (group,) = ask("errors", "--failed")["items"]
+        lines = invoke("errors", DATABASE_URL=database_url).stdout.splitlines()
+        told = [each.partition("\t")[2] for each in lines if each.startswith("close\t")]
+        assert told == [group["close"]] * bool(group["close"])
+        shown = invoke("show", name, DATABASE_URL=database_url).stdout
+        return group["close"], f"  payctl close {name} --reason TEXT" in shown.splitlines()
+
+    assert advised(dead) == (command, True)
+    orders.event("FAILED", "dead", age=3 * HOUR, error="MSG_SIZE_TOO_LARGE: no")
+    older = orders.events[-1]
+    assert advised(older) == (f"payctl close {older} --reason TEXT", True)
+    close(older)
+    assert (advised(older)[1], advised(dead)) == (False, (command, True))
+    orders.event(age=HOUR)
+    assert advised(dead) == ("", False)
+
+
 def test_a_closed_event_is_listed_as_dead_while_an_event_waits_behind_it(
     dead, orders, close, ask, terminal, database_url
 ):
