@@ -133,6 +133,19 @@ def test_the_advice_says_why_a_dead_event_is_not_replayed(dead, why):
     assert (advice.command, why in advice.why) == (RELEASE, True)
 
 
+def test_the_advice_names_the_dead_events_that_are_skipped():
+    """If a dead event must not be replayed, the advice to skip it names its type and its short id."""
+    old = replace(SUPERSEDED, id="47d3b4b7-91a2", event_type="PAYMENT_CANCELLED")
+    verdict = Verdict(VerdictKind.DEAD, Mark.BAD, START, event=DEAD)
+    for passed, named in (
+        ([old], "PAYMENT_CANCELLED 47d3b4b7"),
+        ([old, SUPERSEDED], "PAYMENT_CANCELLED 47d3b4b7 and the dead PAYMENT_FAILED old"),
+    ):
+        replay, release = advise(history(PAID, *passed, DEAD), [verdict], START, debezium_publishes=False)
+        assert (replay.command, release.command) == ("payctl replay e", RELEASE)
+        assert release.why.startswith(f"skip the dead {named}; never replay it: ")
+
+
 def test_only_commands_that_change_something_need_confirmation():
     """A suggested `payctl replay` counts as a change and needs confirmation.
 

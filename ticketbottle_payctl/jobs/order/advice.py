@@ -8,6 +8,7 @@ from datetime import datetime
 from ticketbottle_payctl.domain.message_size import is_small_enough_now
 from ticketbottle_payctl.domain.payment import is_overdue
 from ticketbottle_payctl.domain.unknown_types import is_unknown
+from ticketbottle_payctl.formats import short_id
 from ticketbottle_payctl.jobs.order.judge_delivery import dead_until, remedy_for
 from ticketbottle_payctl.jobs.order.judge_money import can_be_asked
 from ticketbottle_payctl.jobs.order.model import Advice, Verdict, VerdictKind
@@ -145,8 +146,8 @@ def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
     if passed:
         superseded = any(each.superseded for each in passed)
         why = "never replay it: the customer would lose their tickets" if superseded else "a replay would fail again"
-        release = f"send the payment's later events before the dead one; {why}"
-        yield Advice(("publish-outbox",), release, options=("--on-dead", "release"))
+        skipped = " and the dead ".join(f"{each.event_type} {short_id(each.id)}" for each in passed)
+        yield Advice(("publish-outbox",), f"skip the dead {skipped}; {why}", options=("--on-dead", "release"))
 
 
 def _again(event: EventRow, why: str) -> Advice:

@@ -58,7 +58,11 @@ def _similar(connection: Connection, name: str) -> str | None:
 def _ending_in(connection: Connection, name: str, max_retries: int) -> History:
     near = history.orders_ending_in(connection, name)
     if not near:
-        message = "no payment, event or callback has this id, and no order code equals it or ends with it"
+        message = "no payment, event or callback has this id, and no order code equals it"
+        if len(name) < history.SHORTEST_ENDING:
+            message += f"; to search for the end of an order code, give at least {history.SHORTEST_ENDING} characters"
+        else:
+            message += " or ends with it"
         raise NotFoundError(message, hint=_similar(connection, name) or _LISTS)
     found = history.find(connection, near[0].payment_id, max_retries) if len(near) == 1 else None
     if found is None:

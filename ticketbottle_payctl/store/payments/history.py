@@ -49,7 +49,7 @@ _BY_NAME = (
 PAYMENT = """id, "orderCode", status::text, "amountCents", currency::text, provider, "providerTransactionId",
     "createdAt", "completedAt", "failedAt", "cancelledAt" """
 """The columns of a :class:`PaymentRow`."""
-_SHORTEST_ENDING = 4
+SHORTEST_ENDING = 4
 _MOST_NEAR = 10
 # An event is written after its payment was created. The extra day covers instants that were stored in a different time
 # zone.
@@ -176,7 +176,7 @@ def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
     If the characters are a complete code, only that order is returned. If there are fewer than four characters, the
     result is empty. No index supports this search, so the whole table is read.
     """
-    if len(ending) < _SHORTEST_ENDING:
+    if len(ending) < SHORTEST_ENDING:
         return []
     rows = connection.exec_driver_sql(
         """

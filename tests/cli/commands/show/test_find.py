@@ -172,3 +172,12 @@ def test_the_search_for_similar_order_codes_uses_the_unique_index(engine):
 def test_too_few_or_wrong_last_characters_find_no_order(ask, typed):
     """`payctl show` needs at least the last four characters, and treats SQL wildcards as ordinary characters."""
     assert ask("show", typed)["exit_code"] == 8
+
+
+@pytest.mark.parametrize(("typed", "said"), [
+    ("D25", "; to search for the end of an order code, give at least 4 characters"), ("0D25", " or ends with it"),
+])  # fmt: skip
+def test_the_end_of_an_order_code_needs_four_characters(ask, typed, said):
+    """If too few characters are given, the message says how many are needed, and not that no order code ends so."""
+    begin = "no payment, event or callback has this id, and no order code equals it"
+    assert ask("show", typed)["error"]["message"] == begin + said

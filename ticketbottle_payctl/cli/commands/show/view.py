@@ -234,7 +234,9 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
         for block in (line(bold("then:"), each["why"]), line(accent(f"  {each['command']}")))
     ]
     commands = [
-        block for each in advice for block in (line(bold("next:"), each["why"]), line(accent(f"  {each['command']}")))
+        block
+        for place, each in enumerate(advice)
+        for block in (line(bold("then:" if place else "next:"), each["why"]), line(accent(f"  {each['command']}")))
     ]
     yield from [*commands, *to_do] if timeline.success_is_unsent else [*to_do, *commands]
     close = _closing(timeline, session)
