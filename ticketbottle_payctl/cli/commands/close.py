@@ -19,7 +19,14 @@ from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.close_event import NamedEvent, close_event, find_event, refuse
-from ticketbottle_payctl.jobs.order import Mark, OpenFindings, close_findings, find_open, is_too_early_to_close
+from ticketbottle_payctl.jobs.order import (
+    Mark,
+    OpenFindings,
+    VerdictKind,
+    close_findings,
+    find_open,
+    is_too_early_to_close,
+)
 
 SCHEMA = "payctl.close/1"
 
@@ -112,6 +119,9 @@ def close_command(  # noqa: PLR0913 - one argument per option
     if number and found.timeline.success_is_unmarked:
         word = "sent" if found.timeline.success_is_unsent else "marked as published"
         warnings = [f"the success event has not been {word} yet: {look}"]
+    if payment and payment.status == "PENDING" and any(each.kind is VerdictKind.MONEY_HELD for each in found.findings):
+        ask = Adviser(session, "close").changing(["reconcile", "payments"], [payment.order_code])
+        warnings.append(f"the payment is still PENDING; when the gateway has released the money, settle it: {ask}")
     session.finish(
         Result(
             SCHEMA,

@@ -43,11 +43,15 @@ def advise(
     The list is empty if no finding is open or no command helps.
     """
     # Advise sending a published event again only if no other finding is open, such as a refund or late money.
+    held = [each for each in verdicts if each.closing is not None and each.kind is VerdictKind.MONEY_HELD]
     verdicts = [each for each in verdicts if each.closing is None]
     pressing = [each for number, each in enumerate(verdicts) if number == 0 or each.kind is not VerdictKind.PUBLISHED]
     advice: dict[str, Advice] = {}
     for verdict in pressing:
         for each in _of(verdict, found, now, debezium_publishes=debezium_publishes):
+            advice.setdefault(each.command, each)
+    if held and found.payment is not None and found.payment.status == "PENDING":
+        for each in _ask(found.payment, _ASK[VerdictKind.MONEY_HELD], now):  # closing the finding settles nothing
             advice.setdefault(each.command, each)
     return tuple(advice.values())
 
