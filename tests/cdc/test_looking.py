@@ -34,7 +34,7 @@ def test_a_list_shows_no_event_as_blocked_while_debezium_publishes(engine, datab
         (False, {"state": "published"}, "!  nothing is pending  Debezium is publishing this outbox", ["debezium"], 0),
         (True, {"age": LATE}, "!  oldest pending event: ", ["debezium"], 5),
         (False, {"age": LATE}, "!  oldest pending event: ", ["debezium"], 5),
-        (True, {"state": "dead"}, "!  1 dead  Debezium is publishing this outbox", ["dead"], 5),
+        (True, {"state": "dead"}, "!  1 dead  Debezium is publishing this outbox", ["no_ticket", "dead"], 5),
     ],
 )
 def test_stats_and_doctor_recognise_an_outbox_that_debezium_publishes(

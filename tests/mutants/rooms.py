@@ -79,7 +79,7 @@ ROOMS = (
     ),
     Room(
         "stats",
-        ("jobs/stats",),
+        ("jobs/stats", "jobs/measure_outbox.py"),
         (
             *(f"tests/jobs/test_{name}.py" for name in ("stats", "stats_forecast", "stats_live")),
             _LIMITS,

@@ -29,8 +29,8 @@ def prepare(two_phases, postgres, clones, template_database, database_url):  # n
 
     def run(name, sql="DELETE FROM outbox", *, elsewhere=False):
         url = postgres.url(other) if elsewhere else database_url
-        prepared.append((url, name))
         _execute(url, f"BEGIN; {sql}; PREPARE TRANSACTION '{name}'")
+        prepared.append((url, name))
 
     yield run
     for url, name in prepared:

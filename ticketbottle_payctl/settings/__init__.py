@@ -14,8 +14,7 @@ from datetime import timedelta
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings.brokers import brokers
-from ticketbottle_payctl.settings.database import DatabaseSettings
-from ticketbottle_payctl.settings.protection import TRUSTED_ENVIRONMENTS
+from ticketbottle_payctl.settings.database import TRUSTED_ENVIRONMENTS, DatabaseSettings
 
 __all__ = ["DatabaseSettings", "KafkaSettings", "Settings"]
 

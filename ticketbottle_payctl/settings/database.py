@@ -57,6 +57,9 @@ _IGNORED = {
     "replication": "payctl opens its own replication connection when it needs one",
 }
 
+TRUSTED_ENVIRONMENTS = frozenset({"dev", "local", "test"})
+"""The values of ENVIRONMENT that accept an unprotected connection to a database or a broker."""
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ticketbottle_payctl.settings.database import DatabaseSettings
-
-TRUSTED_ENVIRONMENTS = frozenset({"dev", "local", "test"})
-"""The values of ENVIRONMENT that accept an unprotected connection to a database or a broker."""
+from ticketbottle_payctl.settings.database import TRUSTED_ENVIRONMENTS, DatabaseSettings
 
 REMEDY = (
     "set PGSSLMODE=verify-full, and PGSSLROOTCERT to the certificates of the server's authority"

@@ -61,8 +61,8 @@ def test_a_signal_ends_payctl_with_one_document(sent, code, word, started):
     [
         (["version"], {}, 0),
         (["no-such-command"], {}, 2),
-        (["process-webhook", "--query", "vnp_x=1", "-n"], {}, 3),
-        (["process-webhook", "--query", "vnp_x=1"], {"DATABASE_URL": "mysql://x"}, 3),
+        (["process-webhook", "--query", "vnp_SecureHash=1", "-n"], {}, 3),
+        (["process-webhook", "--query", "vnp_SecureHash=1"], {"DATABASE_URL": "mysql://x"}, 3),
         (["db", "status"], {"DATABASE_URL": SILENT}, 4),
         (["verify-signature", "--example", "momo", "--tamper", "amount"], {}, 5),
         (["schema", "no-such-schema"], {}, 8),

@@ -31,6 +31,8 @@ ABOUT = (
 _DEAD_NOW = "events of an unknown type are dead"
 
 MARKS = (
+    Marked(("config validate",), "✘", (ExitCode.CONFIG,), "a setting is wrong"),
+    Marked(("demo",), "✘", (ExitCode.PARTIAL,), "an event did not arrive"),
     Marked(("verify-signature",), "✘", (ExitCode.NO,), "the signature is not valid"),
     Marked(("process-webhook",), "✘", (ExitCode.NO,), "the callback was refused"),
     Marked(("simulate",), "✘", (ExitCode.NO,), "the reply does not acknowledge the callback"),
