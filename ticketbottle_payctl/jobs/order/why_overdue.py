@@ -12,13 +12,14 @@ from ticketbottle_payctl.domain.causes import (
     Cause,
     CauseKind,
     Evidence,
+    Reason,
     causes,
     ended_lately,
     of_new_event,
     publishing,
 )
 from ticketbottle_payctl.domain.causes.publishing import NEXT_SCHEDULED_RUN
-from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH
+from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH, overdue
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect import publishers
@@ -31,18 +32,25 @@ _OF_EVERY_EVENT = {
     CauseKind.DEBEZIUM, CauseKind.BROKERS, CauseKind.NO_PUBLISHER, CauseKind.BETWEEN_RUNS, CauseKind.TABLE_LOCK,
     CauseKind.SHARDS,
 }  # fmt: skip
+_NEXT_TO_OVERDUE_TRIES = {
+    CauseKind.FAILING, CauseKind.NOT_DUE, CauseKind.NO_TICKET, CauseKind.DEAD, CauseKind.BLOCKED, CauseKind.SUPERSEDED,
+}  # fmt: skip
+"""The causes that do not explain why an event waits whose next try is overdue."""
 
 
 def what_stops_every_event(engine: Engine, max_retries: int) -> Cause | None:
     """Return the cause that stops all events, or None if the database does not show it. Do not connect to the brokers.
 
-    If the last publisher has ended, this is the cause for an event that no other cause explains. The result is also
-    None if the server does not answer in time, or if the role lacks a privilege.
+    If the last publisher has ended, this is the cause of overdue tries, unless another cause may explain the wait. The
+    result is also None if the server does not answer in time, or if the role lacks a privilege.
     """
     seen = _evidence(engine, max_retries)
     if seen is None:
         return None
-    return next((each for each in causes(seen) if each.kind in _OF_EVERY_EVENT), _without_publisher(seen))
+    found = causes(seen)
+    only_tries = all(each.kind in _NEXT_TO_OVERDUE_TRIES for each in found) and not overdue(seen, Reason.UNANSWERED)
+    rest = _without_publisher(seen) if only_tries else None
+    return next((each for each in found if each.kind in _OF_EVERY_EVENT), rest)
 
 
 def _without_publisher(seen: Evidence) -> Cause | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.cli.commands.why_events_wait.conftest import MINUTES, ONE_PAYMENT, SEEN
@@ -49,6 +51,45 @@ def test_every_command_says_that_no_publisher_runs(given, agree, steps, seen, fa
     if "ended" in fact:
         assert cause["advice"] == advice["why"] == BY_HAND
         assert f"and its next try is overdue: {fact}" in result["verdict"]["text"]
+
+
+ENDED = SEEN.replace(":x", ":x ended").format("20 s")
+FRESH = {"age": MINUTES}
+UNANSWERED = {**FRESH, "last_error": "UNKNOWN_TOPIC_OR_PART: Broker: Unknown topic or partition"}
+DOCTOR = "payctl doctor"
+
+
+@pytest.mark.parametrize("seen", [ENDED, SEEN.format("20 s")], ids=["ended", "running"])
+def test_show_does_not_blame_the_publisher_for_a_locked_event(given, agree, engine, seen):
+    """If a session locks the event, `stats` and `doctor` name it, and `show` advises `doctor`, not a publisher."""
+    given(FRESH, seen)
+    with engine.connect() as other:
+        pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        other.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
+        cause, item, result = agree()
+    assert cause["fact"].startswith(f"1 event is locked by pid {pid}")
+    assert item["fact"].startswith(f"1 event is locked by pid {pid}")
+    assert "no publisher is running" not in result["verdict"]["text"]
+    assert [each["command"] for each in result["next"]] == [DOCTOR]
+
+
+def test_show_does_not_blame_the_publisher_for_an_event_without_an_answer(given, agree):
+    """If the last attempt used up no retry, `stats` and `doctor` name its error, and `show` advises `doctor`."""
+    given(UNANSWERED, ENDED)
+    cause, item, result = agree()
+    assert re.search("the last attempt failed, but used up no retry: UNKNOWN_TOPIC", cause["fact"])
+    assert re.search("the last attempt failed, but used up no retry: UNKNOWN_TOPIC", item["fact"])
+    assert "no publisher is running" not in result["verdict"]["text"]
+    assert [each["command"] for each in result["next"]] == [DOCTOR]
+
+
+def test_show_does_not_blame_the_publisher_if_the_cause_is_unknown(given, agree):
+    """If the last publisher ended without sending an older event, `show` advises `doctor`, which asks the brokers."""
+    given(FRESH, ENDED)
+    cause, _, result = agree()
+    assert cause["cause"] == "unknown"
+    assert "no publisher is running" not in result["verdict"]["text"]
+    assert [each["command"] for each in result["next"]] == [DOCTOR]
 
 
 def test_the_commands_do_not_refer_to_each_other_in_a_circle(given, agree):
