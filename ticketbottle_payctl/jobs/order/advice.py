@@ -26,6 +26,9 @@ _DOCTOR = Advice(
     ("doctor",), "find out why the event is not being sent: no publisher, a missing topic, or a lock", changes=False
 )
 _TRY_AGAIN = Advice(("publish-outbox",), "the next try is overdue: send it by hand, unless a publisher just tries it")
+_FIND_HOLDER = Advice(
+    ("doctor",), "find out what holds the event: a lock or a topic", options=("--only", "backlog"), changes=False
+)
 
 _PENDING = {VerdictKind.WAITING, VerdictKind.RETRYING, VerdictKind.BEHIND, VerdictKind.OVERDUE}
 _FIX_AND_REQUEUE = "fix the cause, then requeue the dead events"
@@ -109,7 +112,8 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
 def _of_overdue(verdict: Verdict) -> Iterator[Advice]:
     cause = verdict.cause
     if cause is None:
-        yield _TRY_AGAIN if verdict.is_overdue_try else _DOCTOR
+        of_try = _FIND_HOLDER if verdict.some_are_held else _TRY_AGAIN
+        yield of_try if verdict.is_overdue_try else _DOCTOR
     elif cause.command is not None:
         verb, operands, options, changes, _ = cause.command
         yield Advice(verb, cause.advice or cause.meaning, operands, options, changes=changes)

@@ -144,6 +144,8 @@ class Verdict:
     """Whether this event of an unknown type is the only unsent event of a payment without a known event."""
     cause: Cause | None = None
     """The cause that keeps a waiting event from being sent, or None if the database does not show it."""
+    some_are_held: bool = False
+    """Whether a lock or the brokers hold some of the overdue events, perhaps this one."""
     closing: Closing | None = None
     """The run that recorded that a person has dealt with this finding."""
 

@@ -60,7 +60,8 @@ def show(  # noqa: PLR0913 - one argument per source
     records = find_all(found, kafka) if kafka else Records()
     first, *also = judge(found, records, now, retention)
     if first.kind is VerdictKind.OVERDUE:
-        first = replace(first, cause=what_stops_every_event(engine, max_retries))
+        why = what_stops_every_event(engine, max_retries)
+        first = replace(first, cause=why.cause, some_are_held=why.some_are_held)
     elif first.kind is VerdictKind.WAITING and slot is None:
         first = replace(first, cause=what_stops_a_new_event(engine))
     return Timeline(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
@@ -38,19 +39,31 @@ _NEXT_TO_OVERDUE_TRIES = {
 """The causes that do not explain why an event waits whose next try is overdue."""
 
 
-def what_stops_every_event(engine: Engine, max_retries: int) -> Cause | None:
-    """Return the cause that stops all events, or None if the database does not show it. Do not connect to the brokers.
+class WhyOverdue(NamedTuple):
+    """The cause that stops all events, or None if the database does not show it.
 
-    If the last publisher has ended, this is the cause of overdue tries, unless another cause may explain the wait. The
-    result is also None if the server does not answer in time, or if the role lacks a privilege.
+    ``some_are_held`` is True if the database shows that a lock holds some of the overdue events, or that the brokers
+    did not accept some of them.
+    """
+
+    cause: Cause | None = None
+    some_are_held: bool = False
+
+
+def what_stops_every_event(engine: Engine, max_retries: int) -> WhyOverdue:
+    """Find the cause that stops all events. Do not connect to the brokers.
+
+    If the last publisher has ended, this is the cause of overdue tries, unless another cause may explain the wait. No
+    cause is found if the server does not answer in time, or if the role lacks a privilege.
     """
     seen = _evidence(engine, max_retries)
     if seen is None:
-        return None
+        return WhyOverdue()
     found = causes(seen)
-    only_tries = all(each.kind in _NEXT_TO_OVERDUE_TRIES for each in found) and not overdue(seen, Reason.UNANSWERED)
+    held = bool(overdue(seen, Reason.LOCKED, Reason.UNANSWERED))
+    only_tries = not held and all(each.kind in _NEXT_TO_OVERDUE_TRIES for each in found)
     rest = _without_publisher(seen) if only_tries else None
-    return next((each for each in found if each.kind in _OF_EVERY_EVENT), rest)
+    return WhyOverdue(next((each for each in found if each.kind in _OF_EVERY_EVENT), rest), held)
 
 
 def _without_publisher(seen: Evidence) -> Cause | None:

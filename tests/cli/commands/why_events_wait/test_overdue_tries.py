@@ -56,13 +56,14 @@ def test_every_command_says_that_no_publisher_runs(given, agree, steps, seen, fa
 ENDED = SEEN.replace(":x", ":x ended").format("20 s")
 FRESH = {"age": MINUTES}
 UNANSWERED = {**FRESH, "last_error": "UNKNOWN_TOPIC_OR_PART: Broker: Unknown topic or partition"}
-DOCTOR = "payctl doctor"
+DOCTOR, BACKLOG = "payctl doctor", "payctl doctor --only backlog"
 
 
+@pytest.mark.parametrize(("event", "advised"), [(FRESH, DOCTOR), (FAILED, BACKLOG)], ids=["new", "failed"])
 @pytest.mark.parametrize("seen", [ENDED, SEEN.format("20 s")], ids=["ended", "running"])
-def test_show_does_not_blame_the_publisher_for_a_locked_event(given, agree, engine, seen):
+def test_show_does_not_blame_the_publisher_for_a_locked_event(given, agree, engine, seen, event, advised):
     """If a session locks the event, `stats` and `doctor` name it, and `show` advises `doctor`, not a publisher."""
-    given(FRESH, seen)
+    given(event, seen)
     with engine.connect() as other:
         pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         other.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
@@ -70,7 +71,7 @@ def test_show_does_not_blame_the_publisher_for_a_locked_event(given, agree, engi
     assert cause["fact"].startswith(f"1 event is locked by pid {pid}")
     assert item["fact"].startswith(f"1 event is locked by pid {pid}")
     assert "no publisher is running" not in result["verdict"]["text"]
-    assert [each["command"] for each in result["next"]] == [DOCTOR]
+    assert [each["command"] for each in result["next"]] == [advised]
 
 
 def test_show_does_not_blame_the_publisher_for_an_event_without_an_answer(given, agree):
