@@ -94,11 +94,15 @@ def _not_working(
 
 
 def _absent(fact: str, wait: Wait | None, probe: Probe, remedy: tuple[str, Command] | None = None) -> Finding:
-    """Return the finding that no publisher is running. Warn only if an event is overdue."""
-    if wait is None or wait.age_s <= OVERDUE_AFTER.total_seconds():
+    """Return the finding that no publisher is running. Warn only if an event is overdue since its last replay."""
+    if wait is None or _waited_s(wait) <= OVERDUE_AFTER.total_seconds():
         return ok("publishers", fact)
     words, command = remedy or if_missing(probe.brokers())
     return warn("publishers", fact, f"an event {_waited(wait)}", words, command)
+
+
+def _waited_s(wait: Wait) -> float:
+    return wait.age_s if wait.requeued_s is None else wait.requeued_s
 
 
 def _waited(wait: Wait) -> str:
