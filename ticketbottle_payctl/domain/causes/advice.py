@@ -17,7 +17,7 @@ from ticketbottle_payctl.domain.causes.words import (
 
 def if_missing(brokers: Brokers | None) -> tuple[str, Command | None]:
     """Return the advice and the command if no publisher is running. ``brokers`` is None if nobody has asked them."""
-    if brokers is None:
+    if brokers is None or brokers.not_asked:
         return start_or_publish(), PUBLISH
     if brokers.unavailable:
         return "start the publisher again after the brokers are available", None
