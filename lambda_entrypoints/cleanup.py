@@ -48,6 +48,10 @@ def _amounts(report: CleanupReport) -> dict[str, Amount]:
 
 
 def _told(warm: Warm, report: CleanupReport) -> int:
-    """Send an alert if there are still dead events. Return how many alerts were not sent."""
-    age = round(report.unpublished.oldest_dead_age_s or 0)
-    return int(report.dead > 0 and not warm.topic.tell(EVENT_DEAD, events=report.dead, oldest_age_s=age))
+    """Send an alert if there are dead events that no operator has closed. Return how many alerts were not sent.
+
+    The oldest dead event may be a closed one, so the alert has no age if any event is closed.
+    """
+    events = report.dead - report.closed
+    age = {} if report.closed else {"oldest_age_s": round(report.unpublished.oldest_dead_age_s or 0)}
+    return int(events > 0 and not warm.topic.tell(EVENT_DEAD, events=events, **age))

@@ -11,9 +11,13 @@ from tests.providers.conftest import SIGNING_VARIABLES
 from ticketbottle_payctl.aws.alerts import MEANINGS
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
-from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 
 SCHEDULED = events.read("scheduler-publish-outbox.json")
+CLOSE = """
+    INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
+    SELECT gen_random_uuid(), 0, 0, id, 'closed' FROM outbox WHERE "eventType" = 'PAYMENT_FAILED'
+"""
 
 
 def with_key(payment, name, value):
@@ -159,6 +163,21 @@ def test_the_daily_cleanup_sends_an_alert_about_dead_events(called, engine, clou
     called(cleanup.handler, SCHEDULED, DATABASE_URL=database_url, PAYCTL_ALERTS_TOPIC_ARN=arn)
     (message,) = cloud.messages(queue)
     assert ("events: 7" in message["Message"], "oldest_age_s: " in message["Message"]) == (True, True)
+
+
+@pytest.mark.parametrize("open_ones", [0, 1])
+def test_the_daily_cleanup_sends_no_alert_about_closed_events(called, engine, execute, cloud, database_url, open_ones):
+    """The daily cleanup's alert leaves out closed dead events, and gives no age that may be a closed event's."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="dead", age=events.days(2), event_type="PAYMENT_FAILED")
+        insert_payments_of_events(connection)
+        insert_events(connection, open_ones, state="dead")
+    execute("UPDATE payments SET status = 'COMPLETED'")
+    execute(CLOSE)
+    arn, queue = cloud.topic()
+    called(cleanup.handler, SCHEDULED, DATABASE_URL=database_url, PAYCTL_ALERTS_TOPIC_ARN=arn)
+    sent = [each["Message"] for each in cloud.messages(queue)]
+    assert [("events: 1" in text, "oldest_age_s" in text) for text in sent] == [(True, False)] * open_ones
 
 
 @pytest.mark.kafka
