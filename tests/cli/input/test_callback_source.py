@@ -20,3 +20,14 @@ def test_a_body_in_another_encoding_is_read_unchanged(tmp_path):
     file = tmp_path / "callback"
     file.write_bytes("\ufeffsig=00\n".encode("utf-16-be"))
     assert read_request(Source(file=str(file)), "auto").body == "\ufeffsig=00\n".encode("utf-16-be")
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff", " \n"])
+@pytest.mark.parametrize("body", ['{"data":"%s","mac":"00","type":1}', '[{"data":"%s","mac":"00","type":1}]'])
+def test_a_json_body_that_contains_a_link_with_a_signature_is_not_a_query(body, start, tmp_path):
+    """`payctl` reads a JSON body as a body, even if a value in it contains a query string of a gateway."""
+    content = (start + body % r"{\"u\":\"https://x/?a=1&vnp_SecureHash=ab\"}").encode()
+    file = tmp_path / "callback"
+    file.write_bytes(content)
+    request = read_request(Source(file=str(file)), "auto")
+    assert (request.method, request.body, request.query) == ("POST", content, "")

@@ -108,6 +108,8 @@ def _is_query(content: bytes, provider: str) -> bool:
     if provider != AUTO:
         return providers.by_name(provider).method == "GET"
     text = content.decode(errors="replace").strip("\ufeff \t\r\n")
+    if text.startswith(("{", "[")):  # a value in a JSON body may contain a link with a gateway's signature
+        return False
     if text.lower().startswith(_URLS):
         return True
     request = Request(method="GET", query=text.removeprefix("?"))
