@@ -217,3 +217,16 @@ def test_without_the_payments_no_event_of_a_group_is_superseded(engine, groups):
     (group,) = groups(with_payments=False)
     assert (group.count, group.superseded, group.blocking, group.closed) == (2, 0, 0, 0)
     assert group.sample_id == orders.events[0]
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_no_event_can_be_closed_if_the_closings_cannot_be_read(engine, groups, readable):
+    """A group names an event to close only if the role may read which events are closed already."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, event_type="PAYMENT_FAILED", state="dead", age=HOUR)
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+    found = groups(with_closings=readable)
+    with engine.connect() as connection:
+        (group,) = error_groups.with_harmless(connection, found, Selector(), 5, with_closings=readable)
+    assert (group.superseded, group.to_close) == (1, group.sample_id if readable else None)

@@ -209,17 +209,19 @@ def with_harmless(
 ) -> list[ErrorGroup]:
     """Return the groups with the oldest harmless dead event of each, which a person can close.
 
-    Like :func:`with_blocked`, this function changes the planner settings of the transaction.
+    Without ``with_closings``, no group names an event, because the role cannot close one. Like
+    :func:`with_blocked`, this function changes the planner settings of the transaction.
     """
-    if not any(group.superseded > group.blocking + group.closed for group in found):
+    may_exist = any(group.superseded > group.blocking + group.closed for group in found)
+    if not (with_closings and may_exist):
         return [*found]
     connection.exec_driver_sql("SELECT set_config('enable_nestloop', 'off', true)")  # the planner expects few rows
     wanted = predicate(selector, max_retries)
     later = '(w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C")'
-    is_open = f"NOT {CLOSED_DEAD}" if with_closings else "true"
     sql = f"""
         SELECT DISTINCT ON (name) {group_of(PATTERN)} AS name, o.id FROM outbox AS o
-        WHERE {states.dead("o.")} AND {SUPERSEDED} AND {is_open} AND {wanted.sql} AND ({BY_DEBEZIUM} OR NOT EXISTS (
+        WHERE {states.dead("o.")} AND {SUPERSEDED} AND NOT {CLOSED_DEAD} AND {wanted.sql}
+            AND ({BY_DEBEZIUM} OR NOT EXISTS (
             SELECT FROM outbox AS w WHERE w."aggregateId" = o."aggregateId" AND {states.pending("w.")} AND {later}))
         ORDER BY name, o."createdAt", o.id COLLATE "C"
     """  # noqa: S608 - built from constants only
