@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,9 @@ from ticketbottle_payctl.jobs.doctor.model import fail, warn
 from ticketbottle_payctl.jobs.doctor.why_events_wait import finding_of
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.sandbox.server import wait_until
 
+WAITS_FOR_LOCK = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'outbox'::regclass"
 KEYS_ONLY = ["doctor", "--only", "keys"]
 
 
@@ -199,6 +202,20 @@ def test_the_doctor_s_repair_has_the_mark_of_its_exit_code(database_url, engine,
         result = invoke("doctor", "--fix-published-flags", "--yes", DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout.startswith("!  repaired 1  of 2 events  run ")) == (6, True), result.stdout
     assert "1 left:" in result.stdout
+
+
+@pytest.mark.postgres
+def test_a_signal_during_the_last_repair_shows_in_the_mark(database_url, engine, execute, started):
+    """If Ctrl-C arrives during the last repair, the first line does not have the mark for exit code 0."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="sent_unmarked")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE outbox IN EXCLUSIVE MODE")
+        process = started("doctor", "--fix-published-flags", "--yes", DATABASE_URL=database_url)
+        wait_until(lambda: execute(WAITS_FOR_LOCK) == [1], what="the repair waits for the lock", timeout=30)
+        process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out.decode().startswith("!  repaired 2  of 2 events  run ")) == (130, True), out
 
 
 @pytest.mark.postgres

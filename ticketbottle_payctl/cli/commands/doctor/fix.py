@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NoReturn
 
 from ticketbottle_payctl.cli.app.session import Session
@@ -32,8 +31,7 @@ def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
     with stop_on_signals() as stop, bar("repairing", before.matched, quiet=session.shared.quiet) as done:
         run = new_run(session, "doctor --fix-published-flags", approval.reason)
         report = fix_published_flags(engine, before, run, stopping=stop.event.is_set, done=done)
-    result = _result(report, dry_run=False)
-    session.finish(replace(result, exit_code=stop.exit_code or result.exit_code))
+    session.finish(_result(report, signalled=stop.exit_code))
 
 
 def _plan(report: FlagsReport) -> list[Block]:
@@ -49,9 +47,10 @@ def _plan(report: FlagsReport) -> list[Block]:
     ]
 
 
-def _result(report: FlagsReport, *, dry_run: bool) -> Result:
+def _result(report: FlagsReport, *, dry_run: bool = False, signalled: ExitCode | None = None) -> Result:
     left = report.matched - report.repaired
-    human: list[Block] = _plan(report) if dry_run else [_headline(report)]
+    code = signalled or (ExitCode.DONE if dry_run or left <= 0 else ExitCode.PARTIAL)
+    human: list[Block] = _plan(report) if dry_run else [_headline(report, code)]
     if dry_run:
         human.append(line(warn("dry run:"), "nothing was changed"))
     elif left > 0:
@@ -61,7 +60,7 @@ def _result(report: FlagsReport, *, dry_run: bool) -> Result:
     counts: DoctorCounts = {"matched": report.matched, "repaired": report.repaired}
     return Result(
         SCHEMA,
-        ExitCode.DONE if dry_run or left <= 0 else ExitCode.PARTIAL,
+        code,
         counts=counts,
         human=human,
         dry_run=dry_run,
@@ -69,9 +68,9 @@ def _result(report: FlagsReport, *, dry_run: bool) -> Result:
     )
 
 
-def _headline(report: FlagsReport) -> Block:
+def _headline(report: FlagsReport, code: ExitCode) -> Block:
+    mark = good("✔") if code is ExitCode.DONE else warn("!")
     if not report.matched:
-        return line(good("✔"), "no half-marked events", dim("nothing to do"))
+        return line(mark, "no half-marked events", dim("nothing to do"))
     run = dim(f"run {report.run_id}")
-    mark = good("✔") if report.repaired >= report.matched else warn("!")
     return line(mark, bold(f"repaired {report.repaired:,}"), dim(f"of {count(report.matched, 'event')}"), run)
