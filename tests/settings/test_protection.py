@@ -9,6 +9,7 @@ from ticketbottle_payctl.settings import DatabaseSettings
 from ticketbottle_payctl.settings.protection import unprotected
 
 PLAIN = "may be unencrypted"
+NONE = "is not encrypted with TLS"
 UNCHECKED = "does not check the certificate of"
 
 
@@ -19,7 +20,7 @@ def weakness(tmp_path):
     authority.write_text("PEM", "utf-8")
 
     def look(place, environ):
-        url, given = f"postgresql://u:canary@{place}".replace("=CA", f"={authority}"), {}
+        url, given = f"postgresql://u:canary@{place}".replace("=CA", f"={authority}"), {"HOME": str(tmp_path)}
         for name, value in environ.items():
             given[name] = str(authority) if value == "CA" else value
         return unprotected(DatabaseSettings(Secret(url), given), given)
@@ -32,7 +33,7 @@ def weakness(tmp_path):
     [
         # The mode, from the URL or the environment.
         ("db.shop.vn/d", {}, PLAIN),
-        ("db.shop.vn/d?sslmode=disable", {}, PLAIN),
+        ("db.shop.vn/d?sslmode=disable", {}, NONE),
         ("db.shop.vn/d?sslmode=allow", {}, PLAIN),
         ("db.shop.vn/d?sslmode=prefer", {}, PLAIN),
         ("db.shop.vn/d", {"PGSSLROOTCERT": "CA"}, PLAIN),
@@ -41,6 +42,7 @@ def weakness(tmp_path):
         ("db.shop.vn/d?sslcert=CA&sslaccept=accept_invalid_certs", {}, UNCHECKED),
         ("db.shop.vn/d", {"PGSSLMODE": "require"}, UNCHECKED),
         ("db.shop.vn/d", {"PGSSLMODE": "require", "PGSSLROOTCERT": "CA"}, None),
+        ("db.shop.vn/d", {"PGSSLMODE": "require", "HOME": "x" * 300}, UNCHECKED),
         ("db.shop.vn/d", {"PGSSLMODE": "verify-ca"}, None),
         ("db.shop.vn/d", {"PGSSLMODE": "verify-full"}, None),
         ("db.shop.vn/d?sslmode=prefer", {"PGSSLMODE": "verify-full"}, None),
@@ -81,3 +83,12 @@ def test_a_connection_outside_development_must_check_its_server(weakness, place,
 def test_the_default_environment_needs_no_protection(weakness):
     """If ENVIRONMENT is not set, the environment is dev, so a developer's connection is accepted."""
     assert weakness("db.shop.vn/d", {}) is None
+
+
+@pytest.mark.parametrize(("mode", "words"), [("prefer", PLAIN), ("require", None)])
+def test_libpq_s_default_file_of_certificates_counts(weakness, tmp_path, mode, words):
+    """If libpq's default file of certificates exists, libpq checks the server in the mode `require`."""
+    (tmp_path / ".postgresql").mkdir()
+    (tmp_path / ".postgresql" / "root.crt").write_text("PEM", "utf-8")
+    found = weakness("db.shop.vn/d", {"ENVIRONMENT": "prod", "PGSSLMODE": mode})
+    assert found is None if words is None else words in found

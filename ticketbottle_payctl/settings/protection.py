@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from ticketbottle_payctl.settings.database import TRUSTED_ENVIRONMENTS, DatabaseSettings
 
@@ -22,10 +24,18 @@ def unprotected(settings: DatabaseSettings, environ: Mapping[str, str]) -> str |
         return None
     mode = settings.parameters.get("sslmode", "prefer")
     # With a file of certificates, libpq checks the server in the mode `require` too.
-    if mode in _CHECKED or (mode == "require" and settings.parameters.get("sslrootcert")):
+    if mode in _CHECKED or (mode == "require" and _has_certificates(settings, environ)):
         return None
     if (settings.parameters.get("gssencmode") or environ.get("PGGSSENCMODE")) == "require":
         return None
     if mode == "require":
         return f"sslmode is require, so payctl does not check the certificate of {settings.place}"
-    return f"sslmode is {mode}, so the connection to {settings.place} may be unencrypted"
+    encryption = "is not encrypted with TLS" if mode == "disable" else "may be unencrypted"
+    return f"sslmode is {mode}, so the connection to {settings.place} {encryption}"
+
+
+def _has_certificates(settings: DatabaseSettings, environ: Mapping[str, str]) -> bool:
+    """Return whether libpq has a file of certificates, which the settings name or which is libpq's default file."""
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path raises if the user has no home
+    # Path.exists raises an error for a directory that the user cannot open.
+    return bool(settings.parameters.get("sslrootcert")) or os.access(Path(home, ".postgresql", "root.crt"), os.F_OK)
