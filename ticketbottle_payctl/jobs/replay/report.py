@@ -63,7 +63,8 @@ class Misnamed:
     """The names in a selector that are probably mistakes.
 
     ``order_codes`` and ``payments`` were given as event ids, but are order codes and payment ids. ``replayable`` counts
-    the events that a replay of ``payments`` would requeue. ``unknown_orders`` are order codes without a payment.
+    the events that a replay of the payments with these codes and ids would requeue. ``unknown_orders`` are order codes
+    without a payment.
     """
 
     order_codes: tuple[str, ...] = ()
