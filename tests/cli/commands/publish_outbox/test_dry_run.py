@@ -87,6 +87,29 @@ def test_a_dry_run_of_publish_outbox_counts_the_events_behind_a_dying_one(invoke
     assert [ran[name] for name in ("published", "dead", "held")] == [1, 1, 2]
 
 
+STRANGE = {"event_type": "NO_SUCH_TYPE"}
+
+
+@pytest.mark.parametrize(
+    ("events", "options", "reason"),
+    [
+        ([{"retry_count": 5}, STRANGE, {}], [], "dead"),
+        ([{"retry_count": 4}, STRANGE, {}], [], "retry_later"),
+        ([{"retry_count": 4, **STRANGE}, {}], [], "retry_later"),
+        ([STRANGE, {}], ["--type", "PAYMENT_COMPLETED"], "other_type"),
+    ],
+    ids=["behind a dead event", "behind a retry", "waits for its retry", "not selected"],
+)
+def test_a_dry_run_of_publish_outbox_names_no_death_that_does_not_happen(invoke, places, add, events, options, reason):
+    """`publish-outbox -n` does not say that an event would die if the real run does not reach this event."""
+    for number, event in enumerate(events):
+        add("k", age=9 - number, last_error="x", **event)
+    for dry_run in (["-n"], []):
+        document = json.loads(invoke("publish-outbox", *dry_run, *options, "-o", "json", **places).stdout)
+        assert document["counts"]["dead"] == 0
+        assert [each["reason"] for each in document["result"]["blocked_by"]] == [reason]
+
+
 def test_a_dry_run_of_publish_outbox_does_not_advise_a_run_that_only_kills_events(invoke, places, add):
     """If a run would only mark events as dead, `publish-outbox -n` says what helps instead of how to apply it."""
     add("k", event_type="NO_SUCH_TYPE")
