@@ -18,7 +18,10 @@ ERROR = "UNKNOWN_EVENT_TYPE: no topic is known for this event type"
 
 @pytest.fixture
 def order(engine):
-    """Return a function that writes a payment and its events, oldest first. Each event is a type and a state."""
+    """Return a function that writes a payment and its events, oldest first. Each event is a type and a state.
+
+    The database rounds times to milliseconds, so the events are five milliseconds apart.
+    """
 
     def write(*events, status="COMPLETED"):
         with engine.begin() as connection:
@@ -31,8 +34,10 @@ def order(engine):
                             "publishedAt", "retryCount", "lastError", "createdAt")
                         VALUES (gen_random_uuid()::text, :payment, 'payment', :type, '{}', :sent,
                             CASE WHEN :sent THEN clock_timestamp() AT TIME ZONE 'UTC' END, :tries, :error,
-                            clock_timestamp() AT TIME ZONE 'UTC' - interval '1 minute') RETURNING id"""),
+                            clock_timestamp() AT TIME ZONE 'UTC' - interval '1 minute' + :place * interval '5 ms')
+                        RETURNING id"""),
                     {
+                        "place": place,
                         "payment": payment.id,
                         "type": event_type,
                         "sent": state == "published",
@@ -40,7 +45,7 @@ def order(engine):
                         "error": error[0] if error else ERROR if state == "dead" else None,
                     },
                 ).scalar_one()
-                for event_type, state, *error in events
+                for place, (event_type, state, *error) in enumerate(events)
             ]
         return SimpleNamespace(code=payment.order_code, ids=ids)
 
