@@ -145,7 +145,10 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
     ],
 )  # fmt: skip
 def test_a_cause_says_what_it_means_and_which_command_helps(evidence, brokers, sentences, command):
-    """Each cause has a fact, a meaning, advice and a command. The cause also says whether the command changes data."""
+    """Each cause says what was seen, what it means, what to do, and with which command.
+
+    It also says whether the command changes data.
+    """
     (cause,) = causes(evidence, brokers)
     given = cause.command and (typed(cause.command), cause.command.changes, cause.command.rows)
     assert [cause.fact, cause.meaning, cause.advice, *([cause.sql] if cause.sql else [])] == sentences

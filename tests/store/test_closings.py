@@ -72,7 +72,7 @@ def test_the_latest_closing_of_an_order_s_names_counts(engine, call, close, clos
 
 
 def test_a_new_reason_or_another_gateway_makes_another_transfer(pay, call, close, closed):
-    """A callback with a different reason or from a different gateway does not repeat a closed transfer."""
+    """A callback is no repeat of a closed transfer if its reason or its gateway differs."""
     orders = call(pay(), 0 * HOUR, number="1")
     call(orders, HOUR, number="1", reason="wrong_amount")
     call(orders, HOUR, number="1", provider="vnpay")

@@ -73,7 +73,7 @@ def test_a_copy_of_the_same_instant_is_not_later(pay, paid_by, execute):
 @pytest.mark.parametrize("changes", [{}, {"provider": "vnpay"}, {"reference": "another"}, {"payment": None}])
 @pytest.mark.parametrize("name", ["receipt", "an order"])
 def test_a_callback_without_a_payment_belongs_to_the_payment_of_its_reference(pay, paid_by, changes, name):
-    """A callback belongs to the payment of another receipt with the same reference from the same gateway."""
+    """A callback without a payment belongs to the payment whose callback has the same reference and gateway."""
     orders = pay().callback(**STRAY, body=b"x")
     for _ in range(2):
         orders.callback(**{"reference": "a reference", "order_ref": "another", "body": b"x", **changes})

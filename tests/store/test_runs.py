@@ -123,7 +123,7 @@ def test_items_are_in_the_order_of_their_chunks(reader, record, process):
 @pytest.mark.parametrize("deed", RunAction)
 @pytest.mark.parametrize("status", RunStatus)
 def test_an_action_changes_only_a_run_whose_status_allows_it(reader, record, status, deed):
-    """A run that is cancelled or incomplete cannot be resumed or cancelled. A run that is done cannot be cancelled.
+    """A cancelled or incomplete run is final: nobody can resume or cancel it. A run that is done cannot be cancelled.
 
     A run that is done keeps its status and its end if it is resumed. Other runs stay unchanged.
     """

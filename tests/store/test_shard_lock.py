@@ -188,7 +188,7 @@ def assert_each_shard(connection, entry):
 
 @pytest.mark.parametrize("ahead", ["0 s", "1 hour"])
 def test_each_chunk_of_a_replay_makes_each_shard_rescan_once(session, ahead):
-    """Each chunk of a replay makes each shard rescan once, even if the publisher wrote its names during the replay.
+    """Each chunk of a replay makes every shard rescan once, even if a publisher took the shard over during the replay.
 
     Many chunks do not move the times further ahead of the clock. The clock may have been turned back.
     """

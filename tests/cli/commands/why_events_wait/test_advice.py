@@ -1,4 +1,4 @@
-"""Test that the commands that ``stats`` and ``doctor`` suggest can be pasted, and send the waiting events."""
+"""Test that a person can paste the commands that ``stats`` and ``doctor`` suggest, and that these send the events."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_a_blocked_payment_makes_no_dead_event_of_another_payment_harmful(world,
 
 
 def test_a_harmless_dead_event_does_not_hide_that_no_publisher_is_active(world, engine, given, invoke):
-    """Even with a harmless dead event, `stats` first says that no publisher is active and how to publish."""
+    """If a harmless dead event exists, `stats` still first reports that no publisher is active."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"})
     with engine.begin() as connection:
         insert_payments_of_events(connection)
