@@ -16,6 +16,13 @@ _CLOCK = """CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAG
 
 
 @pytest.fixture
+def reader(engine):
+    """Yield a connection that reads the database."""
+    with engine.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
 def pay(engine):
     """Return a function that inserts a payment and returns a writer of its rows."""
     return lambda status="FAILED", **more: Orders(engine).pay(status, **more)

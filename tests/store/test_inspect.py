@@ -18,13 +18,6 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def reader(engine):
-    """Yield a connection that reads the catalogue."""
-    with engine.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
 def role(database_url, execute):
     """Yield the name of a new role without privileges."""
     name = f"of_{database_url.rpartition('/')[2].partition('?')[0]}"

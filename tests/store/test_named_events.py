@@ -10,13 +10,6 @@ from ticketbottle_payctl.store.outbox import dead
 pytestmark = pytest.mark.postgres
 
 
-@pytest.fixture
-def reader(engine):
-    """Yield a connection that reads the outbox."""
-    with engine.connect() as connection:
-        yield connection
-
-
 def test_only_a_dead_event_is_named_as_superseded(pay, reader):
     """A failure event of a COMPLETED payment is not superseded if it is pending or sent."""
     orders = pay("COMPLETED").event("FAILED", retries=4).event("FAILED", state="published", retries=5)

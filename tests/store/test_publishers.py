@@ -52,13 +52,6 @@ def names(engine):
     return run
 
 
-@pytest.fixture
-def reader(engine):
-    """Yield a connection that reads what the database shows."""
-    with engine.connect() as connection:
-        yield connection
-
-
 def test_only_a_lock_of_a_shard_in_this_database_is_a_publisher_s(reader, session, other_database):
     """Each shard that is locked in this database has one publisher. No other lock is a publisher's."""
     one = session(HOLD.format(1000), "one")

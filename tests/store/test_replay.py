@@ -31,13 +31,6 @@ def order(engine):
 
 
 @pytest.fixture
-def reader(engine):
-    """Yield a connection."""
-    with engine.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
 def planned(engine):
     """Return a function that records a run whose plan has the given chunks of events."""
 

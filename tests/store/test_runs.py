@@ -60,13 +60,6 @@ def process(engine):
     return insert
 
 
-@pytest.fixture
-def reader(engine):
-    """Yield a connection."""
-    with engine.connect() as connection:
-        yield connection
-
-
 def test_at_most_two_runs_are_found_by_a_prefix(reader, record):
     """At most two runs whose ids begin with a prefix are returned: those that began first, earliest first."""
     for run, minutes in zip(RUNS, (3, 1, 2, 4), strict=True):

@@ -23,13 +23,6 @@ _REST = f"SELECT {message_bytes()} - octet_length(payload::text) FROM outbox"  #
 _PAYLOAD = "UPDATE outbox SET payload = jsonb_build_object('p', repeat('x', %s - octet_length('{\"p\": \"\"}')))"
 
 
-@pytest.fixture
-def reader(engine):
-    """Yield a connection that reads the outbox."""
-    with engine.connect() as connection:
-        yield connection
-
-
 def listed(connection, selector):
     """Return the ids of the events that a listing shows for a selector, latest first."""
     return [each.row["id"] for each in list_events(connection, 9, None, selector=selector, max_retries=5)]

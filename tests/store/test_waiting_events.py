@@ -29,13 +29,6 @@ def order(engine):
 
 
 @pytest.fixture
-def reader(engine):
-    """Yield a connection that reads the outbox."""
-    with engine.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
 def close(engine):
     """Return a function that records that a person has closed an event."""
 
