@@ -174,7 +174,10 @@ def test_a_reader_finds_a_word(opened, word, title):
     """The search box finds the pages that contain a word, even without a search server."""
     page = opened("index.html")
     page.get_by_role("button", name="Search").first.click()
-    page.keyboard.type(word)
+    # Keys pressed before the dialog has the focus are lost, and the search then waits for a word.
+    box = page.get_by_role("combobox", name="Search")
+    expect(box).to_be_focused(timeout=45_000)
+    box.fill(word)
     expect(page.get_by_role("listbox")).to_contain_text(title, timeout=45_000)
 
 
