@@ -50,7 +50,7 @@ def call(engine):
 
 @pytest.fixture
 def close(engine):
-    """Return a function that records a closing that covers everything up to ``after`` noon."""
+    """Return a function that writes a closing record, which covers everything up to ``after`` noon."""
 
     def run(subject, after, outcome="closed"):
         with engine.begin() as connection:

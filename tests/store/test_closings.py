@@ -28,7 +28,7 @@ def closed(engine):
 
 @pytest.mark.parametrize("subject", ["payment", "order_code", "receipt"])
 def test_a_closing_covers_the_transfers_up_to_its_instant(pay, call, close, closed, subject):
-    """A closing covers a transfer that was first reported no later than the closing, but no later transfer."""
+    """A closing record covers a transfer that was first reported at or before its ``until``, but no later transfer."""
     orders = pay()
     for after in (0 * HOUR, MINUTE, MINUTE + MICROSECOND):
         call(orders, after, order_ref=orders.payment.order_code if subject == "order_code" else "")
@@ -55,7 +55,7 @@ def test_a_repeat_of_a_closed_transfer_is_closed(pay, call, close, closed):
     "which", [{}, {"outcome": "UNCLEAR", "reference": "", "order_ref": "", "payment": None, "body": b"x"}]
 )
 def test_a_repeat_is_closed_even_if_it_alone_is_asked_for(engine, pay, call, close, which):
-    """A search for one callback also reads the earlier ones about its transfer, with or without a reference."""
+    """A search for one callback also reads earlier callbacks about the same transfer, with or without a reference."""
     orders = call(call(pay(), 0 * HOUR, **which, number=None), HOUR, **which, number=None)
     close(orders.receipts[0] if which else orders.payment.id, MINUTE)
     with engine.connect() as connection:
@@ -63,7 +63,7 @@ def test_a_repeat_is_closed_even_if_it_alone_is_asked_for(engine, pay, call, clo
 
 
 def test_the_latest_closing_of_an_order_s_names_counts(engine, call, close, closed):
-    """If callbacks with one reference name different orders, the closing that covers most of them counts."""
+    """If callbacks with one reference name different orders, the closing record with the latest ``until`` counts."""
     orders = Orders(engine)
     for order_ref, after in (("one", 0 * HOUR), ("two", MINUTE)):
         call(orders, after, reference="a reference", order_ref=order_ref)
@@ -72,7 +72,7 @@ def test_the_latest_closing_of_an_order_s_names_counts(engine, call, close, clos
 
 
 def test_a_new_reason_or_another_gateway_makes_another_transfer(pay, call, close, closed):
-    """A callback is no repeat of a closed transfer if its reason or its gateway differs."""
+    """A callback with another reason or another gateway does not repeat a closed transfer."""
     orders = call(pay(), 0 * HOUR, number="1")
     call(orders, HOUR, number="1", reason="wrong_amount")
     call(orders, HOUR, number="1", provider="vnpay")
@@ -82,7 +82,7 @@ def test_a_new_reason_or_another_gateway_makes_another_transfer(pay, call, close
 
 
 def test_unreadable_callbacks_are_compared_by_their_bytes(call, engine, close, closed):
-    """A callback without a reference is closed with its copies, but not with another callback without a reference."""
+    """If callbacks have no reference, only those with equal bytes are closed together."""
     orders = Orders(engine)
     for body, order in ((b"x", "one"), (b"x", "one"), (b"y", "two")):
         call(orders, 0 * HOUR, outcome="UNCLEAR", reference="", order_ref=order, number=None, body=body)
@@ -91,7 +91,7 @@ def test_unreadable_callbacks_are_compared_by_their_bytes(call, engine, close, c
 
 
 def test_the_payment_of_a_later_copy_closes_an_unreadable_callback(pay, call, close, closed):
-    """A closing of a payment covers an unreadable callback whose later copy belongs to the payment."""
+    """The closing record of a payment covers an unreadable callback if its later copy belongs to the payment."""
     orders = pay()
     unreadable = {"outcome": "UNCLEAR", "reference": "", "order_ref": "", "number": None, "body": b"x"}
     call(orders, 0 * HOUR, **unreadable, payment=None)
@@ -122,7 +122,7 @@ def test_a_copy_of_the_same_instant_is_no_later_copy(engine, pay, call, close):
     ],
 )
 def test_a_callback_has_the_payment_of_another_one_with_its_reference(pay, call, close, closed, changes, known):
-    """A closing of a payment covers an early callback without a payment if the same gateway repeats its reference."""
+    """A payment's closing record covers an early callback if the same gateway repeats its reference for the payment."""
     orders = pay()
     call(orders, 0 * HOUR, payment=None, reference="a reference", order_ref="another", body=b"x")
     call(orders, HOUR, **{"reference": "a reference", "order_ref": "another", **changes})
@@ -142,7 +142,7 @@ def test_of_two_payments_with_one_reference_the_greater_id_counts(engine, pay, c
 
 @pytest.mark.parametrize("missing", ["payments", "payctl.run_items"])
 def test_without_a_privilege_no_transfer_counts_as_closed(engine, pay, call, close, missing):
-    """If the role is not allowed to read the payments or the closings, no transfer counts as closed."""
+    """If the role is not allowed to read the payments or the closing records, no transfer counts as closed."""
     orders = call(pay(), 0 * HOUR)
     close(orders.payment.id, MINUTE)
     readable = ", ".join({"payments", "payctl.run_items", "payctl.webhook_receipts"} - {missing})
@@ -153,7 +153,7 @@ def test_without_a_privilege_no_transfer_counts_as_closed(engine, pay, call, clo
 
 
 def test_a_callback_without_a_payment_has_the_payment_of_its_order_code(pay, call, close, closed):
-    """A closing of a payment covers a callback that names only the order code."""
+    """The closing record of a payment covers a callback that is linked to it only by the order code."""
     orders = pay()
     call(orders, 0 * HOUR, payment=None, reference="a reference")
     call(orders, 0 * HOUR, payment=None, reference="another", order_ref="another")
@@ -162,7 +162,7 @@ def test_a_callback_without_a_payment_has_the_payment_of_its_order_code(pay, cal
 
 
 def test_a_callback_with_a_payment_ignores_the_order_code_of_another_one(pay, call, close, closed):
-    """A closing of an order does not cover a callback that belongs to a payment with a different order code."""
+    """An order's closing record does not cover a callback that belongs to a payment with another order code."""
     orders, other = pay(), pay()
     call(orders, 0 * HOUR, order_ref=other.payment.order_code)
     close(other.payment.id, MINUTE)

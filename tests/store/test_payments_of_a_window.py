@@ -106,7 +106,7 @@ def test_a_pending_payment_is_overdue_if_it_is_older_than_the_limit(pay, at_noon
     [({}, True), ({"provider": "vnpay"}, False), ({"outcome": "skipped"}, False), ({"subject": "another"}, False)],
 )
 def test_the_closing_of_a_callback_explains_its_payment(engine, pay, call, in_window, changes, explains):
-    """A closing explains a payment if it names the payment and a receipt from the payment's own gateway."""
+    """A closing record explains a payment if it names the payment and a receipt from the payment's own gateway."""
     orders = pay(MINUTE)
     call(orders, MINUTE, reason="pending", provider=changes.get("provider", "momo"))
     subject, outcome = changes.get("subject", orders.payment.id), changes.get("outcome", "closed")

@@ -134,7 +134,7 @@ def test_only_a_payment_that_failed_before_its_completion_is_perhaps_open(settle
 
 
 def test_a_closing_covers_the_payment_that_was_completed_at_its_instant(settle, close, judged):
-    """A closing covers a completion at the same time, but no later one. The closing of another order does not count."""
+    """A closing record covers a completion at or before its time. Closing records of other orders do not count."""
     orders = settle(-HOUR)
     close("another", HOUR)
     close(orders.payment.id, -MICROSECOND)

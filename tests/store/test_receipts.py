@@ -1,4 +1,4 @@
-"""Test that the searches find the right receipts, transfers and closings."""
+"""Test the searches for receipts, transfers and closing records."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_at_most_ten_orders_are_named_for_an_ending(engine):
 
 
 def test_only_the_receipts_that_a_closing_names_are_closed(engine):
-    """A closing of an order closes only the receipts of this order."""
+    """The closing record of an order covers only the receipts of this order."""
     closed, other = (Orders(engine).pay("FAILED").callback("COMPLETED", "refused", "late") for _ in range(2))
     with engine.begin() as connection:
         connection.exec_driver_sql(_CLOSING, (RUN, closed.payment.order_code))

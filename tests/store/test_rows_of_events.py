@@ -109,7 +109,7 @@ def test_the_session_that_has_locked_an_event_is_named(engine):
 
 
 def test_without_the_records_of_closings_no_event_counts_as_closed(engine):
-    """If the role is not allowed to read the records of closings, no superseded event counts as closed."""
+    """If the role is not allowed to read the closing records, no superseded event counts as closed."""
     event = Orders(engine).pay("COMPLETED").event("FAILED", "dead").events[0]
     with engine.connect() as connection:
         found = dead.superseded(connection, 5, with_closings=False)

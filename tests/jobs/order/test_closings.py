@@ -27,7 +27,7 @@ from ticketbottle_payctl.store.payments.history import History
 
 
 def test_a_closing_covers_the_money_that_was_reported_until_then():
-    """A finding is closed if its transfer was first reported at or before the `until` time of a recorded closing."""
+    """A finding is closed if its transfer was first reported at or before the `until` time of a closing record."""
     finding = Verdict(VerdictKind.WRONG_AMOUNT, Mark.BAD, START + MINUTE, receipt=RECEIPT)
     again = replace(RECEIPT, id="again", received_at=START + MINUTE)
     for until, kept in ((START, False), (START - TICK, True)):
@@ -40,7 +40,7 @@ def test_a_closing_covers_the_money_that_was_reported_until_then():
 
 
 def test_a_later_closing_does_not_change_the_reason_of_an_earlier_one():
-    """Each finding keeps the first closing that covers it, even if a later closing covers a new transfer."""
+    """Each finding keeps the first closing record that covers it, even if a later one covers a new transfer."""
     later = replace(RECEIPT, id="later", received_at=START + MINUTE, transfer="8")
     closings = [Closing(START, RUN), Closing(START + MINUTE, replace(RUN, id="later run"))]
     found = history(PAID, receipts=[RECEIPT, later], closings=closings)
@@ -50,7 +50,7 @@ def test_a_later_closing_does_not_change_the_reason_of_an_earlier_one():
 
 @pytest.mark.parametrize(("until", "kept"), [(START, False), (START - TICK, True)])
 def test_late_money_is_closed_from_the_instant_of_its_success(until, kept):
-    """Late money is closed if the payment became COMPLETED at or before the `until` time of a recorded closing."""
+    """Late money is closed if the payment became COMPLETED at or before the `until` time of a closing record."""
     late = Verdict(VerdictKind.LATE_MONEY, Mark.OPEN, START)
     (each,) = closed([late], history(PAID, closings=[Closing(until, RUN)]))
     assert (each.closing is None) is kept

@@ -193,7 +193,7 @@ def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry
 def _approve(session: Session, noun: str, name: str, plan: Sequence[Block], approval: Approval) -> None:
     """Ask for approval, and show what will be closed and why. With --yes, only the result shows it.
 
-    Every closing needs a reason, even if no guard requires one.
+    `payctl close` always needs a reason, even if no guard requires one.
     """
     if session.guard.protected is None and not (approval.reason or "").strip():
         message = "missing option '--reason': say what was done, because the next shift reads it"

@@ -25,7 +25,7 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class OpenFindings:
-    """An order's open findings that a person can close. A closing covers the findings up to ``until``.
+    """An order's open findings that a person can close. The closing record covers the findings up to ``until``.
 
     ``subject`` is the order's name, and ``subjects`` contains the name under which each finding is closed. ``sending``
     is the first command that helps to send the success event, or None if no unsent success event exists. ``timeline``

@@ -1,9 +1,9 @@
 """Find out which findings about an order are closed.
 
-`payctl close` records a closing, which covers every transfer of money that was reported before it. If a later transfer
-is reported, it is a new open finding. If a gateway repeats a callback about a closed transfer, the finding stays
-closed, so that nobody refunds the transfer twice. A later closing does not change the reason for closing an earlier
-finding.
+`payctl close` writes a closing record, which covers every transfer of money that was reported until then. If a later
+transfer is reported, it is a new open finding. If a gateway repeats a callback about a closed transfer, the finding
+stays closed, so that nobody refunds the transfer twice. A later closing record does not change why an earlier finding
+was closed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.payments.history import History
 
 
 def closed(findings: Sequence[Verdict], found: History) -> Iterator[Verdict]:
-    """Return the findings. A closed finding is marked as good, and says who closed it and when."""
+    """Yield the findings. A finding that a person has closed gets the mark GOOD and its closing record."""
     for each in findings:
         since = _since(each, found)
         first = next((closing for closing in found.closings if since is not None and since <= closing.until), None)
@@ -47,8 +47,8 @@ def _since(finding: Verdict, found: History) -> datetime | None:
 def subject_of(finding: Verdict, found: History) -> str:
     """Return the name under which a finding is closed.
 
-    A callback that arrived before its payment may contain only the gateway's name for the order. In that case, the
-    closing is recorded under this name.
+    A callback that arrived before its payment may contain only the gateway's name for the order. Then the closing
+    record contains that name.
     """
     receipt, payment = finding.receipt, found.payment
     if receipt is None or payment is None or receipt.payment_id or receipt.order_ref in {"", payment.order_code}:

@@ -83,7 +83,7 @@ def _is_named(event: EventRow, name: str) -> bool:
 
 
 def _can_be_closed(connection: Connection, event: EventRow, max_retries: int) -> bool:
-    """Return whether the event is dead and harmless. False if the role cannot read the records of closings."""
+    """Return whether the event is dead and harmless. False if the role cannot read the closing records."""
     if event.state != "dead" or not event.superseded or not dead.rights(connection).closings:
         return False
     found = dead.find(connection, event.id, max_retries)

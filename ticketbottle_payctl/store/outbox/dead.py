@@ -73,7 +73,7 @@ class Rights(NamedTuple):
     """What the database role is allowed to read.
 
     ``payments`` stands for the payments' ids and statuses, which show whether an event is superseded. ``closings``
-    stands for the records of closed events.
+    stands for the closing records.
     """
 
     payments: bool
@@ -110,7 +110,7 @@ class SupersededDead(NamedTuple):
 def count(connection: Connection, max_retries: int) -> DeadCount:
     """Count the dead events in the whole outbox.
 
-    If the role is not allowed to read the payments or the records of closings, no event counts as closed.
+    If the role is not allowed to read the payments or the closing records, no event counts as closed.
     """
     sql = f"""
         SELECT count(*), count(*) FILTER (WHERE "eventType" = ANY(%(failures)s)) FROM outbox WHERE {states.dead()}
@@ -126,7 +126,7 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
 def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -> frozenset[str]:
     """Return the ids of the given events that count as closed.
 
-    If the role is not allowed to read the records of closings, no event counts as closed.
+    If the role is not allowed to read the closing records, no event counts as closed.
     """
     if not ids or not rights(connection).closings:
         return frozenset()
@@ -160,7 +160,7 @@ class NamedEvent(NamedTuple):
 def superseded(connection: Connection, max_retries: int, *, with_closings: bool) -> SupersededDead:
     """Find the superseded dead events. The role must be allowed to read the payments' ids and statuses.
 
-    If the role is not allowed to read the records of closings, ``with_closings`` must be false. Then no event counts as
+    If the role is not allowed to read the closing records, ``with_closings`` must be false. Then no event counts as
     closed.
     """
     closed = _HAS_CLOSING if with_closings else "false"

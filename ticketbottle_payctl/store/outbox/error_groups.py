@@ -96,7 +96,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     ``first`` and ``last`` are the times when the group's oldest and newest events were created. Without
     ``with_payments``, superseded events are not counted, and the role does not need privileges on the ``payments``
     table. Without ``with_closings``, no event counts as closed, and the role does not need privileges on the table with
-    the closings.
+    the closing records.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

@@ -249,7 +249,7 @@ def groups(connection: Connection, max_retries: int, by: Sequence[By], *, withou
     """Return the largest groups of unpublished events, at most 50 groups for each state.
 
     Groups of dead events come first. If ``without_closed`` is true, closed events are left out, and the role must be
-    allowed to read the payments and the records of closings.
+    allowed to read the payments and the closing records.
     """
     kept = f"AND NOT {CLOSED_DEAD}" if without_closed else ""
     asked = {name: column for each in by for name, column in _COLUMNS[each].items()}

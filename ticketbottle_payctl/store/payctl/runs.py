@@ -18,10 +18,10 @@ CLOSED = "closed"
 """The outcome in the rows of a run that closed the findings about an order."""
 
 IS_CLOSING = f"i.outcome = '{CLOSED}'"
-"""An SQL condition that is true if row ``i`` of ``payctl.run_items`` is a closing."""
+"""An SQL condition that is true if row ``i`` of ``payctl.run_items`` is a closing record."""
 
 UNTIL = "(i.after->>'until')::timestamptz"
-"""The SQL expression for the latest instant that the closing in row ``i`` covers."""
+"""The SQL expression for the latest instant that the closing record in row ``i`` covers."""
 
 _ENDED_BY = "ended_by"
 """The name of the option that stores what ended a run, because the table does not have a column for it."""
@@ -133,7 +133,7 @@ class RunItem:
 
 
 class Closing(NamedTuple):
-    """A run that recorded that a person has dealt with an order. ``until`` is the latest instant that it covers."""
+    """A closing record, with the run that wrote it. ``until`` is the latest instant that the record covers."""
 
     until: datetime
     run: Run
@@ -283,7 +283,7 @@ def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run,
 
 
 def closings(connection: Connection, subjects: Sequence[str]) -> list[tuple[str, Closing]]:
-    """Return the closings of these payments, orders or receipts, earliest first, each with what it closes."""
+    """Return the closing records of these payments, orders or receipts with the closed id or code, earliest first."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT DISTINCT ON (r.started_at, r.id, i.item_id) i.item_id, {UNTIL}, {_COLUMNS}

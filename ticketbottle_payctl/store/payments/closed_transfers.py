@@ -1,7 +1,7 @@
 """Find out which reported transfers of money a person has closed. Every command uses this code, so all commands agree.
 
-A closing refers to a payment, to a receipt, or to an order by the gateway's name for it. It covers each transfer of the
-order that was first reported at or before its ``until``. All receipts count, including those from before a command's
+A closing record names a payment, a receipt, or the gateway's name for an order. It covers each transfer of the order
+that was first reported at or before the record's ``until``. All receipts count, including those from before a command's
 time window, because a gateway may repeat an old callback.
 """
 
@@ -80,7 +80,7 @@ _CLOSED = f"""
 """  # noqa: S608 - only constants are put in
 MAY_READ = f"""({may_read_ours("run_items", "item_id", "outcome", "after")}
     AND {may_read_payments("id", "orderCode", "status", "provider")})"""
-"""An SQL condition that is true if the role is allowed to read the payments and the records of closings.
+"""An SQL condition that is true if the role is allowed to read the payments and the closing records.
 
 The role must also be allowed to read the receipts.
 """
@@ -89,8 +89,8 @@ The role must also be allowed to read the receipts.
 def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
     """Return the ids of the given receipts whose transfers a person has closed.
 
-    The role must be allowed to read the receipts. If it is not allowed to read the payments or the records of closings,
-    no transfer counts as closed.
+    The role must be allowed to read the receipts. If it is not allowed to read the payments or the closing records, no
+    transfer counts as closed.
     """
     if not ids or not connection.exec_driver_sql(f"SELECT {MAY_READ}").scalar_one():
         return frozenset()

@@ -241,7 +241,7 @@ def _events(
 
 
 def closings_of(connection: Connection, payment_id: str | None, receipts: Sequence[ReceiptRow]) -> tuple[Closing, ...]:
-    """Return the closings that refer to a payment or to the subject of one of its receipts, earliest first."""
+    """Return the closing records of a payment, or of the subject of one of its receipts, earliest first."""
     subjects = {payment_id or "", *(receipt.subject for receipt in receipts)} - {""}
     return tuple(closing for _, closing in runs.closings(connection, sorted(subjects)))
 

@@ -1,4 +1,4 @@
-"""Read the payments, receipts and closings of many orders at once, so that a job can check their money.
+"""Read the payments, receipts and closing records of many orders at once, so that a job can check their money.
 
 The events are not read. The outbox has no index on the payment, so reading the events of many payments would take too
 long.
@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.payments.receipt_rows import receipts_of, receipt
 
 
 def money_of(connection: Connection, asked: Mapping[str, Sequence[str]]) -> dict[str, History]:
-    """Return these payments with their receipts and closings. Leave out payments that no longer exist.
+    """Return these payments with their receipts and closing records. Leave out payments that no longer exist.
 
     ``asked`` maps each payment's id to the ids of receipts that belong to it.
     """
@@ -39,9 +39,9 @@ def money_of(connection: Connection, asked: Mapping[str, Sequence[str]]) -> dict
 
 
 def stray(connection: Connection, receipt_id: str) -> History | None:
-    """Return the receipts and closings of an order without a payment in the database.
+    """Return the receipts and closing records of an order without a payment in the database.
 
-    If a cleanup has deleted them, return None.
+    If a cleanup has deleted the receipts, return None.
     """
     named = connection.exec_driver_sql(
         "SELECT reference, order_ref FROM payctl.webhook_receipts WHERE id = %(id)s::uuid", {"id": receipt_id}

@@ -53,7 +53,7 @@ def refused_lately(connection: Connection, newest: int) -> RefusedLately | None:
     """Read the last ``newest`` callbacks, and return the refused ones. This needs two statements.
 
     Return None if the table is missing or the role is not allowed to read it. If the role is not allowed to read the
-    payments or the records of closings, no callback counts as closed.
+    payments or the closing records, no callback counts as closed.
     """
     receipts, closings = connection.exec_driver_sql(_RIGHTS).one()
     if not receipts:

@@ -123,7 +123,7 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
 def _closed(verdict: Verdict, now: datetime) -> str:
     """Return a phrase that says who closed the finding, when and why.
 
-    A callback that arrived after the closing is a repeat of an earlier callback.
+    A callback that arrived after the finding was closed is a repeat of an earlier callback.
     """
     closing, receipt = verdict.closing, verdict.receipt
     if closing is None:

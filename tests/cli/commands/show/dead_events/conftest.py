@@ -1,4 +1,4 @@
-"""Fixtures for the closing of a dead event."""
+"""Fixtures for tests that close a dead event."""
 
 from __future__ import annotations
 

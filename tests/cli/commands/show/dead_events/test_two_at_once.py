@@ -20,7 +20,7 @@ def waiting(execute, number):
 
 @pytest.fixture
 def together(dead, engine, execute, started, database_url):
-    """Return a function that starts closings, makes each wait for the event's row, and returns their documents."""
+    """Return a function that runs `payctl close` several times at once, and returns the documents of all runs."""
 
     def run(number, change="SELECT 1"):
         words = ["close", dead, "-y", "--reason", WHY, "-o", "json"]
@@ -36,7 +36,7 @@ def together(dead, engine, execute, started, database_url):
 
 
 def test_of_two_closings_at_once_one_is_recorded(together, execute):
-    """If two operators close an event at the same moment, one closing is recorded and the other is refused."""
+    """If two operators close an event at the same moment, the first request is recorded and the second is refused."""
     documents = together(2)
     assert sorted(each["exit_code"] for each in documents) == [0, 7]
     assert any("was closed by another run" in (each["error"] or {}).get("message", "") for each in documents)
@@ -45,7 +45,7 @@ def test_of_two_closings_at_once_one_is_recorded(together, execute):
 
 
 def test_an_event_that_was_requeued_meanwhile_is_not_closed(together, execute):
-    """If a replay requeues the event before the closing is recorded, the closing is refused and not recorded."""
+    """If a replay requeues the event first, `payctl close` refuses to close the event and records nothing."""
     (document,) = together(1, 'UPDATE outbox SET "retryCount" = 0 WHERE "eventType" = \'PAYMENT_FAILED\'')
     assert (document["exit_code"], "is pending" in document["error"]["message"]) == (7, True)
     assert execute("SELECT * FROM payctl.runs") == []
