@@ -57,7 +57,7 @@ def stored(config: Config, release: str, bucket: str, *, confirm: bool = True) -
 
 
 def located(parameters: Mapping[str, str], release: str, bucket: str) -> dict[str, str]:
-    """Return the parameters, including those that give plain CloudFormation the location of the zips."""
+    """Return the parameters, including those that tell CloudFormation where the zips are if SAM is not used."""
     return {**parameters, **dict(zip(PLACE, (bucket, f"{release}/{CODE}", f"{release}/{LAYER}"), strict=True))}
 
 

@@ -1,4 +1,4 @@
-"""Generate the alarms and the dashboard in the template, and convert the template to plain CloudFormation.
+"""Generate the alarms and the dashboard in the template, and convert the template from SAM to CloudFormation.
 
     python -m deploy.generate            write deploy/template.yaml (below its mark) and deploy/cloudformation.json
     python -m deploy.generate --check    write nothing; exit 1 if something would change
@@ -30,7 +30,7 @@ NO_RELEASE = "0" * 64
 
 NO_BUILD = Build(NO_RELEASE, NO_RELEASE)
 PLACE = ("CodeBucket", "CodeKey", "LayerKey")
-"""The parameters of plain CloudFormation that give the location of a build's zips."""
+"""The parameters that say where a build's zips are, if CloudFormation deploys them without SAM."""
 
 
 class _Yaml(yaml.SafeDumper):
@@ -48,9 +48,7 @@ def template_text(current: str) -> str:
 
 
 def cloudformation(template: str, release: str = NO_RELEASE, build: Build = NO_BUILD) -> str:
-    """Return the template as plain CloudFormation JSON for this release.
-
-    Parameters give the location of the zips.
+    """Return the template for this release as JSON for CloudFormation, without SAM. Parameters say where the zips are.
     """
     source = read_template(template)
     del source["Parameters"]["Release"], source["Globals"]["Function"]["CodeUri"]

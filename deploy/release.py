@@ -103,7 +103,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _planned(asked: argparse.Namespace) -> list[Command]:
-    """Return the commands, and announce the release. Write the files that plain CloudFormation needs."""
+    """Return the commands, and announce the release. Write the files for a deployment without SAM."""
     known, confirm = sections(asked.config), not asked.no_confirm_changeset
     config = section_named(known, asked.environment, asked.config)
     _check_choices(asked, config)

@@ -184,7 +184,7 @@ def test_each_gateway_has_a_name_for_people(name):
 
 
 def test_two_instants_are_one_if_they_are_the_same():
-    """A time span with two equal instants shows the instant once."""
+    """If a time span begins and ends at the same instant, `span` shows this instant once."""
     first, last = datetime(2026, 11, 22, 3, 0, tzinfo=UTC), datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
     assert formats.span(first, first, UTC) == "2026-11-22 03:00:00.000 +00:00"
     assert formats.span(first, last, UTC) == "2026-11-22 03:00:00.000 +00:00 → 2026-11-22 04:00:00.000 +00:00"

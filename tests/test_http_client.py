@@ -97,7 +97,7 @@ def test_the_environment_does_not_change_where_a_request_goes(monkeypatch, tmp_p
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 2000000\r\n"], ids=["until it closes", "with a length"])
 def test_a_response_that_is_too_long_is_cut(length):
-    """The HTTP client cuts a response that is too long one byte after the limit."""
+    """If a response is too long, the HTTP client stops reading one byte after the limit."""
     with server(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n" + b"x" * 2_000_000) as (port, _):
         assert get(port).body == b"x" * (MAX_BODY_BYTES + 1)
 

@@ -48,7 +48,7 @@ UPLOADS = ["get-caller-identity", *["cp"] * 4]
     ],
 )
 def test_production_is_deployed_only_after_a_confirmation(production, stdin, code, calls):
-    """With `confirm_changeset = true`, a plain CloudFormation deployment shows the changes and asks, as SAM does."""
+    """With `confirm_changeset = true`, a deployment without SAM also shows the changes and asks for confirmation."""
     done, called = production(stdin=stdin)
     assert (done.returncode, called) == (code, calls)
     assert "Deploy these changes to payctl-prod? [y/N]" in done.stdout

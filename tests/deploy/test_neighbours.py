@@ -45,7 +45,7 @@ def test_no_stack_s_name_begins_with_the_name_of_another(here, there, refused):
     [("builds", "builds", True), ("builds", "others", False), ("example-builds", "example-builds", False)],
 )
 def test_a_bucket_of_two_sections_is_found(here, there, warned):
-    """The check finds a bucket that two sections share, unless it is still an example."""
+    """The check warns about a bucket that two sections share, but not about the example names in the committed file."""
     found = shared_bucket({"dev": section("a", here), "prod": section("b", there)}, "dev")
     assert [each.partition(",")[0] for each in found] == ["s3_bucket is builds in the sections dev and prod"] * warned
 

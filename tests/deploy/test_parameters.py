@@ -110,7 +110,7 @@ def cases(names, accepted, refused):
     ],
 )
 def test_the_template_refuses_an_invalid_parameter(template, name, value, accepted):
-    """A template parameter's pattern refuses a value that would otherwise fail only when a function runs."""
+    """The pattern of a template parameter refuses an invalid value, which would otherwise fail when a function runs."""
     assert bool(re.fullmatch(template["Parameters"][name]["AllowedPattern"], value)) is accepted
 
 

@@ -71,7 +71,7 @@ def test_a_changed_tag_publishes_no_version(checkout, way):
 
 
 def test_both_tools_deploy_the_same_release_and_parameters(checkout):
-    """SAM and plain CloudFormation deploy the same release with the same parameters.
+    """A deployment with SAM and one without SAM deploy the same release with the same parameters.
 
     Both tools get the parameters from one file and use the defaults from the template.
     """

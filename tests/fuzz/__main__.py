@@ -1,7 +1,7 @@
 """Run ``make fuzz``, a coverage-guided test of payctl with inputs like those of attackers and careless users.
 
-Each target in tests/fuzz/targets.py is one kind of input with a check of payctl's guarantees. The inputs are divided
-between worker processes. Each failing input is saved in build/fuzz/found.
+Each target in tests/fuzz/targets.py is one kind of input. Its check fails if payctl breaks a guarantee. The inputs are
+divided between worker processes. Each failing input is saved in build/fuzz/found.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def _body(content: bytes, draw: Draw) -> bytes:
 
 
 def _member(content: bytes, draw: Draw, *, inside: bool) -> bytes:
-    """Set one field of the object, or of the object in ``data``. The input can select an existing field."""
+    """Set one field of the object, or of the object in ``data``. The field may exist already."""
     try:
         document = json.loads(content)
         target = document["data"] if inside else document

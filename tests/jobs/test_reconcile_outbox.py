@@ -82,7 +82,7 @@ CASES = {
     "only the last records were read": (sent(90), three(partition(60, begin=500)), Unjudged.RECORD_LIMIT),
     "only the last records were read, and they are older": (sent(30), three(partition(60, begin=500)), None),
 }
-"""For each case, the event, its partitions, and why the event is not judged. None means that the event is lost."""
+"""For each case, the event, its partitions, and the reason why payctl cannot judge it. None means that it is lost."""
 
 
 @pytest.mark.parametrize(("event", "partitions", "reason"), CASES.values(), ids=CASES)

@@ -49,7 +49,7 @@ def of_jobs(path):
 
 
 def name_of(path):
-    """Return the name of the job that a test file or a folder of tests is named after, and an underscore."""
+    """Return the job's name from the name of a test file or folder, followed by an underscore."""
     return f"{path.stem.removeprefix('test_')}_"
 
 

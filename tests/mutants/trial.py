@@ -73,7 +73,7 @@ class Worker:
 
 
 _QUICK = 1.0
-"""The duration, in seconds, above which a test might depend on the machine's load, because it waits for an event."""
+"""A limit in seconds. A slower test may wait for something, so its result may depend on the machine's load."""
 
 
 def _calls(tests: Sequence[Test]) -> list[dict[str, Any]]:

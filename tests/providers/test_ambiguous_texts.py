@@ -138,7 +138,7 @@ momo_texts = st.lists(momo_pieces, max_size=4).map("".join)
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(order_info=momo_texts, message=momo_texts, extra=momo_texts, pay_type=momo_texts)
 def test_accepted_readings_of_one_momo_text_agree(merchant, order_info, message, extra, pay_type):
-    """All accepted readings of a MoMo string have the same order, amount and outcome, for any text in four fields."""
+    """All accepted readings of a MoMo string agree, whatever text the string contains in its four free-text fields."""
     free = {"orderInfo": order_info, "message": message, "extraData": extra, "payType": pay_type}
     genuine = json.loads(merchant.momo(**free).body)
     text = momo.pairs_text(genuine)

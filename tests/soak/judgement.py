@@ -122,7 +122,7 @@ def texts(world: World, rows: Collection[Any], messages: Collection[Any]) -> dic
 
 
 def _history(key: str, rows: Collection[Any], messages: Collection[Any]) -> list[str]:
-    """Return a payment's events and messages, each in order, as an explanation of a finding."""
+    """Explain a finding. Return a line for each event of the payment, and then one for each message, oldest first."""
     events = [
         f"event {row.id} {row.event_type} created {row.created_at} published {row.published_at} {row.last_error or ''}"
         for row in rows

@@ -1,4 +1,4 @@
-"""Test that payctl sees the locks and snapshots that have no session: prepared transactions and replication slots."""
+"""Test that payctl finds locks and snapshots without a session, of prepared transactions and replication slots."""
 
 from __future__ import annotations
 

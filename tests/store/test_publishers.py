@@ -82,7 +82,7 @@ def test_an_idle_session_of_a_busy_publisher_is_no_other_publisher(reader, sessi
 
 
 def test_the_last_used_session_of_an_address_is_named(reader, session, other_database):
-    """If a publisher has several idle sessions, the last used one is returned. Other sessions do not count."""
+    """If a publisher has several idle sessions, payctl names the session that was used last."""
     session("SELECT 1")
     last = session("SELECT 1")
     session("SELECT 1", "payctl")

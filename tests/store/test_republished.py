@@ -51,7 +51,7 @@ def test_an_event_was_requeued_by_its_last_replay(record, at_noon, instants, sec
     ("outcome", "before", "expected"), [("requeued", SENT, True), ("requeued", UNSENT, False), ("skipped", SENT, False)]
 )
 def test_an_event_was_sent_before_if_a_replay_requeued_it_as_published(record, at_noon, outcome, before, expected):
-    """An event had already been sent if a replay requeued it after its publication. Two such replays count like one."""
+    """If one or more replays requeued a published event, the event had already been sent."""
     record(0 * SECOND)
     for after in (-SECOND, 0 * SECOND):
         record(after, outcome, before=before)

@@ -150,7 +150,7 @@ def test_work_with_an_optional_record_goes_on_without_it(engine, execute, how):
 def test_work_with_an_optional_record_is_done_even_if_its_end_cannot_be_recorded(engine, execute, how):
     """If an optional run record becomes unwritable during the work, the work does not raise an error.
 
-    The record then contains no id to show, and says which run was not finished.
+    Then ``record.id`` is None, and ``record.unrecorded`` names the run that was not finished.
     """
     run = new_run()
     with optional_run(engine, run, Limits()) as record:

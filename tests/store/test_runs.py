@@ -86,7 +86,7 @@ def test_only_runs_that_changed_an_item_are_its_runs(reader, record, process):
 
 
 def test_closings_are_sorted_by_the_start_of_their_run(reader, record, process):
-    """Closings are sorted by their run's start, then by its id. Other rows and subjects are left out."""
+    """Closing records are sorted by their run's start, then by its id. Other rows and subjects are left out."""
     for run, minutes in zip(RUNS, (2, 1, 1, 0), strict=True):
         record(run, minutes)
     for run in RUNS[:3]:

@@ -72,7 +72,7 @@ FINDINGS = [
 
 
 def test_the_plan_of_reconcile_payments_folds_no_word():
-    """At 80 columns, the plan of `reconcile payments` does not break orders, amounts, answers or actions."""
+    """At 80 columns, the plan of `reconcile payments` keeps each order, amount, answer and action on one line."""
     lines = lines_of(plan_blocks(FINDINGS))
     holds(lines, *CODES, "1,250,000 VND", "completed", "settle: COMPLETED", "refuse: contradicts completed")
     holds(lines, "query refused", "unknown state (4711)", "needs manual review")
@@ -90,7 +90,7 @@ def test_a_figure_of_the_plan_is_not_folded():
 
 
 def test_the_outcome_of_reconcile_payments_folds_no_word():
-    """At 80 columns, the outcome of `reconcile payments` does not break orders, answers or statuses."""
+    """At 80 columns, the outcome of `reconcile payments` keeps each order, answer and status on one line."""
     done = {
         FINDINGS[0].payment.id: Settled(
             FINDINGS[0].payment.id, "settled", status_before="PENDING", status_after="COMPLETED", event_id="e"

@@ -73,7 +73,7 @@ def test_a_publisher_that_ends_without_brokers_is_not_running(outbox, mock_kafka
 
 @pytest.mark.usefixtures("short_probe")
 def test_the_next_run_that_reaches_the_brokers_is_the_last_sign(outbox, mock_kafka, look):
-    """After a run without brokers, a run that reaches them replaces it, and ends normally."""
+    """If a run without brokers is followed by a run that reaches the brokers, payctl shows only the second run."""
     mock_kafka.down()
     outbox.run(Clockwork())
     mock_kafka.up()

@@ -37,7 +37,7 @@ def pending(engine):
 
 @pytest.mark.usefixtures("pending")
 def test_a_plan_of_pending_events_reads_the_outbox_twice(outbox, engine):
-    """A plan selects its events, then searches for newer events. It also counts the pending events that have failed."""
+    """Two statements find the events of a plan, newer events, and the number of pending events that have failed."""
     with statements(engine) as ran:
         plan = outbox.plan(Selector(types=("PAYMENT_COMPLETED",)))
         unchanged = changes_nothing(plan)

@@ -64,7 +64,7 @@ def test_a_plan_lists_each_named_event_that_it_leaves_out(outbox):
 
 
 def test_a_plan_leaves_out_events_that_are_too_large_for_payctl(outbox, engine):
-    """A replay plan lists the dead events that payctl cannot send because of their size, but excludes them.
+    """A replay plan does not requeue dead events that are too large for payctl, and gives this reason.
 
     A smaller event that Kafka refused because of its size, and a large event with another error, stay in the plan.
     """

@@ -1,6 +1,7 @@
 """Add this run's profile to the commands in an error's hint, so that they work when a user pastes them.
 
-Jobs and the store have no access to the profile. They write a command as the whole hint, or between backticks.
+Jobs and the store have no access to the profile. A hint of a job or of the store is either a command alone, or a
+sentence with a command between backticks.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
 def _longest(
     connection: Connection, max_retries: int, backlog: Unpublished, *, runs_readable: bool
 ) -> LongestWait | None:
-    """Return the event that has waited longest. Without the record of runs, this is the oldest pending event."""
+    """Return the event that has waited longest. If the runs cannot be read, return the oldest pending event."""
     if backlog.oldest_pending_id is None or backlog.oldest_pending_age_s is None:
         return None
     if runs_readable:

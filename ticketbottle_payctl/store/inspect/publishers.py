@@ -28,8 +28,8 @@ APPLICATION = "payctl publish-outbox"
 class Publisher(NamedTuple):
     """A running publisher as the database shows it.
 
-    ``shard`` is a shard that the publisher holds, and ``shards`` is its total number of shards. ``pid`` is the process
-    id of one of its database sessions.
+    ``shard`` is the number of a shard that the publisher holds, and ``shards`` is the total number of shards. ``pid``
+    is the process id of one of its database sessions.
     """
 
     shard: int

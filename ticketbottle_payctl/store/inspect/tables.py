@@ -85,8 +85,8 @@ def privileges(
 ) -> dict[Privilege, bool]:
     """Return whether the current role has each of the ``wanted`` privileges. Omit privileges on missing tables.
 
-    Without USAGE on the schema, a role cannot use its privileges, so the result is false. ``without_usage`` ignores
-    this.
+    Without USAGE on the schema, a role cannot use its privileges, so the result is false. If ``without_usage`` is true,
+    the result does not depend on USAGE.
     """
     rows = connection.exec_driver_sql(
         """

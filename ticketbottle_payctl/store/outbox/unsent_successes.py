@@ -1,7 +1,7 @@
 """Count the dead success events, for which customers wait, and the dead events of unknown types.
 
-An event of an unknown type may report a success under a wrong name. ``payctl show`` and ``payctl report`` judge that by
-the order. The publisher does not, because the outbox has no index by which it could find the order's other events.
+An event of an unknown type may report a success under a wrong name. ``payctl show`` and ``payctl report`` read the
+order's other events to find out. The publisher does not, because the outbox has no index for this search.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Implement ``payctl config``, which shows each setting and its origin. Values of secrets are never shown."""
+"""Implement ``payctl config``, which shows each setting and its origin, but never the value of a secret."""
 
 from __future__ import annotations
 

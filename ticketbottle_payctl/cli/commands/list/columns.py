@@ -59,7 +59,7 @@ def _order(row: Row, _zone: tzinfo, _now: datetime) -> str:
 
 
 def _result(row: Row) -> str:
-    """Return payctl's decision on a callback. The finding of a refused callback may be closed."""
+    """Return payctl's decision on a callback, or "closed" if a person has closed the finding about the callback."""
     return "closed" if row.get("closed") else str(row.get("result") or "")
 
 

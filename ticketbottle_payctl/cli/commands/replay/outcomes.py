@@ -44,8 +44,8 @@ def next_commands(  # noqa: PLR0913 - everything on which the next step depends
 ) -> Iterator[tuple[str, str]]:
     """Yield a label and a command for each step after a run. If the run ended early, the last step continues it.
 
-    ``progress`` contains the states of the run's events. ``publishing`` says whether a publisher is running. Each of
-    the two is None if it is unknown.
+    ``progress`` contains the states of the run's events. ``publishing`` says whether a publisher is running. If the
+    states or the publisher are unknown, the argument is None.
     """
     match outcome:
         case ReplayOutcome.CANARY_TIMEOUT:

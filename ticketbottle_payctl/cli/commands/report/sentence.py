@@ -120,7 +120,7 @@ def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
 
 
 def dead_words(group: ErrorGroup) -> str:
-    """Return the number of a group's dead events without the closed ones, and how many a person has closed.
+    """Return how many of a group's dead events are open, and how many a person has closed.
 
     Also say how many of them are superseded. Only superseded events can be closed.
     """

@@ -124,7 +124,7 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
 
 
 def _dead_parts(report: StatsReport) -> list[Part]:
-    """Return the number of dead events, without the closed ones. No cause below the headline counts closed events."""
+    """Return the number of open dead events, and the number of closed ones. The causes do not count closed events."""
     if report.closed == report.dead:
         return [f"{report.dead:,} dead, closed by an operator"]
     dead = f"{report.dead - report.closed:,} dead"
