@@ -1,4 +1,4 @@
-"""Test when cut-over, mark and cut-back refuse to start, which events they mark, and which runs are recorded."""
+"""Test the refusals of cut-over, mark and cut-back, the events that they mark, and the runs that they record."""
 
 import json
 from contextlib import contextmanager, nullcontext

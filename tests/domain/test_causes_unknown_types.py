@@ -1,4 +1,4 @@
-"""Test what the causes say about waiting events of unknown types, which no publisher can send."""
+"""Test the causes of waiting events of unknown types, which no publisher can send."""
 
 from __future__ import annotations
 

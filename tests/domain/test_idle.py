@@ -1,4 +1,4 @@
-"""Test when payctl says that no publisher is active, and which events wait without an error."""
+"""Test the headline that no publisher is active, and the causes of events that wait without an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test how many seconds publishers look back for events that are committed late."""
+"""Test the number of seconds that publishers look back for events that are committed late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which of several responses about one payment is reported."""
+"""Test that payctl reports a gateway's response about a payment, even if a later query gets no response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which constants are made from a changed line."""
+"""Test the search for constants that are made from a changed line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which database URLs name the same server and database."""
+"""Test that payctl recognises database URLs that name the same server and database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which database connections payctl regards as unprotected."""
+"""Test that payctl recognises unprotected database connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which refusals of a replay the soak expects."""
+"""Test that the soak accepts only the expected refusals of a replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which transfers of money a person has closed."""
+"""Test the search for transfers of money that a person has closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test what payctl reads about Debezium from the catalogue, and which events a cut-over sends and marks."""
+"""Test the facts about Debezium in PostgreSQL's catalogue, and the events that a cut-over sends and marks."""
 
 from __future__ import annotations
 

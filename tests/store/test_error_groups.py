@@ -1,4 +1,4 @@
-"""Test which events an error group counts and shows, and how the statement reads a large backlog."""
+"""Test the events that an error group counts and shows, and the plan of its statement for a large backlog."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which events the statistics count at the limits of a window, of a minute and of the newest events."""
+"""Test the statistics' counts at the limits of a window, of a minute and of the newest events."""
 
 from __future__ import annotations
 

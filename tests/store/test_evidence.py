@@ -1,4 +1,4 @@
-"""Test which pending events form a group of waiting events, and which sessions are reported as holding a lock."""
+"""Test the groups of waiting events, and the sessions that are reported as holding a lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which payments and callbacks of the last day count for the health of a gateway."""
+"""Test the payments and callbacks of the last day that count for the health of a gateway."""
 
 from __future__ import annotations
 

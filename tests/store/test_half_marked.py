@@ -1,4 +1,4 @@
-"""Test which half-marked events a repair changes, and where its next batch begins."""
+"""Test the half-marked events that a repair changes, and the place where its next batch begins."""
 
 from __future__ import annotations
 

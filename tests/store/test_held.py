@@ -1,4 +1,4 @@
-"""Test which session holds a waiting event, and that the search for blocked events does not change the session."""
+"""Test the search for sessions that have locked waiting events, and that its settings end with the transaction."""
 
 from __future__ import annotations
 

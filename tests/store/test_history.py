@@ -1,4 +1,4 @@
-"""Test which payment a name finds, and which callbacks and events belong to it."""
+"""Test the search for a payment by one of its names, and the payment's callbacks and events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test what payctl reads from PostgreSQL's catalogue, and which similar entries it leaves out."""
+"""Test that payctl reads the right entries of PostgreSQL's catalogue, and leaves out similar entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which rows a list has for each of its selectors, and how it merges pending and published events."""
+"""Test the rows that each selector of a list finds, and the merge of pending and published events."""
 
 from __future__ import annotations
 

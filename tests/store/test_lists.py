@@ -1,4 +1,4 @@
-"""Test where a list's windows, pages and limits begin and end, and how rows with the same time are sorted."""
+"""Test the limits of a list's windows and pages, and the order of rows with the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which payments and receipts are read to check the money of orders."""
+"""Test the payments and receipts that are read to check the money of orders."""
 
 from __future__ import annotations
 

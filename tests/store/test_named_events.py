@@ -1,4 +1,4 @@
-"""Test what is known about an event that a person wants to close, and how it is locked."""
+"""Test the facts about an event that a person wants to close, and the lock on this event."""
 
 from __future__ import annotations
 

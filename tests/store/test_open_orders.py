@@ -1,4 +1,4 @@
-"""Test which orders count as open because their event waits or payctl refused their callback, and in which order."""
+"""Test the list of orders whose event waits or whose callback payctl refused."""
 
 from __future__ import annotations
 

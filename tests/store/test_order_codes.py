@@ -1,4 +1,4 @@
-"""Test which order codes and ids are found by a part of them or with a typing error."""
+"""Test the search for order codes and ids from a part of them, or with a typing error."""
 
 from __future__ import annotations
 

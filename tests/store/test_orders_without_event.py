@@ -1,4 +1,4 @@
-"""Test which paid orders without an event the report lists, and how it searches for them."""
+"""Test the report's list of paid orders without an event, and the search for these orders."""
 
 from __future__ import annotations
 

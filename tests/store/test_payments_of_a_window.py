@@ -1,4 +1,4 @@
-"""Test which payments in a window are overdue, which callbacks explain them, and which payments gateways forget."""
+"""Test the overdue payments of a window, the callbacks about them, and the payments that gateways forget."""
 
 from __future__ import annotations
 

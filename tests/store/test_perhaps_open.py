@@ -1,4 +1,4 @@
-"""Test which callbacks in a window show that an order may be open, or that a person must check its money."""
+"""Test the search for callbacks that show that an order may be open, or that a person must check its money."""
 
 from __future__ import annotations
 

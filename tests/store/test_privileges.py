@@ -1,4 +1,4 @@
-"""Test what payctl reports about a role that may not read everything."""
+"""Test the facts that payctl shows to a role that may not read everything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which publishers the database shows: those that hold a lock, have a session, or have written their names."""
+"""Test the search for publishers that hold a lock, have a session, or have written their names."""
 
 from __future__ import annotations
 

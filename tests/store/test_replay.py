@@ -1,4 +1,4 @@
-"""Test which events a replay counts and lists, and that each chunk of its plan is applied once."""
+"""Test the events that a replay counts and lists, and that each chunk of its plan is applied once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test what the record of replays says about an event: when it was requeued, and whether it had been sent."""
+"""Test that recorded replays show when an event was requeued, and whether it had been sent before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which events and receipts are older than a horizon, and in which order they are deleted."""
+"""Test the search for events and receipts from before a given time, and the order of their deletion."""
 
 from __future__ import annotations
 

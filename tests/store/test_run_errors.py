@@ -1,4 +1,4 @@
-"""Test which of a run's records are changed when the secrets in an error are masked."""
+"""Test that only the right records of a run change when the secrets in an error are masked."""
 
 from __future__ import annotations
 

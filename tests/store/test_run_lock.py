@@ -1,4 +1,4 @@
-"""Test which run counts as in progress."""
+"""Test the check whether a run is in progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which records of runs are found, in which order, and which records an operator's action changes."""
+"""Test the search for recorded runs, their order, and the changes that an operator makes to them."""
 
 from __future__ import annotations
 

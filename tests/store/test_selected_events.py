@@ -1,4 +1,4 @@
-"""Test which events are just inside a selector's limits, and which are too large for payctl."""
+"""Test the events at the limits of a selector, and the events that are too large for payctl."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test how many customers wait for dead events, and how many dead events have an unknown type."""
+"""Test the number of customers that wait for dead events, and the number of dead events of unknown types."""
 
 from __future__ import annotations
 

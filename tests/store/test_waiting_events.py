@@ -1,4 +1,4 @@
-"""Test which events wait behind another event of their payment, and which dead events a person must check."""
+"""Test the events that wait behind another event of their payment, and the dead events that a person must check."""
 
 from __future__ import annotations
 

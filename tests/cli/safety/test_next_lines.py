@@ -1,4 +1,4 @@
-"""Test where the command below an advice begins, so that a terminal with 80 columns does not break it."""
+"""Test that a long command below an advice is moved to the left, so that it fits into 80 columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test which events and receipts a cleanup deletes, and which ones the retention keeps."""
+"""Test that a cleanup deletes old events and receipts, and keeps the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test what `payctl show` reads to find out why an event waits."""
+"""Test the facts that `payctl show` reads to find out why an event waits."""
 
 from __future__ import annotations
 

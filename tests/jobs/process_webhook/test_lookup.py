@@ -1,4 +1,4 @@
-"""Test which payment a callback finds, and that a wrong gateway, amount or status settles nothing."""
+"""Test the search for a callback's payment, and that a wrong gateway, amount or status settles nothing."""
 
 from __future__ import annotations
 

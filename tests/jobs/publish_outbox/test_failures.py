@@ -1,4 +1,4 @@
-"""Test whether an event that Kafka refuses waits, is retried or becomes dead, and that other events are sent."""
+"""Test that an event that Kafka refuses waits, is retried or becomes dead, and that other events are sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test when a publisher loop polls, waits and retries, and that it keeps its rate."""
+"""Test the polls, the waits, the retries and the rate of a publisher loop."""
 
 from __future__ import annotations
 

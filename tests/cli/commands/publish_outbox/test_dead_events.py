@@ -1,4 +1,4 @@
-"""Test how ``payctl publish-outbox`` counts and names dead events, and tells paying customers from others."""
+"""Test that ``payctl publish-outbox`` counts dead events, and names those that paying customers wait for."""
 
 from __future__ import annotations
 

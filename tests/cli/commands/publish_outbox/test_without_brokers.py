@@ -1,4 +1,4 @@
-"""Test what `publish-outbox` says below the error of a run that could not reach its brokers."""
+"""Test the lines below the error of a `publish-outbox` run that could not reach its brokers."""
 
 from __future__ import annotations
 

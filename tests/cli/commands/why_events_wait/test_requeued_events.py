@@ -1,4 +1,4 @@
-"""Test what ``stats``, ``doctor`` and ``show`` say about events that a replay has requeued."""
+"""Test the output of ``stats``, ``doctor`` and ``show`` about events that a replay has requeued."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test how ``payctl list outbox`` shows a dead event that a person has closed."""
+"""Test the output of ``payctl list outbox`` about a dead event that a person has closed."""
 
 from __future__ import annotations
 

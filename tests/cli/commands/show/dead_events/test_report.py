@@ -1,4 +1,4 @@
-"""Test what ``payctl report`` says about dead events that a person has closed."""
+"""Test the output of ``payctl report`` about dead events that a person has closed."""
 
 from __future__ import annotations
 
