@@ -92,5 +92,5 @@ def test_the_checker_finds_a_late_copy_by_the_broker_s_time():
 
 
 def test_the_checker_does_not_expect_events_that_another_service_sent():
-    """The checker does not report events as lost if the replaced service published them."""
+    """The checker does not report events as lost if the old service published them."""
     assert judge([A, B], [message(A, 10)], sent_before=["b"]) == Verdict()

@@ -1,4 +1,4 @@
-"""Publish events as the replaced service does, with one send, one wait, one UPDATE and one commit for each event.
+"""Publish events as the old service does, with one send, one wait, one UPDATE and one commit for each event.
 
 ``DATABASE_URL`` and ``KAFKA_BROKERS`` specify the servers. The argument is the number of events. The script needs only
 the packages in requirements-one-by-one.txt.

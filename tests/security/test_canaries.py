@@ -168,7 +168,7 @@ def test_the_commands_did_their_work(seen):
 
 
 def test_no_row_has_a_part_of_a_secret(seen):
-    """No database row contains even part of a secret, except for outbox errors that the replaced service wrote."""
+    """No database row contains even part of a secret, except for outbox errors that the old service wrote."""
     found = {table: CANARIES.seen_in(rows) for table, rows in seen.rows.items()}
     assert "payctl.run_items" in found
     allowed = defaultdict(set, {"public.outbox": {"password in a stored error"}})

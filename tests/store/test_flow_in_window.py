@@ -103,7 +103,7 @@ def test_an_event_that_was_sent_at_the_window_s_start_belongs_to_it(read, half):
 @pytest.mark.parametrize("half", [False, True], ids=["published", "half marked"])
 @pytest.mark.parametrize(("created", "counted"), [(16.999, True), (17, False)])
 def test_an_event_may_have_been_created_in_another_zone(read, half, created, counted):
-    """An event's creation time can be up to 15 hours ahead, because the replaced service wrote its local time."""
+    """An event's creation time can be up to 15 hours ahead, because the old service wrote its local time."""
     found = read((created, 1, 0), half=half)
     assert (numbers(found).sent, found.created) == ({1: (1, 0, 0, 0)} if counted else {}, {})
 

@@ -40,7 +40,7 @@ def test_every_row_is_in_exactly_one_state(engine, published, at, tried, state):
 def test_a_half_marked_row_counts_as_published(engine, published, at, tried, state):
     """An outbox row with ``publishedAt`` but without ``published`` counts as published.
 
-    The replaced service left such rows.
+    The old service left such rows.
     """
     parameters = {"published": published, "at": at, "tried": tried}
     with engine.connect() as connection:

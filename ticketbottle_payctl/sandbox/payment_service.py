@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 EventState = Literal["pending", "published", "dead", "sent_unmarked"]
-"""An event's state. ``sent_unmarked`` means that the event is half-marked, as the replaced service left it."""
+"""An event's state. ``sent_unmarked`` means that the event is half-marked, as the old service left it."""
 
 _INSERT_PAYMENT: Final = text("""
     INSERT INTO payments (

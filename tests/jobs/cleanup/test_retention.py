@@ -52,7 +52,7 @@ def test_the_retention_counts_from_creation_if_publishedat_is_missing(clean, ins
 def test_a_creation_time_in_another_time_zone_hides_no_event(clean, insert, engine, events):
     """A cleanup deletes an old event even if its createdAt is 14 hours ahead.
 
-    The replaced service wrote createdAt in the time zone of its session.
+    The old service wrote createdAt in the time zone of its session.
     """
     insert(2, state="published", age=timedelta(days=7, hours=1))
     with engine.begin() as connection:

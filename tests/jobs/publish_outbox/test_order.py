@@ -210,7 +210,7 @@ def test_with_a_type_only_existing_events_are_sent(outbox):
 
 
 def test_the_replaced_service_s_rows_are_not_sent_again(outbox):
-    """A publisher does not send half-marked rows, because the replaced service has already sent them."""
+    """A publisher does not send half-marked rows, because the old service has already sent them."""
     outbox.insert(20, state="sent_unmarked")
     outbox.insert(3)
     report = outbox.publish()

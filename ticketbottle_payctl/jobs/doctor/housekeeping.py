@@ -33,7 +33,7 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
     """
     half = half_marked.count(connection)
     if not half.events:
-        return [ok("old-service", "the replaced service left no half-marked rows")]
+        return [ok("old-service", "the old service left no half-marked rows")]
     newest = f"the newest from {half.newest:%Y-%m-%d}"
     fact = f'{count(half.events, "event")} with "publishedAt" set although published = false, {newest}'
     meaning = "these events were sent and are not sent again, but every claim has to read them"

@@ -76,7 +76,7 @@ class StatsReport:
     Ages, lags and the forecast are in seconds, in database time. Rates are in events per second. The forecast covers
     the pending events that are not blocked.
 
-    ``published`` includes events that the replaced service sent but did not mark as published, and ``sent_unmarked``
+    ``published`` includes events that the old service sent but did not mark as published, and ``sent_unmarked``
     counts these events. ``published`` and ``total`` are estimates unless ``exact`` is True. Rates and lags cover the
     last ``window_s`` seconds. The window is shorter than requested if the newest 10,000 published events do not go back
     that far. ``created`` and ``sent`` count the events in each of the window's 30 parts, oldest first.

@@ -18,7 +18,7 @@ from ticketbottle_payctl.store.outbox import republished, states
 MOST_READ = 1_000_000
 """The maximum number of published events to read, starting with the newest."""
 
-# The replaced service stored "createdAt" in the session's time zone, and no zone is further from UTC than this.
+# The old service stored "createdAt" in the session's time zone, and no zone is further from UTC than this.
 _WRONG_ZONE = timedelta(hours=15)
 
 

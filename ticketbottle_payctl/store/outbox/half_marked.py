@@ -1,4 +1,4 @@
-"""Count and repair half-marked events. The replaced service sent them, but left ``published`` false."""
+"""Count and repair half-marked events. The old service sent them, but left ``published`` false."""
 
 from __future__ import annotations
 

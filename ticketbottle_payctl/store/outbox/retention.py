@@ -1,7 +1,7 @@
 """Delete published events and receipts that are older than a horizon.
 
 An event's age is measured from ``"publishedAt"``, or from ``"createdAt"`` if a published event has no
-``"publishedAt"``. Half-marked events from the replaced service are included, because they were sent. Pending and dead
+``"publishedAt"``. Half-marked events from the old service are included, because they were sent. Pending and dead
 events are never deleted.
 """
 
@@ -17,7 +17,7 @@ from ticketbottle_payctl.domain.event import Position
 from ticketbottle_payctl.store.db.owner_time import stored
 from ticketbottle_payctl.store.outbox import shard_lock, states
 
-# An event is created before it is published. The replaced service stored "createdAt" in the session's time zone, and no
+# An event is created before it is published. The old service stored "createdAt" in the session's time zone, and no
 # zone differs more from UTC than this. This bound only limits the range of the index that is read.
 _WRONG_ZONE = timedelta(hours=15)
 

@@ -1,4 +1,4 @@
-"""Remove secrets from the errors that a run records, because the replaced service stored its errors unredacted."""
+"""Remove secrets from the errors that a run records, because the old service stored its errors unredacted."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from ticketbottle_payctl.store.db.owner_time import NOW, stored
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.message_size import message_bytes
 
-# The replaced service stored "createdAt" in the session's time zone, and no zone differs more from UTC than this.
+# The old service stored "createdAt" in the session's time zone, and no zone differs more from UTC than this.
 _WRONG_ZONE = timedelta(hours=15)
 _INVALID_REGEX = "2201B"
 _TIMED_OUT = "57014"

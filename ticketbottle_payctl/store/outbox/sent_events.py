@@ -35,7 +35,7 @@ def created_between(connection: Connection, since: datetime, until: datetime, li
 
     Memory use is constant.
 
-    Half-marked events from the replaced service are included, because they were sent. The query uses the index on
+    Half-marked events from the old service are included, because they were sent. The query uses the index on
     (published, "createdAt").
     """
     connection.exec_driver_sql(

@@ -6,7 +6,7 @@
     dead       not published, out of retries
     published  "published" or "publishedAt" is set
 
-The replaced service set only ``"publishedAt"`` when it sent an event. Such events count as published, and are called
+The old service set only ``"publishedAt"`` when it sent an event. Such events count as published, and are called
 half-marked. ``blocked`` is not a state of a row. A pending event is blocked if a dead event of its payment was created
 before it, and ``blocked.py`` finds such events.
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 
 def published(row: str = "") -> str:
-    """Return the SQL condition for a sent event, whether payctl or the replaced service marked it."""
+    """Return the SQL condition for a sent event, whether payctl or the old service marked it."""
     return f'({row}published OR {row}"publishedAt" IS NOT NULL)'
 
 

@@ -76,7 +76,7 @@ class Unpublished(NamedTuple):
     """Exact counts of the events that are not marked as published.
 
     Ages are in seconds by the database's clock, or None. ``late`` counts pending events that are older than
-    ``late_after_s``. ``sent_unmarked`` counts half-marked events, which the replaced service sent. ``created`` and
+    ``late_after_s``. ``sent_unmarked`` counts half-marked events, which the old service sent. ``created`` and
     ``recent_created`` count the events in all these states that were created in the window and in the last minute.
     """
 

@@ -37,7 +37,7 @@ Bundle = Annotated[
     typer.Option("--bundle", metavar="FILE", help="Write findings and settings, without secrets, to a file."),
 ]
 FixFlags = Annotated[
-    bool, typer.Option("--fix-published-flags", help="Mark as published the events that the replaced service sent.")
+    bool, typer.Option("--fix-published-flags", help="Mark as published the events that the old service sent.")
 ]
 
 

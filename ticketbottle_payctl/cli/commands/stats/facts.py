@@ -72,13 +72,13 @@ class StatsFacts(TypedDict):
     by_debezium: NotRequired[bool]
     """Whether Debezium is publishing this outbox."""
     published: Count
-    """The number of published rows, including rows that the replaced service did not mark."""
+    """The number of published rows, including rows that the old service did not mark."""
     total: Count
     """The number of all rows in the outbox."""
     exact: NotRequired[bool]
     """Whether published and total are exact counts rather than estimates."""
     sent_unmarked: NotRequired[Count]
-    """The number of rows that the replaced service sent but did not mark."""
+    """The number of rows that the old service sent but did not mark."""
     late: NotRequired[Count]
     """The number of events that have been pending for more than an hour."""
     oldest_pending_age_s: Seconds | None

@@ -223,6 +223,6 @@ def _cell(name: str, value: object) -> object:
 def _warnings(report: StatsReport) -> Iterator[str]:
     if report.sent_unmarked > _MANY_UNMARKED:
         yield (
-            f"the replaced service sent {report.sent_unmarked:,} events without marking them; this slows down each"
+            f"the old service sent {report.sent_unmarked:,} events without marking them; this slows down each"
             " reading; see `payctl doctor --fix-published-flags`"
         )
