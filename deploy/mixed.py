@@ -58,7 +58,10 @@ def mixed(known: Mapping[str, Config], section: str, values: Mapping[str, str]) 
 
 
 def shared(values: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each resource of another account that accounts can share. These need only a warning."""
+    """Return a sentence for each resource of another account that accounts can share.
+
+    A shared resource needs only a warning.
+    """
     arns = _arns(values)
     return [_other_account(name, arns) for name in arns if name in _SHARED and _is_foreign(name, arns)]
 

@@ -26,7 +26,10 @@ def overlapping_names(known: Mapping[str, Config], section: str) -> list[str]:
 
 
 def shared_bucket(known: Mapping[str, Config], section: str) -> list[str]:
-    """Return a sentence for each other section that has the bucket of this section. It needs only a warning."""
+    """Return a sentence for each other section that has the bucket of this section.
+
+    A shared bucket needs only a warning.
+    """
     bucket = _settings(known[section]).get("s3_bucket")
     if not isinstance(bucket, str) or is_example(bucket):
         return []

@@ -97,7 +97,7 @@ def masked(text: str) -> str:
 def essence(output: str) -> str:
     """Return the parts of an output that must be equal in two runs.
 
-    These are the masked text without spaces, and the styles.
+    The parts are the masked text without spaces, and the styles.
     """
     text = masked(re.sub(r"\s+", " ", ANSI.sub("", output))).replace(" ", "")
     styles = [style for style, _ in groupby(code for code in ANSI.findall(output) if code != RESET)]

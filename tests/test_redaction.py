@@ -1,4 +1,4 @@
-"""Test that `redact` blanks the secrets in a text and nothing else."""
+"""Test that `redact` hides the secrets in a text and nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CARD = "9704198526191432198"
     ],
 )
 def test_text_that_looks_like_a_secret_is_blanked(text, shown):
-    """Passwords in URLs, named secrets, MACs and card numbers are blanked."""
+    """Passwords in URLs, named secrets, MACs and card numbers are hidden."""
     assert redact(text) == shown
 
 
@@ -56,7 +56,7 @@ def test_harmless_text_is_not_redacted(text):
 
 
 def test_a_registered_value_is_blanked_wherever_it_appears():
-    """A registered secret is blanked, even if it is URL-encoded. Very short values are not blanked."""
+    """A registered secret is hidden, even if it is URL-encoded. Very short values are not hidden."""
     register(Secret("canary/value+1"))
     register(Secret("short"))
     assert redact("a canary/value+1 b canary%2Fvalue%2B1 c short") == "a *** b *** c short"
@@ -76,9 +76,9 @@ def test_a_registered_value_is_blanked_wherever_it_appears():
     ],
 )
 def test_a_part_of_a_secret_is_blanked_in_the_words_of_a_gateway(text, shown):
-    """In a gateway's message, any six consecutive characters of a registered secret are blanked.
+    """In a gateway's message, any six consecutive characters of a registered secret are hidden.
 
-    Everything else that `redact` blanks is blanked as well.
+    `redact_echo` also hides everything that `redact` hides.
     """
     register(Secret("KeyOfTheShop-7"))
     assert redact_echo(text) == shown
@@ -117,7 +117,7 @@ def test_redaction_takes_linear_time(text):
     ],
 )
 def test_a_password_in_an_address_is_blanked_up_to_the_last_at(text, shown):
-    """The password in a URL is blanked up to the last @. The user name and the host stay readable."""
+    """The password in a URL is hidden up to the last @. The user name and the host stay readable."""
     assert redact(text) == shown
 
 

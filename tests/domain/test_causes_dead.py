@@ -115,7 +115,7 @@ def test_a_blocking_dead_event_is_reported_once_with_its_command(blocked, groups
 def test_a_dead_event_is_said_to_block_others_only_if_it_does():
     """The cause for dead events mentions blocked events only if there are any.
 
-    These need not be among the oldest pending events.
+    The blocked events need not be among the oldest pending events.
     """
     dead = {"dead": 3, "dead_groups": [TOO_LARGE], "pending": 30_000, "sampled": True}
     found = causes(seen(blocked=1, **dead), ANSWERED)

@@ -1,4 +1,4 @@
-"""Test that one answer, whether a publisher is running, has one text and one cause on every screen."""
+"""Test that every screen says in the same words whether a publisher is running, and names the same cause."""
 
 from __future__ import annotations
 

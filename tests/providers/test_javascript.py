@@ -1,4 +1,4 @@
-"""Test that payctl writes numbers and JSON as JavaScript does, because PayOS and MoMo sign such text."""
+"""Test that payctl writes numbers and JSON as JavaScript does, because PayOS and MoMo sign the output of JavaScript."""
 
 import pytest
 

@@ -75,7 +75,7 @@ def test_changing_a_signed_byte_is_refused(merchant, gateway, data):
 @pytest.mark.parametrize("number", [b"1e400", b"-1E999"])
 @EVERY_JSON_GATEWAY
 def test_a_number_beyond_a_double_is_refused_without_an_exception(merchant, gateway, number):
-    """A number too large for a double is refused without an exception. Anyone can send such a number."""
+    """A number too large for a double, which anyone can send, is refused without an exception."""
     genuine = getattr(merchant, gateway)()
     assert isinstance(
         merchant.verify(gateway, replace(genuine, body=genuine.body.replace(b"450000", number))), Rejected

@@ -1,4 +1,4 @@
-"""Test the age from which an event counts as waiting, due or overdue, and which event represents a group."""
+"""Test the age from which an event counts as waiting, due or overdue, and the event that represents a group."""
 
 from __future__ import annotations
 

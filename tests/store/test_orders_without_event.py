@@ -72,7 +72,7 @@ def test_a_window_has_the_payments_of_its_first_instant_and_not_of_its_last(engi
 
 
 def test_twenty_paid_orders_are_named_and_all_are_counted(engine, paid):
-    """The twenty oldest paid orders without an event are listed, oldest first, and all such orders are counted."""
+    """All paid orders without an event are counted. The twenty oldest of these orders are listed, oldest first."""
     codes = [paid(NOON + number * MILLISECOND, NOON - 9 * HOUR) for number in reversed(range(21))]
     with engine.connect() as connection:
         found = no_event(connection, *WINDOW)

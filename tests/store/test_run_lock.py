@@ -1,4 +1,4 @@
-"""Test the check whether a run is in progress."""
+"""Test the search for runs in progress."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def process(engine):
 
 
 def test_at_most_two_runs_are_found_by_a_prefix(reader, record):
-    """At most two runs whose ids begin with a prefix are returned: those that began first, earliest first."""
+    """If several runs' ids begin with a prefix, the two runs that began first are returned, earliest first."""
     for run, minutes in zip(RUNS, (3, 1, 2, 4), strict=True):
         record(run, minutes)
     assert [run.id for run in runs.find(reader, RUNS[0][:8])] == [RUNS[1], RUNS[2]]
@@ -69,7 +69,7 @@ def test_at_most_two_runs_are_found_by_a_prefix(reader, record):
 
 
 def test_only_runs_that_changed_an_item_are_its_runs(reader, record, process):
-    """The runs of an item are those that changed it, earliest first, with its publishing time before the change."""
+    """The runs that changed an item are returned, earliest first, each with the item's earlier publishing time."""
     for run in RUNS[:2]:
         record(run)
     process(RUNS[0], "b", before="{}", after="{}", at=NOON + MINUTE)

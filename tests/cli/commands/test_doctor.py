@@ -1,4 +1,4 @@
-"""Test the exit codes, the options and the bundle of `payctl doctor`, and which finding it prints first."""
+"""Test the exit codes, the options and the bundle of `payctl doctor`, and the finding that it prints first."""
 
 from __future__ import annotations
 

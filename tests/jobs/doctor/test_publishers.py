@@ -1,4 +1,4 @@
-"""Test the doctor's findings about the last publisher, and what it advises."""
+"""Test the doctor's findings about the last publisher, and the doctor's advice."""
 
 from __future__ import annotations
 

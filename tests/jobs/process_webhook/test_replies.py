@@ -1,4 +1,4 @@
-"""Test the reply that a gateway gets for each result of a callback, and which results raise an alert."""
+"""Test the reply that a gateway gets for each result of a callback, and the results that raise an alert."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_all_dead_events_are_counted_and_the_first_thousand_listed():
 
 
 def test_the_age_of_the_oldest_pending_event_is_reported(outbox):
-    """In a publisher's report, the age of the oldest pending event ignores dead events."""
+    """A publisher's report contains the age of the oldest pending event. A dead event does not change this age."""
     outbox.add("dead", age=500, retry_count=5)
     outbox.add("dead", age=100)
     report = outbox.publish()

@@ -89,7 +89,8 @@ def window(
 ) -> tuple[datetime | None, datetime | None]:
     """Return the start and end of a window in UTC, and print them on stderr.
 
-    Times such as ``2h`` are relative to ``clock``, which is the database's clock by default. It is read only if needed.
+    Times such as ``2h`` are relative to ``clock``, which is the database's clock by default. The clock is read only if
+    needed.
 
     Raises:
         typer.BadParameter: an instant cannot be read, or the end is not after the start.

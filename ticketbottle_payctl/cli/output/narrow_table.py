@@ -37,7 +37,7 @@ class Column:
     styled: bool = False
     right: bool = False
     brief: Callable[[Row, tzinfo, datetime], str] | None = None
-    """A function that returns a shorter text. It is used if an important column would not fit otherwise."""
+    """A function that returns a shorter text. The text is used if an important column would not fit otherwise."""
     rest: bool = False
     """Whether the column takes the remaining width. Its text is then cut off at the end of the line."""
     least: int = 0

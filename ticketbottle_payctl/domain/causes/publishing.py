@@ -27,8 +27,8 @@ NEXT_RESCAN = "a running publisher looks at old events every 30 s"
 class Activity(StrEnum):
     """What is known about the publishers of an outbox.
 
-    ``WITHOUT_BROKERS`` means that the publisher that was seen last could not reach its brokers. It may have ended.
-    ``BETWEEN_RUNS`` means that the last publisher ended less than 90 seconds ago.
+    ``WITHOUT_BROKERS`` means that the publisher that was seen last could not reach its brokers. This publisher may have
+    ended. ``BETWEEN_RUNS`` means that the last publisher ended less than 90 seconds ago.
     """
 
     RUNNING = "running"
@@ -40,7 +40,7 @@ class Activity(StrEnum):
 
 
 class Publishing(NamedTuple):
-    """Whether a publisher is running, and the publisher that shows this. It is None if no publisher was seen."""
+    """Whether a publisher is running, and the publisher that was seen last, or None if no publisher was seen."""
 
     activity: Activity
     last: SeenPublisher | None = None

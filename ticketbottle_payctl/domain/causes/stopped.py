@@ -124,7 +124,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
 
 
 def _of_cut_off(away: SeenPublisher, evidence: Evidence, waiting: Sequence[Waiting], brokers: Brokers | None) -> Cause:
-    """Return the cause for a publisher that could not reach its brokers. They may answer this machine."""
+    """Return the cause for a publisher that could not reach its brokers, even if this machine can reach them."""
     fact = f"publisher {away}: {away.without_brokers}"
     meaning = f"{waited(evidence, waiting)}. This uses up no retries"
     return Cause(CauseKind.BROKERS, total(waiting), fact, meaning, *if_cut_off(away, brokers))

@@ -105,7 +105,7 @@ class ClaimPipeline:
         self.caught_up = False
         """True if nothing was left to claim."""
         self.passed_over: Sequence[tuple[str, Position]] = ()
-        """The locked events that the last claim left out. It is empty if that claim found any other events."""
+        """The locked events that the last claim left out. The list is empty if that claim found any other events."""
         self._engine, self._backlog, self._budget, self._skip_locked = engine, backlog, budget, skip_locked
         self._clock = budget.clock
         self._entered_at = self._clock()

@@ -69,7 +69,7 @@ class Shard:
     def is_known(self) -> bool:
         """Whether the backlog shows which events are waiting.
 
-        It may be empty while another publisher holds the shard.
+        The backlog may be empty while another publisher holds the shard.
         """
         return self.result is not DrainResult.LOCKED or self.backlog.is_scanned
 

@@ -65,7 +65,7 @@ class Waiting(NamedTuple):
     """The backlog when the report was made.
 
     ``oldest_age_s`` is the age of the oldest pending event. ``longest`` is the pending event that has waited longest.
-    It is a different event if a replay requeued an event that had already been sent.
+    ``longest`` is not the oldest event if a replay requeued the oldest event after it had been sent.
     """
 
     pending: int

@@ -87,7 +87,7 @@ def _code(sub: int | None) -> str:
 
 
 def _signed(value: object) -> int | None:
-    """Return the integer that a JSON number or a string represents, or None. It may be negative."""
+    """Return the integer that a JSON number or a string represents, or None. The integer may be negative."""
     if isinstance(value, str) and value.startswith("-"):
         found = payload.number_of(value[1:])
         return None if found is None else -found

@@ -56,7 +56,7 @@ def longest_wait(connection: Connection, max_retries: int) -> LongestWait | None
 def may_be_read(connection: Connection) -> bool:
     """Return whether payctl's schema exists and the role is allowed to read whole rows of runs.
 
-    A publisher's role is not.
+    A publisher's role is not allowed to do this.
     """
     return bool(connection.exec_driver_sql(f"SELECT {may_read_all_of_ours('run_items')}").scalar_one())
 

@@ -1,4 +1,4 @@
-"""Test the HTML file that `payctl report --html` writes, and how a real browser shows the file."""
+"""Test the HTML file that `payctl report --html` writes, and the display of the file in a real browser."""
 
 from __future__ import annotations
 
