@@ -48,7 +48,9 @@ def template_text(current: str) -> str:
 
 
 def cloudformation(template: str, release: str = NO_RELEASE, build: Build = NO_BUILD) -> str:
-    """Return the template for this release as JSON for CloudFormation, without SAM. Parameters say where the zips are.
+    """Return the template for this release as JSON for CloudFormation, without SAM.
+
+    Parameters say where the zips are.
     """
     source = read_template(template)
     del source["Parameters"]["Release"], source["Globals"]["Function"]["CodeUri"]

@@ -129,9 +129,9 @@ def _errors() -> Iterator[str]:
     yield "If payctl cannot write the result to stdout, a command that changed something keeps its exit code. A command"
     yield "that changed nothing exits with 4 and the error `OUTPUT`. A closed stdout is not an error."
     yield from ("", "## Errors", "")
-    yield "Each error has one of these codes, a message that says what failed, and a hint. It is printed on stderr, and"
-    yield "is the `error` of the JSON document. The table shows the usual hints. If payctl knows more, it gives a more"
-    yield "precise hint."
+    yield "Each error has one of these codes, a message that says what failed, and a hint. payctl prints the error on"
+    yield "stderr, and writes it to `error` in the JSON document. The table shows the usual hints. If payctl knows"
+    yield "more, it gives a more precise hint."
     yield from (
         "",
         "| error | exit code | trying again may help | what it means | what to do |",

@@ -58,7 +58,8 @@ def test_the_events_behind_failed_ones_are_named_once():
         (None, "check that the brokers run and can be reached", "payctl doctor --only kafka --only backlog"),
         (Brokers(not_asked="no"), "check that the brokers run and can be reached",
          "payctl doctor --only kafka --only backlog"),
-        (ANSWERED, "the brokers answer here; read the publisher's log, and look at the event", "payctl show e7"),
+        (ANSWERED, "this machine reaches the brokers; read the publisher's log, and look at the event",
+         "payctl show e7"),
     ],
 )  # fmt: skip
 def test_an_attempt_without_an_answer_used_up_no_retry(brokers, advice, command):

@@ -135,7 +135,7 @@ NO_BROKERS = "publisher host:12 could not reach its brokers 4 s ago: Kafka at b:
          "payctl doctor --only kafka --only backlog"),
         (seen(READY, publishers=[CUT_OFF]), ANSWERED,
          [NO_BROKERS, f"{WAITED}. This uses up no retries",
-          f"the brokers answer here; if host:12 keeps failing, {COMPARE}"], None),
+          f"this machine reaches the brokers; if host:12 keeps failing, {COMPARE}"], None),
         (seen(READY, publishers=[FAILED_TO_START]), ANSWERED,
          [NO_BROKERS, f"{WAITED}. This uses up no retries",
           "the brokers answer now; wait for the next scheduled run; if none is scheduled, publish by hand"],

@@ -120,7 +120,7 @@ words = st.lists(st.sampled_from(WORDS), max_size=2).map("".join)
 @given(info=words, bank=words, spell=st.sampled_from([*SIGNS.values(), SPELLINGS["nothing"]]), empty=st.booleans())
 @example(info=HIDDEN, bank="", spell=SPELLINGS["nothing"], empty=False)
 def test_accepted_readings_of_one_vnpay_text_agree(merchant, info, bank, spell, empty):
-    """payctl accepts at most one reading of a signed VNPay string, whatever text and encoding the string has."""
+    """At most one reading of a signed VNPay string is accepted, whatever text and encoding the string has."""
     text = vnpay_text(merchant, spell, empty=empty, vnp_OrderInfo=info, vnp_BankCode=bank)
     assert len(vnpay_readings(merchant, text)) <= 1
 

@@ -55,7 +55,7 @@ def test_vnpay_signs_the_encoding_that_it_sends(merchant, encode, empty):
 
 @pytest.mark.parametrize("empty", [{}, {"vnp_BankTranNo": "", "vnp_CardType": ""}], ids=["no_empty", "empty_signed"])
 def test_vnpay_may_send_another_encoding_than_it_signs(merchant, empty):
-    """payctl accepts a hash over the documented encoding, even if VNPay sends the query in another encoding."""
+    """A hash over the documented encoding is accepted, even if VNPay sends the query in another encoding."""
     signed = merchant.vnpay(vnp_OrderInfo="Vé * (2) é", **empty).query.rpartition("&")[0]
     sent = signed.replace("*", "%2A").replace("+", "%20")
     request = replace(merchant.vnpay(), query=f"{sent}&vnp_SecureHash={merchant.mac('vnpay', signed, 'sha512')}")

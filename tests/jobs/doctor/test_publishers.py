@@ -141,7 +141,7 @@ def test_the_doctor_says_what_events_do_without_brokers(look, insert, execute, e
 @pytest.mark.parametrize(
     ("ended", "bootstrap", "remedy", "command"),
     [
-        (False, None, "the brokers answer here; if loop:1 keeps failing, read its log, and compare its KAFKA_",
+        (False, None, "this machine reaches the brokers; if loop:1 keeps failing, read its log, and compare its KAFKA_",
          None),
         (True, None, "the brokers answer now; wait for the next scheduled run; if none is scheduled, publish by",
          ("publish-outbox",)),

@@ -94,7 +94,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
         message = "not closed: until the success event is sent, the seats may be sold to another customer"
         raise GuardError(message, hint=_before_closing(session, found, look))
     if not number and found.timeline.verdict.mark is not Mark.GOOD:
-        message = "nothing was closed: something is still open, but a person cannot close it"
+        message = "nothing was closed: no open finding about this order can be closed by a person"
         raise GuardError(message, hint=look)
     plan: list[Block] = [line(each["text"]) for each in items]
     run, payment = None, found.timeline.payment

@@ -32,7 +32,7 @@ def schema_command(
         str | None,
         typer.Argument(
             metavar="[NAME]",
-            help="A command, or a schema's name; without it, all names are listed.",
+            help="The name of a command or of a schema. If NAME is missing, payctl lists all names.",
             autocompletion=complete_names,
         ),
     ] = None,

@@ -86,7 +86,7 @@ OrderCodes = Annotated[
 Provider = Annotated[
     str | None,
     typer.Option(
-        metavar="|".join(providers.GATEWAYS), callback=provider, help="Rows of payments made through this gateway."
+        metavar="|".join(providers.GATEWAYS), callback=provider, help="Rows of payments that use this gateway."
     ),
 ]
 Since = Annotated[

@@ -39,7 +39,7 @@ MARKS = (
     Marked(("show",), "!", (ExitCode.NO,), "the order is not settled yet"),
     Marked(("show",), "✘", (ExitCode.NO,), "the order needs a person"),
     Marked(("stats", "report"), "!", (ExitCode.DONE,), "these commands only report"),
-    Marked(("errors",), "!", (ExitCode.DONE, ExitCode.PARTIAL), "6 if the database took too long to read all"),
+    Marked(("errors",), "!", (ExitCode.DONE, ExitCode.PARTIAL), "6 if the database took too long to count all events"),
     Marked(("stats --check",), "✘", (ExitCode.NO,), "a limit is exceeded"),
     Marked(("stats --wait",), "✘", _ENDED_EARLY, "the condition was not reached"),
     Marked(("doctor",), "!", (ExitCode.DONE,), "no check failed"),

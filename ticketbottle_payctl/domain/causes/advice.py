@@ -36,4 +36,4 @@ def if_cut_off(away: SeenPublisher, brokers: Brokers | None) -> tuple[str, Comma
     if away.ended:
         return f"the brokers answer now; {WAIT_OR_PUBLISH}", PUBLISH
     compare = "read its log, and compare its KAFKA_ variables and its network with those of this machine"
-    return f"the brokers answer here; if {away.name} keeps failing, {compare}", None
+    return f"this machine reaches the brokers; if {away.name} keeps failing, {compare}", None

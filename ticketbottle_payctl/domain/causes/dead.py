@@ -85,7 +85,7 @@ def _of_harmless(evidence: Evidence) -> Cause:
     else:
         fact = f"{number:,} dead events are harmless: they are superseded"
         meaning = "the customers have paid since, so no publisher and no replay sends them"
-        advice = "to end this warning, record for each event that no customer is waiting for it, oldest first"
+        advice = "to end this warning, record that no customer is waiting for these events; begin with the oldest"
     return Cause(CauseKind.SUPERSEDED, number, fact, meaning, advice, Command(("close",), tuple(ids[:1]), changes=True))
 
 

@@ -107,7 +107,7 @@ def _of_unanswered(
     meaning = f"the oldest failed one is {named(oldest.id, oldest.order_code)}; {_alive(evidence)}"
     if brokers is None or brokers.not_asked:
         return Cause(CauseKind.FAILING, total(both), fact, meaning, CHECK_BROKERS, LOOK_AT_KAFKA_AND_BACKLOG)
-    advice = "the brokers answer here; read the publisher's log, and look at the event"
+    advice = "this machine reaches the brokers; read the publisher's log, and look at the event"
     return Cause(CauseKind.FAILING, total(both), fact, meaning, advice, show(oldest.id))
 
 

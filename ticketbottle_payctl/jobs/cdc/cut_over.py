@@ -172,7 +172,7 @@ def _locked() -> LockedError:
 
 def _check(connection: Connection, max_retries: int) -> int:
     if not cdc.publishes_inserts(connection):
-        message = "no publication contains only the inserts into the outbox"
+        message = "the database has no publication that contains only the inserts into the outbox"
         raise ConfigError(message, hint="run the SQL that `payctl cdc config` prints")
     if cdc.slot(connection) is not None:
         message = "the replication slot already exists: Debezium is publishing, or a cut-over was interrupted"

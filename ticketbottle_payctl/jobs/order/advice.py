@@ -15,7 +15,7 @@ from ticketbottle_payctl.jobs.order.model import Advice, Verdict, VerdictKind
 from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow
 
 _ASK = {
-    VerdictKind.NO_CALLBACK: "ask the gateway, and settle the payment; if that settles nothing, the answer says why",
+    VerdictKind.NO_CALLBACK: "ask the gateway, and settle the payment; if it cannot be settled, the output says why",
     VerdictKind.IN_PROGRESS: "ask the gateway again",
     VerdictKind.UNREADABLE: "ask the gateway what the callback meant, and settle the payment",
     VerdictKind.AMBIGUOUS: "ask the gateway what the callback meant, and settle the payment",
@@ -25,7 +25,9 @@ _ASK = {
 _DOCTOR = Advice(
     ("doctor",), "find out why the event is not being sent: no publisher, a missing topic, or a lock", changes=False
 )
-_TRY_AGAIN = Advice(("publish-outbox",), "the next try is overdue: send it by hand, unless a publisher just tries it")
+_TRY_AGAIN = Advice(
+    ("publish-outbox",), "the next try is overdue: send the event by hand, unless a publisher is sending it"
+)
 _FIND_HOLDER = Advice(
     ("doctor",), "find out what holds the event: a lock or a topic", options=("--only", "backlog"), changes=False
 )

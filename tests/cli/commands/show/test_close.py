@@ -129,7 +129,7 @@ def test_close_names_what_it_cannot_close(orders, invoke, database_url):
     orders.pay("COMPLETED").event(state="dead")
     result = invoke("close", orders.name, "-n", DATABASE_URL=database_url)
     assert result.exit_code == 7
-    assert "nothing was closed: something is still open, but a person cannot close it" in " ".join(
+    assert "nothing was closed: no open finding about this order can be closed by a person" in " ".join(
         result.stderr.split()
     )
     assert f"try: payctl show {orders.name}" in result.stderr

@@ -166,7 +166,7 @@ _OUTBOX = (
         WHOLE,
         (RECONCILE,),
         "200",
-        "The largest number of payments that one scheduled run may settle. A larger plan changes nothing.",
+        "The maximum number of payments that one scheduled run can settle. A run with a larger plan settles none.",
     ),
     with_default(
         "PAYCTL_LOOP_SECONDS",

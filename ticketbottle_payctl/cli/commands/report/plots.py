@@ -111,7 +111,7 @@ class _Drawn:
             "axis": {"labelExpr": _DURATION, "values": _DURATION_TICKS, "title": "lag"},
         }
         return Plot(
-            "Lag: the time between creating and sending an event, by the time of sending",
+            "Lag of the sent events: the time from the creation of an event until it was sent",
             f"Three lines over time. The longest lag is {max(point.longest or 0 for point in sent):,.1f} seconds.",
             {
                 "height": 180,
@@ -151,7 +151,7 @@ class _Drawn:
         said = ", ".join(f"{_text(reason)} {totals[reason]:,}" for reason in shown)
         return Plot(
             f"Callbacks refused, by reason, in intervals of {self._step}",
-            f"Stacked bars over time. In all: {said}.",
+            f"Stacked bars over time. The totals are {said}.",
             {
                 "height": 150,
                 "data": {"values": rows},
