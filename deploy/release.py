@@ -1,7 +1,7 @@
 """Deploy a build with the template and one environment's parameters from ``deploy/samconfig.toml``.
 
     python -m deploy.release dev                                    with the SAM CLI
-    python -m deploy.release dev --bucket BUCKET                    with the AWS CLI and plain CloudFormation
+    python -m deploy.release dev --bucket BUCKET                    with the AWS CLI, without SAM
     python -m deploy.release dev --bucket BUCKET --release RELEASE  an earlier release that is in the bucket
     python -m deploy.release dev --print                            print the commands without running them
 
@@ -85,7 +85,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make deploy", description="Deploy what `make package` has built.")
     parser.add_argument("environment", help="a section of deploy/samconfig.toml: dev, staging or prod")
-    parser.add_argument("--bucket", help="deploy with plain CloudFormation, and upload the build to this S3 bucket")
+    parser.add_argument("--bucket", help="deploy without SAM, and upload the build to this S3 bucket")
     parser.add_argument("--release", help="deploy this earlier release from the bucket instead of the build")
     parser.add_argument("--print", action="store_true", help="print the commands without running them")
     parser.add_argument(

@@ -180,7 +180,7 @@ def test_the_examples_of_the_configuration_are_not_deployed(checkout, arguments)
     done = checkout.deploy("dev", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("cannot deploy: replace the examples in deploy/samconfig.toml: VpcId, SubnetIds, ")
-    assert ("s3_bucket" in done.stderr) is not bool(arguments)  # plain CloudFormation gets the bucket as an argument
+    assert ("s3_bucket" in done.stderr) is not bool(arguments)  # without SAM, the bucket is an argument
     printed = checkout.deploy("dev", *arguments, "--print")
     assert (printed.returncode, printed.stderr.partition(":")[0]) == (
         0,

@@ -38,10 +38,16 @@ ReceiptId = Annotated[
 ]
 ALERTS = {
     Alert.LATE_MONEY: "money arrived after the payment failed or was cancelled: the order needs manual review",
-    Alert.WRONG_AMOUNT: "the amount paid differs from the payment's: nothing was changed; it needs manual review",
-    Alert.UNKNOWN_ORDER: "money may have been paid for an order that is not in the database: it needs manual review",
-    Alert.CONTRADICTS_COMPLETED: "the gateway reports that a COMPLETED payment failed: it needs manual review",
-    Alert.UNKNOWN_STATUS: "payctl does not recognise the payment's status: nothing was changed; it needs manual review",
+    Alert.WRONG_AMOUNT: (
+        "the amount paid differs from the payment's: nothing was changed; the order needs manual review"
+    ),
+    Alert.UNKNOWN_ORDER: (
+        "money may have been paid for an order that is not in the database: the order needs manual review"
+    ),
+    Alert.CONTRADICTS_COMPLETED: "the gateway reports that a COMPLETED payment failed: the order needs manual review",
+    Alert.UNKNOWN_STATUS: (
+        "payctl does not recognise the payment's status: nothing was changed; the order needs manual review"
+    ),
     Alert.MONEY_HELD: "the gateway received the money and blocked it as suspicious: a person must decide",
     Alert.SECOND_PAYMENT: "the customer paid twice, in two transactions: refund one of them",
     Alert.UNDOCUMENTED_CODE: "the gateway does not document this code: nothing was changed; ask the gateway",
