@@ -244,7 +244,7 @@ def test_validate_checks_only_the_groups_that_a_job_needs(answer):
 
 
 def test_validate_refuses_an_unknown_group(answer):
-    """`config validate` refuses a name of `--only` that is no group, and lists the groups."""
+    """`config validate` refuses an `--only` name that is not a group, and lists the groups."""
     document = answer("config", "validate", "--only", "brokers")
     assert document["exit_code"] == 2
     assert "no such group: brokers; the groups are database, kafka, " in document["error"]["message"]

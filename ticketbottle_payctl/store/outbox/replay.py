@@ -136,7 +136,7 @@ def count_candidates(
 
 
 def count_failed(connection: Connection, ids: Sequence[str]) -> int:
-    """Count those of these events that have failed since they were last requeued."""
+    """Count the given events that have failed since they were last requeued."""
     if not ids:
         return 0
     sql = 'SELECT count(*) FROM outbox WHERE id = ANY(%(ids)s) AND "retryCount" > 0'
@@ -171,7 +171,7 @@ def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate])
 
 
 def superseded_among(connection: Connection, ids: Sequence[str]) -> tuple[Superseded, ...]:
-    """Return those of the given events that are superseded now, oldest first."""
+    """Return the given events that are superseded now, oldest first."""
     if not ids:
         return ()
     return _superseded(connection, "o.id = ANY(%(ids)s)", {"ids": list(ids)})
