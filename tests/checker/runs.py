@@ -47,7 +47,7 @@ class RunFaults:
     other_status: list[str] = field(default_factory=list)
     """Runs with a status that does not fit the command's exit code."""
     not_resumed: list[str] = field(default_factory=list)
-    """Replays that have not finished. The test resumes each interrupted replay, so every replay should finish."""
+    """Replays that have not finished. The soak resumes each interrupted replay, so every replay should finish."""
     undecided: list[str] = field(default_factory=list)
     """Finished replays that do not have exactly one item for each planned event."""
     miscounted: list[str] = field(default_factory=list)

@@ -33,7 +33,7 @@ def waiting(engine):
 
 
 def test_an_order_counts_once_with_its_oldest_unpublished_event(pay, waiting):
-    """Each order with an unpublished PAYMENT_COMPLETED event is listed once, by the age of its oldest such event."""
+    """Each order with an unpublished PAYMENT_COMPLETED event is listed once, sorted by its oldest unpublished event."""
     late = pay().event(age=MINUTE).event(age=2 * MINUTE, retries=5, error="late")
     early = pay().event(age=3 * MINUTE, error="from before a replay").event("FAILED", age=HOUR)
     pay().event("CANCELLED", age=HOUR).event(state="published", age=HOUR)
