@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from confluent_kafka import KafkaError
 
 from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableError
 
 _CREDENTIALS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
 _REFUSED = {*_CREDENTIALS, KafkaError._SSL}
+_NONE_IS_DOWN = re.compile(r"(?:: )?(?<![0-9])0/[0-9]+ brokers are down")
+"""A pattern for librdkafka's count of unavailable brokers while it has not yet noticed that any broker is down."""
 
 
 def is_refusal(error: KafkaError | None) -> bool:
@@ -28,6 +32,6 @@ def unreachable(
     if error is not None and error.code() == KafkaError._SSL:
         message = f"no trusted TLS connection to Kafka at {servers}: {error.str()}"
         return BrokerRefusedError(message, hint="check KAFKA_SSL and KAFKA_CA_FILE")
-    cause = f": {error.str()}" if error is not None else ""
-    message = f"Kafka at {servers} {what}{cause}"
+    cause = _NONE_IS_DOWN.sub("", error.str()) if error is not None else ""
+    message = f"Kafka at {servers} {what}{f': {cause}' if cause else ''}"
     return BrokerUnavailableError(message, hint="check that the brokers are up, and that KAFKA_SSL matches their port")

@@ -130,6 +130,28 @@ def test_a_loop_reports_unavailable_brokers_once(outbox, mock_kafka, monkeypatch
     assert heard.causes == [["KAFKA_UNAVAILABLE"], []]
 
 
+@pytest.mark.usefixtures("short_probe")
+def test_a_loop_counts_the_events_that_wait_for_the_brokers(outbox, mock_kafka):
+    """While the brokers are unavailable, each report of a loop counts all pending events and has the oldest one's age.
+
+    Events that arrive during the outage are counted, too. Afterwards no event is held back.
+    """
+    mock_kafka.down()
+    outbox.insert(2, age=timedelta(minutes=1))
+    seen = []
+    observer = RunObserver(on_look=lambda found: seen.append((found.held, (found.oldest_pending_age_s or 0) >= 60)))
+    outbox.run(Clockwork(waits=30, at={2: lambda: outbox.insert(3), 5: mock_kafka.up}), observer=observer, loop=True)
+    assert (seen[0], seen[4], seen[-1]) == ((2, True), (5, True), (0, False))
+
+
+def test_a_publisher_reports_each_batch_before_it_is_sent(outbox):
+    """Before a publisher sends a batch, it reports the number of events and the oldest one's age in database time."""
+    outbox.insert(2, age=timedelta(minutes=1))
+    seen = []
+    outbox.publish(observer=RunObserver(on_send=lambda events, age_s: seen.append((events, 60 <= age_s < 120))))
+    assert seen == [(2, True)]
+
+
 def test_a_loop_reports_a_read_only_database_once(outbox):
     """A publisher loop reports a read-only database once, and reports when the database accepts writes again."""
 

@@ -74,8 +74,8 @@ class Obstacles:
     events that no paying customer is waiting for, and ``dead_closed`` counts those of them that a person has closed.
     ``unsent`` are the dead events that a paying customer may be waiting for, except those among the blockers.
 
-    ``pending`` counts all pending events. It is None unless the run ended because it could not reach its brokers, and
-    also None if the count took too long.
+    ``pending`` counts all pending events. It is None unless the run cannot reach its brokers, and also None if the
+    count took too long.
 
     ``unread`` is the error because of which the database could not be read, or None. If there is such an error, only
     ``away`` and ``stopped`` are set.
@@ -108,8 +108,8 @@ class Obstacles:
 
     @property
     def held(self) -> int:
-        """The number of pending events that cannot be sent now."""
-        return sum(self.held_by_type.values())
+        """The number of pending events that cannot be sent now. Without brokers, these are all pending events."""
+        return sum(self.held_by_type.values()) if self.pending is None else self.pending
 
     @property
     def dead_successes(self) -> int:

@@ -82,7 +82,7 @@ class PublisherRun:
         owner = f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(48):012x}"
         self._presence = Presence(engine, owner)
         self.shards = [
-            Shard(engine, sender, Backlog(options, number), budget, owner, observer.span)
+            Shard(engine, sender, Backlog(options, number), budget, owner, observer)
             for number in range(options.shards)
         ]
         self._failures_in_a_row = 0
@@ -91,6 +91,7 @@ class PublisherRun:
         self._trouble = self._locked = False
         self._blocked = 0
         self._looked_at, self._look_took = float("-inf"), 0.0
+        self._counted_at, self._count_took = float("-inf"), 0.0
 
     def run(self) -> PublishReport:
         """Run to the end and return the report.
@@ -258,8 +259,24 @@ class PublisherRun:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, PayctlError):
             self._presence.cannot_reach(error)
-            self._tell(replace(self._obstacles, away=error))
+            self._tell(self._waiting_for(error))
             self._observer.on_wait(error, state.upcoming_sleep)
+
+    def _waiting_for(self, error: PayctlError) -> Obstacles:
+        """Return the reasons why events are waiting, with the error.
+
+        Without brokers, no pending event can be sent, so count them all. If this is slow, count them less often.
+        """
+        found = replace(self._obstacles, away=error)
+        wanted = self._observer.on_look is not None or self._obstacles.away is None
+        due = self._clock() - self._counted_at >= _LOOK_SHARE * self._count_took
+        if not (isinstance(error, NO_BROKERS) and wanted and due):
+            return found
+        began = self._clock()
+        waiting = self._pending()
+        self._counted_at = self._clock()
+        self._count_took = self._counted_at - began
+        return found if waiting is None else replace(found, pending=waiting[0], oldest_pending_age_s=waiting[1])
 
     def _look_if_due(self) -> None:
         """In a loop, find out why events are waiting: soon after they start waiting, then every few seconds.
@@ -318,13 +335,14 @@ class PublisherRun:
         except PayctlError as error:
             self._counts.held = max(self._counts.held, self._blocked)
             return Obstacles(away=away, stopped=self._stopped(), unread=error)
-        return replace(found, pending=self._pending()) if isinstance(failure, NO_BROKERS) else found
+        waiting = self._pending() if isinstance(failure, NO_BROKERS) else None
+        return found if waiting is None else replace(found, pending=waiting[0])
 
-    def _pending(self) -> int | None:
-        """Return the number of pending events, or None if the database is unavailable or takes too long."""
-        limits = replace(LIMITS, statement=_LOOK_LIMIT)
+    def _pending(self) -> tuple[int, float | None] | None:
+        """Return the number of pending events and the oldest one's age, or None if the database does not answer."""
+        limits, most = replace(LIMITS, statement=_LOOK_LIMIT), self._options.max_retries
         with suppress(PayctlError), transaction(self._engine, limits, commit=False) as connection:
-            return count_pending(connection, self._options.max_retries)
+            return count_pending(connection, most), oldest_pending(connection, most)
         return None
 
     def _oldest_pending(self) -> float | None:

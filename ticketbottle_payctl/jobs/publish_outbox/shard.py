@@ -19,10 +19,10 @@ from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block, Caus
 from ticketbottle_payctl.jobs.publish_outbox.batch import BatchOutcome, send_batch
 from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
+from ticketbottle_payctl.jobs.publish_outbox.observer import Observer
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import ClaimPipeline, OpenBatch
 from ticketbottle_payctl.store.db.engine import is_lock_timeout
 from ticketbottle_payctl.store.outbox.shard_lock import Entry
-from ticketbottle_payctl.tracing import BatchSpan
 
 SEND_WITHIN = 45.0
 """The time limit from the beginning of a claim to its last delivery, in seconds.
@@ -54,7 +54,7 @@ class Shard:
     backlog: Backlog
     budget: Budget
     owner: str
-    span: BatchSpan
+    observer: Observer
     result: DrainResult = field(default=DrainResult.MORE, init=False)
     """The result of the last drain."""
     _skip_locked_rows_until: float = field(default=0.0, init=False)
@@ -142,7 +142,9 @@ class Shard:
 
     def _send(self, batch: OpenBatch) -> BatchOutcome:
         self._block_passed_over(batch.passed_over)
-        with self.span(batch.events) as ended:
+        oldest = self.backlog.database_time(self.budget.clock()) - batch.events[0].created_at
+        self.observer.on_send(len(batch.events), max(0.0, oldest.total_seconds()))
+        with self.observer.span(batch.events) as ended:
             outcome = send_batch(batch, batch.seen_at + SEND_WITHIN, self.sender, self.backlog, self.budget.clock)
             ended(outcome.counts)
         if batch.is_lost():

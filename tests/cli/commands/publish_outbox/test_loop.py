@@ -121,6 +121,28 @@ def test_a_loop_reports_an_outage_once(watched_loop, away, terminal):
         assert events[0]["code"].endswith("_UNAVAILABLE")
 
 
+def test_a_loop_that_cannot_reach_the_brokers_counts_the_waiting_events(watched_loop, add):
+    """The live line of a loop that cannot reach its brokers shows how many events are waiting, and the oldest age."""
+    add("k")
+    add("other")
+    live_line = r"[\r\n]published 0 · [^\r\n]*held 2 · oldest 1 min[^\r\n]* · Kafka at"
+    _, _, err = watched_loop(terminal=True, until=[live_line], KAFKA_BROKERS=NOBODY)
+    assert "oldest -" not in err
+
+
+def test_a_loop_shows_how_long_it_has_been_sending_a_batch(watched_loop, add, mock_kafka):
+    """If the brokers stop answering while a loop sends an event, the live line shows the event and its age."""
+    told = []
+
+    def add_during_the_outage(text):
+        if "ready:" in text and not told:
+            told.append(mock_kafka.down())
+            add("k", age=0)
+
+    live_line = r"[\r\n]published 0 · [^\r\n]*sending 1 event for \d+ s · oldest \d"
+    watched_loop(terminal=True, until=[live_line], during=add_during_the_outage)
+
+
 def test_a_loop_logs_when_events_are_blocked_and_when_publishing_resumes(watched_loop, add, engine):
     """Without -v, a publisher loop logs one line when events start to wait, and one line when publishing resumes."""
     add("k")

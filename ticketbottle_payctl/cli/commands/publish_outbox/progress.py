@@ -20,13 +20,15 @@ from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.output.result import dim, good, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import InputError
-from ticketbottle_payctl.formats import duration, rate, time_of_day
+from ticketbottle_payctl.formats import count, duration, rate, time_of_day
 from ticketbottle_payctl.jobs.publish_outbox import Observer, Obstacles, PublishCounts, PublishOptions, preview_outbox
 from ticketbottle_payctl.logs import log_event
 
 _HEARTBEAT = 30.0
 _TOUCH_EVERY = 5.0
 _RATE_OVER = 10.0
+_SLOW_AFTER = 2.0
+"""The number of seconds after which the line shows the batch that is being sent."""
 
 
 @contextmanager
@@ -98,7 +100,9 @@ class _Line:
     session: Session
     health_file: Path | None = None
     _published: int = 0
-    _obstacles: Obstacles = field(default_factory=Obstacles)
+    _obstacles: Obstacles | None = None
+    _sending: tuple[int, float, float] | None = None
+    """The number of events in the batch that is being sent, the oldest one's age, and when the sending began."""
     _seen: deque[tuple[float, int]] = field(default_factory=deque)
     _log: _Log = field(init=False)
 
@@ -112,12 +116,13 @@ class _Line:
             self._log.on_progress,
             on_obstacles=self.on_obstacles,
             on_look=self.on_look,
+            on_send=self.on_send,
         )
 
     def on_heartbeat(self, counts: PublishCounts) -> None:
         self._log.on_heartbeat(counts)
         now = time.monotonic()
-        self._published = counts.published
+        self._published, self._sending = counts.published, None
         if not self._seen or now - self._seen[-1][0] >= 1:
             self._seen.append((now, counts.published))
         while len(self._seen) > 1 and now - self._seen[0][0] > _RATE_OVER:
@@ -125,6 +130,9 @@ class _Line:
 
     def on_look(self, obstacles: Obstacles) -> None:
         self._obstacles = obstacles
+
+    def on_send(self, events: int, age_s: float) -> None:
+        self._sending = events, age_s, time.monotonic()
 
     def on_obstacles(self, obstacles: Obstacles) -> None:
         at = dim(time_of_day(self.session.services.now(), zone_shown()))
@@ -134,17 +142,29 @@ class _Line:
             self.session.note(warn("!"), at, reason)
 
     def text(self) -> str:
-        """Return the line with the number of sent events, the rate, and the waiting events with their age and cause."""
-        obstacles = self._obstacles
-        age = obstacles.oldest_pending_age_s
-        parts = [
-            f"published {self._published:,}",
-            rate(self._rate()),
-            f"held {obstacles.held:,}",
-            f"oldest {duration(age) if age is not None else '-'}",
-            first_words(obstacles),
-        ]
+        """Return the line with the number of sent events, the rate, and the waiting events with their age and cause.
+
+        If the brokers do not acknowledge a batch soon, show the batch instead of the waiting events.
+        """
+        parts = [f"published {self._published:,}", rate(self._rate()), *(self._slow_batch() or self._waiting())]
         return " · ".join(part for part in parts if part)
+
+    def _slow_batch(self) -> list[str]:
+        if self._sending is None:
+            return []
+        events, age, began = self._sending
+        seconds = time.monotonic() - began
+        if seconds < _SLOW_AFTER:
+            return []
+        return [f"sending {count(events, 'event')} for {duration(int(seconds))}", f"oldest {duration(age + seconds)}"]
+
+    def _waiting(self) -> list[str]:
+        obstacles = self._obstacles
+        if obstacles is None:
+            return []
+        age = obstacles.oldest_pending_age_s
+        oldest = f"oldest {duration(age) if age is not None else '-'}"
+        return [f"held {obstacles.held:,}", oldest, first_words(obstacles)]
 
     def _rate(self) -> float:
         """Return the rate over the last ten seconds, in events per second."""
