@@ -39,6 +39,8 @@ from ticketbottle_payctl.domain.causes import (
     causes,
 )
 
+LOCKED_LATELY = LOCKED._replace(holder=Holder(4711, "psql", "minh", "active", 3))
+
 
 @pytest.mark.parametrize(
     ("evidence", "brokers", "expected"),
@@ -64,6 +66,10 @@ from ticketbottle_payctl.domain.causes import (
         (seen(READY, publishers=[IDLES, OTHER._replace(ended=True)]), ANSWERED, ["unknown"]),
         (seen(READY, table_locks=[Holder(1, None, None, None, 9)], publishers=[IDLES]), ANSWERED, ["table_lock"]),
         (seen(LOCKED, publishers=[IDLES]), ANSWERED, ["row_lock"]),
+        (seen(LOCKED, LOCKED._replace(event_type=FAILED), publishers=[IDLES]), ANSWERED, ["row_lock"]),
+        (seen(LOCKED._replace(oldest_s=YOUNG.oldest_s), publishers=[IDLES]), ANSWERED, ["row_lock"]),
+        (seen(LOCKED_LATELY._replace(oldest_s=YOUNG.oldest_s), publishers=[IDLES]), ANSWERED, []),
+        (seen(LOCKED_LATELY, publishers=[IDLES]), ANSWERED, ["row_lock"]),
         (seen(LOCKED, READY, publishers=[IDLES]), ANSWERED, ["row_lock", "unknown"]),
         (seen(FAILING, publishers=[IDLES]), ANSWERED, ["failing"]),
         (seen(NOT_DUE, publishers=[IDLES]), ANSWERED, ["not_due"]),
@@ -85,6 +91,14 @@ from ticketbottle_payctl.domain.causes import (
 def test_each_state_of_the_outbox_has_its_causes(evidence, brokers, expected):
     """Each outbox state has the expected causes, sorted by urgency. An idle publisher does not count as missing."""
     assert [cause.kind for cause in causes(evidence, brokers)] == expected
+
+
+def test_a_lock_on_several_events_is_one_cause():
+    """A session that locks events of two types is one cause, which counts all these events and names the oldest."""
+    evidence = seen(LOCKED, LOCKED._replace(event_type=FAILED, events=2, oldest_s=LATE + 1, id="e8"))
+    (cause,) = causes(evidence, ANSWERED)
+    assert cause.fact == "3 events are locked by pid 4711, psql as minh, idle in transaction, for 1 min 30 s"
+    assert cause.meaning.startswith("the oldest is e8;")
 
 
 @given(

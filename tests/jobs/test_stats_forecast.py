@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.domain.evidence import LOCKED
 from ticketbottle_payctl.domain.causes import Evidence
 from ticketbottle_payctl.jobs.stats import By, Drain, Lag, _report, explained, follower, tallied
 from ticketbottle_payctl.store.outbox.stats import PARTS, Group, Recent, Total, Unpublished
@@ -119,6 +120,26 @@ def test_an_explained_forecast_leaves_out_blocked_events(pending, blocked, drain
     eta = {Drain.DRAINING: 30.0, Drain.EMPTY: 0.0}.get(drain)
     found = explained(replace(report(), pending=pending, drain=drain, drain_eta_s=eta), Evidence(blocked=blocked))
     assert (found.drain, found.drain_eta_s, found.blocked) == (*expected, blocked)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "locked", "expected"),
+    [
+        (Evidence(waiting=[LOCKED._replace(events=60)]), 60, (Drain.BLOCKED, None)),
+        (Evidence(waiting=[LOCKED._replace(events=20)]), 20, (Drain.DRAINING, 20.0)),
+        (Evidence(waiting=[LOCKED._replace(events=20)], blocked=40), 20, (Drain.BLOCKED, None)),
+        (Evidence(table_locks=[LOCKED.holder]), 60, (Drain.BLOCKED, None)),
+        (Evidence(waiting=[LOCKED], table_locks=[LOCKED.holder]), 60, (Drain.BLOCKED, None)),
+    ],
+)
+def test_an_explained_forecast_leaves_out_locked_events(evidence, locked, expected):
+    """The forecast covers only events that no other session has locked. If none is left, it says so.
+
+    If a session has locked the whole table, all pending events are locked.
+    """
+    found = explained(replace(report(), drain=Drain.DRAINING, drain_eta_s=30.0), evidence)
+    assert (found.drain, found.drain_eta_s, found.locked) == (*expected, locked)
+    assert follower()(found).drain is expected[0]
 
 
 @pytest.mark.parametrize(("active", "expected"), [(None, False), (False, True), (True, True)])

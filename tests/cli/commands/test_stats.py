@@ -105,6 +105,32 @@ def test_stats_say_that_nothing_can_be_sent_if_every_event_is_blocked(shown, sta
     assert "\ndrain\tnothing can be sent: each event waits behind a dead one\n" in shown().stdout
 
 
+@pytest.mark.parametrize(
+    ("dead", "words"),
+    [
+        (False, "1 event is locked by another session"),
+        (True, "each event waits behind a dead one, or is locked by another session"),
+    ],
+)
+def test_stats_say_that_nothing_can_be_sent_if_the_events_are_locked(
+    shown, stats, engine, insert, execute, dead, words
+):
+    """If a session has locked all pending events, `payctl stats` names it at once and makes no forecast."""
+    insert(600, state="published", age=timedelta(seconds=10))
+    if dead:
+        insert(1, state="dead", age=timedelta(hours=2))
+        insert(1, age=timedelta(hours=1))
+        execute("""UPDATE outbox SET "aggregateId" = 'one' WHERE NOT published""")
+    insert(1, age=timedelta(seconds=20))
+    newest = 'SELECT id FROM outbox WHERE NOT published ORDER BY "createdAt" DESC LIMIT 1 FOR UPDATE'
+    with engine.connect() as other:
+        other.exec_driver_sql("SET application_name = 'psql'")
+        other.exec_driver_sql(newest)
+        result, text = stats()["result"], shown().stdout
+    assert (result["locked"], result["drain"], result["drain_eta_s"]) == (1, "blocked", None)
+    assert f"\ndrain\tnothing can be sent: {words}\n" in text
+
+
 def test_stats_escape_control_characters_of_error_texts(shown, insert):
     """`payctl stats` escapes control characters in a stored error."""
     insert(1, state="dead", last_error="odd \x1b[2J[red]text")

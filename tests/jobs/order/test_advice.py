@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.domain.evidence import ENDED, GONE, IDLES, WORKS
 from tests.jobs.order.rows import EVENT, FAILURE, MINUTE, PAID, RECEIPT, RUN, START, UNPAID, history
-from ticketbottle_payctl.domain.causes import Cause, CauseKind, Command
+from ticketbottle_payctl.domain.causes import Cause, CauseKind, Command, publishing
 from ticketbottle_payctl.jobs.order.advice import advise
 from ticketbottle_payctl.jobs.order.model import Mark, Verdict, VerdictKind
 from ticketbottle_payctl.store.payctl.runs import Closing
@@ -29,6 +30,31 @@ def commands(found, *kinds, debezium=False, **facts):
     verdicts = [Verdict(kind, Mark.BAD, START, event=event, receipt=RECEIPT) for kind in kinds]
     verdicts[0] = replace(verdicts[0], **facts)
     return [each.command for each in advise(found, verdicts, START, debezium_publishes=debezium)]
+
+
+BY_HAND = "send it by hand only if that publisher does not send it"
+RESCAN = "a running publisher looks at old events every 30 s"
+NEXT_RUN = "a scheduled one starts again within a minute; if none is scheduled, send it now"
+
+
+@pytest.mark.parametrize(
+    ("publishers", "replays", "why"),
+    [
+        ([IDLES], 0, f"publisher host:12 was seen 20 s ago; {BY_HAND}"),
+        ([IDLES], 1, f"publisher host:12 was seen 20 s ago; {RESCAN}; {BY_HAND}"),
+        ([WORKS], 0, f"publisher pid 7, payctl publish-outbox is working; {BY_HAND}"),
+        ([ENDED], 0, f"the last publisher ended 20 s ago; {NEXT_RUN}"),
+        ([GONE], 0, "no publisher is running; the last one was seen 12 min ago; send it now"),
+        ([], 0, "no publisher is running; none has ever been seen; send it now"),
+        (None, 0, "send it now, unless a publisher is running"),
+    ],
+)
+def test_the_advice_for_a_new_event_names_the_publisher(publishers, replays, why):
+    """For a new event, the advice names the publisher that is running, or says that none is."""
+    state = None if publishers is None else publishing(publishers, known=True)
+    verdict = Verdict(VerdictKind.WAITING, Mark.OPEN, START, event=EVENT, publishing=state, replays=replays)
+    (advice,) = advise(history(PAID, EVENT), [verdict], START, debezium_publishes=False)
+    assert (advice.command, advice.why) == ("payctl publish-outbox", why)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from ticketbottle_payctl.domain.causes.publishing import (
     publishing,
 )
 from ticketbottle_payctl.domain.causes.stopped import (
+    locked_events,
     of_brokers,
     of_new_event,
     of_publishers,
@@ -48,7 +49,7 @@ __all__ = [
     "NEXT_RESCAN", "NEXT_RUN", "NO_PAID_ORDERS", "OVERDUE_AFTER", "SEEN_WITHIN", "SENDABLE", "WAITS_AFTER", "Activity",
     "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence", "Holder", "Idle", "PaidOrders",
     "Publishing", "Reason", "SeenPublisher", "Waiting", "WithoutError", "causes", "cut_off", "ended_lately", "harmless",
-    "idle", "of_new_event", "publishing", "replay_options", "without_error",
+    "idle", "locked_events", "of_new_event", "publishing", "replay_options", "without_error",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from ticketbottle_payctl.domain.causes.advice import if_cut_off, if_missing
 from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
 from ticketbottle_payctl.domain.causes.evidence import (
     SENDABLE,
+    WAITS_AFTER,
     Brokers,
     Evidence,
     Holder,
@@ -20,6 +21,7 @@ from ticketbottle_payctl.domain.causes.words import (
     CHECK_BROKERS,
     LOOK_AT_KAFKA,
     LOOK_AT_KAFKA_AND_BACKLOG,
+    locked,
     next_run,
     overdue,
     show,
@@ -28,7 +30,7 @@ from ticketbottle_payctl.domain.causes.words import (
 )
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
-from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.formats import duration
 
 
 def of_publishers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
@@ -152,13 +154,33 @@ def of_table_locks(evidence: Evidence) -> Iterator[Cause]:
 
 
 def of_row_locks(evidence: Evidence) -> Iterator[Cause]:
-    """Yield a cause for each session that locks overdue events."""
-    for one in overdue(evidence, Reason.LOCKED):
-        holder = one.holder or Holder(None, None, None, None, None)
-        fact = f"{count(one.events, 'event')} {'is' if one.events == 1 else 'are'} locked by {holder}"
-        meaning = f"the oldest is {one.id}; publishers skip locked rows and try them again later"
+    """Yield a cause for each session that locks overdue events, or has locked waiting events for ten seconds."""
+    held: dict[Holder, list[Waiting]] = {}
+    for one in evidence.waiting:
+        holder = one.holder or _UNKNOWN_HOLDER
+        if one.reason is Reason.LOCKED and (one in overdue(evidence, Reason.LOCKED) or _holds_for_long(holder)):
+            held.setdefault(holder, []).append(one)
+    for holder, waiting in held.items():
+        events, oldest = total(waiting), max(waiting, key=lambda one: one.oldest_s)
+        fact = f"{locked(events)} by {holder}"
+        meaning = f"the oldest is {oldest.id}; publishers skip locked rows and try them again later"
         advice, sql = _end(holder)
-        yield Cause(CauseKind.ROW_LOCK, one.events, fact, meaning, advice, sql=sql)
+        yield Cause(CauseKind.ROW_LOCK, events, fact, meaning, advice, sql=sql)
+
+
+_UNKNOWN_HOLDER = Holder(None, None, None, None, None)
+
+
+def _holds_for_long(holder: Holder) -> bool:
+    return (holder.seconds or 0) > WAITS_AFTER.total_seconds()
+
+
+def locked_events(evidence: Evidence) -> int:
+    """Return the number of waiting events whose rows other sessions have locked.
+
+    Only the oldest pending events are read, so if there are many, the true number may be higher.
+    """
+    return total([one for one in evidence.waiting if one.reason is Reason.LOCKED])
 
 
 def _end(holder: Holder) -> tuple[str, str | None]:

@@ -21,6 +21,11 @@ def total(waiting: Sequence[Waiting]) -> int:
     return sum(one.events for one in waiting)
 
 
+def locked(events: int) -> str:
+    """Return a phrase that says how many events are locked."""
+    return f"{count(events, 'event')} {'is' if events == 1 else 'are'} locked"
+
+
 def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
     """Describe the number of waiting events and their age in words. Add "at least" if only a sample was read.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from ticketbottle_payctl.domain.causes import NEXT_RESCAN, Activity
 from ticketbottle_payctl.domain.message_size import is_small_enough_now
 from ticketbottle_payctl.domain.payment import is_overdue
 from ticketbottle_payctl.domain.unknown_types import is_unknown
@@ -99,7 +100,7 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
         case VerdictKind.DEAD | VerdictKind.BLOCKED if event is not None:
             yield from _of_dead(dead_until(event, found.events), event)
         case VerdictKind.WAITING if verdict.cause is None:
-            yield Advice(("publish-outbox",), "send it now, unless a publisher is running")
+            yield Advice(("publish-outbox",), _why_to_send(verdict))
         case VerdictKind.WAITING | VerdictKind.OVERDUE:
             yield from _of_overdue(verdict)
         case VerdictKind.NOT_IN_KAFKA if event is not None and verdict.ticket_is_due:
@@ -109,6 +110,20 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
                 event,
                 "only if the order service did not act on the event, because it will receive the event a second time",
             )
+
+
+def _why_to_send(verdict: Verdict) -> str:
+    """Return when to send a new event by hand. The words depend on the publishers that the database shows."""
+    seen = verdict.publishing
+    match seen.activity if seen else None:
+        case Activity.RUNNING if seen and seen.last:
+            looks = f"; {NEXT_RESCAN}" if verdict.replays else ""
+            return f"publisher {seen.last}{looks}; send it by hand only if that publisher does not send it"
+        case Activity.BETWEEN_RUNS if seen:
+            return f"{seen.words}; if none is scheduled, send it now"
+        case Activity.GONE | Activity.NEVER_SEEN if seen:
+            return f"{seen.words}; send it now"
+    return "send it now, unless a publisher is running"
 
 
 def _of_overdue(verdict: Verdict) -> Iterator[Advice]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy
-from ticketbottle_payctl.domain.causes import Cause, CauseKind
+from ticketbottle_payctl.domain.causes import Cause, CauseKind, Publishing
 from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.store.payctl.runs import Closing, Run
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow
@@ -144,6 +144,8 @@ class Verdict:
     """Whether this event of an unknown type is the only unsent event of a payment without a known event."""
     cause: Cause | None = None
     """The cause that keeps a waiting event from being sent, or None if the database does not show it."""
+    publishing: Publishing | None = None
+    """Whether a publisher is running that can send a new event, or None if this was not read."""
     some_are_held: bool = False
     """Whether a lock or the brokers hold some of the overdue events, perhaps this one."""
     closing: Closing | None = None

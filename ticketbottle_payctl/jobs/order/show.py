@@ -63,7 +63,8 @@ def show(  # noqa: PLR0913 - one argument per source
         why = what_stops_every_event(engine, max_retries)
         first = replace(first, cause=why.cause, some_are_held=why.some_are_held)
     elif first.kind is VerdictKind.WAITING and slot is None:
-        first = replace(first, cause=what_stops_a_new_event(engine))
+        new = what_stops_a_new_event(engine)
+        first = replace(first, cause=new.cause, publishing=new.publishing)
     return Timeline(
         payment=found.payment,
         verdict=first,

@@ -13,6 +13,7 @@ from ticketbottle_payctl.domain.causes import (
     Cause,
     CauseKind,
     Evidence,
+    Publishing,
     Reason,
     causes,
     ended_lately,
@@ -74,20 +75,29 @@ def _without_publisher(seen: Evidence) -> Cause | None:
     return Cause(CauseKind.BETWEEN_RUNS, seen.pending, fact, meaning, WAIT_OR_PUBLISH, PUBLISH)
 
 
-def what_stops_a_new_event(engine: Engine) -> Cause | None:
-    """Return the cause if the publisher cannot reach its brokers, or None if the database does not show this.
+class NewEvent(NamedTuple):
+    """What the database shows about a new event: the cause that stops it, and the publishers. Each may be None."""
+
+    cause: Cause | None = None
+    publishing: Publishing | None = None
+
+
+def what_stops_a_new_event(engine: Engine) -> NewEvent:
+    """Find out whether a publisher is running and reaches its brokers.
 
     Do not read the pending or dead events, because there may be many. Call this only if Debezium does not publish.
     """
     try:
         with transaction(engine, _LIMITS, commit=False) as connection:
             seen, known = publishers.seen(connection)
-            if publishing(seen, known=known).activity is not Activity.WITHOUT_BROKERS:
-                return None
+            state = publishing(seen, known=known)
+            if state.activity is not Activity.WITHOUT_BROKERS:
+                return NewEvent(publishing=state)
             last_sent_s = stats.recent(connection, _WINDOW.total_seconds()).last_sent_s
     except (DatabaseUnavailableError, ConfigError):
-        return None
-    return of_new_event(Evidence(pending=1, publishers=seen, publishers_known=known, last_sent_s=last_sent_s))
+        return NewEvent()
+    found = Evidence(pending=1, publishers=seen, publishers_known=known, last_sent_s=last_sent_s)
+    return NewEvent(of_new_event(found), state)
 
 
 def _evidence(engine: Engine, max_retries: int) -> Evidence | None:

@@ -82,8 +82,7 @@ class PublisherRun:
         owner = f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(48):012x}"
         self._presence = Presence(engine, owner)
         self.shards = [
-            Shard(engine, sender, Backlog(options, number), budget, owner, observer)
-            for number in range(options.shards)
+            Shard(engine, sender, Backlog(options, number), budget, owner, observer) for number in range(options.shards)
         ]
         self._failures_in_a_row = 0
         self._paced_until = 0.0

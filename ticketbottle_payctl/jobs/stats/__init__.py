@@ -11,7 +11,17 @@ from typing import assert_never
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.domain.causes import Cause, Evidence, Idle, SeenPublisher, causes, cut_off, harmless, idle
+from ticketbottle_payctl.domain.causes import (
+    Cause,
+    Evidence,
+    Idle,
+    SeenPublisher,
+    causes,
+    cut_off,
+    harmless,
+    idle,
+    locked_events,
+)
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.inspect.evidence import evidence
@@ -32,7 +42,7 @@ _RECENT_S = 60.0
 class Drain(StrEnum):
     """The trend of the backlog in the last minute. A single report estimates the trend from the rows that it reads.
 
-    ``BLOCKED`` means that all pending events are blocked, so publishers cannot send any of them.
+    ``BLOCKED`` means that all pending events are blocked or locked, so publishers cannot send any of them.
     """
 
     EMPTY = "empty"
@@ -74,7 +84,7 @@ class StatsReport:
     """The state of the outbox.
 
     Ages, lags and the forecast are in seconds, in database time. Rates are in events per second. The forecast covers
-    the pending events that are not blocked.
+    the pending events that are neither blocked nor locked.
 
     ``published`` includes events that the old service sent but did not mark as published, and ``sent_unmarked``
     counts these events. ``published`` and ``total`` are estimates unless ``exact`` is True. Rates and lags cover the
@@ -82,7 +92,8 @@ class StatsReport:
     that far. ``created`` and ``sent`` count the events in each of the window's 30 parts, oldest first.
 
     The following fields have values only if the caller asked for an explanation. ``blocked`` counts pending events
-    behind a dead event of their payment. ``superseded`` counts harmless dead events: their payments are COMPLETED
+    behind a dead event of their payment. ``locked`` counts pending events that other sessions have locked for ten
+    seconds. ``superseded`` counts harmless dead events: their payments are COMPLETED
     now, and they block no pending event. It is 0 if the role is not allowed to read payments. ``closed`` counts the
     harmless events that a person has closed. ``causes`` are the reasons why events are waiting, most urgent
     first. ``idle`` says that no publisher is active although an event could be sent. ``by_debezium`` is True if
@@ -111,6 +122,7 @@ class StatsReport:
     by: By | None = None
     items: tuple[Tally, ...] = ()
     blocked: int = 0
+    locked: int = 0
     superseded: int = 0
     closed: int = 0
     causes: tuple[Cause, ...] = ()
@@ -118,6 +130,11 @@ class StatsReport:
     by_debezium: bool = False
     away: SeenPublisher | None = None
     """The publisher that cannot reach its brokers, or None."""
+
+    @property
+    def stuck(self) -> int:
+        """The number of pending events that no publisher can send, because they are blocked or locked."""
+        return self.blocked + self.locked
 
     @property
     def harmful(self) -> tuple[Cause, ...]:
@@ -157,12 +174,14 @@ def explained(report: StatsReport, seen: Evidence) -> StatsReport:
     """Return the report with the causes that follow from the evidence."""
     found = causes(seen)
     superseded, closed = harmless(seen)
-    drain, eta = _without_blocked(report.drain, report.drain_eta_s, report.pending, seen.blocked)
+    locked = report.pending if seen.table_locks else locked_events(seen)
+    drain, eta = _without_stuck(report.drain, report.drain_eta_s, report.pending, seen.blocked + locked)
     return replace(
         report,
         drain=drain,
         drain_eta_s=eta,
         blocked=seen.blocked,
+        locked=locked,
         superseded=superseded,
         closed=closed,
         causes=found,
@@ -218,22 +237,22 @@ def _forecast_since(earlier: StatsReport, now: StatsReport) -> tuple[Drain, floa
     gone = earlier.pending - now.pending
     if gone > 0:
         elapsed = (now.at - earlier.at).total_seconds()
-        return _without_blocked(Drain.DRAINING, now.pending * elapsed / gone, now.pending, now.blocked)
-    return _without_blocked(Drain.GROWING if gone < 0 else Drain.STALLED, None, now.pending, now.blocked)
+        return _without_stuck(Drain.DRAINING, now.pending * elapsed / gone, now.pending, now.stuck)
+    return _without_stuck(Drain.GROWING if gone < 0 else Drain.STALLED, None, now.pending, now.stuck)
 
 
-def _without_blocked(drain: Drain, eta: float | None, pending: int, blocked: int) -> tuple[Drain, float | None]:
+def _without_stuck(drain: Drain, eta: float | None, pending: int, stuck: int) -> tuple[Drain, float | None]:
     """Convert a forecast for all pending events into one for the events that a publisher can send."""
-    if pending and blocked >= pending:
+    if pending and stuck >= pending:
         return Drain.BLOCKED, None
-    return drain, None if eta is None else round(eta * (pending - blocked) / max(1, pending), 1)
+    return drain, None if eta is None else round(eta * (pending - stuck) / max(1, pending), 1)
 
 
 def _report(recent: Recent, found: Unpublished, total: Total) -> StatsReport:
     window_s = _seconds(recent.now - recent.created_since)
     sent_s = _seconds(recent.now - recent.sent_since)
     created = recent.created + found.created
-    drain, eta = _without_blocked(*_forecast(recent, found), found.pending, 0)
+    drain, eta = _without_stuck(*_forecast(recent, found), found.pending, 0)
     return StatsReport(
         at=aware(recent.now),
         pending=found.pending,

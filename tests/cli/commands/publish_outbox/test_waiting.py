@@ -158,6 +158,26 @@ def test_the_document_of_publish_outbox_names_each_block(
     assert all("database session" in each["holder"] for each in result["locked_by"])
 
 
+@pytest.mark.parametrize(
+    ("dead", "first"), [(False, "1 event is locked"), (True, "held back 2 events, 1 event is locked")]
+)
+def test_publish_outbox_names_locked_events_and_the_next_command(invoke, places, add, engine, dead, first):
+    """If another session has locked an event, the first line says so, and the next command names the session."""
+    locked = add("locked", age=200)
+    if dead:
+        blocked(add)
+    with engine.connect() as other:
+        other.exec_driver_sql("SET application_name = 'psql'")
+        pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        other.exec_driver_sql("SELECT FROM outbox WHERE id = %s FOR UPDATE", (locked,))
+        ran = invoke("publish-outbox", **places)
+        commands = re.findall(r"next:\s+payctl (.*)", ran.stdout)
+        found = [invoke(*command.split(), **places).stdout for command in commands if command.startswith("doctor")]
+    assert (ran.exit_code, ran.stdout.startswith(f"!  {first} by another session")) == (6, True), ran.stdout
+    assert commands[-1] == "doctor --only backlog"
+    assert f"locked by pid {pid}, psql" in found[0]
+
+
 @pytest.mark.parametrize("payload", [{}, {"order_code": "TB-1"}])
 def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, places, add, payload):
     """`publish-outbox` names the blocking event, and suggests a `payctl show` command that finds this event.

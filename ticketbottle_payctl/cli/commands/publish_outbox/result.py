@@ -6,6 +6,7 @@ from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import (
     Reading,
     causes,
     dead_in_words,
+    locked_rows,
     locked_words,
     unsent_words,
 )
@@ -27,6 +28,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
+from ticketbottle_payctl.domain.causes.words import locked
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import command_line, count, duration, rate
@@ -206,8 +208,11 @@ def _trouble(report: PublishReport) -> str | None:
         said.append(obstacles.away.message)
     if obstacles.locked:
         said.append(locked_words(obstacles))
-    if report.counts.held:
+    rows = locked_rows(obstacles)
+    if report.counts.held > rows:
         said.append(f"held back {count(report.counts.held, 'event')}")
+    if rows:
+        said.append(f"{locked(rows)} by another session")
     if obstacles.failed:
         said.append(f"{count(obstacles.failed, 'event')} failed and will be tried again")
     if report.counts.dead:

@@ -63,6 +63,8 @@ class StatsFacts(TypedDict):
     """The number of harmless dead events that a person has closed. No cause counts them."""
     blocked: NotRequired[Count]
     """The number of pending events that wait behind a dead event of the same payment."""
+    locked: NotRequired[Count]
+    """The number of pending events that other database sessions have locked, among the 20,000 oldest."""
     superseded: NotRequired[Count]
     """The number of dead events that are harmless because their payments are COMPLETED now."""
     causes: NotRequired[Sequence[CauseFacts]]
@@ -92,9 +94,9 @@ class StatsFacts(TypedDict):
     rate: RateFacts
     """For the window: the number of events created and published per second."""
     drain: NotRequired[Drain]
-    """Whether the backlog is growing or shrinking; `blocked` if all pending events are blocked."""
+    """Whether the backlog is growing or shrinking; `blocked` if all pending events are blocked or locked."""
     drain_eta_s: Seconds | None
-    """Seconds until only blocked events are pending, at the last minute's rate; null unless the backlog shrinks."""
+    """Seconds until no sendable event is left, at the last minute's rate; null unless the backlog shrinks."""
     window_s: NotRequired[Seconds | None]
     """The window's length in seconds; shorter than requested if over 10,000 events were published in that time."""
     history: NotRequired[HistoryFacts]
@@ -139,6 +141,7 @@ def facts_of(report: StatsReport, session: Session) -> StatsFacts:
         "dead": report.dead,
         "closed": report.closed,
         "blocked": report.blocked,
+        "locked": report.locked,
         "superseded": report.superseded,
         "causes": [_cause(cause, session) for cause in report.causes],
         "idle": report.idle.words if report.idle else None,

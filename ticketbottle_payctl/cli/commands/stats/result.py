@@ -25,6 +25,7 @@ from ticketbottle_payctl.cli.output.result import (
 from ticketbottle_payctl.cli.output.sparkline import sparkline
 from ticketbottle_payctl.cli.safety.cause_advice import advice_text, next_lines
 from ticketbottle_payctl.domain.causes import NEXT_RESCAN, OVERDUE_AFTER, Cause, CauseKind
+from ticketbottle_payctl.domain.causes.words import locked
 from ticketbottle_payctl.formats import duration, gateway_name, rate
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
@@ -192,13 +193,21 @@ def _trend(report: StatsReport) -> Part:
         case Drain.EMPTY:
             return good("empty")
         case Drain.BLOCKED:
-            return warn("nothing can be sent: each event waits behind a dead one")
+            return warn(f"nothing can be sent: {_stuck(report)}")
         case Drain.DRAINING:
             return good(f"empty in {duration(report.drain_eta_s or 0)}")
         case Drain.GROWING:
             return bad("growing: more events are created than published")
         case Drain.STALLED:
             return warn("backlog is not shrinking")
+
+
+def _stuck(report: StatsReport) -> str:
+    if not report.locked:
+        return "each event waits behind a dead one"
+    if not report.blocked:
+        return f"{locked(report.locked)} by another session"
+    return "each event waits behind a dead one, or is locked by another session"
 
 
 def _drawn(counts: Sequence[int], per_second: float) -> str:
