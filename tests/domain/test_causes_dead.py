@@ -20,11 +20,13 @@ from ticketbottle_payctl.domain.causes import (
     causes,
 )
 
+RAISE = "raise max.message.bytes of payment.completed"
+
 
 @pytest.mark.parametrize(
     ("group", "blocked", "advice", "command"),
     [
-        (TOO_LARGE, BLOCKED, "raise max.message.bytes of payment.completed to 2,061 or more",
+        (TOO_LARGE, BLOCKED, f"{RAISE} to 2,061 or more, because the message has up to 2,000 bytes, then",
          "payctl replay --failed --error-group 0a1b2c3d"),
         (TOO_LARGE._replace(message_bytes=1_000_262, too_large=1), BLOCKED, "the message has up to 1,000,262 bytes",
          "payctl show d1"),
@@ -36,7 +38,7 @@ from ticketbottle_payctl.domain.causes import (
          "so a replay does not help", "payctl show d1"),
         (TOO_LARGE._replace(error=None, id="it's one"), BLOCKED, "remove the cause",
          "payctl replay --failed --error-group 0a1b2c3d"),
-        (TOO_LARGE._replace(events=1001), BLOCKED, "raise max.message.bytes",
+        (TOO_LARGE._replace(events=1001), BLOCKED, "2,061 or more, because the largest message has up to 2,000 bytes",
          "payctl replay --failed --error-group 0a1b2c3d"),
         (TOO_LARGE._replace(event_types=[FAILED]), SUPERSEDED, "skip the dead failure and send the success",
          "payctl publish-outbox --on-dead release"),
@@ -181,7 +183,8 @@ def test_a_group_with_messages_of_several_sizes_is_judged_event_by_event():
     (cause,) = causes(seen(dead=3, dead_groups=[group]), ANSWERED)
     assert cause.advice == (
         "1 of 3 is larger than the 1,000,000 bytes that payctl sends;"
-        " for the others, raise max.message.bytes of payment.completed to 900,061 or more, then"
+        " for the others, raise max.message.bytes of payment.completed to 900,061 or more, because the largest message"
+        " has up to 900,000 bytes, then"
     )
     assert (typed(cause.command), cause.command.rows) == ("payctl replay --failed --error-group 0a1b2c3d", 2)
 

@@ -53,6 +53,14 @@ def topic_limit(size: int) -> int:
     return size + _BATCH
 
 
+def size_words(size: int, events: int) -> str:
+    """Return a phrase with the size of the largest message among this number of events.
+
+    The size counts headers that the message may not have.
+    """
+    return f"the {'message' if events == 1 else 'largest message'} has up to {size:,} bytes"
+
+
 def _text_bytes(octets: int) -> int:
     return octets + length_bytes(octets)
 

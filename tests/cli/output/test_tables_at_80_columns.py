@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from uuid import UUID
 
 import pytest
@@ -18,8 +20,14 @@ from ticketbottle_payctl.cli.output.text import as_text
 from ticketbottle_payctl.domain.payment import PaymentStatus
 from ticketbottle_payctl.domain.settlement import Refusal, RefusalReason, Transition
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
-from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
+from ticketbottle_payctl.jobs.reconcile.status_poller import (
+    AskOptions,
+    StatusEndpoint,
+    StatusFinding,
+    ask_gateways,
+)
 from ticketbottle_payctl.jobs.runs import RunDetails
+from ticketbottle_payctl.providers.queries import zalopay
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
@@ -76,6 +84,18 @@ def test_the_plan_of_reconcile_payments_folds_no_word():
     lines = lines_of(plan_blocks(FINDINGS))
     holds(lines, *CODES, "1,250,000 VND", "completed", "settle: COMPLETED", "refuse: contradicts completed")
     holds(lines, "query refused", "unknown state (4711)", "needs manual review")
+
+
+def test_a_payment_that_is_too_old_takes_at_most_three_lines():
+    """At 80 columns, a payment that is too old takes at most three lines. A warning says why it was not queried."""
+    payment = replace(finding(CODES[0], "").payment, created_at=NOW - timedelta(days=9))
+    endpoint = StatusEndpoint(zalopay.QUERY, {}, exchange=lambda *_: None)
+    (found,) = ask_gateways([payment], {"zalopay": endpoint}, AskOptions(), now=lambda: NOW, stop=Event())
+    lines = lines_of(plan_blocks([found]))
+    holds(lines, "too old", CODES[0])
+    assert sum(bool(line.strip()) for line in lines) <= 3 + 3, lines
+    (warning,) = result_of(Reconciled([found])).warnings
+    assert (warning.startswith(f"{CODES[0]}: too_old ("), "for only 48 hours" in warning) == (True, True)
 
 
 def test_a_figure_of_the_plan_is_not_folded():

@@ -218,7 +218,7 @@ def _todo(group: ErrorGroup) -> str | None:
     if group.unknown:
         return what_to_do(group.event_types)
     remedy = _remedy(group)
-    return remedy_sentence(remedy, group.event_types, group.message_bytes) if remedy else None
+    return remedy_sentence(remedy, group.event_types, group.message_bytes, events=group.count) if remedy else None
 
 
 def _first(group: ErrorGroup) -> str | None:

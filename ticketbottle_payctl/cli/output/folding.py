@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ticketbottle_payctl.cli.output.result import Part, Styled
 from ticketbottle_payctl.cli.output.width import columns_of
@@ -19,35 +20,71 @@ _COMMAND = "payctl "
 _NARROWEST = 30
 
 
-def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = None) -> list[list[Part]]:
+def folded(
+    parts: Sequence[Part], between: int, width: int, hang: int | None = None, *, by_clause: bool = False
+) -> list[list[Part]]:
     """Break one line into lines of at most ``width`` columns. Each line is a list of adjacent parts.
 
     ``between`` is the number of spaces between two parts. A line never breaks inside a word, inside text in backquotes,
     or between a number and its unit. A line breaks between a JSON name and its value only if both together are too wide
     for a line. If ``hang`` is given, continuation lines start below the part with this index, unless too little room is
     left. A command is never broken, because a shell would run its first half when a user pastes it.
+
+    After the part at which continuation lines start, a line does not break inside a part that fits on a line. With
+    ``by_clause``, this is also true for the clauses of a longer part. A clause ends with a comma, a semicolon
+    or a full stop.
     """
     texts = [_text(part) for part in parts]
     whole = (" " * between).join(texts)
     if columns_of(whole) <= width or texts[-1].lstrip().startswith(_COMMAND):
         return [_joined(parts, between)]
-    indent = " " * _indent(texts, between, width, hang)
+    start_at, column = _indent(texts, between, width, hang)
+    indent, room = " " * column, width - column
     lines: list[list[Part]] = [[]]
     used = 0
-    for part, word in _words(parts, between, width - len(indent)):
-        if used + columns_of(word) > width and used > len(indent):
-            lines.append([indent])
-            used, word = len(indent), word.lstrip(" ")  # noqa: PLW2901 - the line above keeps the spaces before the word
-        lines[-1].append(_like(part, word))
-        used += columns_of(word)
+    for unit in _units(parts, between, room, start_at, by_clause=by_clause):
+        wide = columns_of("".join(unit.words))
+        moves = unit.moves and used + wide > width and wide - _spaces(unit.words[0]) <= room
+        for word in unit.words:
+            if used > column and (moves or used + columns_of(word) > width):
+                lines.append([indent])
+                used, word = column, word.lstrip(" ")  # noqa: PLW2901 - the line above keeps the spaces before the word
+            moves = False
+            lines[-1].append(_like(unit.part, word))
+            used += columns_of(word)
     return lines
 
 
-def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) -> int:
-    """Return the column where continuation lines begin.
+class _Unit(NamedTuple):
+    """Words of one part that stay on one line, if they fit. ``moves`` says whether they may start a new line."""
 
-    This is below the part with index ``hang``, or below the longest part if ``hang`` is None. If the longest word would
-    not fit there, it is below an earlier part.
+    part: Part
+    words: list[str]
+    moves: bool
+
+
+def _units(parts: Sequence[Part], between: int, room: int, start_at: int, *, by_clause: bool) -> Iterator[_Unit]:
+    for number, (part, words) in enumerate(_words(parts, between, room)):
+        clauses = _clauses(words) if by_clause and columns_of("".join(words)) > room else [words]
+        for place, clause in enumerate(clauses):
+            if clause:
+                yield _Unit(part, clause, number > start_at or place > 0)
+
+
+def _clauses(words: Sequence[str]) -> list[list[str]]:
+    found: list[list[str]] = [[]]
+    for word in words:
+        found[-1].append(word)
+        if word.endswith((",", ";", ".")):
+            found.append([])
+    return found
+
+
+def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) -> tuple[int, int]:
+    """Return the index of the part at which continuation lines begin, and its column.
+
+    This is the part with index ``hang``, or the longest part if ``hang`` is None. If the longest word would not fit
+    there, it is an earlier part.
     """
     start_at = texts.index(max(texts, key=columns_of)) if hang is None else min(hang, len(texts) - 1)
     words = [columns_of(word) for text in texts[start_at:] for word in text.split(" ")]
@@ -55,25 +92,25 @@ def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) ->
     for number in range(start_at, -1, -1):
         start = sum(columns_of(text) + between for text in texts[:number]) + _spaces(texts[number])
         if texts[number].strip() and width - start >= max(_NARROWEST, needed):
-            return start
-    return _spaces("".join(texts))
+            return number, start
+    return 0, _spaces("".join(texts))
 
 
 def _spaces(text: str) -> int:
     return len(text) - len(text.lstrip(" "))
 
 
-def _words(parts: Sequence[Part], between: int, room: int) -> Iterator[tuple[Part, str]]:
+def _words(parts: Sequence[Part], between: int, room: int) -> Iterator[tuple[Part, list[str]]]:
+    """Yield each part with its words. A word contains the spaces before it. A part may have no words."""
     gap = ""
     for part in parts:
         text = _text(part)
         words = [piece for word in _WORD.findall(text) for piece in _pieces(word, room)]
         if not words:
             gap += text + " " * between
+            yield part, []
             continue
-        for word in words:
-            yield part, gap + word
-            gap = ""
+        yield part, [gap + words[0], *words[1:]]
         gap = " " * (len(text) - len(text.rstrip(" ")) + between)
 
 

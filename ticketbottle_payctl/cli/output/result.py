@@ -110,8 +110,16 @@ def line(*parts: Part | None) -> Line:
 
 
 def headline(*parts: Part | None) -> Line:
-    """Return the first line of the output, which contains the answer in at most 80 columns."""
-    return Line(line(*parts).parts, _HEADLINE)
+    """Return the first line of the output, which contains the answer in at most 80 columns.
+
+    If the line is longer, it breaks between facts, and continuation lines start below the first fact after the mark.
+    """
+    shown = line(*parts).parts
+    return Line(shown, _HEADLINE, 1 if len(shown) > 1 and _is_mark(shown[0]) else None)
+
+
+def _is_mark(part: Part) -> bool:
+    return len(part.text if isinstance(part, Styled) else part) == 1
 
 
 def good(text: str) -> Styled:

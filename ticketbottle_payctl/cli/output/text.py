@@ -44,14 +44,18 @@ def coloured(part: Part, surface: Surface) -> str:
 def lines_of(
     parts: Sequence[Part], surface: Surface, *, between: int, most: int | None = None, hang: int | None = None
 ) -> str:
-    """Join the parts into one line. On a terminal, break it into lines that fit. ``most`` is the maximum width."""
+    """Join the parts into one line. On a terminal, break it into lines that fit.
+
+    ``most`` is the maximum width of a headline, which breaks between facts if possible.
+    """
     if not surface.terminal:
         return (" " * between).join(paint(part, surface) for part in parts) + "\n"
     from ticketbottle_payctl.cli.output.folding import folded  # noqa: PLC0415 - only on a terminal
 
     safe = [escaped(part, surface) for part in parts]
     columns = get_terminal_size().columns
-    rows = folded(safe, between, columns if most is None else min(most, columns), hang)
+    width = columns if most is None else min(most, columns)
+    rows = folded(safe, between, width, hang, by_clause=most is not None)
     return "".join("".join(coloured(part, surface) for part in row) + "\n" for row in rows)
 
 

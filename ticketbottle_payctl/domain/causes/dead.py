@@ -8,7 +8,13 @@ from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
 from ticketbottle_payctl.domain.causes.evidence import DeadGroup, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.words import named, replay_options, show, total
 from ticketbottle_payctl.domain.event import FAILURES, TOPICS
-from ticketbottle_payctl.domain.message_size import ERRORS_OF_SIZE, LARGEST_MESSAGE, is_small_enough_now, topic_limit
+from ticketbottle_payctl.domain.message_size import (
+    ERRORS_OF_SIZE,
+    LARGEST_MESSAGE,
+    is_small_enough_now,
+    size_words,
+    topic_limit,
+)
 from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import count, short_id
 
@@ -115,15 +121,16 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
     if is_small_enough_now(group.error, group.message_bytes):
         return _smaller_now(group), replay
     if code in ERRORS_OF_SIZE:
-        limit = f"raise max.message.bytes of {topics} to {topic_limit(group.message_bytes):,} or more, then"
-        return f"{_too_large(group)}; for the others, {limit}" if group.too_large else limit, replay
+        size, limit = size_words(group.message_bytes, group.events), topic_limit(group.message_bytes)
+        raised = f"raise max.message.bytes of {topics} to {limit:,} or more, because {size}, then"
+        return f"{_too_large(group)}; for the others, {raised}" if group.too_large else raised, replay
     return "remove the cause, then", replay
 
 
 def _too_large(group: DeadGroup) -> str:
     """Return a phrase that says how many of the group's messages are too large for payctl."""
     if group.events == 1:
-        return f"the message has up to {group.message_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"
+        return f"{size_words(group.message_bytes, 1)}, and payctl sends at most {LARGEST_MESSAGE:,}"
     are = "is" if group.too_large == 1 else "are"
     return f"{group.too_large:,} of {group.events:,} {are} larger than the {LARGEST_MESSAGE:,} bytes that payctl sends"
 

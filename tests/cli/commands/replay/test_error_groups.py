@@ -90,6 +90,7 @@ def test_errors_advise_a_repair_before_a_replay_that_would_fail_again(ask, invok
     first = next(
         number for number, line in enumerate(lines) if line.startswith("first\traise max.message.bytes of paym")
     )
+    assert "first" not in lines[first].removeprefix("first")
     assert lines[first + 1].startswith("replay\tpayctl replay --failed --error-group")
 
 
@@ -203,6 +204,7 @@ def test_a_group_with_several_types_says_how_many_events_have_each_type(ask, inv
         {"PAYMENT_FAILED": 3, "PAYMENT_COMPLETED": 1},
     )
     assert group["todo"].startswith("raise max.message.bytes of payment.completed, payment.failed to ")
+    assert " or more, because the largest message has up to " in group["todo"]
     lines = invoke("errors", DATABASE_URL=database_url).stdout.splitlines()
     assert "types\tPAYMENT_FAILED (3), PAYMENT_COMPLETED (1)" in lines
     lines = invoke("errors", "--type", "PAYMENT_FAILED", DATABASE_URL=database_url).stdout.splitlines()

@@ -119,7 +119,10 @@ def test_the_size_of_a_payload_decides_which_limit_to_raise(orders, shown):
     assert "payctl sends at most 1,000,000" in shown().verdict["todo"]
     orders.events.clear()
     orders.pay("COMPLETED").event(state="dead", error="MSG_SIZE_TOO_LARGE: x", size=30_000)
-    assert "raise max.message.bytes of payment.completed to 30,6" in shown().verdict["todo"]
+    todo = shown().verdict["todo"]
+    assert "raise max.message.bytes of payment.completed to 30,6" in todo
+    size, limit = re.search(r"up to ([0-9,]+) bytes", todo), re.search(r"to ([0-9,]+) or more", todo)
+    assert int(limit[1].replace(",", "")) - int(size[1].replace(",", "")) == 61
 
 
 CLIENT = "MSG_SIZE_TOO_LARGE: Unable to produce message: Broker: Message size too large"
@@ -149,7 +152,7 @@ def test_show_advises_a_replay_at_once_if_the_message_is_smaller_now(orders, sho
 def test_a_too_large_payload_names_the_team_that_makes_it_smaller(orders, shown):
     """If a payload is over payctl's own limit, `payctl show` says that the payment service's team must change it."""
     orders.pay("COMPLETED").event(state="dead", error=CLIENT, size=1_200_000)
-    assert shown().verdict["todo"].startswith("ask the payment service's team to make the payload smaller first: ")
+    assert shown().verdict["todo"].startswith("ask the payment service's team to make the payload smaller: the ")
 
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED"])

@@ -7,7 +7,20 @@ from datetime import tzinfo
 from pathlib import Path
 
 from ticketbottle_payctl.cli.output import exit_codes
-from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Table, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Fields,
+    Line,
+    Result,
+    Table,
+    bad,
+    bold,
+    dim,
+    good,
+    headline,
+    line,
+    warn,
+)
 from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
 from ticketbottle_payctl.formats import count, duration, local_and_utc, size
 from ticketbottle_payctl.jobs.cleanup import CleanupPreview, CleanupReport, CleanupStoppedBecause
@@ -109,11 +122,11 @@ def _headline(report: CleanupReport) -> Line:
     about = f"about {size(report.bytes)}"
     if report.dry_run:
         if not report.matched + report.receipts:
-            return line(bold("nothing to delete"))
-        return line(bold(f"would delete {count(report.matched, 'event')}"), dim(about))
+            return headline(bold("nothing to delete"))
+        return headline(bold(f"would delete {count(report.matched, 'event')}"), dim(about))
     mark = good("✔") if report.stopped_because is CleanupStoppedBecause.EMPTY else warn("!")
     facts = f"in {duration(report.seconds)}, {count(report.batches, 'batch', 'batches')}, {about}"
-    return line(mark, bold(f"deleted {count(report.deleted, 'event')}"), dim(facts))
+    return headline(mark, bold(f"deleted {count(report.deleted, 'event')}"), dim(facts))
 
 
 def _row(group: Group) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.doctor.result import SCHEMA, DoctorCounts
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.progress import bar
-from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, headline, line, warn
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.formats import count
@@ -71,6 +71,6 @@ def _result(report: FlagsReport, *, dry_run: bool = False, signalled: ExitCode |
 def _headline(report: FlagsReport, code: ExitCode) -> Block:
     mark = good("✔") if code is ExitCode.DONE else warn("!")
     if not report.matched:
-        return line(mark, "no half-marked events", dim("nothing to do"))
+        return headline(mark, "no half-marked events", dim("nothing to do"))
     run = dim(f"run {report.run_id}")
-    return line(mark, bold(f"repaired {report.repaired:,}"), dim(f"of {count(report.matched, 'event')}"), run)
+    return headline(mark, bold(f"repaired {report.repaired:,}"), dim(f"of {count(report.matched, 'event')}"), run)

@@ -24,6 +24,7 @@ from ticketbottle_payctl.cli.output.result import (
     bold,
     dim,
     good,
+    headline,
     line,
     warn,
 )
@@ -165,7 +166,7 @@ def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Bloc
     counts, obstacles = report.counts, report.obstacles
     trouble = _trouble(report)
     blocks: list[Block] = [
-        line(
+        headline(
             good("✔") if code is ExitCode.DONE else warn("!"),
             warn(trouble) if trouble else None,
             bold(f"published {counts.published:,}"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import Block, Line, Result, Table, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import Block, Line, Result, Table, bad, bold, dim, good, headline, line, warn
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
@@ -243,10 +243,10 @@ def _verdict(code: ExitCode, report: OutboxComparison, found: Mapping[Difference
     unjudged = f"{len(report.not_judged):,} not judged" if report.not_judged else None
     compared = count(report.compared, "event")
     if code is ExitCode.DONE:
-        return line(good("✔"), bold(compared), "in Kafka as expected", dim(double) if double else None)
+        return headline(good("✔"), bold(compared), "in Kafka as expected", dim(double) if double else None)
     if code is ExitCode.NO:
         worse = (each for each in Difference if each is not Difference.DOUBLE and found[each])
         words = [f"{found[each]:,} {each.value.replace('_', ' ')}" for each in worse]
-        return line(bad("✘"), bold(f"{compared} compared:"), *words, double, unjudged)
+        return headline(bad("✘"), bold(f"{compared} compared:"), *words, double, unjudged)
     late = "payctl did not finish reading Kafka in time" if code is ExitCode.DEADLINE else None
-    return line(warn("!"), bold(f"{compared} compared:"), "no lost event found", double, unjudged, late)
+    return headline(warn("!"), bold(f"{compared} compared:"), "no lost event found", double, unjudged, late)

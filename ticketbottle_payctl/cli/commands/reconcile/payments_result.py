@@ -33,7 +33,9 @@ from ticketbottle_payctl.providers.queries.status_query import NoVerdict
 
 SCHEMA = "payctl.reconcile-payments/1"
 _ENDS = ("completed", "failed", "cancelled")
-_NOT_ASKED = ("off", "too_old", "unreachable", "not_asked")
+_TOO_OLD = "too_old"
+"""The answer whose reason is too long for a column. A warning contains the reason."""
+_NOT_ASKED = ("off", _TOO_OLD, "unreachable", "not_asked")
 
 
 class PaymentItem(TypedDict):
@@ -194,7 +196,7 @@ def _became(settled: Settled) -> Part:
 
 def _says(finding: StatusFinding) -> Part:
     says = finding.says.replace("_", " ")  # a line can break between separate words
-    text = f"{says} ({finding.detail})" if finding.detail else says
+    text = f"{says} ({finding.detail})" if finding.detail and finding.says != _TOO_OLD else says
     amount = finding.callback.amount if finding.callback else None
     if amount is not None and amount != finding.payment.amount:
         text = f"{says} ({money(amount)})"
@@ -239,7 +241,8 @@ def _warnings(it: Reconciled) -> list[str]:
         if isinstance(finding.verdict, Refusal):
             warnings.append(f"{order}: {finding.verdict.reason.value}; nothing was changed; it needs manual review")
         elif finding.says in FOR_A_PERSON:
-            warnings.append(f"{order}: {finding.says}; it needs manual review")
+            why = f" ({finding.detail})" if finding.says == _TOO_OLD else ""
+            warnings.append(f"{order}: {finding.says}{why}; it needs manual review")
     late = [finding.payment.order_code for finding in it.findings if _is_late(it, finding)]
     warnings += [
         f"{order}: money arrived after the payment failed or was cancelled; it needs manual review" for order in late

@@ -42,6 +42,7 @@ from ticketbottle_payctl.cli.output.result import (
     bold,
     dim,
     good,
+    headline,
     line,
     warn,
 )
@@ -112,8 +113,8 @@ def result_of_pending(plan: ReplayPlan, options: ReplayOptions, adviser: Adviser
     result = result_of_plan(plan, options, named=True, adviser=adviser, nothing=True)
     whose = f"{count(len(plan.events), 'event')} {'is' if len(plan.events) == 1 else 'are'} already pending"
     why = ("why an event waits", adviser.reading(["show"], [plan.events[0].row.id]))
-    headline, fields = line(good("✔"), f"nothing to do: {whose}"), Fields((*next_publish(adviser).rows, why))
-    return replace(result, human=[headline, fields], dry_run=dry_run)
+    first, fields = headline(good("✔"), f"nothing to do: {whose}"), Fields((*next_publish(adviser).rows, why))
+    return replace(result, human=[first, fields], dry_run=dry_run)
 
 
 def next_publish(adviser: Adviser) -> Fields:
@@ -178,7 +179,7 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
     left_alone = any(outcome != "requeued" for outcome, _ in report.outcomes)
     of_all = f"of {report.requeued:,}: " if report.earlier else ""
     blocks: list[Block] = [
-        line(mark, bold(f"{now_requeued} requeued{in_all}"), dim(seconds))
+        headline(mark, bold(f"{now_requeued} requeued{in_all}"), dim(seconds))
         if done
         else line(mark, warn(f"stopped: {WHY_STOPPED[report.outcome]}")),
         Fields(
@@ -212,14 +213,14 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
 def _nothing(plan: ReplayPlan, code: ExitCode, *, named: bool) -> Line:
     """Return the first line for a replay without events. Its mark matches the exit code."""
     if code is ExitCode.DONE:
-        return line(good("✔"), "nothing to replay: no event matches")
+        return headline(good("✔"), "nothing to replay: no event matches")
     if plan.misnamed.order_codes or plan.misnamed.payments:
-        return line(bad("✘"), "nothing to replay:", misnamed_sentence(plan.misnamed))
+        return headline(bad("✘"), "nothing to replay:", misnamed_sentence(plan.misnamed))
     if plan.misnamed.unknown_orders:
-        return line(bad("✘"), "nothing to replay: no payment has the order code", plan.misnamed.unknown_orders[0])
+        return headline(bad("✘"), "nothing to replay: no payment has the order code", plan.misnamed.unknown_orders[0])
     left_out = f"every {'named' if named else 'matching'} event is left out"
     why = "no event has this id" if code is ExitCode.NOT_FOUND else left_out
-    return line(bad("✘"), f"nothing to replay: {why}")
+    return headline(bad("✘"), f"nothing to replay: {why}")
 
 
 def _left_out(left: LeftOut) -> LeftAloneItem:

@@ -21,7 +21,7 @@ from ticketbottle_payctl.cli.input.stored_ids import run_ids
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.list_summary import Place
-from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, good, line, warn
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, good, headline, line, warn
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import APPROVED_ROWS, Act, Approval, approve, permit
@@ -163,7 +163,7 @@ def cancel_command(
             "payctl.runs-cancel/1",
             counts=counts,
             result=facts,
-            human=[line(good("✔"), said), Fields((("run", found.id),))],
+            human=[headline(good("✔"), said), Fields((("run", found.id),))],
             run_id=found.id,
         )
     )

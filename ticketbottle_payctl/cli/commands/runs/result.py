@@ -13,7 +13,19 @@ from ticketbottle_payctl.cli.commands.runs.ended import ended_row
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts, ShownRunFacts
 from ticketbottle_payctl.cli.output.list_summary import Place, summary
 from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, plain, short, when
-from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Fields,
+    Result,
+    Styled,
+    Table,
+    bold,
+    dim,
+    good,
+    headline,
+    line,
+    warn,
+)
 from ticketbottle_payctl.cli.output.run_title import run_title, short_run_title
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import clock_and_age, short_id
@@ -53,7 +65,7 @@ def listed(
         human = with_summary(session, first, human)
     else:
         earlier = "no more run matches" if place is Place.NEXT else "no runs have been recorded yet"
-        human = [line(good("✔"), earlier)]
+        human = [headline(good("✔"), earlier)]
     items = [facts(run) for run in found]
     counts: ListedCounts = {"listed": len(items)}
     return Result("payctl.runs-list/1", counts=counts, items=items, human=human, truncated=more, next=after)

@@ -9,7 +9,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, facts_of
 from ticketbottle_payctl.cli.commands.stats.result import needs_attention, result_of, without_mark
 from ticketbottle_payctl.cli.output import exit_codes
-from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, good, line
+from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, good, headline, line
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.stats import StatsReport
 
@@ -32,7 +32,7 @@ def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Resu
         failed.append(f"{_open_dead(report)}, more than {limits.dead:,}")
     result = result_of(report, session)
     facts: StatsFacts = {**facts_of(report, session), "healthy": not failed, "reasons": failed}
-    verdict = _within(report) if not failed else line(bad("✘"), bold("; ".join(failed)))
+    verdict = _within(report) if not failed else headline(bad("✘"), bold("; ".join(failed)))
     return replace(
         result,
         exit_code=exit_codes.of_answer(yes=not failed),

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta, tzinfo
 
 from ticketbottle_payctl.cli.commands.stats.rates import Series, Watched
 from ticketbottle_payctl.cli.commands.stats.result import forecast, headline_parts, lag_words
-from ticketbottle_payctl.cli.output.result import Part, Styled, accent, bad, bold, dim, good, warn
+from ticketbottle_payctl.cli.output.folding import folded
+from ticketbottle_payctl.cli.output.result import Part, Styled, accent, bad, bold, dim, good, headline, warn
 from ticketbottle_payctl.cli.output.screen import Cell, Row
 from ticketbottle_payctl.cli.output.sparkline import sparkline
 from ticketbottle_payctl.domain.causes import SEEN_WITHIN, Cause, DeadGroup, SeenPublisher
@@ -52,7 +53,7 @@ class LiveView:
 
     def rows(self, width: int, height: int, now: datetime) -> list[Row]:
         """Return at most ``height`` rows. If they do not fit, shorten the lists and leave out the lower ones."""
-        rows: list[Row] = [self._verdict(now), _spaced(self.target), []]
+        rows: list[Row] = [*self._verdict(width, now), _spaced(self.target), []]
         if self.report is None:
             return rows
         rows += self._why(width)
@@ -65,14 +66,15 @@ class LiveView:
         rows = rows[: height - 1]
         return [*rows, *([] for _ in range(height - 1 - len(rows))), self._footer(now)]
 
-    def _verdict(self, now: datetime) -> Row:
+    def _verdict(self, width: int, now: datetime) -> list[Row]:
         if self.lost is not None:
             silent = duration((now - self.lost.since).total_seconds())
             last = f"; the figures are from {self._clock(self.report.stats.at)}" if self.report else ""
-            return [warn("!"), "  ", warn(f"the database has not answered for {silent}{last}")]
+            return [[warn("!"), "  ", warn(f"the database has not answered for {silent}{last}")]]
         if self.report is None:
-            return [dim("reading the outbox ...")]
-        return _spaced(headline_parts(self.report.stats, mark=True), "  ")
+            return [[dim("reading the outbox ...")]]
+        first = headline(*headline_parts(self.report.stats, mark=True))
+        return [[*row] for row in folded(first.parts, _GAP, width, first.hang, by_clause=True)]
 
     def _why(self, width: int) -> Iterator[Row]:
         """Return the most pressing causes, each with its command if the command fits into the terminal's width."""

@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, facts_of
 from ticketbottle_payctl.cli.commands.stats.result import needs_attention, result_of, without_mark
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, good, headline, line, warn
 from ticketbottle_payctl.jobs.stats import StatsReport
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -92,8 +92,8 @@ def _reached(condition: WaitCondition, report: StatsReport) -> Line:
     The verdict is not green if an event is dead, blocked or overdue.
     """
     if needs_attention(report):
-        return line(warn("!"), condition.text, "was reached; remaining problems:")
-    return line(good("✔"), condition.text)
+        return headline(warn("!"), condition.text, "was reached; remaining problems:")
+    return headline(good("✔"), condition.text)
 
 
 def _term(text: str) -> tuple[str, str, float]:
