@@ -31,6 +31,8 @@ from ticketbottle_payctl.domain.causes import (
     causes,
 )
 
+THREE = "3 events are waiting"
+
 
 @pytest.mark.parametrize(
     ("evidence", "words"),
@@ -42,7 +44,7 @@ from ticketbottle_payctl.domain.causes import (
         (seen(READY._replace(events=1, requeued_s=40.2), publishers=[IDLES]),
          "1 event, written 3 min ago, has waited for 40.2 s since its replay, and no known cause"),
         (seen(READY._replace(requeued_s=40.2), YOUNG, publishers=[IDLES]),
-         "3 events have waited for up to 3 min (the oldest was requeued 40.2 s ago), and no known cause"),
+         f"{THREE} (the oldest, written 3 min ago, has waited for 40.2 s since its replay), and no known cause"),
         (seen(READY, publishers_known=False), "this role cannot see when the last one ran"),
         (seen(LOCKED), "1 event is locked by pid 4711, psql as minh, idle in transaction, for 1 min 30 s"),
         (seen(BLOCKED, dead=1), "event e5 waits behind dead event d1 of its payment"),

@@ -109,7 +109,7 @@ def test_the_end_of_a_publisher_and_its_brokers_decide_the_cause(evidence, broke
 COMPARE = "read its log, and compare its KAFKA_ variables and its network with those of this machine"
 WAITED = "3 events have waited for up to 3 min"
 NOT_LOST = "Nothing is lost: a scheduled publisher starts again within a minute"
-SINCE = f"{WAITED} (the oldest was requeued 5 s ago)"
+SINCE = "3 events are waiting (the oldest, written 3 min ago, has waited for 5 s since its replay)"
 NO_BROKERS = "publisher host:12 could not reach its brokers 4 s ago: Kafka at b:9092 is not available"
 
 

@@ -23,11 +23,12 @@ from ticketbottle_payctl.domain.causes.evidence import (
     SeenPublisher,
     Waiting,
 )
-from ticketbottle_payctl.domain.causes.idle import Idle, idle
+from ticketbottle_payctl.domain.causes.idle import Idle, awaits_rescan, idle
 from ticketbottle_payctl.domain.causes.pending import of_failures, of_sendable, unexplained
 from ticketbottle_payctl.domain.causes.publishing import (
     NEXT_RESCAN,
     NEXT_RUN,
+    RESCANS,
     Activity,
     Publishing,
     cut_off,
@@ -46,10 +47,11 @@ from ticketbottle_payctl.domain.causes.without_error import WithoutError, withou
 from ticketbottle_payctl.domain.causes.words import overdue, replay_options
 
 __all__ = [
-    "NEXT_RESCAN", "NEXT_RUN", "NO_PAID_ORDERS", "OVERDUE_AFTER", "SEEN_WITHIN", "SENDABLE", "WAITS_AFTER", "Activity",
-    "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence", "Holder", "Idle", "PaidOrders",
-    "Publishing", "Reason", "SeenPublisher", "Waiting", "WithoutError", "causes", "cut_off", "ended_lately", "harmless",
-    "idle", "locked_events", "of_new_event", "publishing", "replay_options", "without_error",
+    "NEXT_RESCAN", "NEXT_RUN", "NO_PAID_ORDERS", "OVERDUE_AFTER", "RESCANS", "SEEN_WITHIN", "SENDABLE", "WAITS_AFTER",
+    "Activity", "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence", "Holder", "Idle", "PaidOrders",
+    "Publishing", "Reason", "SeenPublisher", "Waiting", "WithoutError", "awaits_rescan", "causes", "cut_off",
+    "ended_lately", "harmless", "idle", "locked_events", "of_new_event", "publishing", "replay_options",
+    "without_error",
 ]  # fmt: skip
 
 

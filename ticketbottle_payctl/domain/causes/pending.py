@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
 from ticketbottle_payctl.domain.causes.evidence import OVERDUE_AFTER, Brokers, Evidence, Reason, Waiting
-from ticketbottle_payctl.domain.causes.publishing import NEXT_RESCAN, NEXT_SCHEDULED_RUN, ended_lately
+from ticketbottle_payctl.domain.causes.publishing import NEXT_SCHEDULED_RUN, RESCANS, ended_lately
 from ticketbottle_payctl.domain.causes.words import (
     CHECK_BROKERS,
     LOOK_AT_KAFKA_AND_BACKLOG,
@@ -138,8 +138,7 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
         meaning = f"{waited(evidence, ready)}. {next_run(ready, NEXT_SCHEDULED_RUN)}"
         return Cause(CauseKind.BETWEEN_RUNS, events, fact, meaning, WAIT_OR_PUBLISH, PUBLISH)
     if evidence.slot_active is None and evidence.running and all(one.awaits_rescan for one in ready):
-        meaning = f"{NEXT_RESCAN}, and then sends them"
-        return Cause(CauseKind.RESCAN, events, waited(evidence, ready), meaning, None, _WATCH)
+        return Cause(CauseKind.RESCAN, events, waited(evidence, ready), RESCANS, None, _WATCH)
     if evidence.slot_active is None and evidence.running and sends:
         fact = f"{waited(evidence, ready)}; a publisher is working through them"
         meaning = "events are sent in order of creation; check that the backlog is shrinking"

@@ -23,6 +23,9 @@ NEXT_SCHEDULED_RUN = "a scheduled publisher starts again within a minute"
 NEXT_RESCAN = "a running publisher looks at old events every 30 s"
 """The reason why a requeued event may wait although a publisher is running."""
 
+RESCANS = f"{NEXT_RESCAN}, and then sends them"
+"""The same reason, with what happens to the event."""
+
 
 class Activity(StrEnum):
     """What is known about the publishers of an outbox.

@@ -29,7 +29,7 @@ def locked(events: int) -> str:
 def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
     """Describe the number of waiting events and their age in words. Add "at least" if only a sample was read.
 
-    If the oldest event was replayed, also say when, because it might not have been waiting before the replay.
+    If the oldest event was replayed, count from then, because it might not have been waiting before the replay.
     """
     events, oldest = total(waiting), max(waiting, key=lambda one: one.oldest_s)
     least = "at least " if evidence.sampled else ""
@@ -41,8 +41,9 @@ def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
             if requeued
             else (f"{number} has waited for {written}")
         )
-    replay = f" (the oldest was requeued {requeued} ago)" if requeued else ""
-    return f"{number} have waited for up to {written}{replay}"
+    if requeued:
+        return f"{number} are waiting (the oldest, written {written} ago, has waited for {requeued} since its replay)"
+    return f"{number} have waited for up to {written}"
 
 
 def next_run(waiting: Sequence[Waiting], when: str) -> str:

@@ -16,6 +16,7 @@ from ticketbottle_payctl.domain.causes import (
     Evidence,
     Idle,
     SeenPublisher,
+    awaits_rescan,
     causes,
     cut_off,
     harmless,
@@ -127,6 +128,8 @@ class StatsReport:
     closed: int = 0
     causes: tuple[Cause, ...] = ()
     idle: Idle | None = None
+    awaits_rescan: bool = False
+    """Whether a running publisher has not looked at any of the waiting events since a replay requeued them."""
     by_debezium: bool = False
     away: SeenPublisher | None = None
     """The publisher that cannot reach its brokers, or None."""
@@ -186,6 +189,7 @@ def explained(report: StatsReport, seen: Evidence) -> StatsReport:
         closed=closed,
         causes=found,
         idle=idle(seen),
+        awaits_rescan=awaits_rescan(seen),
         by_debezium=seen.slot_active is not None,
         away=cut_off(seen) if seen.slot_active is None else None,
     )

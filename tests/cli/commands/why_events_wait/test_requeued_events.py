@@ -52,6 +52,35 @@ def test_requeued_events_wait_for_the_publisher_s_next_look_at_old_events(
         assert "does not show why" not in text
 
 
+@pytest.mark.parametrize("age", [timedelta(seconds=60), timedelta(hours=2)], ids=["new", "overdue"])
+@pytest.mark.parametrize("others", [[], [{"state": "published", "age": timedelta(seconds=5)}]], ids=["alone", "sends"])
+def test_stats_and_replay_explain_the_wait_of_a_requeued_event_with_the_same_words(
+    world, given, invoke, ask, age, others
+):
+    """After a replay, `stats` says when the publisher looks at old events, even if the event is not overdue yet.
+
+    This is also true if the publisher has just sent other events.
+    """
+    given({**OLD_DEAD, "age": age}, *others, PUBLISHER.format(""))
+    assert ask("replay", "--failed", "-y")["counts"]["requeued"] == 1
+    shown = invoke("stats", **world).stdout
+    assert "drain\tno trend yet: a running publisher looks at old events every 30 s\n" in shown
+    assert shown.count("a running publisher looks at old events every 30 s, and then sends") == 1
+    assert "shrink" not in shown
+
+
+@pytest.mark.parametrize("events", [1, 2])
+def test_doctor_and_stats_say_since_when_requeued_events_wait(world, given, answer, ask, events):
+    """Without a publisher, the lines about publishers and the backlog name the same age, also for several events."""
+    given({**OLD_DEAD, "count": events})
+    assert ask("replay", "--failed", "-y")["counts"]["requeued"] == events
+    given("UPDATE payctl.run_items SET at = at - interval '3 min'")
+    publishers, backlog = answer("doctor", "--only", "publishers", "--only", "backlog", **world)["items"]
+    (cause,) = answer("stats", **world)["result"]["causes"]
+    for text in (publishers["meaning"], backlog["meaning"], cause["meaning"]):
+        assert re.search(r"written 2 h ago,? has waited for 3 min( \d+ s)? since its replay", text), text
+
+
 @pytest.mark.parametrize(
     ("seen", "headline", "kinds", "advice", "command"),
     [

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Block, bold
 from ticketbottle_payctl.cli.safety.cause_advice import advice_text, command_text, next_lines
-from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, WAITS_AFTER, Activity, Command, Idle
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, RESCANS, WAITS_AFTER, Activity, Command, Idle
 from ticketbottle_payctl.domain.causes.words import (
     CHECK_BROKERS,
     LOOK_AT_KAFKA_AND_BACKLOG,
@@ -43,7 +43,9 @@ def next_step(report: StatsReport, session: Session) -> Iterator[Block]:
     if report.harmful or (report.oldest_pending_age_s or 0) <= WAITS_AFTER.total_seconds():
         return
     words, command = f"{_LIMIT}; until then, make sure that the backlog shrinks", _WATCH
-    if report.idle is not None:
+    if report.awaits_rescan:
+        words = RESCANS
+    elif report.idle is not None:
         words, command = _if_idle(report.idle)
     advice, pasted = advice_text(session, words, command), command_text(session, command, "stats")
     yield from next_lines(" ", bold("next:"), advice, pasted)

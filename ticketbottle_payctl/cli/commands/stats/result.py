@@ -180,7 +180,7 @@ def forecast(report: StatsReport) -> Part:
     """
     if report.idle is not None:
         return warn(report.idle.words)
-    if any(cause.kind is CauseKind.RESCAN for cause in report.causes):
+    if report.awaits_rescan or any(cause.kind is CauseKind.RESCAN for cause in report.causes):
         return f"no trend yet: {NEXT_RESCAN}"
     new = (report.oldest_pending_age_s or 0) < OVERDUE_AFTER.total_seconds()
     if new and report.drain in {Drain.GROWING, Drain.STALLED}:
