@@ -25,13 +25,14 @@ from confluent_kafka.admin import (
 
 from tests.conftest import in_memory, started_or_skipped
 from tests.servers.apache_kafka import ApacheKafka
-from ticketbottle_payctl.broker import topics, window
+from ticketbottle_payctl.broker import window
 from ticketbottle_payctl.broker.config import connection_config, producer_config
 from ticketbottle_payctl.broker.follower import Follower
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.broker.search import SearchQuery, find_records
 from ticketbottle_payctl.domain.event import TOPICS, Message
 from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.jobs.doctor import Status, Subject, diagnose
 from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP
 
@@ -91,7 +92,7 @@ def grant(broker, cells):
         for kind, name, pattern, cell in places
         for word in re.findall(r"`([A-Z]\w+)`", cell)
     ]
-    for future in admin.create_acls(bindings).values():
+    for future in admin.create_acls(bindings).values() if bindings else ():
         future.result(10)
     deadline = time.monotonic() + 20
     while len(admin.describe_acls(everything).result(10)) != len(bindings):  # the broker applies them a moment later
@@ -131,9 +132,32 @@ def mark(settings):
         follower.close()
 
 
+def findings(settings):
+    """Run the doctor's check of Kafka, with the producer that it probes."""
+    made = []
+
+    def producer():
+        made.append(Producer(producer_config(settings)))
+        return made[-1]
+
+    subject = Subject(
+        engine=lambda: pytest.fail("the check of Kafka needs no database"),
+        kafka=lambda: settings,
+        producer=producer,
+        credentials=lambda _: {},
+        now=lambda: datetime.now(UTC),
+    )
+    try:
+        return diagnose(subject, ["kafka"]).findings
+    finally:
+        for one in made:
+            one.close()
+
+
 def doctor(settings):
-    """Describe the topics as `payctl doctor` does."""
-    assert [topic.problem for topic in topics.describe(settings, 10).topics] == [None] * 3
+    """Check the brokers and the topics as `payctl doctor` does, with a probe of the producer."""
+    found = findings(settings)
+    assert [(one.check, one.status) for one in found] == [("kafka", Status.OK)] * (1 + len(TOPICS)), found
 
 
 DONE = {
@@ -152,6 +176,16 @@ def test_each_command_that_uses_kafka_needs_only_the_permissions_of_its_row(brok
     for command, run in DONE.items():
         grant(broker, ROWS[command])
         run(settings)
+
+
+def test_doctor_names_each_topic_that_it_is_not_allowed_to_describe(broker):
+    """Without permission to describe the topics, the probe of the producer and the check of `doctor` say so."""
+    settings = Settings.from_env(broker.environment("plain")).kafka
+    grant(broker, [re.sub("`DescribeTopic`", "", cell) for cell in ROWS["doctor"]])
+    found = findings(settings)
+    refused = [one.fact for one in found if one.status is Status.FAIL]
+    assert [fact.partition(":")[0] for fact in refused] == [f"topic {name}" for name in dict.fromkeys(TOPICS.values())]
+    assert all("authorization failed" in fact.lower() for fact in refused), refused
 
 
 @pytest.mark.parametrize("without", ["DescribeGroup", "ReadData", "DescribeTopic"])
