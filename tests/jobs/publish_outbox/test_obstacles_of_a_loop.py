@@ -139,7 +139,7 @@ def test_a_loop_counts_the_events_that_wait_for_the_brokers(outbox, mock_kafka):
     mock_kafka.down()
     outbox.insert(2, age=timedelta(minutes=1))
     seen = []
-    observer = RunObserver(on_look=lambda found: seen.append((found.held, (found.oldest_pending_age_s or 0) >= 60)))
+    observer = RunObserver(on_look=lambda found: seen.append((found.waiting, (found.oldest_pending_age_s or 0) >= 60)))
     outbox.run(Clockwork(waits=30, at={2: lambda: outbox.insert(3), 5: mock_kafka.up}), observer=observer, loop=True)
     assert (seen[0], seen[4], seen[-1]) == ((2, True), (5, True), (0, False))
 

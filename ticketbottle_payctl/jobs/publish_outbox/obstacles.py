@@ -108,8 +108,13 @@ class Obstacles:
 
     @property
     def held(self) -> int:
+        """The number of pending events that cannot be sent now, even if the brokers are available."""
+        return sum(self.held_by_type.values())
+
+    @property
+    def waiting(self) -> int:
         """The number of pending events that cannot be sent now. Without brokers, these are all pending events."""
-        return sum(self.held_by_type.values()) if self.pending is None else self.pending
+        return self.held if self.pending is None else self.pending
 
     @property
     def dead_successes(self) -> int:
@@ -124,7 +129,7 @@ class Obstacles:
         """The reasons, under the field names of the JSON output and the log."""
         return {
             "code": self.away.code if self.away else None,
-            "held": self.held,
+            "held": self.waiting,
             "blocked_by": [each.facts for each in self.blockers],
             "locked_by": [each.facts for each in self.locked],
             "stopped_types": dict(self.stopped),

@@ -164,7 +164,7 @@ class _Line:
             return []
         age = obstacles.oldest_pending_age_s
         oldest = f"oldest {duration(age) if age is not None else '-'}"
-        return [f"held {obstacles.held:,}", oldest, first_words(obstacles)]
+        return [f"held {obstacles.waiting:,}", oldest, first_words(obstacles)]
 
     def _rate(self) -> float:
         """Return the rate over the last ten seconds, in events per second."""
