@@ -6,11 +6,17 @@ from datetime import timedelta
 
 import pytest
 
+from tests.cli.commands.show.conftest import Orders
 from tests.store.conftest import NOON
-from ticketbottle_payctl.store.outbox.republished import requeued_before_s, was_sent_before
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.outbox.republished import longest_wait, requeued_before_s, was_sent_before
 
 pytestmark = pytest.mark.postgres
 SECOND, HALF_A_SECOND = timedelta(seconds=1), timedelta(milliseconds=500)
+REQUEUE_ALL = """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before)
+    SELECT gen_random_uuid(), 0, 0, id, 'requeued', %s FROM outbox"""
+REQUEUED_AGO = """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, at)
+    VALUES (gen_random_uuid(), 0, 0, %s, 'requeued', %s, clock_timestamp() - %s * interval '1 day')"""
 SENT, UNSENT = '{"published_at": "2026-11-29T11:00:00"}', '{"published_at": null}'
 
 
@@ -57,3 +63,35 @@ def test_an_event_was_sent_before_if_a_replay_requeued_it_as_published(record, a
         record(after, outcome, before=before)
     record(0 * SECOND, before=SENT, event="other")
     assert at_noon.exec_driver_sql(f"SELECT {was_sent_before('%s')}", ("asked",)).scalar_one() is expected
+
+
+def test_requeued_events_do_not_hide_an_event_that_was_never_sent(engine):
+    """The event that has waited longest is found among any number of older events that a replay has just requeued."""
+    with engine.begin() as connection:
+        insert_events(connection, 20_001, age=timedelta(hours=9), payload_bytes=0)
+        connection.exec_driver_sql(REQUEUE_ALL, (SENT,))
+        insert_events(connection, 2, age=timedelta(hours=2), payload_bytes=0)
+    with engine.connect() as connection:
+        found = longest_wait(connection, 5)
+    assert (found.requeued, 7_200 <= found.age_s < 7_800) == (False, True)
+
+
+@pytest.mark.parametrize("never_sent", [True, False])
+def test_an_event_that_was_requeued_before_the_others_were_created_has_waited_longest(engine, never_sent):
+    """A requeued event has waited since its last replay, which may be longer than an event that was never sent."""
+    orders = Orders(engine).pay().event(id="asked", age=timedelta(days=9)).event(id="later", age=timedelta(days=8))
+    if never_sent:
+        orders.event(age=timedelta(minutes=1))
+    with engine.begin() as connection:
+        for name, days in (("asked", 3), ("asked", 2), ("later", 1)):
+            connection.exec_driver_sql(REQUEUED_AGO, (name, SENT, days))
+    with engine.connect() as connection:
+        found = longest_wait(connection, 5)
+    assert (found.id, found.requeued, round(found.age_s / 86_400, 1)) == ("asked", True, 2)
+
+
+def test_no_event_has_waited_if_none_is_pending(engine):
+    """Without a pending event, no event has waited."""
+    Orders(engine).pay().event(state="published").event(state="dead")
+    with engine.connect() as connection:
+        assert longest_wait(connection, 5) is None

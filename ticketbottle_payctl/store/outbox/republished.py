@@ -19,14 +19,32 @@ IS_REPUBLISHED = "outcome = 'requeued' AND before->>'published_at' IS NOT NULL"
 """The SQL condition for a row of ``payctl.run_items`` whose event had been published before it was requeued."""
 
 
-_MOST_LOOKED_AT = 20_000
+def was_sent_before(event_id: str) -> str:
+    """Return an SQL condition that is true if the event with this id had been published before its last replay.
+
+    The condition is a scalar subquery, so the server looks up each event in the index on the item's id.
+    """
+    return f"""COALESCE((
+        SELECT true FROM payctl.run_items WHERE item_id = {event_id} AND {IS_REPUBLISHED} LIMIT 1), false)
+    """  # noqa: S608 - built from constants only
+
+
+MOST_LOOKED_AT = 200_000
+"""The maximum number of pending events for which the record of replays is read, oldest first."""
+
+# Events that were never sent wait since they were created. Only an older event, which a replay has requeued, can have
+# waited longer than the oldest of them.
+_WAITING = f"""(
+        SELECT o.id, o."createdAt" FROM outbox AS o WHERE {states.pending("o.")}
+        ORDER BY o."createdAt" LIMIT {MOST_LOOKED_AT}) AS o"""  # noqa: S608 - built from constants only
 _LONGEST = f"""
-    WITH waiting AS MATERIALIZED (
-        SELECT id, "createdAt" AS made FROM outbox WHERE {states.pending()} ORDER BY "createdAt" LIMIT {_MOST_LOOKED_AT}
+    WITH oldest AS MATERIALIZED (
+        SELECT o."createdAt" AS made FROM {_WAITING}
+        WHERE NOT {was_sent_before("o.id")} ORDER BY o."createdAt" LIMIT 1
     ), since AS (
-        SELECT w.id, w.made, (SELECT max(at) AT TIME ZONE 'UTC' FROM payctl.run_items
-            WHERE item_id = w.id AND {IS_REPUBLISHED}) AS requeued
-        FROM waiting AS w
+        SELECT o.id, o."createdAt" AS made, (SELECT max(at) AT TIME ZONE 'UTC' FROM payctl.run_items
+            WHERE item_id = o.id AND {IS_REPUBLISHED}) AS requeued
+        FROM {_WAITING} WHERE o."createdAt" <= COALESCE((SELECT made FROM oldest), 'infinity')
     )
     SELECT id, GREATEST(0, EXTRACT(epoch FROM {NOW} - COALESCE(requeued, made)))::float8, requeued IS NOT NULL
     FROM since ORDER BY COALESCE(requeued, made), id COLLATE "C" LIMIT 1
@@ -45,9 +63,10 @@ class LongestWait(NamedTuple):
 
 
 def longest_wait(connection: Connection, max_retries: int) -> LongestWait | None:
-    """Return which of the 20,000 oldest pending events has waited longest, or None if no event is pending.
+    """Return the pending event that has waited longest, or None if no event is pending.
 
-    The server looks up each event in the index on the item's id.
+    Only the 200,000 oldest pending events are considered. The server looks up an event in the index on the item's id
+    only if no older event waits for its first publication.
     """
     row = connection.exec_driver_sql(_LONGEST, {"max_retries": max_retries}).first()
     return None if row is None else LongestWait(*row)
@@ -76,13 +95,3 @@ def was_requeued(event_id: str) -> str:
     The condition is a subquery, so the server looks up each event in the index on the item's id.
     """
     return f"EXISTS (SELECT FROM payctl.run_items WHERE item_id = {event_id} AND outcome = 'requeued')"
-
-
-def was_sent_before(event_id: str) -> str:
-    """Return an SQL condition that is true if the event with this id had been published before its last replay.
-
-    The condition is a scalar subquery, so the server looks up each event in the index on the item's id.
-    """
-    return f"""COALESCE((
-        SELECT true FROM payctl.run_items WHERE item_id = {event_id} AND {IS_REPUBLISHED} LIMIT 1), false)
-    """  # noqa: S608 - built from constants only
