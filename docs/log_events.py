@@ -28,7 +28,7 @@ MEANINGS = {
     "before_traffic_failed": "The function that checks a new version failed.",
     "dead_event_not_sent": "A message about a dead event could not be sent to the SQS queue.",
     "event_dead": "An event has just become dead.",
-    "outbox_dead_events": "The cleanup found dead events, with their reasons.",
+    "outbox_dead_events": "The cleanup found dead events, with their reasons. The age leaves out harmless events.",
     "outbox_late_events": "The cleanup found events that have been pending for too long.",
     "payment_reconciled": "`reconcile-payments` tried to settle a payment. The `outcome` field contains the result.",
     "payos_sdk_raised": "PayOS's library raised an error, which payctl converts to its own error.",

@@ -50,8 +50,8 @@ def _amounts(report: CleanupReport) -> dict[str, Amount]:
 def _told(warm: Warm, report: CleanupReport) -> int:
     """Send an alert if there are dead events that no operator has closed. Return how many alerts were not sent.
 
-    The oldest dead event may be a closed one, so the alert has no age if any event is closed.
+    The alert has no age if all dead events are harmless.
     """
     events = report.dead - report.closed
-    age = {} if report.closed else {"oldest_age_s": round(report.unpublished.oldest_dead_age_s or 0)}
+    age = {} if report.oldest_dead_s is None else {"oldest_age_s": round(report.oldest_dead_s)}
     return int(events > 0 and not warm.topic.tell(EVENT_DEAD, events=events, **age))

@@ -254,6 +254,7 @@ def test_dead_events_do_no_harm_if_all_are_superseded_and_block_nothing(dead, fa
     Their group stays open until a person has closed all of them.
     """
     group = SimpleNamespace(**{**vars(GROUP), **facts})
+    group.harmless = group.superseded - group.blocking
     report = replace(QUIET, waiting=NOTHING._replace(dead=dead), dead_groups=(group,))
     assert (report.dead_do_no_harm, len(report.open_dead_groups)) == (harmless, still_open)
     assert replace(QUIET, dead_groups=None).open_dead_groups == ()

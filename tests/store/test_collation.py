@@ -117,7 +117,7 @@ def test_dead_events_are_named_in_the_order_of_code_points(events, connection):
 def test_superseded_events_are_named_in_the_order_of_code_points(events, connection):
     """Superseded dead events are listed with the lowest id first."""
     events("FAILED", retries=5)
-    assert dead.superseded(connection, 5, with_closings=False).ids == ("B", "C", "a")
+    assert dead.superseded(connection, 5, dead.Rights(payments=True, closings=False)).ids == ("B", "C", "a")
     assert [each.id for each in replay.superseded_among(connection, ["a", "B", "C"])] == ["B", "C", "a"]
 
 
@@ -126,7 +126,7 @@ def test_superseded_events_block_in_the_order_of_code_points(events, connection,
     """If events have the same time, only a dead event with a lower id blocks a pending event."""
     events("FAILED", retries=5)
     connection.exec_driver_sql('UPDATE outbox SET "retryCount" = 0 WHERE id = %s', (waits,))
-    found = dead.superseded(connection, 5, with_closings=False)
+    found = dead.superseded(connection, 5, dead.Rights(payments=True, closings=False))
     assert (found.events, found.blocking) == (2, blocking)
 
 

@@ -112,7 +112,7 @@ def test_without_the_records_of_closings_no_event_counts_as_closed(engine):
     """If the role is not allowed to read the closing records, no superseded event counts as closed."""
     event = Orders(engine).pay("COMPLETED").event("FAILED", "dead").events[0]
     with engine.connect() as connection:
-        found = dead.superseded(connection, 5, with_closings=False)
+        found = dead.superseded(connection, 5, dead.Rights(payments=True, closings=False))
     assert (found.events, found.closed, list(found.ids)) == (1, 0, [event])
 
 

@@ -1,4 +1,4 @@
-"""Close a superseded dead event by recording that no customer is waiting for it.
+"""Close a harmless dead event by recording that no customer is waiting for it.
 
 The event stays dead and is never deleted.
 """
@@ -20,7 +20,7 @@ from ticketbottle_payctl.store.payments import history
 
 __all__ = ["NamedEvent", "close_event", "find_event", "refuse"]
 
-_LIMITS = Limits(statement=timedelta(seconds=30))
+_LIMITS = Limits(statement=timedelta(seconds=30), jit=False)
 
 
 def find_event(engine: Engine, name: str, max_retries: int) -> NamedEvent | None:
@@ -47,10 +47,10 @@ def close_event(engine: Engine, event: NamedEvent, run: NewRun, max_retries: int
     def row(connection: Connection) -> None:
         dead.lock(connection, event.id)
         again = dead.find(connection, event.id, max_retries)
-        refuse(again or event._replace(state="deleted", superseded=False), look)
+        refuse(again or event._replace(state="deleted", superseded=False, repeats=False), look)
         before = {"state": "dead", "event_type": event.event_type, "error": event.error}
         after = {"state": CLOSED}
-        run_items.record_payment(connection, run.id, 0, event.id, CLOSED, "superseded", before, after)
+        run_items.record_payment(connection, run.id, 0, event.id, CLOSED, event.why_needless, before, after)
 
     with open_run(engine, run, _LIMITS, also=row) as opened:
         opened.end(RunStatus.DONE, {CLOSED: 1})
@@ -60,12 +60,12 @@ def refuse(event: NamedEvent, look: str) -> None:
     """Raise an error if the event cannot be closed. ``look`` is the command that shows the event's order.
 
     Raises:
-        GuardError: the event is not dead and superseded, is closed, or blocks another event.
+        GuardError: the event is not dead and harmless, is closed, or blocks another event.
     """
     named = f"event {event.id}" + (f" of order {event.order_code}" if event.order_code else "")
-    if not event.superseded:
-        state = "dead but not superseded" if event.state == "dead" else event.state
-        message = f"not closed: {named} is {state}, and only a dead, superseded event can be closed"
+    if not event.is_needless:
+        state = "dead, and a customer may be waiting for it" if event.state == "dead" else event.state
+        message = f"not closed: {named} is {state}; only a harmless dead event can be closed"
         raise GuardError(message, hint=f"an event's id closes only the event; see its order: {look}")
     if event.closed:
         message = f"not closed: {named} was closed by another run; nothing was recorded"

@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.payments import order_codes
 from ticketbottle_payctl.store.payments.list_receipts import ReceiptSelector, list_receipts
 from ticketbottle_payctl.store.payments.order_codes import NamedOrder
 
-_LIMITS = Limits(statement=timedelta(milliseconds=800), lock=timedelta(milliseconds=200))
+_LIMITS = Limits(statement=timedelta(milliseconds=800), lock=timedelta(milliseconds=200), jit=False)
 _MOST = 50
 
 

@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.outbox import error_groups as store
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
 
-_LIMITS = Limits(statement=timedelta(seconds=30))
+_LIMITS = Limits(statement=timedelta(seconds=30), jit=False)
 _WINDOW = timedelta(minutes=5)
 
 
@@ -57,10 +57,12 @@ def group_errors(
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        readable = dead.rights(connection).closings
-        found = store.groups(connection, selector, max_retries, limit + 1, with_closings=readable)
+        rights = dead.rights(connection)
+        found = store.groups(
+            connection, selector, max_retries, limit + 1, with_closings=rights.closings, with_runs=rights.runs
+        )
         found = store.with_blocked(connection, found, selector, max_retries)
-        found = store.with_harmless(connection, found, selector, max_retries, with_closings=readable)
+        found = store.with_harmless(connection, found, selector, max_retries, rights)
     report = ErrorsReport(tuple(found[:limit]), truncated=len(found) > limit)
     if not selector.is_empty:
         return report

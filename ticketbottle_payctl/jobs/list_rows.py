@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.pages import Listed, PagePosition
 
-_LIMITS = Limits(statement=timedelta(seconds=30))
+_LIMITS = Limits(statement=timedelta(seconds=30), jit=False)
 _PAGE = 2000
 
 Fetch = Callable[[Connection, int, PagePosition | None], list[Listed]]

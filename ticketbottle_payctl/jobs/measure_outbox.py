@@ -43,7 +43,7 @@ def measure_outbox(engine: Engine, max_retries: int) -> OutboxSize:
 
 
 def count_harmless_dead(engine: Engine, max_retries: int) -> int:
-    """Count the dead events whose payments are COMPLETED and that block no pending event of their payment.
+    """Count the harmless dead events: those that no customer waits for, and that block no pending event.
 
     The result is 0 if the role is not allowed to read the payments.
 

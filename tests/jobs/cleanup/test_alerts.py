@@ -7,6 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+PAID_AND_ONE_CLOSED = """
+    INSERT INTO payments (id, "orderCode", "amountCents", currency, provider, "providerTransactionId", "idempotencyKey",
+        "redirectUrl", "paymentUrl", status, "updatedAt")
+    SELECT "aggregateId", id, 1, 'VND', 'MOMO', id, id, '', '', 'COMPLETED', now() FROM outbox;
+    INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
+    SELECT gen_random_uuid(), 0, 0, min(id), 'closed' FROM outbox WHERE "eventType" = 'PAYMENT_FAILED'
+"""
+
 
 @pytest.fixture
 def logged(caplog):
@@ -53,3 +61,22 @@ def test_a_dry_run_of_the_cleanup_logs_alerts_too(clean, insert, logged):
     insert(1, state="dead")
     assert clean(dry_run=True).dead == 1
     assert "outbox_dead_events" in logged()
+
+
+def test_the_age_in_the_alert_is_that_of_an_event_that_is_not_harmless(clean, insert, logged, execute):
+    """The age of the oldest dead event leaves out closed and other harmless events."""
+    insert(2, state="dead", event_type="PAYMENT_FAILED", age=timedelta(hours=9))
+    insert(1, state="dead", age=timedelta(hours=2))
+    execute(PAID_AND_ONE_CLOSED)
+    assert clean().closed == 1
+    alert = logged()["outbox_dead_events"]
+    assert (alert["events"], 2 * 3600 <= alert["oldest_age_s"] < 2 * 3600 + 600) == (2, True)
+
+
+def test_an_alert_about_harmless_events_has_no_age(clean, insert, logged, execute):
+    """If all dead events are harmless, the alert counts the open ones and has no age."""
+    insert(2, state="dead", event_type="PAYMENT_FAILED", age=timedelta(hours=9))
+    execute(PAID_AND_ONE_CLOSED)
+    clean()
+    alert = logged()["outbox_dead_events"]
+    assert (alert["events"], alert["oldest_age_s"]) == (1, None)

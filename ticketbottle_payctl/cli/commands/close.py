@@ -29,6 +29,10 @@ from ticketbottle_payctl.jobs.order import (
 )
 
 SCHEMA = "payctl.close/1"
+_WHY_NEEDLESS = {
+    "superseded": "is superseded: the customer has paid since and is not waiting for it",
+    "repeated": "repeats a success that was sent: the customer is not waiting for it",
+}
 
 
 class CloseFacts(TypedDict):
@@ -50,7 +54,7 @@ class ClosedItem(TypedDict):
     """A finding or a dead event that was closed."""
 
     kind: str
-    """The finding's code, as in `payctl show`, or superseded for a dead event."""
+    """The finding's code, as in `payctl show`; for a dead event, superseded or repeated."""
     text: str
     """The sentence that people read."""
 
@@ -162,22 +166,23 @@ def _before_closing(session: Session, found: OpenFindings, look: str) -> str:
 
 
 def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry_run: bool) -> NoReturn:
-    """Close a superseded dead event and end the command. If it is already closed, nothing is recorded.
+    """Close a harmless dead event and end the command. If it is already closed, nothing is recorded.
 
     Raises:
-        GuardError: the event is not dead and superseded, or blocks another event.
+        GuardError: the event is not dead and harmless, or blocks another event.
     """
     look = Adviser(session, "close").reading(["show"], [event.order_code or event.id])
-    what = f"dead {event.event_type} {event.id} is superseded: the customer has paid since and is not waiting for it"
+    why = _WHY_NEEDLESS[event.why_needless]
+    what = f"dead {event.event_type} {event.id} {why}"
     plan: list[Block] = [line(what)]
-    run, number = None, 0 if event.superseded and event.closed else 1
+    run, number = None, 0 if event.is_needless and event.closed else 1
     if number:
         refuse(event, look)
     if number and not dry_run:
         _approve(session, "dead event", event.id, plan, approval)
         run = new_run(session, "close", approval.reason, selector={"subject": event.id})
         close_event(session.services.engine, event, run, session.settings.max_retries, look)
-    items: list[ClosedItem] = [{"kind": "superseded", "text": what}] * number
+    items: list[ClosedItem] = [{"kind": event.why_needless, "text": what}] * number
     facts: CloseFacts = {"order_code": event.order_code, "payment_id": event.payment_id}
     counts: CloseCounts = {"closed": number}
     human: list[Block] = [line(good("✔"), f"this dead event is already closed; see its order: {look}")]

@@ -88,6 +88,11 @@ class ErrorGroupItem(TypedDict):
 
     A replay skips them, because their messages would take tickets away from customers who have paid.
     """
+    repeated: NotRequired[Count]
+    """The number of harmless dead events that repeat a success which was sent.
+
+    A replay sends them again, which changes nothing for the customer.
+    """
     unknown: NotRequired[Count]
     """The number of events of a type that payctl does not know.
 
@@ -103,7 +108,7 @@ class ErrorGroupItem(TypedDict):
     blocks: NotRequired[Count]
     """The number of payments whose later events wait behind these dead events."""
     closed: NotRequired[Count]
-    """The number of superseded dead events that a person has closed and that do not block any pending event."""
+    """The number of harmless dead events that a person has closed."""
     close: NotRequired[str]
     """The command that closes the oldest harmless event; empty if none is open."""
     remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
@@ -169,6 +174,7 @@ def _item(group: ErrorGroup, selector: Selector, adviser: Adviser) -> ErrorGroup
         "replay": _replay(group, selector, adviser),
         "release": _release(group, adviser),
         "superseded": group.superseded,
+        "repeated": group.repeated,
         "unknown": group.unknown,
         "too_large": group.too_large,
         "blocking": group.blocking,
@@ -284,6 +290,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
         pattern, sample = redact(group.pattern), redact(group.sample) if group.sample else None
         them, paid = ("it", "customer has") if group.superseded == 1 else ("them", "customers have")
         left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves {them} out, because the {paid} paid"
+        sent = f"{group.repeated:,} of {group.count:,}: harmless, because another event told the order service"
         unknown = f"{group.unknown:,} of {group.count:,}: {what_to_do(group.event_types)}"
         large = f"{group.too_large:,} of {group.count:,}: payctl sends at most {LARGEST_MESSAGE:,} bytes"
         blocks += [
@@ -293,6 +300,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                 (
                     ("dead", f"{group.dead - group.closed:,} of {group.count:,}"),
                     ("superseded", left_out if group.superseded else None),
+                    ("sent before", sent if group.repeated else None),
                     ("unknown type", unknown if group.unknown else None),
                     ("too large", large if group.too_large else None),
                     ("closed", f"{group.closed:,} of {group.count:,}, by an operator" if group.closed else None),

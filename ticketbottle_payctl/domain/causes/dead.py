@@ -32,7 +32,7 @@ def of_paid_orders(evidence: Evidence) -> Iterator[Cause]:
 
 
 def of_dead(evidence: Evidence) -> Iterator[Cause]:
-    """Yield a cause for each group of dead events, and causes for blocked events and for harmless superseded events."""
+    """Yield a cause for each group of dead events, and causes for blocked events and for harmless events."""
     by_debezium = evidence.slot_active is not None  # if so, no event is blocked, and replayed events are not sent
     blocked = [one for one in evidence.waiting if one.reason is Reason.BLOCKED and not by_debezium]
     unseen = evidence.blocked and not blocked  # no other cause mentions the blocked events
@@ -73,6 +73,7 @@ def harmless(evidence: Evidence) -> tuple[int, int]:
     return evidence.harmless, evidence.superseded_closed
 
 
+_ALREADY_SENT = "the order service has received the payment's success, so no customer waits for this event"
 _NOT_SENT = "publishers never send dead events"
 _RELEASE = (
     "skip the dead failure and send the success",
@@ -81,16 +82,22 @@ _RELEASE = (
 
 
 def _of_harmless(evidence: Evidence) -> Cause:
-    """Return the cause for superseded events that do not block other events. The advice is to close the oldest one."""
+    """Return the cause for harmless events. The advice is to close the oldest one."""
     number, ids = evidence.harmless - evidence.superseded_closed, evidence.superseded_ids
+    repeated = evidence.superseded_repeated
     if number == 1:
         orders = evidence.superseded_orders or (None,)
-        fact = f"1 dead event is harmless: {', '.join(map(named, ids, orders))} is superseded"
+        why = "repeats a success that was sent" if repeated else "is superseded"
+        fact = f"1 dead event is harmless: {', '.join(map(named, ids, orders))} {why}"
         meaning = "the customer has paid since, so no publisher and no replay sends it"
+        meaning = _ALREADY_SENT if repeated else meaning
         advice = "to end this warning, record that no customer is waiting for it"
     else:
-        fact = f"{number:,} dead events are harmless: they are superseded"
+        superseded = f"{number - repeated:,} are superseded, and {repeated:,}" if repeated < number else "they"
+        why = f"{superseded} repeat a success that was sent" if repeated else "they are superseded"
+        fact = f"{number:,} dead events are harmless: {why}"
         meaning = "the customers have paid since, so no publisher and no replay sends them"
+        meaning = "no customer waits for them" if repeated else meaning
         advice = "to end this warning, record that no customer is waiting for these events; begin with the oldest"
     return Cause(CauseKind.SUPERSEDED, number, fact, meaning, advice, Command(("close",), tuple(ids[:1]), changes=True))
 

@@ -111,7 +111,8 @@ class DeadGroup(NamedTuple):
     whose payments are COMPLETED now, ``unknown`` those of an unknown type, and ``too_large`` those that are larger than
     payctl sends. ``message_bytes`` is the size of the largest message that Kafka refused and that a replay sends, or
     else of the described event's message. ``blocking`` counts those superseded events that block a pending event of
-    their payment. ``closed`` counts the events that a person has closed.
+    their payment. ``closed`` counts the events that a person has closed. ``repeated`` counts the harmless events
+    that repeat a sent success, which a replay does not leave out.
     """
 
     group: str
@@ -125,6 +126,7 @@ class DeadGroup(NamedTuple):
     blocking: int = 0
     too_large: int = 0
     closed: int = 0
+    repeated: int = 0
 
     @property
     def replayable(self) -> int:
@@ -133,8 +135,8 @@ class DeadGroup(NamedTuple):
 
     @property
     def harmless(self) -> int:
-        """The number of superseded events that block no pending event."""
-        return self.superseded - self.blocking
+        """The number of events that no customer waits for, and that block no pending event."""
+        return self.superseded + self.repeated - self.blocking
 
 
 class PaidOrders(NamedTuple):
@@ -180,11 +182,12 @@ class Evidence:
     """What the database shows about waiting events.
 
     ``waiting`` describes only the oldest pending events, and ``sampled`` is True if more pending events exist.
-    ``blocked`` counts all blocked events. ``superseded`` counts the dead events whose payments are COMPLETED now. It is
-    0 if the role is not allowed to read the payments. ``superseded_blocking`` counts those of them that block a pending
+    ``blocked`` counts all blocked events. ``superseded`` counts the dead events that no customer waits for. It is 0 if
+    the role is not allowed to read the payments. ``superseded_blocking`` counts those of them that block a pending
     event of their payment. The others are harmless, and ``superseded_closed`` counts the harmless events that a person
     has closed. ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the oldest harmless events
-    that are not closed. ``paid_orders`` are the paid orders that wait for a ticket because of a dead event.
+    that are not closed. ``superseded_repeated`` counts those of them that repeat a sent success. ``paid_orders`` are
+    the paid orders that wait for a ticket because of a dead event.
 
     ``sent_lately`` counts the events published within the last minute, and ``newest_sent_s`` is the age of the newest
     of these events. ``last_sent_s`` is the time since an event was last published. ``publishers_known`` is False if the
@@ -198,6 +201,7 @@ class Evidence:
     superseded: int = 0
     superseded_blocking: int = 0
     superseded_closed: int = 0
+    superseded_repeated: int = 0
     superseded_ids: Sequence[str] = ()
     superseded_orders: Sequence[str | None] = ()
     paid_orders: PaidOrders = NO_PAID_ORDERS

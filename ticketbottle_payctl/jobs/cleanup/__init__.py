@@ -35,7 +35,7 @@ __all__ = ["CleanupPreview", "CleanupReport", "CleanupStoppedBecause", "Swept", 
 LATE_AFTER = timedelta(hours=1)
 """The age at which payctl reports a pending event as late."""
 
-_READING = Limits(statement=timedelta(minutes=5))
+_READING = Limits(statement=timedelta(minutes=5), jit=False)
 _MOST_LOGGED = 5
 
 
@@ -62,8 +62,9 @@ class CleanupReport:
     ``remaining`` counts the expired events that are still in the table, up to 100,000. These events were locked, or the
     run ended before it reached them. ``bytes`` is the approximate size of the deleted rows. ``receipts`` is the number
     of deleted receipts. ``unpublished`` counts the pending and dead events, and ``closed`` the dead events that an
-    operator has closed. ``groups`` counts the others by type and error. ``run_id`` is the id of the recorded run, or
-    None. ``unrecorded`` says what could not be recorded. With ``dry_run``, the counts are a preview.
+    operator has closed. ``groups`` counts the others by type and error. ``oldest_dead_s`` is the age of the oldest dead
+    event that is not harmless, or None. ``run_id`` is the id of the recorded run, or None. ``unrecorded`` says what
+    could not be recorded. With ``dry_run``, the counts are a preview.
     """
 
     horizon: datetime
@@ -80,6 +81,7 @@ class CleanupReport:
     seconds: float
     dry_run: bool = False
     closed: int = 0
+    oldest_dead_s: float | None = None
     run_id: str | None = None
     unrecorded: Unrecorded | None = None
 
@@ -150,12 +152,13 @@ def cleanup(  # noqa: PLR0913 - one argument per option
         found = stats.unpublished(connection, max_retries, late_after_s=LATE_AFTER.total_seconds())
         closed = dead.count(connection, max_retries).closed if found.dead else 0
         groups = stats.groups(connection, max_retries, (By.TYPE, By.ERROR), without_closed=closed > 0)
-    _alert(found, closed, groups)
+        oldest_s = dead.oldest_age(connection, max_retries) if found.dead else None
+    _alert(found, closed, groups, oldest_s)
     if dry_run:
         preview = preview_cleanup(
             engine, retention=retention, keep_newest=keep_newest, receipts_older_than=receipts_older_than
         )
-        return replace(_previewed(preview, found, groups, clock() - began), closed=closed)
+        return replace(_previewed(preview, found, groups, clock() - began), closed=closed, oldest_dead_s=oldest_s)
     horizon, receipts_before = _horizon(now, retention, keep_newest), _before(now, receipts_older_than)
     if planned is not None:
         horizon, receipts_before = planned.horizon, planned.receipts_before
@@ -184,6 +187,7 @@ def cleanup(  # noqa: PLR0913 - one argument per option
         groups=tuple(groups),
         seconds=clock() - began,
         closed=closed,
+        oldest_dead_s=oldest_s,
         run_id=record.id,
         unrecorded=record.unrecorded,
     )
@@ -246,8 +250,11 @@ def _previewed(preview: CleanupPreview, found: Unpublished, groups: Sequence[Gro
     )
 
 
-def _alert(found: Unpublished, closed: int, groups: Sequence[Group]) -> None:
-    """Log dead events that are not closed, and late events, because a cleanup never removes them."""
+def _alert(found: Unpublished, closed: int, groups: Sequence[Group], oldest_s: float | None) -> None:
+    """Log dead events that are not closed, and late events, because a cleanup never removes them.
+
+    ``oldest_s`` is the age of the oldest dead event that is not harmless, or None if all are harmless.
+    """
     if found.dead > closed:
         reasons = [
             f"{group.events} {group.event_type}: {group.error or 'no reason noted'}" for group in groups if group.dead
@@ -256,7 +263,7 @@ def _alert(found: Unpublished, closed: int, groups: Sequence[Group]) -> None:
             "outbox_dead_events",
             level="error",
             events=found.dead - closed,
-            oldest_age_s=round(found.oldest_dead_age_s or 0),
+            oldest_age_s=None if oldest_s is None else round(oldest_s),
             reasons=reasons[:_MOST_LOGGED],
         )
     if found.late:

@@ -105,7 +105,7 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
             yield from _of_overdue(verdict)
         case VerdictKind.NOT_IN_KAFKA if event is not None and verdict.ticket_is_due:
             yield _again(event, "send it again if the order has no tickets: a second completed event is harmless")
-        case VerdictKind.PUBLISHED if event is not None and not event.superseded and not is_unknown(event.event_type):
+        case VerdictKind.PUBLISHED if event is not None and _may_be_sent_again(event):
             yield _again(
                 event,
                 "only if the order service did not act on the event, because it will receive the event a second time",
@@ -124,6 +124,10 @@ def _why_to_send(verdict: Verdict) -> str:
         case Activity.GONE | Activity.NEVER_SEEN if seen:
             return f"{seen.words}; send it now"
     return "send it now, unless a publisher is running"
+
+
+def _may_be_sent_again(event: EventRow) -> bool:
+    return event.state == "published" and not event.superseded and not is_unknown(event.event_type)
 
 
 def _of_overdue(verdict: Verdict) -> Iterator[Advice]:

@@ -20,7 +20,7 @@ from ticketbottle_payctl.store.payctl import run_items
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
 from ticketbottle_payctl.store.payctl.runs import CLOSED, NewRun, RunStatus
 
-_LIMITS = Limits(statement=timedelta(seconds=30))
+_LIMITS = Limits(statement=timedelta(seconds=30), jit=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy, error_name, remedy_of
@@ -54,10 +55,35 @@ def _of_event(event: EventRow, found: History, records: Records, now: datetime) 
     match event.state:
         case "published":
             return _published(event, found.events, records, due=due)
+        case "dead" if event.repeats:
+            return _sent_once(event, found, due=due)
         case "dead":
             return _dead(event, found, due=due)
         case _:
-            return _pending(event, found, now, due=due)
+            return _of_sent_before(_pending(event, found, now, due=due), event, found)
+
+
+def sent_before(event: EventRow, found: History) -> datetime | None:
+    """Return when an unpublished event was last sent before a replay, or None if it was never sent."""
+    return max((each.published_before for each in _replays(event, found) if each.published_before), default=None)
+
+
+def _of_sent_before(verdict: Verdict, event: EventRow, found: History) -> Verdict:
+    """Return the verdict on a pending event. If the event was sent before, the customer does not wait for it."""
+    at = sent_before(event, found)
+    if at is None:
+        return verdict
+    mark = Mark.GOOD if verdict.kind is VerdictKind.WAITING else Mark.OPEN
+    return replace(verdict, mark=mark, sent_before=at)
+
+
+def _sent_once(event: EventRow, found: History, *, due: bool) -> Verdict:
+    """Return the verdict on a dead event whose payment's success was sent, although no event is published now."""
+    at = max((each for each in (sent_before(one, found) for one in found.events) if each), default=None)
+    if at is None:  # a cleanup has deleted the other event since a person closed this one
+        completed = found.payment and found.payment.completed_at
+        return Verdict(VerdictKind.CLEANED_UP, Mark.GOOD, completed or event.created_at, due)
+    return Verdict(VerdictKind.PUBLISHED, Mark.GOOD, at, due, event=event, sent_before=at)
 
 
 def dead_until(event: EventRow, events: Sequence[EventRow]) -> list[EventRow]:
@@ -74,7 +100,9 @@ def _deciding(events: Sequence[EventRow], payment: PaymentRow | None) -> EventRo
     status = payment.status if payment and payment.status != "PENDING" else None
     known = [each for each in events if each.state == "published" or not is_unknown(each.event_type)]
     wanted = [each for each in known if status is None or each.event_type == f"PAYMENT_{status}"]
-    return next((each for each in wanted if each.state == "published"), wanted[-1] if wanted else None)
+    published = next((each for each in wanted if each.state == "published"), None)
+    waiting = [each for each in wanted if not each.repeats]
+    return published or next(reversed(waiting or wanted), None)
 
 
 def _unknown(events: Sequence[EventRow]) -> list[EventRow]:

@@ -119,7 +119,7 @@ class Verdict:
     ``paid`` is the amount that a genuine callback or the gateway's response reports, in whole units. ``blocked_by`` is
     the earlier event of the payment that ``event`` waits for. ``tries`` is the number of failed attempts to send
     ``blocked_by``, or to send ``event`` if ``blocked_by`` is None. ``due`` is when the next attempt is due. ``replays``
-    is how often an operator requeued ``event``.
+    is how often an operator requeued ``event``. ``sent_before`` is when ``event`` was sent before a replay, or None.
     """
 
     kind: VerdictKind
@@ -132,6 +132,7 @@ class Verdict:
     blocked_by: EventRow | None = None
     tries: int = 0
     replays: int = 0
+    sent_before: datetime | None = None
     due: datetime | None = None
     remedy: Remedy | DeliveryRemedy | None = None
     readers: tuple[str, ...] | None = None
@@ -211,6 +212,8 @@ class Timeline:
     also: tuple[Verdict, ...] = ()
     amounts: Amounts = Amounts()  # noqa: RUF009 - a constant
     warnings: tuple[str, ...] = field(default=())
+    repeated: tuple[NamedEvent, ...] = ()
+    """The dead events that repeat a sent success, block no other event, and that no person has closed."""
     named_event: NamedEvent | None = None
     """The event whose id the operator gave, or None if the operator gave another name of the order."""
     afterwards: tuple[Advice, ...] = ()
@@ -239,6 +242,8 @@ class Timeline:
 
 def _is_unmarked_success(verdict: Verdict) -> bool:
     event = verdict.event
+    if verdict.sent_before is not None:
+        return False
     if verdict.kind in {VerdictKind.NO_EVENT, VerdictKind.UNKNOWN_TYPE}:
         return verdict.ticket_is_due
     return event is not None and event.event_type == "PAYMENT_COMPLETED" and event.state != "published"

@@ -26,7 +26,7 @@ from ticketbottle_payctl.store.db.short_ids import is_short
 from ticketbottle_payctl.store.outbox import cdc, dead
 from ticketbottle_payctl.store.payments.history import EventRow, History
 
-_LIMITS = Limits(statement=timedelta(seconds=30))
+_LIMITS = Limits(statement=timedelta(seconds=30), jit=False)
 
 
 def show(  # noqa: PLR0913 - one argument per source
@@ -57,6 +57,7 @@ def show(  # noqa: PLR0913 - one argument per source
         named = None if event is None else _named_event(event, found, closed=closed)
         if named is not None and not closed:
             named = named._replace(can_be_closed=_can_be_closed(connection, named.event, max_retries))
+        repeated = _repeated(connection, found, named, max_retries)
     records = find_all(found, kafka) if kafka else Records()
     first, *also = judge(found, records, now, retention)
     if first.kind is VerdictKind.OVERDUE:
@@ -74,6 +75,7 @@ def show(  # noqa: PLR0913 - one argument per source
         also=tuple(also),
         amounts=amounts_of(found.receipts),
         warnings=tuple(records.warnings),
+        repeated=repeated,
         named_event=named,
         debezium_sends=slot is not None and slot.active,
     )
@@ -84,11 +86,25 @@ def _is_named(event: EventRow, name: str) -> bool:
 
 
 def _can_be_closed(connection: Connection, event: EventRow, max_retries: int) -> bool:
-    """Return whether the event is dead and harmless. False if the role cannot read the closing records."""
-    if event.state != "dead" or not event.superseded or not dead.rights(connection).closings:
+    """Return whether the event is dead and harmless. False if the role cannot read the records of closings."""
+    needless = event.superseded or event.repeats
+    if event.state != "dead" or not needless or not dead.rights(connection).closings:
         return False
     found = dead.find(connection, event.id, max_retries)
-    return found is not None and found.superseded and not found.blocks
+    return found is not None and found.is_needless and not found.blocks
+
+
+def _repeated(
+    connection: Connection, found: History, named: NamedEvent | None, max_retries: int
+) -> tuple[NamedEvent, ...]:
+    """Return the dead events that repeat a sent success and can be closed, except the named one."""
+    events = [each for each in found.events if each.repeats and not (named and named.event.id == each.id)]
+    closed = dead.closed_among(connection, [each.id for each in events], max_retries)
+    return tuple(
+        _named_event(each, found, closed=False)._replace(can_be_closed=True)
+        for each in events
+        if each.id not in closed and _can_be_closed(connection, each, max_retries)
+    )
 
 
 def _named_event(event: EventRow, found: History, *, closed: bool) -> NamedEvent:

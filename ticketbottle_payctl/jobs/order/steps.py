@@ -83,6 +83,7 @@ def steps_of(found: History) -> Iterator[Step]:
     for event in found.events:
         yield Step(event.created_at, "event_written", event.id, {
             "event_type": event.event_type, "state": event.state, "superseded": event.superseded,
+            "repeats": event.repeats,
             "blocked": dead_before(event, found.events) is not None,
             "retry_count": event.retry_count, "tries": tries_of(event), "last_error": event.last_error,
             "payload": event.payload,

@@ -30,7 +30,7 @@ from ticketbottle_payctl.store.payctl.runs import Run
 from ticketbottle_payctl.store.payments import overdue
 
 _MOST_LOOKED_UP = 1000
-_LIMITS = Limits(statement=timedelta(minutes=1))
+_LIMITS = Limits(statement=timedelta(minutes=1), jit=False)
 
 
 def plan_replay(

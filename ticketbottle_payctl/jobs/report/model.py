@@ -209,10 +209,13 @@ class Report:
 
     @property
     def dead_do_no_harm(self) -> bool:
-        """Whether all dead events are superseded and do not block other events."""
-        groups = self.dead_groups or ()
-        superseded = sum(group.superseded for group in groups)
-        return superseded == self.waiting.dead and not any(group.blocking for group in groups)
+        """Whether no customer waits for any dead event, and none blocks another event."""
+        return sum(group.harmless for group in self.dead_groups or ()) == self.waiting.dead
+
+    @property
+    def some_repeat(self) -> bool:
+        """Whether a dead event repeats a sent success."""
+        return any(group.repeated for group in self.dead_groups or ())
 
     @property
     def open_dead_groups(self) -> tuple[ErrorGroup, ...]:

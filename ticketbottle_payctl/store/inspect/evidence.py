@@ -7,6 +7,7 @@ running transaction holds a lock on its own id. payctl does not find a row lock 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -121,7 +122,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     rights = dead.rights(connection) if found.dead else None
     superseded = dead.SupersededDead()
     if rights and rights.payments:  # needs a nested loop
-        superseded = dead.superseded(connection, max_retries, with_closings=rights.closings)
+        superseded = dead.superseded(connection, max_retries, rights)
     connection.exec_driver_sql(_JOIN_BY_HASH)
     slot = cdc.slot(connection)
     seen, known = publishers.seen(connection)
@@ -135,16 +136,19 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         superseded=superseded.events,
         superseded_blocking=superseded.blocking,
         superseded_closed=superseded.closed,
+        superseded_repeated=superseded.repeated,
         superseded_ids=superseded.ids,
         superseded_orders=superseded.orders,
-        paid_orders=paid_orders.behind_dead(connection, max_retries, by_debezium=slot is not None)
-        if found.dead
+        paid_orders=paid_orders.behind_dead(
+            connection, max_retries, superseded.repeats, with_runs=rights.runs, by_debezium=slot is not None
+        )
+        if rights
         else NO_PAID_ORDERS,
         oldest_s=found.oldest_pending_age_s,
         oldest_id=found.oldest_pending_id,
         waiting=_waiting(connection, max_retries, with_runs=recent.runs_readable) if found.pending else (),
         dead_groups=_dead_groups(
-            connection, max_retries, with_payments=rights.payments, with_closings=superseded.closed > 0
+            connection, max_retries, rights._replace(closings=superseded.closed > 0), superseded.repeats
         )
         if rights
         else (),
@@ -211,25 +215,27 @@ def _row(row: tuple[Any, ...]) -> Waiting:
 
 
 def _dead_groups(
-    connection: Connection, max_retries: int, *, with_payments: bool, with_closings: bool
+    connection: Connection, max_retries: int, rights: dead.Rights, repeated: Sequence[str]
 ) -> list[DeadGroup]:
     """Return the largest groups of dead events, without groups whose events all count as closed.
 
-    If the role is not allowed to read payments, ``with_payments`` must be false. ``with_closings`` may be false if no
-    event counts as closed.
+    The role needs ``rights``. The right to read closings may be left out if no event counts as closed. ``repeated``
+    contains the ids of the events that repeat a sent success.
     """
     found = error_groups.groups(
         connection,
         Selector(failed=True),
         max_retries,
         _MOST_DEAD_GROUPS,
-        with_payments=with_payments,
-        with_closings=with_closings,
+        with_payments=rights.payments,
+        with_closings=rights.closings,
+        repeated=repeated,
     )
     return [
         DeadGroup(
             one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,
             one.message_bytes, one.superseded, one.unknown, one.blocking, one.too_large, one.closed,
+            one.repeated,
         )
         for one in found if not one.is_closed
     ]  # fmt: skip

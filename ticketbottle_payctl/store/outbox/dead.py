@@ -1,6 +1,7 @@
-"""Count dead events, and find the superseded ones.
+"""Count dead events, and find the harmless ones.
 
-A superseded event that a person has closed is not counted in warnings unless an event waits behind it.
+An event is harmless if it is superseded or repeats a sent success, and no event waits behind it. A harmless event that
+a person has closed is not counted in warnings.
 """
 
 from __future__ import annotations
@@ -11,80 +12,92 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import FAILURES
+from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.db.privileges import may_read_ours, may_read_payments
 from ticketbottle_payctl.store.outbox import cdc, states
 from ticketbottle_payctl.store.outbox.debezium_names import SLOT
+from ticketbottle_payctl.store.outbox.repeated import GIVEN, HAS_CLOSING, is_success, judged_repeated, was_sent
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 
 _MOST_NAMED = 5
 
-_HAS_CLOSING = """EXISTS (
-                SELECT FROM payctl.run_items AS i WHERE i.item_id = o.id AND i.outcome = 'closed')"""
 BY_DEBEZIUM = f"""EXISTS (
     SELECT FROM pg_replication_slots WHERE slot_name = '{SLOT}' AND database = current_database())"""
-
-
-def judged_superseded(which: str = "true") -> str:
-    """Return the WITH queries that find out which superseded dead events block a pending event of their payment.
-
-    The last query, ``superseded``, has the columns ``id``, ``at`` and ``blocks``. The pending events are read once, and
-    only if an event is superseded. Each event is compared with the later events of its payment in one sort. If Debezium
-    is the publisher, no event blocks another. ``which`` is an SQL condition that limits the events.
-    """
-    # The planner expects few dead events, and IS TRUE keeps it from joining them. It also expects few elements in an
-    # array, so it always uses a hash table.
-    return f"""
-        paid_later AS MATERIALIZED (
-            SELECT o.id, o."aggregateId" AS key, o."createdAt" AS at FROM outbox AS o
-            WHERE {which} AND {states.dead("o.")} AND {SUPERSEDED} IS TRUE
-        ), line AS MATERIALIZED (
-            SELECT id, key, at, false AS waits FROM paid_later
-            UNION ALL SELECT w.id, w."aggregateId", w."createdAt", true FROM outbox AS w
-            WHERE EXISTS (SELECT FROM paid_later) AND {states.pending("w.")}
-                AND (w."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM paid_later)))) IS TRUE
-                AND NOT {BY_DEBEZIUM}
-        ), superseded AS MATERIALIZED (
-            SELECT id, at, blocks FROM (
-                SELECT *, bool_or(waits) OVER (PARTITION BY key ORDER BY at DESC, id COLLATE "C" DESC) AS blocks
-                FROM line
-            ) AS compared WHERE NOT waits
-        )"""  # noqa: S608 - built from constants only
-
-
-def _closed(which: str = "true") -> str:
-    """Return the SQL query for the ids of the dead events that count as closed. All commands use this query.
-
-    A closed event counts as closed only while it is superseded and no pending event of its payment waits behind it.
-    Otherwise a customer might be waiting. ``which`` is an SQL condition that limits the events.
-    ``store.payctl.runs`` defines the outcome in this query as ``CLOSED``.
-    """
-    queries = judged_superseded(f"{which} AND {_HAS_CLOSING}")
-    return f"WITH {queries} SELECT id FROM superseded WHERE NOT blocks"  # noqa: S608 - built from constants only
-
-
-CLOSED_DEAD = f"(o.id IN ({_closed()}))"
-"""The SQL condition for dead events that count as closed."""
-
-# A publisher's role may have no privilege on the payments table.
-_RIGHTS = f"SELECT {may_read_payments('id', 'status')}, {may_read_ours('run_items', 'item_id', 'outcome')}"
 
 
 class Rights(NamedTuple):
     """What the database role is allowed to read.
 
     ``payments`` stands for the payments' ids and statuses, which show whether an event is superseded. ``closings``
-    stands for the closing records.
+    stands for the records of closed events. ``runs`` stands for the records of replays, which show whether an event had
+    been sent before.
     """
 
     payments: bool
     closings: bool
+    runs: bool = False
+
+
+ALL_RIGHTS = Rights(payments=True, closings=True, runs=True)
+"""The rights of a role that is allowed to read everything."""
+
+
+def judged_superseded(which: str = "true", rights: Rights = ALL_RIGHTS, *, given: bool = False) -> str:
+    """Return the WITH queries that find the superseded dead events and those that repeat a sent success.
+
+    The last query, ``superseded``, has the columns ``id``, ``at``, ``blocks`` and ``repeats``. ``blocks`` is true if a
+    superseded event blocks a pending event of its payment. An event that repeats a success is left out if it blocks
+    another. The pending events are read once, and only if an event is found. Each event is compared with the later
+    events of its payment in one sort. If Debezium is the publisher, no event blocks another. ``which`` is an SQL
+    condition that limits the events. If ``given`` is true, a parameter has the ids of the events that repeat a success.
+    """
+    again = GIVEN if given else judged_repeated(which, with_closings=rights.closings, with_runs=rights.runs)
+    # The planner expects few dead events, and IS TRUE keeps it from joining them. It also expects few elements in an
+    # array, so it always uses a hash table.
+    paid = f"{SUPERSEDED} IS TRUE" if rights.payments else "false"
+    return f"""
+        {again},
+        paid_later AS MATERIALIZED (
+            SELECT o.id, o."aggregateId" AS key, o."createdAt" AS at, false AS repeats FROM outbox AS o
+            WHERE {which} AND {states.dead("o.")} AND {paid}
+            UNION ALL SELECT o.id, o.key, o.at, true FROM repeated AS o
+        ), line AS MATERIALIZED (
+            SELECT id, key, at, repeats, false AS waits FROM paid_later
+            UNION ALL SELECT w.id, w."aggregateId", w."createdAt", false, true FROM outbox AS w
+            WHERE EXISTS (SELECT FROM paid_later) AND {states.pending("w.")}
+                AND (w."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM paid_later)))) IS TRUE
+                AND NOT {BY_DEBEZIUM}
+        ), superseded AS MATERIALIZED (
+            SELECT id, at, blocks, repeats FROM (
+                SELECT *, bool_or(waits) OVER (PARTITION BY key ORDER BY at DESC, id COLLATE "C" DESC) AS blocks
+                FROM line
+            ) AS compared WHERE NOT (waits OR repeats AND blocks)
+        )"""  # noqa: S608 - built from constants only
+
+
+def _closed(which: str = "true", rights: Rights = ALL_RIGHTS) -> str:
+    """Return the SQL query for the ids of the dead events that count as closed. All commands use this query.
+
+    A closed event counts as closed only while it is harmless. Otherwise a customer might be waiting. ``which`` is an
+    SQL condition that limits the events.
+    """
+    queries = judged_superseded(f"{which} AND {HAS_CLOSING}", rights)
+    return f"WITH {queries} SELECT id FROM superseded WHERE NOT blocks"  # noqa: S608 - built from constants only
+
+
+CLOSED_DEAD = f"(o.id IN ({_closed(rights=Rights(payments=True, closings=True))}))"
+"""The SQL condition for dead events that count as closed."""
+
+# A publisher's role may have no privilege on the payments table.
+_RIGHTS = f"""SELECT {may_read_payments("id", "status")}, {may_read_ours("run_items", "item_id", "outcome")},
+    {may_read_ours("run_items", "item_id", "outcome", "before")}"""
 
 
 class DeadCount(NamedTuple):
     """The number of dead events.
 
-    ``failures`` counts those of type PAYMENT_FAILED or PAYMENT_CANCELLED, and ``closed`` counts the failures that count
-    as closed.
+    ``failures`` counts those for which no paying customer waits: the events of type PAYMENT_FAILED or
+    PAYMENT_CANCELLED, and those that repeat a sent success. ``closed`` counts the failures that count as closed.
     """
 
     events: int
@@ -93,11 +106,12 @@ class DeadCount(NamedTuple):
 
 
 class SupersededDead(NamedTuple):
-    """The number of superseded dead events.
+    """The number of dead events that are superseded, or that repeat a sent success and block no event.
 
     ``blocking`` counts those that block a pending event of their payment. The others are harmless, and ``closed``
-    counts the harmless events that a person has closed. ``ids`` and ``orders`` are the ids and order codes of the five
-    oldest harmless events that are not closed.
+    counts the harmless events that a person has closed. ``repeated`` counts the open harmless events that repeat a sent
+    success. ``ids`` and ``orders`` are the ids and order codes of the five oldest open harmless events.
+    ``repeats`` contains the ids of all events that repeat a sent success, even if they block another event.
     """
 
     events: int = 0
@@ -105,6 +119,8 @@ class SupersededDead(NamedTuple):
     closed: int = 0
     ids: Sequence[str] = ()
     orders: Sequence[str | None] = ()
+    repeated: int = 0
+    repeats: Sequence[str] = ()
 
 
 def count(connection: Connection, max_retries: int) -> DeadCount:
@@ -117,10 +133,17 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
     """  # noqa: S608 - built from constants only
     values = {"max_retries": max_retries, "failures": list(FAILURES)}
     found = DeadCount(*connection.exec_driver_sql(sql, values).one())
-    if not found.failures or not all(rights(connection)):
+    if not found.events:
         return found
-    sql = f"SELECT count(*) FROM ({_closed()}) AS closed"  # noqa: S608 - built from constants only
-    return found._replace(closed=connection.exec_driver_sql(sql, values).scalar_one())
+    allowed = rights(connection)
+    closed = HAS_CLOSING if all(allowed[:2]) else "false"
+    sql = f"""
+        WITH {judged_superseded(rights=allowed)}
+        SELECT (SELECT count(*) FROM repeated),
+            (SELECT count(*) FILTER (WHERE {closed}) FROM superseded AS o WHERE NOT blocks)
+    """  # noqa: S608 - built from constants only
+    repeated, number = connection.exec_driver_sql(sql, values).one()
+    return found._replace(failures=found.failures + repeated, closed=number)
 
 
 def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -> frozenset[str]:
@@ -131,7 +154,8 @@ def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -
     if not ids or not rights(connection).closings:
         return frozenset()
     values = {"ids": [*ids], "max_retries": max_retries}
-    return frozenset(connection.exec_driver_sql(_closed("o.id = ANY(%(ids)s)"), values).scalars())
+    sql = _closed("o.id = ANY(%(ids)s)", Rights(payments=True, closings=True))
+    return frozenset(connection.exec_driver_sql(sql, values).scalars())
 
 
 def rights(connection: Connection) -> Rights:
@@ -140,8 +164,9 @@ def rights(connection: Connection) -> Rights:
 
 
 class NamedEvent(NamedTuple):
-    """An event that a person wants to close. ``superseded`` is true only if the event is dead.
+    """An event that a person wants to close. ``superseded`` and ``repeats`` are true only if the event is dead.
 
+    ``repeats`` is true if the payment's success was already sent, by another event or by this one before a replay.
     ``blocks`` is true if a pending event of its payment waits behind it. If Debezium is the publisher, events never
     wait for each other.
     """
@@ -155,45 +180,73 @@ class NamedEvent(NamedTuple):
     error: str | None
     closed: bool
     blocks: bool
+    repeats: bool = False
+
+    @property
+    def is_needless(self) -> bool:
+        """Whether no customer waits for the event, so that a person can close it."""
+        return self.superseded or self.repeats
+
+    @property
+    def why_needless(self) -> str:
+        """The reason why no customer waits for the event, as a fixed code."""
+        return "superseded" if self.superseded else "repeated"
 
 
-def superseded(connection: Connection, max_retries: int, *, with_closings: bool) -> SupersededDead:
-    """Find the superseded dead events. The role must be allowed to read the payments' ids and statuses.
+def superseded(connection: Connection, max_retries: int, rights: Rights = ALL_RIGHTS) -> SupersededDead:
+    """Find the superseded dead events, and those that repeat a sent success.
 
-    If the role is not allowed to read the closing records, ``with_closings`` must be false. Then no event counts as
-    closed.
+    The role needs ``rights``. Without the right to read the records of closings, no event counts as closed.
     """
-    closed = _HAS_CLOSING if with_closings else "false"
+    closed = HAS_CLOSING if rights.closings else "false"
     sql = f"""
-        WITH {judged_superseded()}
-        SELECT events, blocking, closed, ids, ARRAY(
+        WITH {judged_superseded(rights=rights)}
+        SELECT events, blocking, closed, repeated, ids, ARRAY(
             SELECT {states.order_code("e.")} FROM unnest(ids) WITH ORDINALITY AS named (id, place)
-            JOIN outbox AS e ON e.id = named.id ORDER BY place)
+            JOIN outbox AS e ON e.id = named.id ORDER BY place),
+            ARRAY(SELECT id FROM repeated)
         FROM (
             SELECT count(*) AS events, count(*) FILTER (WHERE blocks) AS blocking,
-                count(*) FILTER (WHERE closed) AS closed,
+                count(*) FILTER (WHERE closed) AS closed, count(*) FILTER (WHERE open AND repeats) AS repeated,
                 (array_agg(id ORDER BY at, id COLLATE "C") FILTER (WHERE open))[1:{_MOST_NAMED}] AS ids
             FROM (
                 SELECT *, NOT (blocks OR closed) AS open FROM (
-                    SELECT o.id, o.at, o.blocks, NOT o.blocks AND {closed} AS closed FROM superseded AS o
+                    SELECT o.id, o.at, o.blocks, o.repeats, NOT o.blocks AND {closed} AS closed FROM superseded AS o
                     OFFSET 0  -- keeps the planner from computing "closed" once per use
                 ) AS each
             ) AS judged
         ) AS found
     """  # noqa: S608 - built from constants only
-    events, blocking, number, ids, orders = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
-    return SupersededDead(events, blocking, number, tuple(ids or ()), tuple(orders))
+    row = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
+    events, blocking, number, again, ids, orders, repeats = row
+    return SupersededDead(events, blocking, number, tuple(ids or ()), tuple(orders), again, tuple(repeats))
 
 
 def harmless(connection: Connection, max_retries: int) -> int:
-    """Count the dead events whose payments are COMPLETED and that block no pending event of their payment.
+    """Count the harmless dead events.
 
     Return 0 if the role is not allowed to read the payments.
     """
-    if not rights(connection).payments:
+    allowed = rights(connection)
+    if not allowed.payments:
         return 0
-    found = superseded(connection, max_retries, with_closings=False)
+    found = superseded(connection, max_retries, allowed)
     return found.events - found.blocking
+
+
+def oldest_age(connection: Connection, max_retries: int) -> float | None:
+    """Return the age in seconds of the oldest dead event that is not harmless, or None if all are harmless.
+
+    An event that the role cannot judge counts as not harmless.
+    """
+    sql = f"""
+        WITH {judged_superseded(rights=rights(connection))}
+        SELECT EXTRACT(epoch FROM {NOW} - min(o."createdAt"))::float8 FROM outbox AS o
+        WHERE {states.dead("o.")} AND (o.id IN (
+            SELECT unnest(ARRAY(SELECT id FROM superseded WHERE NOT blocks)))) IS NOT TRUE
+    """  # noqa: S608 - built from constants only
+    age: float | None = connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one()
+    return None if age is None else max(0.0, age)
 
 
 def find(connection: Connection, event_id: str, max_retries: int) -> NamedEvent | None:
@@ -203,7 +256,10 @@ def find(connection: Connection, event_id: str, max_retries: int) -> NamedEvent 
             COALESCE(p."orderCode", {states.order_code("o.")}), o."aggregateId", o."lastError",
             o.id IN ({_closed("o.id = %(id)s")}),
             EXISTS (SELECT FROM outbox AS w WHERE {states.pending("w.")} AND w."aggregateId" = o."aggregateId"
-                AND (w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C"))
+                AND (w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C")),
+            {states.dead("o.")} AND {is_success("o.")} AND (EXISTS (
+                SELECT FROM outbox AS e WHERE e."aggregateId" = o."aggregateId" AND e.published IN (true, false)
+                AND e."createdAt" >= COALESCE(p."createdAt" - interval '1 day', '-infinity') AND {was_sent("e.")}))
         FROM outbox AS o LEFT JOIN payments AS p ON p.id = o."aggregateId" WHERE o.id = %(id)s
     """  # noqa: S608 - built from constants only
     row = connection.exec_driver_sql(sql, {"id": event_id, "max_retries": max_retries}).one_or_none()

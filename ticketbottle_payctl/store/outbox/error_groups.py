@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import states
-from ticketbottle_payctl.store.outbox.dead import BY_DEBEZIUM, CLOSED_DEAD, judged_superseded
+from ticketbottle_payctl.store.outbox.dead import BY_DEBEZIUM, CLOSED_DEAD, Rights, judged_superseded
 from ticketbottle_payctl.store.outbox.message_size import message_bytes
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
@@ -42,7 +42,8 @@ class ErrorGroup:
     ``message_bytes`` is the size of the largest message that Kafka refused and that a replay sends, or else of the
     sample's message. ``blocking`` counts those superseded dead events that block a pending event of their payment.
     ``blocks`` counts the payments whose later events wait behind the group's dead events. ``closed`` counts the dead
-    events that count as closed. ``to_close`` is the id of the oldest harmless dead event that is not closed, or None.
+    events that count as closed. ``repeated`` counts the harmless dead events that repeat a sent success, which a replay
+    does not leave out. ``to_close`` is the id of the oldest harmless dead event that is not closed, or None.
     """
 
     group: str
@@ -62,12 +63,18 @@ class ErrorGroup:
     unknown: int = 0
     too_large: int = 0
     blocks: int = 0
+    repeated: int = 0
     to_close: str | None = None
 
     @property
     def event_types(self) -> tuple[str, ...]:
         """The types of the events, in alphabetical order."""
         return tuple(sorted(self.by_type))
+
+    @property
+    def harmless(self) -> int:
+        """The number of dead events that no customer waits for, and that block no pending event."""
+        return self.superseded + self.repeated - self.blocking
 
     @property
     def left_out(self) -> int:
@@ -88,6 +95,8 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     *,
     with_payments: bool = True,
     with_closings: bool = False,
+    with_runs: bool = False,
+    repeated: Sequence[str] | None = None,
 ) -> list[ErrorGroup]:
     """Return groups of unpublished events that failed at least once, one for each kind of error, largest first.
 
@@ -96,26 +105,30 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     ``first`` and ``last`` are the times when the group's oldest and newest events were created. Without
     ``with_payments``, superseded events are not counted, and the role does not need privileges on the ``payments``
     table. Without ``with_closings``, no event counts as closed, and the role does not need privileges on the table with
-    the closing records.
+    the closings. Without ``with_runs``, an event that was sent before a replay does not count as sent.
+    ``repeated`` contains the ids of the events that repeat a sent success, or is None if they are not known yet.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
     """
     check_pattern(connection, selector)
-    wanted = predicate(selector, max_retries)
+    wanted, rights = predicate(selector, max_retries), Rights(with_payments, with_closings, with_runs)
     failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
     is_superseded = SUPERSEDED if with_payments else "(NOT true)"  # ORDER BY does not accept a constant
     superseded = f"count(*) FILTER (WHERE {is_superseded})"
     # The planner expects few elements in an array, so it always uses a hash table.
     blocks = "o.id IN (SELECT unnest(ARRAY(SELECT id FROM superseded WHERE blocks)))"
     blocking = f"count(*) FILTER (WHERE {blocks})" if with_payments else "0"
+    repeats = "o.id IN (SELECT unnest(ARRAY(SELECT id FROM superseded WHERE repeats)))"
+    harmless = f"count(*) FILTER (WHERE {repeats})" if with_payments else "0"
     closed = f"count(*) FILTER (WHERE {CLOSED_DEAD})" if with_closings else "0"
     larger = f"SELECT id FROM refused WHERE bytes > {LARGEST_MESSAGE}"  # noqa: S608 - built from constants only
     too_large = f"(o.id IN (SELECT unnest(ARRAY({larger}))))"
     # Grouping keeps only counts and bounds, not the rows. The sample is then found by its creation time. A payload is
     # read once, and only if Kafka refused the event because of its size.
+    judged = f"{judged_superseded(wanted.sql, rights, given=repeated is not None)},"
     sql = f"""
-        WITH {f"{judged_superseded(wanted.sql)}," if with_payments else ""} refused AS MATERIALIZED (
+        WITH {judged if with_payments else ""} refused AS MATERIALIZED (
             SELECT o.id, {PATTERN} AS pattern, {message_bytes("o.")} AS bytes FROM outbox AS o
             WHERE {failed} AND {REFUSED_FOR_SIZE} AND NOT {is_superseded} AND NOT {UNKNOWN_TYPE}
         ), sized AS MATERIALIZED (
@@ -126,6 +139,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
                 count(*) FILTER (WHERE NOT {states.has_retries("o.")}) AS dead,
                 {superseded} AS superseded, {blocking} AS blocking, {closed} AS closed,
+                {harmless} AS repeated,
                 min(o."createdAt") AS first, max(o."createdAt") AS last,
                 max(o."createdAt") FILTER (WHERE NOT {is_superseded} AND NOT {too_large}) AS sampled,
                 max(o."createdAt") FILTER (WHERE NOT {is_superseded}) AS kept, {UNKNOWN_TYPE} AS unknown
@@ -133,6 +147,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
         ), kind AS (
             SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
                 sum(superseded)::bigint AS superseded, sum(blocking)::bigint AS blocking, sum(closed)::bigint AS closed,
+                sum(repeated)::bigint AS repeated,
                 COALESCE(sum(events) FILTER (WHERE unknown), 0)::bigint AS unknown, min(first) AS first,
                 max(last) AS last,
                 COALESCE(max(sampled) FILTER (WHERE NOT unknown), max(kept) FILTER (WHERE NOT unknown), max(kept),
@@ -142,7 +157,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
         )
         SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, sample.error, sample.id,
             k.superseded, sample.type, COALESCE(size.largest, sample.bytes), k.blocking, k.closed, k.unknown,
-            size.too_large
+            size.too_large, k.repeated
         FROM kind AS k CROSS JOIN LATERAL (
             SELECT COALESCE(sum(too_large), 0)::bigint AS too_large, max(largest) AS largest
             FROM sized WHERE sized.pattern = k.pattern
@@ -156,7 +171,9 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
         ORDER BY k.closed = k.events, k.events DESC, k.id
     """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
-        rows = connection.exec_driver_sql(sql, wanted.parameters | {"limit": limit}).all()
+        rows = connection.exec_driver_sql(
+            sql, wanted.parameters | {"limit": limit, "repeated": list(repeated or ())}
+        ).all()
     return [
         ErrorGroup(
             group=row[0],
@@ -175,6 +192,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
             closed=row[13],
             unknown=row[14],
             too_large=row[15],
+            repeated=row[16],
         )
         for row in rows
     ]
@@ -205,24 +223,22 @@ def with_blocked(
 
 
 def with_harmless(
-    connection: Connection, found: Sequence[ErrorGroup], selector: Selector, max_retries: int, *, with_closings: bool
+    connection: Connection, found: Sequence[ErrorGroup], selector: Selector, max_retries: int, rights: Rights
 ) -> list[ErrorGroup]:
     """Return the groups with the oldest harmless dead event of each, which a person can close.
 
-    Without ``with_closings``, no group names an event, because the role cannot close one. Like
-    :func:`with_blocked`, this function changes the planner settings of the transaction.
+    The role needs ``rights``. Without the right to read closings, no group names an event, because the role cannot
+    close one. Like :func:`with_blocked`, this function changes the planner settings of the transaction.
     """
-    may_exist = any(group.superseded > group.blocking + group.closed for group in found)
-    if not (with_closings and may_exist):
+    may_exist = any(group.harmless > group.closed for group in found)
+    if not (rights.closings and may_exist):
         return [*found]
     connection.exec_driver_sql("SELECT set_config('enable_nestloop', 'off', true)")  # the planner expects few rows
     wanted = predicate(selector, max_retries)
-    later = '(w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C")'
     sql = f"""
+        WITH {judged_superseded(wanted.sql, rights)}
         SELECT DISTINCT ON (name) {group_of(PATTERN)} AS name, o.id FROM outbox AS o
-        WHERE {states.dead("o.")} AND {SUPERSEDED} AND NOT {CLOSED_DEAD} AND {wanted.sql}
-            AND ({BY_DEBEZIUM} OR NOT EXISTS (
-            SELECT FROM outbox AS w WHERE w."aggregateId" = o."aggregateId" AND {states.pending("w.")} AND {later}))
+        WHERE o.id IN (SELECT unnest(ARRAY(SELECT id FROM superseded WHERE NOT blocks))) AND NOT {CLOSED_DEAD}
         ORDER BY name, o."createdAt", o.id COLLATE "C"
     """  # noqa: S608 - built from constants only
     rows = connection.exec_driver_sql(sql, wanted.parameters).all()

@@ -46,7 +46,7 @@ class ListedEvent(TypedDict, total=False):
     blocked: bool
     """Whether this event is pending and waits behind a dead event of its payment."""
     closed: bool
-    """Whether a person has closed this dead and superseded event.
+    """Whether a person has closed this dead event.
 
     The value is false while a pending event waits behind it.
     """
@@ -82,8 +82,8 @@ def list_events(
     """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | page_parameters(limit, before)).all()
-    # The closing records are read first, because blocked_among changes the planner settings of the transaction.
-    closed = closed_among(connection, [row.id for row in rows if row.state == "dead" and row.superseded], max_retries)
+    # Reading the closings first keeps them out of the planner settings that blocked_among changes.
+    closed = closed_among(connection, [row.id for row in rows if row.state == "dead"], max_retries)
     pending = [Pending(row.id, row.aggregateId, row.createdAt) for row in rows if row.state == "pending"]
     blocked = blocked_among(connection, pending, max_retries)
     return [Listed(OUTBOX_FIELDS, (*row, row.id in blocked, row.id in closed), "created_at") for row in rows]

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.causes import PaidOrders
-from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox import republished, states
+from ticketbottle_payctl.store.outbox.repeated import GIVEN
 
 _MOST_NAMED = 3
 
 
-def behind_dead(connection: Connection, max_retries: int, *, by_debezium: bool) -> PaidOrders:
+def behind_dead(
+    connection: Connection, max_retries: int, repeated: Sequence[str] = (), *, with_runs: bool, by_debezium: bool
+) -> PaidOrders:
     """Return the orders whose PAYMENT_COMPLETED event is dead or waits behind a dead event of the payment.
 
-    ``payctl report`` lists these orders too. With ``by_debezium``, no event waits behind another.
+    An order whose success was already sent does not wait. ``payctl report`` lists these orders too. ``repeated``
+    contains the ids of the dead events that repeat a sent success. Without ``with_runs``, the role does not need
+    privileges on the records of replays. With ``by_debezium``, no event waits behind another.
     """
+    unsent = f"NOT {republished.was_sent_before('stuck_event.id')}" if with_runs else "true"
     # The planner expects few dead events, so it would join them in a nested loop. It expects few elements in an array,
     # so it always uses a hash table. Each event is then compared with the earlier events of its payment in one sort.
     sql = f"""
-        WITH dead AS MATERIALIZED (
+        WITH {GIVEN}, dead AS MATERIALIZED (
             SELECT id, "aggregateId" AS key, "createdAt" AS made, "eventType" = 'PAYMENT_COMPLETED' AS success
             FROM outbox WHERE {states.dead()}
         ), line AS MATERIALIZED (
@@ -30,7 +38,8 @@ def behind_dead(connection: Connection, max_retries: int, *, by_debezium: bool) 
             SELECT DISTINCT ON (key COLLATE "C") id, made FROM (
                 SELECT *, bool_or(dead) OVER (PARTITION BY key COLLATE "C" ORDER BY made, id COLLATE "C") AS waits
                 FROM line
-            ) AS compared WHERE success AND (dead OR waits)
+            ) AS stuck_event WHERE success AND (dead OR waits) AND {unsent}
+              AND (key IN (SELECT unnest(ARRAY(SELECT key FROM repeated)))) IS NOT TRUE
             ORDER BY key COLLATE "C", made, id COLLATE "C"
         )
         SELECT count(*), ARRAY(
@@ -39,5 +48,6 @@ def behind_dead(connection: Connection, max_retries: int, *, by_debezium: bool) 
             ORDER BY named.made, named.id COLLATE "C")
         FROM stuck
     """  # noqa: S608 - built from constants only
-    number, oldest = connection.exec_driver_sql(sql, {"max_retries": max_retries, "by_debezium": by_debezium}).one()
+    values = {"max_retries": max_retries, "by_debezium": by_debezium, "repeated": list(repeated)}
+    number, oldest = connection.exec_driver_sql(sql, values).one()
     return PaidOrders(number, tuple(oldest))

@@ -1,7 +1,8 @@
 """Count the dead success events, for which customers wait, and the dead events of unknown types.
 
-An event of an unknown type may report a success under a wrong name. ``payctl show`` and ``payctl report`` read the
-order's other events to find out. The publisher does not, because the outbox has no index for this search.
+A dead event that repeats a sent success is left out. An event of an unknown type may report a success under a wrong
+name. ``payctl show`` and ``payctl report`` read the order's other events to find out. The publisher does not, because
+the outbox has no index for this search.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import FAILURES
-from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox import dead, states
+from ticketbottle_payctl.store.outbox.repeated import judged_repeated
 from ticketbottle_payctl.store.outbox.selector import UNKNOWN_TYPE
 
 _MOST_NAMED = 3
@@ -39,16 +41,21 @@ class UnsentSuccesses(NamedTuple):
 
 
 NONE_UNSENT = UnsentSuccesses()
-"""The result if there are no dead events, or if they all report failed payments."""
+"""The result if no customer waits for a dead event."""
 
 
 def unsent_successes(connection: Connection, max_retries: int, without: Sequence[str]) -> UnsentSuccesses:
-    """Return the dead success events except those whose ids are in ``without``, and count the unknown types."""
+    """Return the dead success events except those whose ids are in ``without``, and count the unknown types.
+
+    Events that repeat a sent success do not count.
+    """
+    rights = dead.rights(connection)
     sql = f"""
-        WITH other AS (
+        WITH {judged_repeated(with_closings=rights.closings, with_runs=rights.runs)}, other AS (
             SELECT o.id, o."aggregateId" AS key, o."createdAt" AS made, {UNKNOWN_TYPE} AS unknown,
                 o.id <> ALL(%(without)s) AS apart
             FROM outbox AS o WHERE {states.dead("o.")} AND o."eventType" <> ALL(%(failures)s)
+                AND (o.id IN (SELECT unnest(ARRAY(SELECT id FROM repeated)))) IS NOT TRUE
         ), found AS (
             SELECT count(*) FILTER (WHERE NOT unknown AND apart) AS events,
                 count(DISTINCT key) FILTER (WHERE NOT unknown) AS payments,

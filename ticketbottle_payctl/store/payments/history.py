@@ -14,6 +14,7 @@ from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.owner_time import aware_value, stored
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.message_size import message_bytes
+from ticketbottle_payctl.store.outbox.repeated import repeats
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Closing, Run
@@ -77,7 +78,8 @@ class PaymentRow:
 class EventRow:
     """An outbox event. ``state`` is pending, dead or published.
 
-    ``message_bytes`` is the size of the event's message.
+    ``message_bytes`` is the size of the event's message. ``repeats`` is true if the event is dead and repeats a success
+    that was sent.
     """
 
     id: str
@@ -91,6 +93,7 @@ class EventRow:
     last_error: str | None
     payload: object
     message_bytes: int
+    repeats: bool = False
 
 
 class NearOrder(NamedTuple):
@@ -228,7 +231,7 @@ def _events(
     rows = connection.exec_driver_sql(
         f"""
         SELECT o.id, o."aggregateId", o."eventType", {states.name("o.")}, {SUPERSEDED}, o."createdAt", o."publishedAt",
-            o."retryCount", o."lastError", o.payload, {message_bytes("o.")}
+            o."retryCount", o."lastError", o.payload, {message_bytes("o.")}, {repeats()}
         FROM outbox AS o WHERE o."aggregateId" = %(id)s {since} ORDER BY o."createdAt", o.id COLLATE "C"
         """,  # noqa: S608 - built from constants only
         {

@@ -89,7 +89,7 @@ TABLE = [
     # situation, held elsewhere?, options, environment, exit code, mark, first words, reasons
     (nothing_waits, nothing, [], {}, 0, "✔", "published 1", []),
     (blocked, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
-    (blocked, nothing, ["--on-dead", "release"], {}, 6, "!", "1 paying customer waits for a dead event", []),
+    (blocked, nothing, ["--on-dead", "release"], {}, 0, "✔", "published 2", []),
     (dead_alone, nothing, [], {}, 6, "!", "1 paying customer waits for a dead event", []),
     (dead_alone, nothing, ["--loop", "--deadline", "1s"], {}, 6, "!", "1 paying customer waits for a dead event", []),
     (dead_failure, nothing, [], {}, 0, "✔", "published 1", []),

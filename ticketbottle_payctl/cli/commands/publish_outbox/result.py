@@ -265,10 +265,7 @@ def _dead(report: PublishReport, reading: Reading) -> list[Block]:
     if not left:
         return blocks
     one, them = left == 1, "it" if left == 1 else "them"
-    if told:
-        which, is_left = "other dead event", "reports a failed payment" if one else "report failed payments"
-    else:
-        which, is_left = "dead event", "is left" if one else "are left"
+    which, is_left = "other dead event" if told else "dead event", "is left" if one else "are left"
     blocks.append(line(f"  {count(left, which)} {is_left}; no paying customer is waiting for {them}"))
     if not told:
         blocks.append(line(dim("  next:"), accent(reading(["doctor"], (), ["--only", "backlog"]))))

@@ -59,10 +59,12 @@ class DeadGroupFacts(TypedDict):
     dead: Count
     superseded: NotRequired[Count]
     """The number of dead events that a replay skips, because their payments are COMPLETED now."""
+    repeated: NotRequired[Count]
+    """The number of harmless dead events that repeat a success which was sent."""
     unknown: NotRequired[Count]
     """The number of dead events that a replay skips, because payctl does not know their type."""
     closed: NotRequired[Count]
-    """The number of superseded dead events that a person has closed and that do not block any pending event."""
+    """The number of harmless dead events that a person has closed."""
     event_types: Sequence[str]
     command: str
     """The command that shows the cause, and what to do."""
@@ -179,6 +181,7 @@ def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFact
                 "error": redact(group.pattern),
                 "dead": group.dead,
                 "superseded": group.superseded,
+                "repeated": group.repeated,
                 "unknown": group.unknown,
                 "closed": group.closed,
                 "event_types": list(group.event_types),

@@ -77,7 +77,8 @@ def verdict(report: Report) -> str:
         longest = duration(waiting.longest.age_s if waiting.longest else 0)
         parts.append(f"{count(waiting.pending, 'event')} {are} waiting, the longest for {longest}.")
     if waiting.dead > report.closed:
-        harm = ", superseded: harmless" if report.dead_do_no_harm else ""
+        harmless = ", harmless" if report.some_repeat else ", superseded: harmless"
+        harm = harmless if report.dead_do_no_harm else ""
         harm += f", {report.closed:,} closed by an operator" if report.closed else ""
         number = waiting.dead - report.closed
         parts.append(f"{count(number, 'event')} {'is' if number == 1 else 'are'} dead{harm}.")
@@ -122,16 +123,17 @@ def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
 def dead_words(group: ErrorGroup) -> str:
     """Return how many of a group's dead events are open, and how many a person has closed.
 
-    Also say how many of them are superseded. Only superseded events can be closed.
+    Also say how many of them no customer waits for. Only such events can be closed.
     """
-    open_ones, superseded = group.dead - group.closed, group.superseded - group.closed
+    open_ones, superseded = group.dead - group.closed, group.superseded + group.repeated - group.closed
+    word = "superseded or sent before" if group.repeated else "superseded"
     closed = f", {group.closed:,} closed by an operator" if group.closed else ""
     dead = count(open_ones, "dead event")
     if not superseded:
         return f"{dead}{closed}"
     if superseded < open_ones:
-        return f"{dead}, {superseded:,} superseded{closed}"
-    return f"{dead}, superseded{'' if group.blocking else ': harmless'}{closed}"
+        return f"{dead}, {superseded:,} {word}{closed}"
+    return f"{dead}, {word}{'' if group.blocking else ': harmless'}{closed}"
 
 
 def unknown_type_advice(group: ErrorGroup, quote: Quote) -> str | None:

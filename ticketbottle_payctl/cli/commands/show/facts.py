@@ -49,6 +49,11 @@ class VerdictFacts(TypedDict):
     """The number of failed attempts to send this event or, if it is blocked, the event that blocks it."""
     due: datetime | None
     """When the next attempt is due (UTC)."""
+    sent_before: NotRequired[datetime | None]
+    """When the event was last sent before an operator requeued it (UTC), or null if it was never sent.
+
+    If it was sent, the customer does not wait for the event.
+    """
     readers: Sequence[str] | None
     """The consumer groups that have read the record; null if the brokers do not report this."""
     behind: Sequence[str]
@@ -71,6 +76,8 @@ class NamedEventFacts(TypedDict):
     """Whether an earlier dead event of the same payment blocks the event."""
     superseded: bool
     """Whether the payment is COMPLETED now, so that a message about its failure would take the tickets away."""
+    repeats: NotRequired[bool]
+    """Whether the event is dead, and the payment's success was already sent, so that no customer waits for it."""
     closed: bool
     """Whether a person has closed this dead event."""
     closed_by_run: str | None
@@ -102,6 +109,8 @@ class ShowFacts(TypedDict):
     """The amounts that payctl refused, in whole units, earliest first."""
     settled_by: NotRequired[Annotated[str, Keywords(enum=[*SettledBy])] | None]
     """If payctl settled the payment: the source of the result."""
+    repeated: NotRequired[Sequence[NamedEventFacts]]
+    """The harmless dead events that repeat a success which was sent, and that no person has closed."""
     event: NotRequired[NamedEventFacts | None]
     """The event whose id was given; null if another name of the order was given."""
 

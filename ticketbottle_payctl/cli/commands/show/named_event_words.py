@@ -22,6 +22,7 @@ def event_sentence(named: NamedEvent, now: datetime) -> str:
             state = "is blocked by an earlier dead event" if named.blocked else "is pending"
             state += f", and {tries} failed" if named.tries else ""
     superseded = ", superseded" if event.superseded else ""
+    superseded += "; harmless, because the payment's success was sent" if event.repeats else ""
     closing = "" if named.closing is None else f"; closed {closed_by(named.closing, now)}"
     return f"the event {short_id(event.id)} ({event.event_type}) {state}{superseded}{closing}"
 
@@ -34,6 +35,7 @@ def named_event_facts(named: NamedEvent, now: datetime) -> NamedEventFacts:
         "state": named.event.state,
         "blocked": named.blocked,
         "superseded": named.event.superseded,
+        "repeats": named.event.repeats,
         "closed": named.closing is not None,
         "closed_by_run": named.closing.id if named.closing else None,
         "text": event_sentence(named, now),

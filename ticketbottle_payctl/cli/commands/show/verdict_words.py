@@ -66,6 +66,11 @@ _REQUEUED = {
     VerdictKind.OVERDUE: "requeued {ago}, written {written}{why}",
 }
 """The sentences to use if an operator requeued the event."""
+_SENT_AGAIN = {
+    VerdictKind.WAITING: "requeued {ago}, waits to be sent again{because}",
+    VerdictKind.OVERDUE: "requeued {ago}, and not sent again yet{because}",
+}
+"""The sentences to use if an operator requeued an event that had already been sent."""
 _OVERDUE_TRY = {
     False: "the event failed {times} ({error}), and its next try is overdue{because}",
     True: "behind event {first} of the same payment; that event failed {times}, and its next try is overdue{because}",
@@ -104,7 +109,7 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
     if verdict.kind is VerdictKind.ENDED and timeline.verdict.mark is not Mark.GOOD:
         template = template.removeprefix("nothing is open: ")
     if verdict.replays:
-        template = _REQUEUED.get(verdict.kind, template)
+        template = (_SENT_AGAIN if verdict.sent_before else _REQUEUED).get(verdict.kind, template)
     if verdict.is_overdue_try:
         template = _OVERDUE_TRY[verdict.blocked_by is not None]
     words = {
@@ -166,6 +171,8 @@ def _prefix(verdict: Verdict, timeline: Timeline) -> str:
     status = timeline.payment.status if timeline.payment else None
     if verdict.kind in _COMPLETE or verdict.closing is not None or verdict.is_about_another_event:
         return ""
+    if verdict.sent_before is not None:
+        return "ALREADY SENT: "
     about_event = verdict.event is not None or verdict.kind is VerdictKind.NO_EVENT
     if status == "COMPLETED" and not about_event:
         also = "" if verdict is timeline.verdict else "ALSO: "

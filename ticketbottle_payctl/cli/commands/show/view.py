@@ -133,6 +133,7 @@ def _facts(timeline: Timeline, advice: Sequence[AdviceFacts], now: datetime) -> 
         "paid": timeline.amounts.paid,
         "refused_amounts": timeline.amounts.refused,
         "settled_by": timeline.amounts.settled_by,
+        "repeated": [named_event_facts(each, now) for each in timeline.repeated],
         "event": named_event_facts(timeline.named_event, now) if timeline.named_event else None,
     }
 
@@ -149,6 +150,7 @@ def _verdict(verdict: Verdict, timeline: Timeline, now: datetime) -> VerdictFact
         "blocked_by": verdict.blocked_by.id if verdict.blocked_by else None,
         "tries": verdict.tries,
         "due": verdict.due,
+        "sent_before": verdict.sent_before,
         "readers": verdict.readers,
         "behind": verdict.behind,
         "remedy": verdict.remedy,
@@ -161,6 +163,8 @@ def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
     yield headline(_MARKS[timeline.verdict.mark], bold(sentence(timeline.verdict, timeline, now)))
     if timeline.named_event is not None:
         yield line(" ", event_sentence(timeline.named_event, now))
+    for event in timeline.repeated:
+        yield line(" ", event_sentence(event, now))
     for verdict in timeline.also:
         yield line(_MARKS[verdict.mark], bold(sentence(verdict, timeline, now)))
     payment = timeline.payment
@@ -243,10 +247,10 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
     if close:
         yield line(bold("then:"), "record what was done, for the next shift")
         yield line(accent(f"  {close}"))
-    named = timeline.named_event
-    if named is not None and named.can_be_closed:
+    named = [timeline.named_event] if timeline.named_event is not None else []
+    for each in (one for one in (*named, *timeline.repeated) if one.can_be_closed):
         yield line(bold("then:"), "to end the warning about this dead event, record that no customer is waiting for it")
-        yield line(accent(f"  {Adviser(session, PLACEHOLDER).changing(['close'], [named.event.id])}"))
+        yield line(accent(f"  {Adviser(session, PLACEHOLDER).changing(['close'], [each.event.id])}"))
     if not advice and not sentences:
         yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do but wait")
 
@@ -306,6 +310,8 @@ def _state(facts: Mapping[str, object]) -> list[Part]:
             words.append(good("published"))
     if facts["superseded"]:
         words.append(warn("superseded"))
+    if facts["repeats"]:
+        words.append(warn("harmless"))
     if facts["last_error"] and facts["state"] != "published":
         old = "" if facts["retry_count"] else "last error before the replay: "  # only a replay resets the count
         words.append(f"{old}{facts['last_error']}")

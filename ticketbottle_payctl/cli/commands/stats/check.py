@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.stats.facts import StatsFacts, facts_of
-from ticketbottle_payctl.cli.commands.stats.result import needs_attention, result_of, without_mark
+from ticketbottle_payctl.cli.commands.stats.result import harmless_words, needs_attention, result_of, without_mark
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, good, headline, line
 from ticketbottle_payctl.formats import count, duration
@@ -52,7 +52,7 @@ def _within(report: StatsReport) -> Line:
 def _open_dead(report: StatsReport) -> str:
     """Return the headline's number of dead events, and how many of them do not count for the limit."""
     harmless = report.superseded - report.closed
-    said = f" ({harmless:,} superseded: harmless)" if harmless else ""
+    said = f" ({harmless:,} {harmless_words(report)})" if harmless else ""
     return f"{count(report.dead - report.closed, 'dead event')}{said}"
 
 

@@ -129,8 +129,13 @@ def _dead_parts(report: StatsReport) -> list[Part]:
     if report.closed == report.dead:
         return [f"{report.dead:,} dead, closed by an operator"]
     dead = f"{report.dead - report.closed:,} dead"
-    number = bad(dead) if report.superseded < report.dead else warn(f"{dead}, superseded: harmless")
+    number = bad(dead) if report.superseded < report.dead else warn(f"{dead}, {harmless_words(report)}")
     return [number, f"{report.closed:,} closed by an operator"] if report.closed else [number]
+
+
+def harmless_words(report: StatsReport) -> str:
+    """Return why the open harmless dead events are harmless, if one word says it for all of them."""
+    return "harmless" if report.repeated else "superseded: harmless"
 
 
 def _headline(report: StatsReport, *, mark: bool) -> Line:

@@ -96,7 +96,7 @@ def closed_counts(engine, name):
     with engine.connect() as connection:
         return (
             dead_events.count(connection, 5).closed,
-            dead_events.superseded(connection, 5, with_closings=True).closed,
+            dead_events.superseded(connection, 5).closed,
             len(dead_events.closed_among(connection, [name], 5)),
             sum(each.closed for each in groups(connection, Selector(), 5, 9, with_closings=True)),
             int(dead_events.find(connection, name, 5).closed),

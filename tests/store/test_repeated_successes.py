@@ -1,0 +1,171 @@
+"""Test which dead success events repeat a success that was sent, and how many rows the search reads."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.cli.commands.show.conftest import Orders
+from tests.plans import plans_of
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.outbox import dead, error_groups, paid_orders, repeated
+from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.outbox.unsent_successes import unsent_successes
+from ticketbottle_payctl.store.payments.open_orders import unpublished
+
+pytestmark = pytest.mark.postgres
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+NO_RUNS = dead.Rights(payments=True, closings=True)
+_ITEM = """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before)
+    VALUES (gen_random_uuid(), 0, 0, %s, %s, %s)"""
+_INDEX = "outbox_published_createdAt_idx"
+TWO_SECONDS_APART = """UPDATE outbox SET "createdAt" = "createdAt" - place * interval '2 s' FROM (
+    SELECT id AS name, row_number() OVER () AS place FROM outbox WHERE NOT published) AS each WHERE id = name"""
+SENT = '{"published_at": "2026-11-29T11:00:00"}'
+
+
+@pytest.fixture
+def order(engine):
+    """Return a function that inserts a COMPLETED payment and returns a writer of its rows."""
+    return lambda: Orders(engine).pay("COMPLETED")
+
+
+@pytest.fixture
+def write(engine):
+    """Return a function that executes one statement with its parameters."""
+
+    def run(sql, parameters=()):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(sql, parameters)
+
+    return run
+
+
+@pytest.fixture
+def requeue(write):
+    """Return a function that records that a replay has requeued an event, which had been sent by default."""
+    return lambda name, before=SENT: write(_ITEM, (name, "requeued", before))
+
+
+@pytest.fixture
+def found(engine):
+    """Return a function that returns what each screen counts.
+
+    It returns the harmless dead events, those of the error groups, the events without a waiting customer, and the
+    waiting customers of `stats`, `publish-outbox` and `report`.
+    """
+
+    def run(rights=dead.ALL_RIGHTS):
+        with engine.connect() as connection:
+            all_harmless = dead.superseded(connection, 5, rights)
+            groups = error_groups.groups(
+                connection, Selector(), 5, 9, with_closings=rights.closings, with_runs=rights.runs
+            )
+            waiting = (
+                paid_orders.behind_dead(
+                    connection, 5, all_harmless.repeats, with_runs=rights.runs, by_debezium=False
+                ).number,
+                unsent_successes(connection, 5, []).customers,
+                unpublished(connection, 5).number,
+            )
+            harmless = all_harmless.events - all_harmless.blocking
+            return harmless, sum(each.harmless for each in groups), dead.count(connection, 5).failures, waiting
+
+    return run
+
+
+def test_a_dead_success_is_harmless_if_another_one_of_its_payment_was_sent(order, found):
+    """A dead success event is harmless if the payment's other success event was sent before or after it."""
+    order().event(state="published", age=2 * MINUTE).event(state="dead", age=MINUTE)
+    order().event(state="dead", age=4 * MINUTE).event(state="published", age=3 * MINUTE)
+    order().event(state="dead", age=MINUTE).event("FAILED", "published").event("CANCELLED", "published")
+    assert found() == (2, 2, 2, (1, 1, 1))
+
+
+def test_an_event_that_the_replaced_service_marked_half_counts_as_sent(order, found, write):
+    """If the payment's other success event has only ``"publishedAt"``, the dead one is harmless."""
+    orders = order().event(state="published", age=2 * MINUTE).event(state="dead", age=MINUTE)
+    write("UPDATE outbox SET published = false WHERE id = %s", (orders.events[0],))
+    assert found() == (1, 1, 1, (0, 0, 0))
+
+
+def test_two_payments_of_one_order_are_told_apart(order, found, write):
+    """If a customer paid twice, the sent event of one payment says nothing about the other payment."""
+    first, second = order().event(state="published"), order().event(state="dead")
+    write("UPDATE outbox SET payload = jsonb_build_object('order_code', %s::text)", (first.payment.order_code,))
+    assert second.payment.id != first.payment.id
+    assert found() == (0, 0, 0, (1, 1, 1))
+
+
+@pytest.mark.parametrize(("before", "expected"), [(SENT, (1, 1, 1, (0, 0, 0))), (None, (0, 0, 0, (1, 1, 1)))])
+def test_an_event_that_died_after_a_replay_had_been_sent(order, found, requeue, before, expected):
+    """A dead success event is harmless if it had been sent before a replay requeued it."""
+    requeue(order().event(state="dead").events[0], before)
+    assert found() == expected
+
+
+def test_a_requeued_twin_counts_as_sent_and_its_customer_does_not_wait(order, found, requeue):
+    """If the payment's sent success was requeued, the dead one is harmless unless the requeued one waits behind it."""
+    ahead = order().event(age=9 * MINUTE).event(state="dead", age=8 * MINUTE)
+    behind = order().event(state="dead", age=7 * MINUTE).event(age=6 * MINUTE)
+    assert found()[3] == (2, 2, 2)
+    requeue(ahead.events[0])
+    requeue(behind.events[1])
+    assert found() == (1, 1, 2, (0, 0, 0))
+
+
+def test_without_the_records_of_replays_only_published_events_count_as_sent(order, engine, requeue):
+    """If the role is not allowed to read replays, an event that was sent before a replay does not count as sent."""
+    requeue(order().event(state="dead").events[0])
+    order().event(state="published").event(state="dead")
+    with engine.connect() as connection:
+        found = dead.superseded(connection, 5, NO_RUNS)
+        waiting = paid_orders.behind_dead(connection, 5, found.repeats, with_runs=False, by_debezium=False)
+        assert (found.events, waiting.number) == (1, 1)
+        assert dead.superseded(connection, 5).events == 2
+
+
+def test_a_closed_dead_success_counts_as_closed(order, engine, write):
+    """A dead success that a person has closed counts as closed and harmless, even after its twin was cleaned up."""
+    closed, left = (order().event(state="published").event(state="dead") for _ in range(2))
+    write(_ITEM, (closed.events[1], "closed", None))
+    write("DELETE FROM outbox WHERE published")
+    with engine.connect() as connection:
+        found = dead.superseded(connection, 5)
+        assert (found.events, found.closed, found.ids, found.repeated) == (1, 1, (), 0)
+        assert dead.count(connection, 5) == (2, 1, 1)
+        assert dead.closed_among(connection, [*closed.events, *left.events], 5) == {closed.events[1]}
+
+
+def test_the_oldest_age_leaves_out_harmless_events(order, engine, write):
+    """The age of the oldest dead event leaves out closed and other harmless events."""
+    order().event("FAILED", "dead", age=9 * HOUR).event(state="published")
+    closed = order().event("FAILED", "dead", age=8 * HOUR).event(state="published").events[0]
+    order().event(state="published", age=7 * HOUR).event(state="dead", age=6 * HOUR)
+    write(_ITEM, (closed, "closed", None))
+    with engine.connect() as connection:
+        assert dead.oldest_age(connection, 5) is None
+        order().event(state="dead", age=2 * HOUR).event(state="dead", age=HOUR)
+        connection.rollback()
+        assert 2 * 3600 <= dead.oldest_age(connection, 5) < 2 * 3600 + 600
+
+
+def test_the_search_reads_a_bounded_number_of_published_events(engine, order):
+    """Among many published events, payctl reads 100 on each side of a dead event, and only for the 50 oldest."""
+    with engine.begin() as connection:
+        insert_events(connection, 600, state="published", age=3 * HOUR, payload_bytes=0)
+        insert_events(connection, 300, state="published", age=HOUR, payload_bytes=0)
+        insert_events(connection, 80, state="dead", age=2 * HOUR, payload_bytes=0)
+    order().event(state="published", age=5 * HOUR / 2).event(state="dead", age=3 * HOUR)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(TWO_SECONDS_APART)
+        connection.exec_driver_sql("ANALYZE outbox")
+    with engine.begin() as connection, plans_of(engine, "superseded") as plans:
+        connection.exec_driver_sql("SET LOCAL jit = off")
+        assert dead.superseded(connection, 5).events == 1
+    (nodes,) = plans
+    scans = [node for node in nodes if node.get("Alias") in {"e", "e_1"}]
+    assert [(node["Node Type"], node.get("Index Name")) for node in scans] == [("Index Scan", _INDEX)] * 2
+    assert [node["Actual Loops"] for node in scans] == [repeated.MOST_ASKED] * 2
+    assert [90 < node["Actual Rows"] <= repeated.MOST_READ for node in scans] == [True, True]
