@@ -14,6 +14,16 @@ def nodes_of(node):
         yield from nodes_of(part)
 
 
+_READ = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+
+
+def rows_read(nodes, table):
+    """Return how many rows of a table a plan has read, including the rows that its conditions left out."""
+    scans = [node for node in nodes if node.get("Relation Name") == table]
+    assert scans, f"the statement does not name {table}"
+    return sum(sum(node.get(name, 0) for name in _READ) * node["Actual Loops"] for node in scans)
+
+
 @contextmanager
 def plans_of(engine, words):
     """Yield a list that gets the plan of each later statement with these words. A plan is a list of its nodes.

@@ -80,3 +80,12 @@ def test_the_search_for_the_bytes_of_an_unreadable_callback_reads_no_other_recei
     execute("UPDATE payctl.webhook_receipts SET payment_id = reference WHERE reference <> ''")
     execute("ANALYZE payctl.webhook_receipts")
     assert rows(lambda connection: closed_among(connection, [unreadable])) < 100
+
+
+def test_a_search_without_an_unreadable_callback_reads_no_unreadable_callback(rows, execute):
+    """If payctl could read the callbacks that a search asks about, the search does not read any unreadable callback."""
+    execute(_RECEIPTS.format(first=1, last=5000, **REPEATS["of an order"]))
+    readable, *_ = execute("SELECT id::text FROM payctl.webhook_receipts")
+    execute(_RECEIPTS.format(first=1, last=5000, **REPEATS["of an unreadable callback"]))
+    execute("ANALYZE payctl.webhook_receipts")
+    assert rows(lambda connection: closed_among(connection, [readable])) < 100

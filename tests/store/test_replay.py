@@ -210,3 +210,12 @@ def test_publishers_rescan_only_after_a_published_failure_was_requeued(
     assert chunk.outcomes == {("skipped", "changed") if changed else ("requeued", None): 1}
     owners = reader.exec_driver_sql("SELECT owner FROM payctl.publishers").scalars().all()
     assert owners == ["replay"] * rescans
+
+
+def test_a_chunk_returns_each_error_of_its_events_once(order, planned, reader):
+    """If many events of a chunk failed with the same error, the statement returns this error only once."""
+    names = order().event(retries=5, error="no").event(retries=5, error="no").event(retries=5, error="yes").events
+    planned(names)
+    values = {"run": RUN, "number": 0, **ALLOWED}
+    ((*_, errors),) = reader.exec_driver_sql(replay._APPLY, values).all()  # noqa: SLF001 - the answer itself
+    assert sorted(errors) == ["no", "yes"]
