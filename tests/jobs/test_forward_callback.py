@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, Answer
+from ticketbottle_payctl.domain.callback import Answer
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.jobs.forward_callback import Destination, forward_callback
 from ticketbottle_payctl.providers import GATEWAYS
@@ -74,7 +74,7 @@ def test_a_callback_that_is_not_genuine_is_not_passed_on(name):
 @pytest.mark.parametrize(
     ("response", "reason"),
     [
-        (HttpResponse(200, b"x" * (MAX_BODY_BYTES + 1)), "the reply is larger than 64 KiB"),
+        (HttpResponse(200, b"x" * 65_537), "the reply is larger than 64 KiB"),
         (UnavailableError("the service did not answer"), "the service did not answer"),
     ],
 )
@@ -88,8 +88,8 @@ def test_without_a_complete_reply_the_gateway_is_asked_to_call_again(response, r
 
 def test_the_largest_reply_is_passed_back():
     """The service's reply is passed to the gateway if it has at most 64 KiB."""
-    report, _, _ = forward("momo", HttpResponse(200, b"x" * MAX_BODY_BYTES))
-    assert (report.outcome, len(report.reply.body)) == ("forwarded", MAX_BODY_BYTES)
+    report, _, _ = forward("momo", HttpResponse(200, b"x" * 65_536))
+    assert (report.outcome, len(report.reply.body)) == ("forwarded", 65_536)
 
 
 @pytest.mark.parametrize(("kind", "headers"), [

@@ -9,8 +9,10 @@ import pytest
 from ticketbottle_payctl.broker.partition import partition_of, possible_partitions
 from ticketbottle_payctl.broker.window import Copy, PartitionRead, Unread, Window
 from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.jobs.reconcile.compare_outbox import Difference, compare_outbox
 from ticketbottle_payctl.jobs.reconcile.coverage import SLACK, Coverage, Unjudged
-from ticketbottle_payctl.store.outbox.sent_events import SentEvent
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.outbox.sent_events import SentEvent, created_between
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 TOPIC = "payment.completed"
@@ -142,3 +144,23 @@ def test_every_reason_of_the_reader_is_a_reason_of_the_report():
     """Every reason for which the reader skips a record is also listed in the report."""
     assert set(TOPICS.values()) > {TOPIC}
     assert {each.value for each in Unread} <= {each.value for each in Unjudged}
+
+
+@pytest.mark.postgres
+def test_an_event_that_its_topic_contains_cannot_be_repaired(engine):
+    """A replay would send an event again that was sent twice or too late, so it cannot repair these differences."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, aggregates=1, state="published", age=MINUTE)
+    since, until = datetime.now(UTC) - 5 * MINUTE, datetime.now(UTC)
+    with engine.begin() as connection:
+        first, second = sorted(created_between(connection, since, until, 9), key=lambda event: event.created_at)
+
+    def copy(event, offset):
+        return Copy(event.id, TOPIC, 0, offset, event.published_at, event.key, event.digest, replayed=False)
+
+    window = Window([copy(second, 1), copy(first, 2), copy(first, 3)], 0, {TOPIC: [partition(300)]})
+    found = compare_outbox(engine, lambda *_: window, since=since, until=until).disagreements
+    assert [(each.event.id, each.difference, each.repairable) for each in found] == [
+        (first.id, Difference.DOUBLE, False),
+        (second.id, Difference.OUT_OF_ORDER, False),
+    ]

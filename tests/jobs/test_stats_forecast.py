@@ -68,6 +68,12 @@ def test_rates_are_those_of_the_window_and_a_forecast_those_of_a_minute(
     assert (found.drain, found.drain_eta_s) == (Drain.DRAINING, eta)
 
 
+def test_a_single_event_drains_in_the_time_of_one_event():
+    """The forecast for one pending event is the time in which one event leaves the backlog."""
+    found = report(RECENT._replace(recent_sent=120), PENDING._replace(pending=1))
+    assert (found.drain, found.drain_eta_s) == (Drain.DRAINING, 0.5)
+
+
 def test_each_rate_covers_the_time_for_which_its_count_is_complete():
     """The counts of created and of sent events can be complete for different periods.
 

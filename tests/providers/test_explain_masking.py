@@ -7,6 +7,7 @@ import pytest
 from tests.providers.test_explain import WITH_PRIVATE_FIELDS
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.providers.explain import explain
+from ticketbottle_payctl.providers.explain.model import Hint, Reading, Signer, Variant
 from ticketbottle_payctl.secret import Secret
 
 PRIVATE = ("Nguyễn", "0123456789", "TB7K2M9QXA&", "Thanh toan", "Thanh+toan", "Vé Đà Lạt", "canary")
@@ -55,3 +56,11 @@ def test_no_explanation_prints_a_key_or_a_mac(vector):
         assert not any(
             len(word) >= 64 and set(word) <= set("0123456789abcdefABCDEF") for word in seen.replace("=", " ").split()
         )
+
+
+def test_what_a_search_tries_does_not_show_its_texts():
+    """The repr of each part of a search omits the keys, the signature and the texts that a gateway may have signed."""
+    hint, text = Hint("code", "would match"), b"canary"
+    tried = [Variant(hint, text), Signer(hint, text, text)]
+    parts = [*tried, Reading("sha256", "KEY", text, text, "***", (tried[0],), (tried[1],), (text,))]
+    assert [part for part in map(repr, parts) if "canary" in part] == []

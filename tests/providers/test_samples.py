@@ -73,6 +73,12 @@ def test_tampering_changes_only_the_given_field(name):
     assert isinstance(GATEWAYS[one.gateway].verify(back, one.credentials), Callback)
 
 
+def test_tampering_does_not_escape_the_letters_of_a_sample():
+    """The Vietnamese letters in a sample's JSON stay readable, because only the given field changes."""
+    tampered = tamper(SAMPLES["momo-declined"], "amount")
+    assert '"message":"Giao dịch bị từ chối bởi người dùng."' in tampered.request.body.decode()
+
+
 def test_the_sentence_about_a_change_has_field_and_both_values():
     """The sentence about a tampered sample names the field, its old value and its new value."""
     assert tamper(sample("vnpay"), "amount").sentence == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from threading import Event
 
 import pytest
 
@@ -122,3 +123,16 @@ def test_receipts_are_deleted_only_if_asked(clean, engine, scalar, older_than, l
         )
     report = clean(receipts_older_than=older_than, batch_size=1)
     assert (report.receipts, scalar("SELECT count(*) FROM payctl.webhook_receipts")) == (3 - left, left)
+
+
+def test_at_most_100_000_remaining_events_are_counted(clean, engine):
+    """A cleanup that ends at once counts the remaining expired events, but stops at 100,000."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("""
+            INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, published, "createdAt")
+            SELECT n, n, 'payment', 'PAYMENT_COMPLETED', '{}', true, '2026-01-01' FROM generate_series(1, 100001) AS n
+        """)
+    stop = Event()
+    stop.set()
+    report = clean(stop=stop)
+    assert (report.remaining, report.matched, report.deleted) == (100_000, 100_000, 0)
