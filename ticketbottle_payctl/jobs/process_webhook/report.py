@@ -64,6 +64,7 @@ class WebhookReport:
     outcome: WebhookOutcome
     reason: str | None
     reply: Reply
+    dry_run: bool
     payment_id: str | None = None
     order_code: str | None = None
     status_before: str | None = None
@@ -72,7 +73,6 @@ class WebhookReport:
     receipt_id: str | None = None
     alert: Alert | None = None
     detail: str | None = None
-    dry_run: bool = False
     database_s: float | None = None
     """The seconds from the request for a connection to the end of the transaction; None without a transaction."""
     unindexed_payments: int = 0
