@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.commands.show.conftest import Orders
 from tests.plans import nodes_of, plans_of, rows_read
+from ticketbottle_payctl.jobs.measure_outbox import measure_outbox
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.outbox import blocked, flow_in_window, retention, sent_events
@@ -133,6 +134,14 @@ def test_the_search_for_orders_without_an_event_reads_no_older_event(engine, las
     nodes = plan("no_event", lambda c: no_event(c, *last_hour))
     assert rows_read(nodes, "outbox") == 10
     assert "published = ANY" in index_conditions(nodes)
+
+
+def test_the_size_of_the_outbox_needs_no_published_event(engine, events):
+    """The measurement for the scheduled publisher's metrics reads only the unpublished events."""
+    events((MANY, {"state": "published"}), (3, {}))
+    with plans_of(engine, "FROM outbox") as plans:
+        assert measure_outbox(engine, 5).pending == 3
+    assert sum(rows_read(nodes, "outbox") for nodes in plans) <= 4  # the oldest event is read again for its id
 
 
 def test_a_count_of_expired_events_with_a_limit_begins_with_the_oldest(events, plan):

@@ -17,8 +17,8 @@ _SHORT = Limits(statement=timedelta(seconds=5), index_only_plan=True)
 A scheduled function has only 20 seconds left for it.
 """
 
-_WINDOW_S = _LATE_AFTER_S = 3600.0
-"""The statements of the statistics need these numbers. No metric depends on them."""
+_LATE_AFTER_S = 3600.0
+"""The statement of the statistics needs this number. No metric depends on it."""
 
 
 class OutboxSize(NamedTuple):
@@ -37,8 +37,7 @@ def measure_outbox(engine: Engine, max_retries: int) -> OutboxSize:
         ConfigError: a table or a permission is missing.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        recent = stats.recent(connection, _WINDOW_S)
-        found = stats.unpublished(connection, max_retries, late_after_s=_LATE_AFTER_S, seen=recent)
+        found = stats.unpublished(connection, max_retries, late_after_s=_LATE_AFTER_S)
     return OutboxSize(found.pending, found.dead, found.oldest_pending_age_s)
 
 
