@@ -26,6 +26,7 @@ from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.chromium import Chromium
 from tests.servers.clones import Clones
 from tests.servers.fork_server import ForkServer
+from tests.servers.kept_databases import KeptDatabases
 from tests.summary import (  # noqa: F401 - hooks
     IN_CI,
     pytest_runtest_logreport,
@@ -176,12 +177,25 @@ def clones(postgres: Postgres) -> Iterator[Clones]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def kept_databases(postgres: Postgres, clones: Clones, template_database: str) -> Iterator[KeptDatabases]:
+    """Yield an object that gives the tests of this worker empty databases, and reuses them."""
+    kept = KeptDatabases(postgres, clones, template_database)
+    yield kept
+    kept.close()
+
+
 @pytest.fixture
-def database_url(postgres: Postgres, clones: Clones, template_database: str) -> Iterator[str]:
-    """Yield the URL of a new database with the payment service's tables and payctl's schema."""
-    name = clones.create(template_database, prefix="payments")
+def new_database() -> None:
+    """Let ``database_url`` create a database instead of emptying one that another test has used."""
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, postgres: Postgres, kept_databases: KeptDatabases) -> Iterator[str]:
+    """Yield the URL of an empty database with the payment service's tables and payctl's schema."""
+    name = kept_databases.take(new="new_database" in request.fixturenames)
     yield postgres.url(name)
-    clones.drop(name)
+    kept_databases.give_back(name)
 
 
 @pytest.fixture
