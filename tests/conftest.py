@@ -186,14 +186,9 @@ def kept_databases(postgres: Postgres, clones: Clones, template_database: str) -
 
 
 @pytest.fixture
-def new_database() -> None:
-    """Let ``database_url`` create a database instead of emptying one that another test has used."""
-
-
-@pytest.fixture
-def database_url(request: pytest.FixtureRequest, postgres: Postgres, kept_databases: KeptDatabases) -> Iterator[str]:
-    """Yield the URL of an empty database with the payment service's tables and payctl's schema."""
-    name = kept_databases.take(new="new_database" in request.fixturenames)
+def database_url(postgres: Postgres, kept_databases: KeptDatabases) -> Iterator[str]:
+    """Yield the URL of a database with the payment service's tables, which are empty, and payctl's schema."""
+    name = kept_databases.take()
     yield postgres.url(name)
     kept_databases.give_back(name)
 

@@ -76,11 +76,9 @@ class KeptDatabases:
         self._in_use: dict[str, _Kept] = {}
         self._idle: list[_Kept] = []
 
-    def take(self, *, new: bool = False) -> str:
-        """Return the name of an empty database. If ``new`` is true, no test has used this database."""
-        kept = None if new else self._still_empty()
-        if kept is None:
-            kept = _Kept(self._clones.create(self._template, prefix="payments"))
+    def take(self) -> str:
+        """Return the name of a database that is as new."""
+        kept = self._still_empty() or _Kept(self._clones.create(self._template, prefix="payments"))
         self._in_use[kept.name] = kept
         return kept.name
 

@@ -131,14 +131,6 @@ def test_a_database_that_is_written_after_its_test_is_dropped(statement, kept, r
     assert kept.take() != name
 
 
-def test_a_test_can_ask_for_a_new_database(kept):
-    """With ``new``, the database is not one that another test has used, and nothing is connected to it."""
-    name = kept.take()
-    kept.give_back(name)
-    assert kept.take(new=True) != name
-    assert kept.take() == name
-
-
 def test_a_database_is_dropped_after_many_tests(kept):
     """After ``MOST_USES`` tests, the next test gets a new database."""
     names = []
@@ -150,7 +142,7 @@ def test_a_database_is_dropped_after_many_tests(kept):
 
 
 def test_a_restarted_server_gets_new_databases(kept, postgres):
-    """If a test restarts the server, or ends all sessions, the next test gets a new database."""
+    """If a test restarts the server, the next test gets a new database."""
     name = kept.take()
     kept.give_back(name)
     postgres.restart("immediate")
