@@ -46,7 +46,7 @@ from ticketbottle_payctl.cli.commands.gateways import result as gateways
 from ticketbottle_payctl.cli.commands.gateways.keys import KeyItem
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts
 from ticketbottle_payctl.cli.commands.listen import log as listen_log
-from ticketbottle_payctl.cli.commands.reconcile import outbox_result, payments_result
+from ticketbottle_payctl.cli.commands.reconcile import outbox_result, payments_facts
 from ticketbottle_payctl.cli.commands.replay import facts as replay
 from ticketbottle_payctl.cli.commands.report import facts as report
 from ticketbottle_payctl.cli.commands.runs import facts as runs
@@ -127,7 +127,7 @@ CONTRACTS = {
         "What the gateways say about payments, and what was settled",
         (),
         payments_report.PaymentsCounts,
-        payments_result.PaymentItem,
+        payments_facts.PaymentItem,
     ),
     "reconcile outbox": Contract(
         "How the outbox and Kafka differ",

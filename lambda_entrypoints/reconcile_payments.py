@@ -61,7 +61,7 @@ def _amounts(report: UnattendedReport) -> dict[str, Amount]:
     return {
         "ReconcileSettled": report.counts["settled"],
         "ReconcileFailed": report.failed,
-        "ReconcileOpen": report.counts["pending"],
+        "ReconcileOpen": report.counts["pending"] + report.counts["not_found"],
         "ReconcileOverCap": report.over_cap,
         "ReconcileUnanswered": report.unanswered,
         "ReconcileForAPerson": len(report.for_a_person),

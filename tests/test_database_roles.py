@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from ticketbottle_payctl.jobs.close_event import close_event, find_event
 from ticketbottle_payctl.jobs.doctor import Subject
 from ticketbottle_payctl.jobs.doctor.grants import grants
 from ticketbottle_payctl.jobs.measure_outbox import count_harmless_dead
+from ticketbottle_payctl.jobs.order import close_findings, find_open
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookOutcome, process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
@@ -153,6 +155,28 @@ def test_the_reconciler_role_settles_overdue_payments(engine_as):
     assert report.done[payment.id].outcome == "settled"
     (run,) = (one for one in list_runs(engine_as("operator"), 50).runs if one.id == report.run_id)
     assert (run.status, run.who, run.db_role) == ("done", who, "payctl_reconciler")
+
+
+def test_the_reconciler_role_counts_the_payments_that_a_person_has_closed(engine_as):
+    """A closed payment needs no person, but the reconciler still asks about it, and settles it if it was paid."""
+    with engine_as("superuser").begin() as connection:
+        connection.exec_driver_sql("UPDATE payments SET status = 'FAILED' WHERE status = 'PENDING'")
+        payments = [
+            insert_payment(connection, provider="MOMO", reference=name, age=timedelta(hours=1))
+            for name in ("closed", "paid")
+        ]
+    now = datetime.now(UTC)
+    for payment in payments:
+        found = find_open(engine_as("operator"), payment.id, max_retries=5, now=now)
+        run = NewRun(str(uuid4()), "close", Actor("me", "here"), reason="not in the portal")
+        close_findings(engine_as("operator"), replace(found, answer="not_found"), run)
+    with serving(Gateways(states={"closed": "unknown", "paid": "paid"})) as gateways:
+        services = Services(gateways.environment)
+        endpoints = status_endpoints(services.environ, services.credentials, production=False)
+        limits = UnattendedOptions(10, timedelta(seconds=20), rate=1000)
+        report = settle_overdue(engine_as("reconciler"), endpoints, limits, Actor("payctl", "lambda"))
+    assert (report.counts["closed"], report.counts["not_found"], report.counts["settled"]) == (1, 0, 1)
+    assert report.done[payments[1].id].status_after == "COMPLETED"
 
 
 @pytest.mark.parametrize(("role", "harmless"), [("publisher", 1), ("cleanup", 0)])

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ticketbottle_payctl.cli.commands.reconcile.payments_result import Reconciled, plan_blocks, result_of
+from ticketbottle_payctl.cli.commands.reconcile.payments_facts import Reconciled
+from ticketbottle_payctl.cli.commands.reconcile.payments_result import result_of
+from ticketbottle_payctl.cli.commands.reconcile.payments_view import plan_blocks
 from ticketbottle_payctl.cli.commands.runs.result import shown
 from ticketbottle_payctl.cli.output.result import Result, Table
 from ticketbottle_payctl.cli.output.surface import Surface

@@ -43,15 +43,17 @@ def test_the_doctor_warns_about_payments_whose_gateway_never_called(engine, foun
 OLD = timedelta(hours=49)
 ASK_ONLY = "ask the gateways; this changes nothing"
 PORTAL = "look in the gateway's portal"
+RECORD = "then record what you found with payctl close"
 
 
 @pytest.mark.parametrize(
     ("made", "remedy", "command"),
     [
-        ([("ZALOPAY", OLD)], f"{PORTAL}, because it is too old for its status query", None),
-        ([("zalo-pay", OLD), ("ZALOPAY", OLD)], f"{PORTAL}, because they are too old for its status query", None),
+        ([("ZALOPAY", OLD)], f"{PORTAL}, because it is too old for its status query; {RECORD}", None),
+        ([("zalo-pay", OLD), ("ZALOPAY", OLD)],
+         f"{PORTAL}, because they are too old for its status query; {RECORD}", None),
         ([("ZALOPAY", OLD), ("ZALOPAY", timedelta(hours=47))],
-         f"{ASK_ONLY}; 1 payment is too old for a status query, so {PORTAL} too", ASK),
+         f"{ASK_ONLY}; 1 payment is too old for a status query, so {PORTAL} too; {RECORD}", ASK),
         ([("PAYOS", OLD), ("VNPAY", OLD), ("MOMO", OLD)], ASK_ONLY, ASK),
     ],
     ids=["one too old", "all too old", "some too old", "gateways without a limit"],

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn, TypedDict
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.close_overdue import answer_blocks, with_answer
 from ticketbottle_payctl.cli.commands.show.verdict_words import sentence, todo
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.selector_options import order_name
@@ -72,7 +73,8 @@ def close_command(  # noqa: PLR0913 - one argument per option
 
     Use this for something that payctl cannot see, such as a refund in the gateway's portal. The command closes the
     order's findings about money, and does not change the payment. Afterwards `payctl show` names you and the reason,
-    and `payctl report` leaves the order out. If more money arrives later, it is a new open finding. The
+    and `payctl report` leaves the order out. If more money arrives later, it is a new open finding. An overdue payment
+    is closed only if its gateway does not know it or no longer answers, so the command asks the gateway. The
     id of a harmless dead event closes only this event: it stays in the outbox, and `payctl doctor` no longer warns
     about it. The id of any other event closes nothing.
     """
@@ -89,6 +91,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
     found = find_open(
         session.services.engine, name, max_retries=settings.max_retries, retention=settings.retention, now=now
     )
+    found, warnings = with_answer(session, found)
     items: list[ClosedItem] = [
         {"kind": each.kind, "text": sentence(each, found.timeline, now)} for each in found.findings
     ]
@@ -100,7 +103,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
     if not number and found.timeline.verdict.mark is not Mark.GOOD:
         message = "nothing was closed: no open finding about this order can be closed by a person"
         raise GuardError(message, hint=look)
-    plan: list[Block] = [line(each["text"]) for each in items]
+    plan: list[Block] = [*(line(each["text"]) for each in items), *answer_blocks(found)]
     run, payment = None, found.timeline.payment
     if number and not dry_run:
         _approve(session, "order", payment.order_code if payment else found.subject, plan, approval)
@@ -119,10 +122,9 @@ def close_command(  # noqa: PLR0913 - one argument per option
         word = "would be closed" if dry_run else "closed"
         human = [line(good("✔"), bold(count(number, "finding")), word, order), *plan]
         human.append(line(warn("dry run:"), "nothing was recorded") if run is None else Fields((("run", dim(run.id)),)))
-    warnings = []
     if number and found.timeline.success_is_unmarked:
         word = "sent" if found.timeline.success_is_unsent else "marked as published"
-        warnings = [f"the success event has not been {word} yet: {look}"]
+        warnings.append(f"the success event has not been {word} yet: {look}")
     if payment and payment.status == "PENDING" and any(each.kind is VerdictKind.MONEY_HELD for each in found.findings):
         ask = Adviser(session, "close").changing(["reconcile", "payments"], [payment.order_code])
         warnings.append(f"the payment is still PENDING; when the gateway has released the money, settle it: {ask}")

@@ -25,6 +25,7 @@ _NAME = "payments"
 _MEANING = "some customers may have paid but have no ticket"
 _HOW = "ask the gateways; this changes nothing"
 _PORTAL = "look in the gateway's portal"
+_RECORD = "then record what you found with payctl close"
 _ASK = Command(("reconcile", "payments"), options=("-n",))
 
 
@@ -47,21 +48,21 @@ def check(subject: Subject) -> list[Finding]:
     if found is None:
         fact = "payctl cannot count the overdue payments: a table is missing, or the role is not allowed to read it"
         return [warn(_NAME, fact, _MEANING, "see the results of the schema and grants checks")]
-    number = found.number
+    number, closed = found.number, f"; {found.closed:,} closed by an operator" if found.closed else ""
     if not number:
-        return [ok(_NAME, f"no payment from the last {WITHIN.days} days is overdue")]
+        return [ok(_NAME, f"no payment from the last {WITHIN.days} days is overdue{closed}")]
     are, age = "is" if number == 1 else "are", duration(OVERDUE_AFTER.total_seconds())
     told = count(number, "payment") if number <= MOST else f"more than {count(MOST, 'payment')}"
-    fact = f"{told} from the last {WITHIN.days} days {are} PENDING for over {age}"
+    fact = f"{told} from the last {WITHIN.days} days {are} PENDING for over {age}{closed}"
     if not found.forgotten:
         return [warn(_NAME, fact, _MEANING, _HOW, _ASK)]
     if found.forgotten == number <= MOST:
         they = "it is" if number == 1 else "they are"
-        return [warn(_NAME, fact, _MEANING, f"{_PORTAL}, because {they} too old for its status query")]
+        return [warn(_NAME, fact, _MEANING, f"{_PORTAL}, because {they} too old for its status query; {_RECORD}")]
     be = "is" if found.forgotten == 1 else "are"
     # Above the limit, this number covers only the payments that happened to be read.
     old = f"{count(found.forgotten, 'payment')} {be}" if number <= MOST else "some may be"
-    return [warn(_NAME, fact, _MEANING, f"{_HOW}; {old} too old for a status query, so {_PORTAL} too", _ASK)]
+    return [warn(_NAME, fact, _MEANING, f"{_HOW}; {old} too old for a status query, so {_PORTAL} too; {_RECORD}", _ASK)]
 
 
 def _overdue(connection: Connection, subject: Subject) -> SilentPayments | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
@@ -29,7 +29,8 @@ class OpenFindings:
 
     ``subject`` is the order's name, and ``subjects`` contains the name under which each finding is closed. ``sending``
     is the first command that helps to send the success event, or None if no unsent success event exists. ``timeline``
-    has no steps and no advice.
+    has no steps and no advice. ``answer`` is what the gateway said about an overdue payment, or None if payctl did not
+    ask it.
     """
 
     timeline: Timeline
@@ -38,6 +39,20 @@ class OpenFindings:
     subjects: tuple[str, ...]
     until: datetime | None
     sending: Advice | None
+    answer: str | None = None
+
+    @property
+    def has_overdue_payment(self) -> bool:
+        """Whether the order's payment is overdue, so that payctl must ask its gateway before it closes the finding."""
+        return any(each.is_overdue_payment for each in self.findings)
+
+    def without_overdue_payment(self) -> OpenFindings:
+        """Return the findings that can be closed without an answer from the gateway."""
+        pairs = zip(self.findings, self.subjects, strict=True)
+        kept = [(each, subject) for each, subject in pairs if not each.is_overdue_payment]
+        until = max((each.at for each, _ in kept if each.at), default=None)
+        findings, subjects = tuple(each for each, _ in kept), tuple(subject for _, subject in kept)
+        return replace(self, findings=findings, subjects=subjects, until=until)
 
 
 def find_open(
@@ -77,7 +92,10 @@ def close_findings(engine: Engine, found: OpenFindings, run: NewRun) -> None:
 
     def rows(connection: Connection) -> None:
         for place, (each, subject) in enumerate(zip(found.findings, found.subjects, strict=True)):
-            before = {"state": "open", "receipt": each.receipt.id if each.receipt else None}
+            receipt = each.receipt.id if each.receipt and not each.is_overdue_payment else None
+            before: dict[str, object] = {"state": "open", "receipt": receipt}
+            if each.is_overdue_payment:
+                before["gateway_says"] = found.answer
             after = {"state": CLOSED, "receipt": before["receipt"], "until": found.until and found.until.isoformat()}
             run_items.record_payment(connection, run.id, place, subject, CLOSED, each.kind.value, before, after)
 

@@ -3,7 +3,8 @@
 `payctl close` writes a closing record, which covers every transfer of money that was reported until then. If a later
 transfer is reported, it is a new open finding. If a gateway repeats a callback about a closed transfer, the finding
 stays closed, so that nobody refunds the transfer twice. A later closing record does not change why an earlier finding
-was closed.
+was closed. A closing record about an overdue payment covers the payment until its gateway reports that the payment is
+in progress.
 """
 
 from __future__ import annotations
@@ -15,18 +16,26 @@ from datetime import datetime
 from ticketbottle_payctl.jobs.order.judge_money import successes_of
 from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
 from ticketbottle_payctl.jobs.order.model import Mark, Verdict, VerdictKind
+from ticketbottle_payctl.store.payctl.runs import Closing
 from ticketbottle_payctl.store.payments.history import History
 
 
 def closed(findings: Sequence[Verdict], found: History) -> Iterator[Verdict]:
     """Yield the findings. A finding that a person has closed gets the mark GOOD and its closing record."""
     for each in findings:
-        since = _since(each, found)
-        first = next((closing for closing in found.closings if since is not None and since <= closing.until), None)
+        first = next((closing for closing in found.closings if _covers(closing, each, found)), None)
         if can_be_closed(each) and first is not None:
             yield replace(each, mark=Mark.GOOD, closing=first, remedy=None)
         else:
             yield each
+
+
+def _covers(closing: Closing, finding: Verdict, found: History) -> bool:
+    if finding.is_overdue_payment:
+        told = finding.receipt.received_at if finding.receipt else None
+        return closing.of_overdue_payment and (told is None or told <= closing.run.started_at)
+    since = _since(finding, found)
+    return since is not None and since <= closing.until
 
 
 def _since(finding: Verdict, found: History) -> datetime | None:

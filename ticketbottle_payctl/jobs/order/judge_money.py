@@ -64,13 +64,17 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
     Each transfer of money has its own finding. Among callbacks that do not report money, only the last one has a
     finding. Callbacks from another gateway do not say whether the customer has paid at the payment's own gateway.
     """
-    told = list(_told(payment, in_order_of_news(receipts)))
+    overdue = is_overdue(payment.created_at, now)
+    portal = Remedy.LOOK_IN_PORTAL if overdue and not can_be_asked(payment, now) else None
+    told = [
+        replace(each, remedy=portal, is_overdue_payment=overdue) if each.kind is VerdictKind.IN_PROGRESS else each
+        for each in _told(payment, in_order_of_news(receipts))
+    ]
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
     if told:
         latest = (final or told)[-1]
         money = _each_transfer(each for each in final if each.ticket_is_due)
         yield from money if latest.ticket_is_due and money else [*money, latest]
-    overdue = is_overdue(payment.created_at, now)
     if told and (not overdue or any(each.receipt and _is_of_gateway(payment, each.receipt) for each in told)):
         return
     yield Verdict(
@@ -78,7 +82,8 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
         mark=Mark.BAD if overdue else Mark.OPEN,
         at=payment.created_at,
         ticket_is_due=overdue,
-        remedy=None if not overdue or can_be_asked(payment, now) else Remedy.LOOK_IN_PORTAL,
+        remedy=portal,
+        is_overdue_payment=overdue,
     )
 
 

@@ -14,8 +14,12 @@ _FOR_A_PERSON = {
 
 
 def can_be_closed(finding: Verdict) -> bool:
-    """Return whether a person must deal with the finding outside payctl, and has not recorded this yet."""
-    return finding.kind in _FOR_A_PERSON and finding.closing is None
+    """Return whether a person must deal with the finding outside payctl, and has not recorded this yet.
+
+    An overdue payment can be closed only if its gateway does not know it, or no longer answers queries about it.
+    Therefore ``payctl close`` asks the gateway first.
+    """
+    return (finding.kind in _FOR_A_PERSON or finding.is_overdue_payment) and finding.closing is None
 
 
 def is_too_early_to_close(timeline: Timeline) -> bool:

@@ -151,6 +151,8 @@ class Verdict:
     """Whether a lock or the brokers hold some of the overdue events, perhaps this one."""
     closing: Closing | None = None
     """The run that recorded that a person has dealt with this finding."""
+    is_overdue_payment: bool = False
+    """Whether the payment has been PENDING for too long, and its gateway's callbacks do not say whether it is paid."""
 
     @property
     def is_overdue_try(self) -> bool:

@@ -73,7 +73,12 @@ def _judged(connection: Connection, candidates: Sequence[PerhapsOpen], now: date
 
 
 def _is_counted(finding: Verdict, found: History) -> bool:
-    """Return whether :func:`~ticketbottle_payctl.store.payments.open_orders.refused` counts the order."""
+    """Return whether the report counts the order elsewhere: as an overdue payment, or because a callback was refused.
+
+    :func:`~ticketbottle_payctl.store.payments.open_orders.refused` counts the orders of the second kind.
+    """
+    if finding.is_overdue_payment:
+        return True
     receipt = finding.receipt
     if receipt is None or receipt.result != "refused" or receipt.reason == "refund":
         return False

@@ -94,8 +94,9 @@ def steps_of(found: History) -> Iterator[Step]:
     for event_id, run, _ in found.replays:
         kind = "closed" if run.command == CLOSE else "event_replayed"
         yield Step(run.started_at, kind, event_id, {**_of_run(run), "event_type": types.get(event_id)})
-    for _, run in found.closings:
-        yield Step(run.started_at, "closed", found.subject, _of_run(run))
+    for _, run, of_overdue in found.closings:
+        facts = {**_of_run(run), "overdue_payment": True} if of_overdue else _of_run(run)
+        yield Step(run.started_at, "closed", found.subject, facts)
 
 
 def _of_run(run: Run) -> dict[str, object]:

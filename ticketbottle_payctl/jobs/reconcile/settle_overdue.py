@@ -19,7 +19,13 @@ from sqlalchemy import Engine
 from ticketbottle_payctl.domain.payment import OVERDUE_AFTER
 from ticketbottle_payctl.domain.settlement import Refusal
 from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
-from ticketbottle_payctl.jobs.reconcile.payments_report import FOR_A_PERSON, NO_ANSWER, PaymentsCounts, count_payments
+from ticketbottle_payctl.jobs.reconcile.payments_report import (
+    FOR_A_PERSON,
+    NO_ANSWER,
+    PaymentsCounts,
+    count_payments,
+    is_closed,
+)
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled, find_overdue, settle_findings
 from ticketbottle_payctl.jobs.reconcile.status_poller import AskOptions, StatusEndpoint, StatusFinding, ask_gateways
 from ticketbottle_payctl.providers.queries import QUERIES
@@ -66,7 +72,7 @@ class UnattendedReport:
     """The result of a run.
 
     ``over_cap`` is the number of payments in a plan over the cap, otherwise 0. ``more`` is True if there were more
-    overdue payments than ``most_asked``.
+    overdue payments than ``most_asked``. ``closed`` contains the ids of the payments that an operator has closed.
     """
 
     findings: Sequence[StatusFinding]
@@ -75,6 +81,7 @@ class UnattendedReport:
     over_cap: int
     more: bool
     run_id: str | None
+    closed: frozenset[str] = frozenset()
 
     @property
     def failed(self) -> int:
@@ -109,7 +116,8 @@ class UnattendedReport:
     def _needs_a_person(self, finding: StatusFinding) -> bool:
         settled = self.done.get(finding.payment.id)
         late = settled is not None and settled.late
-        return late or finding.says in FOR_A_PERSON or isinstance(finding.verdict, Refusal)
+        decides = finding.says in FOR_A_PERSON and not is_closed(finding, self.closed)
+        return late or decides or isinstance(finding.verdict, Refusal)
 
 
 def settle_overdue(
@@ -147,5 +155,5 @@ def settle_overdue(
 
         done = {one.payment_id: one for one in settle_findings(engine, found, run, stop=stop, tell=on_settled)}
         run_id = run.id
-    counts = count_payments(found, done, too_old=chosen.too_old)
-    return UnattendedReport(found, counts, done, over_cap, chosen.more, run_id)
+    counts = count_payments(found, done, too_old=chosen.too_old, closed=chosen.closed)
+    return UnattendedReport(found, counts, done, over_cap, chosen.more, run_id, chosen.closed)

@@ -30,7 +30,8 @@ from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 from ticketbottle_payctl.store.payments import overdue
 from ticketbottle_payctl.store.payments import settle as payments
-from ticketbottle_payctl.store.payments.overdue import Overdue, Unsettled
+from ticketbottle_payctl.store.payments.closed_overdue import closed_among
+from ticketbottle_payctl.store.payments.overdue import NONE_FORGOTTEN, Forgotten, Overdue, Unsettled
 
 _READ = Limits(statement=timedelta(seconds=60))
 _WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=IDLE_WITHIN)
@@ -58,13 +59,15 @@ class Candidates:
     """The payments to query.
 
     ``more`` is True if the limit excluded some payments. ``missing`` contains the names that do not match any payment.
-    ``too_old`` counts the payments that are too old to query at their gateway.
+    ``too_old`` counts the payments that are too old to query at their gateway. ``closed`` contains the ids of those
+    ``payments`` that a person has closed.
     """
 
     payments: Sequence[Unsettled]
     more: bool = False
     missing: Sequence[str] = ()
-    too_old: int = 0
+    too_old: Forgotten = NONE_FORGOTTEN
+    closed: frozenset[str] = frozenset()
 
 
 class _Change(NamedTuple):
@@ -84,7 +87,8 @@ def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
     with transaction(engine, _READ, commit=False) as connection:
         found = overdue.overdue(connection, wanted, limit + 1)
         too_old = overdue.count_forgotten(connection, wanted)
-    return Candidates(found[:limit], more=len(found) > limit, too_old=too_old)
+        closed = closed_among(connection, [payment.id for payment in found[:limit]])
+    return Candidates(found[:limit], more=len(found) > limit, too_old=too_old, closed=closed)
 
 
 def find_named(engine: Engine, names: Sequence[str]) -> Candidates:
@@ -97,8 +101,9 @@ def find_named(engine: Engine, names: Sequence[str]) -> Candidates:
     with transaction(engine, _READ, commit=False) as connection:
         names = short_ids.whole(connection, "payments", names)
         found = overdue.named(connection, names)
+        closed = closed_among(connection, [payment.id for payment in found])
     known = {name for payment in found for name in (payment.id, payment.order_code)}
-    return Candidates(found, missing=[name for name in names if name not in known])
+    return Candidates(found, missing=[name for name in names if name not in known], closed=closed)
 
 
 def settle_findings(

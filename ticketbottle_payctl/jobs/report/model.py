@@ -208,6 +208,11 @@ class Report:
         return self.payments.forgotten if self.payments else 0
 
     @property
+    def closed_payments(self) -> int:
+        """The number of overdue payments in the window that a person has closed."""
+        return self.payments.closed if self.payments else 0
+
+    @property
     def dead_do_no_harm(self) -> bool:
         """Whether no customer waits for any dead event, and none blocks another event."""
         return sum(group.harmless for group in self.dead_groups or ()) == self.waiting.dead

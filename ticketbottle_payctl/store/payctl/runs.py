@@ -20,6 +20,9 @@ CLOSED = "closed"
 IS_CLOSING = f"i.outcome = '{CLOSED}'"
 """An SQL condition that is true if row ``i`` of ``payctl.run_items`` is a closing record."""
 
+OF_OVERDUE_PAYMENT = "i.reason IN ('no_callback', 'in_progress')"
+"""An SQL condition that is true if the closing record in row ``i`` is about an overdue payment."""
+
 UNTIL = "(i.after->>'until')::timestamptz"
 """The SQL expression for the latest instant that the closing record in row ``i`` covers."""
 
@@ -133,10 +136,14 @@ class RunItem:
 
 
 class Closing(NamedTuple):
-    """A closing record, with the run that wrote it. ``until`` is the latest instant that the record covers."""
+    """A closing record, with the run that wrote it. ``until`` is the latest instant that the record covers.
+
+    ``of_overdue_payment`` is True if the record is about an overdue payment.
+    """
 
     until: datetime
     run: Run
+    of_overdue_payment: bool = False
 
 
 def start(connection: Connection, run: NewRun) -> None:
@@ -286,13 +293,14 @@ def closings(connection: Connection, subjects: Sequence[str]) -> list[tuple[str,
     """Return the closing records of these payments, orders or receipts with the closed id or code, earliest first."""
     rows = connection.exec_driver_sql(
         f"""
-        SELECT DISTINCT ON (r.started_at, r.id, i.item_id) i.item_id, {UNTIL}, {_COLUMNS}
+        SELECT i.item_id, max({UNTIL}), COALESCE(bool_or({OF_OVERDUE_PAYMENT}), false), {_COLUMNS}
         FROM payctl.run_items AS i JOIN payctl.runs AS r ON r.id = i.run_id
-        WHERE i.item_id = ANY(%(subjects)s) AND {IS_CLOSING} ORDER BY r.started_at, r.id, i.item_id
+        WHERE i.item_id = ANY(%(subjects)s) AND {IS_CLOSING}
+        GROUP BY r.id, i.item_id ORDER BY r.started_at, r.id, i.item_id
         """,  # noqa: S608 - built from constants only
         {"subjects": list(subjects)},
     )
-    return [(row[0], Closing(row[1], _run(row[2:]))) for row in rows]
+    return [(row[0], Closing(row[1], _run(row[3:]), row[2])) for row in rows]
 
 
 def _run(row: Sequence[Any]) -> Run:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.store.db.gateway_names import GATEWAY
 from ticketbottle_payctl.store.db.owner_time import NOW, stored
 from ticketbottle_payctl.store.payctl.runs import IS_CLOSING
+from ticketbottle_payctl.store.payments.closed_overdue import is_closed
 from ticketbottle_payctl.store.payments.overdue import forgotten, known
 
 
@@ -23,20 +24,25 @@ class CreatedPayments(NamedTuple):
     ``overdue`` counts the payments that have been PENDING for too long. ``silent`` counts the overdue payments that no
     callback in the window explains and no person has closed. Only the gateways can tell whether these payments are
     paid. ``forgotten`` counts the silent payments that are too old for their gateway's status query, and are only shown
-    in the gateway's portal.
+    in the gateway's portal. ``closed`` counts the overdue payments that a person has closed after looking there.
     """
 
     by_status: Mapping[str, int]
     overdue: int
     silent: int
     forgotten: int = 0
+    closed: int = 0
 
 
 class SilentPayments(NamedTuple):
-    """The number of silent payments, and how many of them are too old for their gateway's status query."""
+    """The number of silent payments, and how many of them are too old for their gateway's status query.
+
+    ``closed`` counts the overdue payments that a person has closed after looking in the gateway's portal.
+    """
 
     number: int
     forgotten: int
+    closed: int = 0
 
 
 # A callback with one of the reasons explains a payment: its order counts as an order without a ticket, or a person must
@@ -53,6 +59,8 @@ _LATE = f"""
         FROM payments
         WHERE status = 'PENDING' AND "createdAt" >= %(since)s AND "createdAt" < %(until)s
             AND "createdAt" < {NOW} - %(overdue_after)s
+    ), closed AS MATERIALIZED (
+        SELECT p.id FROM late AS p WHERE {is_closed("p.id", "p.gateway")}
     )
 """  # noqa: S608 - only constants are put in
 _SILENT = f"""
@@ -60,6 +68,7 @@ _SILENT = f"""
     WHERE (id, gateway) NOT IN (SELECT payment_id, provider FROM told WHERE payment_id IS NOT NULL)
         AND (reference, gateway) NOT IN (SELECT reference, provider FROM told WHERE reference <> '')
         AND (code, gateway) NOT IN (SELECT order_ref, provider FROM told WHERE payment_id IS NULL)
+        AND id NOT IN (SELECT id FROM closed)
         AND NOT EXISTS (
             SELECT FROM payctl.run_items AS i
             JOIN payctl.webhook_receipts AS r ON r.id = (i.before ->> 'receipt')::uuid
@@ -68,12 +77,13 @@ _SILENT = f"""
 _CREATED = f"""
     WITH {_LATE}, silent AS MATERIALIZED ({_SILENT})
     SELECT status::text, count(*), count(*) FILTER (WHERE "createdAt" < {NOW} - %(overdue_after)s),
-        (SELECT count(*) FROM silent), (SELECT count(*) FROM silent WHERE forgotten)
+        (SELECT count(*) FROM silent), (SELECT count(*) FROM silent WHERE forgotten), (SELECT count(*) FROM closed)
     FROM payments WHERE "createdAt" >= %(since)s AND "createdAt" < %(until)s GROUP BY 1
 """  # noqa: S608 - only constants are put in
 _COUNT_SILENT = f"""
     WITH {_LATE}
-    SELECT count(*), count(*) FILTER (WHERE forgotten) FROM ({_SILENT} LIMIT %(most)s) AS found
+    SELECT count(*), count(*) FILTER (WHERE forgotten), (SELECT count(*) FROM closed)
+    FROM ({_SILENT} LIMIT %(most)s) AS found
 """  # noqa: S608 - only constants are put in
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.gateway_names import GATEWAY
 from ticketbottle_payctl.store.db.owner_time import aware, stored
+from ticketbottle_payctl.store.payments import closed_overdue
 
 _COLUMNS = f"""id, "orderCode", "amountCents", {GATEWAY}, "providerTransactionId", status::text, "createdAt" """
 
@@ -68,6 +69,22 @@ class Overdue:
     gateway: str | None = None
 
 
+class Forgotten(NamedTuple):
+    """The number of overdue payments that are too old for their gateways' status queries.
+
+    ``closed`` counts those that a person has closed, and ``open`` the others. ``order_code`` is the order code of the
+    newest open one, or None.
+    """
+
+    open: int = 0
+    closed: int = 0
+    order_code: str | None = None
+
+
+NONE_FORGOTTEN = Forgotten()
+"""The result if no payment is too old."""
+
+
 def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettled]:
     """Return overdue payments that are not too old for their gateways' status queries, latest first."""
     rows = connection.exec_driver_sql(
@@ -80,10 +97,20 @@ def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettl
     return [_payment(row) for row in rows]
 
 
-def count_forgotten(connection: Connection, wanted: Overdue) -> int:
-    """Count overdue payments that are too old for their gateways' status queries."""
-    sql = f"SELECT count(*) FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}"  # noqa: S608 - built from constants only
-    return int(connection.exec_driver_sql(sql, _parameters(wanted)).scalar_one())
+def count_forgotten(connection: Connection, wanted: Overdue) -> Forgotten:
+    """Count overdue payments that are too old for their gateways' status queries.
+
+    If the role is not allowed to read the records of closings, no payment counts as closed.
+    """
+    closed = closed_overdue.is_closed("p.id", "p.gateway") if closed_overdue.may_read(connection) else "false"
+    sql = f"""
+        SELECT count(*) FILTER (WHERE NOT closed), count(*) FILTER (WHERE closed),
+            (array_agg(code ORDER BY created_at DESC, id) FILTER (WHERE NOT closed))[1]
+        FROM (SELECT p.*, {closed} AS closed FROM (
+            SELECT id, "orderCode" AS code, "createdAt" AS created_at, {GATEWAY} AS gateway
+            FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}) AS p) AS judged
+    """  # noqa: S608 - built from constants only
+    return Forgotten(*connection.exec_driver_sql(sql, _parameters(wanted)).one())
 
 
 def _parameters(wanted: Overdue) -> dict[str, object]:

@@ -11,7 +11,9 @@ import typer
 from ticketbottle_payctl.cli.app.argv import ARGUMENTS
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.commands.reconcile.payments_result import Reconciled, needs_a_look, plan_blocks, result_of
+from ticketbottle_payctl.cli.commands.reconcile.payments_facts import Reconciled, needs_a_look
+from ticketbottle_payctl.cli.commands.reconcile.payments_result import result_of
+from ticketbottle_payctl.cli.commands.reconcile.payments_view import plan_blocks
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.times import age
@@ -22,7 +24,7 @@ from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.domain.payment import OVERDUE_AFTER
 from ticketbottle_payctl.errors import NotFoundError
-from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.formats import PLACEHOLDER, count
 from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
 from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Candidates, find_named, find_overdue, settle_findings
@@ -74,7 +76,8 @@ def payments_command(  # noqa: PLR0913 - one argument per option
 
     Asks about payments that have been PENDING for too long, or only about the ones that you name. Shows the responses
     and a plan, and after your confirmation settles the payments as a callback would. If the gateway says "pending" or
-    reports a different amount, the payment does not change. `payctl runs` shows the record of the run.
+    reports a different amount, the payment does not change. If the gateway does not know a payment, look in its portal,
+    and record what you found with `payctl close`. `payctl runs` shows the record of the run.
     """
     session = Session.of(ctx)
     if names and (older_than is not None or provider is not None or limit is not None):
@@ -98,10 +101,9 @@ def payments_command(  # noqa: PLR0913 - one argument per option
         if dry_run or stop.event.is_set() or not to_settle:
             again = Adviser(session, reason or "reconcile payments").again
             apply = again(ctx.meta[ARGUMENTS], without=DRY_RUN, rows=to_settle) if dry_run and to_settle else None
-            it = Reconciled(found, chosen.more, chosen.too_old, dry_run=dry_run, stopped=stop.exit_code, apply=apply)
-            it = replace(it, look=_look(session, found))
-            session.finish(result_of(it))
-    plan = [line(bold("Plan"), f"settle {count(to_settle, 'payment')}"), *plan_blocks(found)]
+            it = Reconciled(found, chosen.more, chosen.too_old, chosen.closed, dry_run=dry_run, apply=apply)
+            session.finish(result_of(_with_next(session, replace(it, stopped=stop.exit_code))))
+    plan = [line(bold("Plan"), f"settle {count(to_settle, 'payment')}"), *plan_blocks(found, closed=chosen.closed)]
     act = Act("settle", to_settle, "payment", plan)
     approve(session, act, Approval(yes, reason, max_affected, confirm))
     _settle(session, found, reason, chosen)
@@ -128,11 +130,17 @@ def _settle(session: Session, found: list[StatusFinding], reason: str | None, ch
         done = settle_findings(session.services.engine, found, run, stop=stop.event, tell=tell)
     settled = {each.payment_id: each for each in done}
     publish = Adviser(session, "reconcile payments").changing(["publish-outbox"])
-    it = Reconciled(found, chosen.more, chosen.too_old, settled, run_id=run.id, stopped=stop.exit_code, publish=publish)
-    session.finish(result_of(replace(it, look=_look(session, found))))
+    it = Reconciled(found, chosen.more, chosen.too_old, chosen.closed, settled, run_id=run.id, publish=publish)
+    session.finish(result_of(_with_next(session, replace(it, stopped=stop.exit_code))))
 
 
-def _look(session: Session, found: list[StatusFinding]) -> str | None:
-    """Return the command that shows the first payment that a person must look at, or None if nobody needs to look."""
-    code = next((each.payment.order_code for each in found if needs_a_look(each)), None)
-    return None if code is None else Adviser(session, "reconcile payments").reading(["show"], [code])
+def _with_next(session: Session, it: Reconciled) -> Reconciled:
+    """Return the facts with the command for the first payment that needs a person.
+
+    The command shows a payment that needs a decision. If no payment does, it closes a payment that only the gateway's
+    portal can show.
+    """
+    code = next((each.payment.order_code for each in it.findings if needs_a_look(each)), None)
+    look = Adviser(session, "reconcile payments").reading(["show"], [code]) if code else None
+    close = Adviser(session, PLACEHOLDER).changing(["close"], [it.in_portal]) if it.in_portal else None
+    return replace(it, look=look, close=close)

@@ -182,6 +182,8 @@ def _payments(report: Report, commands: Commands) -> Iterator[Figure]:
     overdue = commands.counted("payments", ["--stuck", "--age", "20m", *commands.window])
     label = "payments created in the window and PENDING for over 20 minutes, including those that a person has closed"
     yield _number("payments_overdue", label, found.overdue, overdue)
+    if found.closed:
+        yield _number("payments_closed", "those of them that a person has closed", found.closed, commands.itself())
 
 
 def _number(name: str, label: str, value: int, command: str) -> Figure:

@@ -60,7 +60,8 @@ def verdict(report: Report) -> str:
         whole = report.no_event is not None
         each = "each paid order has its event, " if whole else ""
         dead = _closed_words(report.waiting.dead) if report.waiting.dead else "no event is dead"
-        return f"Nothing is open: {each}no event is waiting, and {dead}."
+        closed = f" {closed_payments_sentence(report)}." if report.closed_payments else ""
+        return f"Nothing is open: {each}no event is waiting, and {dead}.{closed}"
     waiting, failures = report.waiting, sum(gap.is_failure for gap in report.gaps)
     parts = [_customers(report)]
     if report.no_event is not None and report.no_event.number:
@@ -69,6 +70,8 @@ def verdict(report: Report) -> str:
     if report.overdue:
         are = "payment is" if report.overdue == 1 else "payments are"
         parts.append(f"{report.overdue:,} {are} overdue and may have been paid: {_how_to_find_out(report)}.")
+    if report.closed_payments:
+        parts.append(f"{closed_payments_sentence(report)}.")
     if report.for_a_person:
         has = "has" if report.for_a_person == 1 else "have"
         parts.append(f"{count(report.for_a_person, 'order')} {has} a payment that needs manual review.")
@@ -98,6 +101,12 @@ def overdue_sentence(report: Report) -> str | None:
     return f"{count(number, 'payment')} created in the window {are} PENDING for over 20 minutes, and may have been paid"
 
 
+def closed_payments_sentence(report: Report) -> str:
+    """Return a sentence about the overdue payments that a person has closed."""
+    number = report.closed_payments
+    return f"{count(number, 'overdue payment')} {'was' if number == 1 else 'were'} closed by an operator"
+
+
 def too_old_sentence(report: Report) -> str | None:
     """Return a sentence about overdue payments that are too old for a status query, or None if no payment is."""
     number = report.overdue_in_portal
@@ -105,7 +114,8 @@ def too_old_sentence(report: Report) -> str | None:
         return None
     some = "One of them is" if number == 1 else f"{number:,} of them are"
     which = some if can_ask_gateways(report) else "It is" if number == 1 else "They are"
-    return f"{which} too old for the gateway's status query: look in the gateway's portal"
+    portal = "look in the gateway's portal, then record what you found with payctl close"
+    return f"{which} too old for the gateway's status query: {portal}"
 
 
 def can_ask_gateways(report: Report) -> bool:

@@ -216,9 +216,13 @@ def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:
             yield Fields((("id", step.id), ("payload", step.facts["payload"])))
 
 
+def _can_be_closed(timeline: Timeline) -> list[Verdict]:
+    return [each for each in (timeline.verdict, *timeline.also) if can_be_closed(each)]
+
+
 def _closing(timeline: Timeline, session: Session) -> str | None:
     """Return the command that closes this order's findings, or None if they cannot be closed now."""
-    open_ones = [each for each in (timeline.verdict, *timeline.also) if can_be_closed(each)]
+    open_ones = _can_be_closed(timeline)
     if not open_ones or is_too_early_to_close(timeline):
         return None
     receipt = open_ones[0].receipt
@@ -245,7 +249,9 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
     yield from [*commands, *to_do] if timeline.success_is_unsent else [*to_do, *commands]
     close = _closing(timeline, session)
     if close:
-        yield line(bold("then:"), "record what was done, for the next shift")
+        asked_first = all(each.is_overdue_payment and each.remedy is None for each in _can_be_closed(timeline))
+        unknown = "if the gateway does not know the payment, look in its portal, and record what you found"
+        yield line(bold("then:"), unknown if asked_first else "record what was done, for the next shift")
         yield line(accent(f"  {close}"))
     named = [timeline.named_event] if timeline.named_event is not None else []
     for each in (one for one in (*named, *timeline.repeated) if one.can_be_closed):
@@ -282,6 +288,8 @@ def _said(step: Step) -> list[Part]:
 
 def _what_was_closed(step: Step) -> str:
     event_type = step.facts.get("event_type")
+    if step.facts.get("overdue_payment"):
+        return "the overdue payment"
     return f"dead event {short_id(step.id)} ({event_type})" if event_type else "the findings about the money"
 
 
