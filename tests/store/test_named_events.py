@@ -13,14 +13,14 @@ pytestmark = pytest.mark.postgres
 def test_only_a_dead_event_is_named_as_superseded(pay, reader):
     """A failure event of a COMPLETED payment is not superseded if it is pending or sent."""
     orders = pay("COMPLETED").event("FAILED", retries=4).event("FAILED", state="published", retries=5)
-    assert [dead.find(reader, name, 5).superseded for name in orders.events] == [False, False]
+    assert [dead.find(reader, name, 5).why_needless for name in orders.events] == [None, None]
 
 
 def test_an_event_without_a_payment_is_named(engine, reader):
     """An event whose payment is missing is found, but has no order code."""
     (name,) = Orders(engine).event("FAILED", retries=5, error="no").events
     found = dead.find(reader, name, 5)
-    assert (found.id, found.payment_id, found.order_code, found.superseded) == (name, "gone", None, False)
+    assert (found.id, found.payment_id, found.order_code, found.why_needless) == (name, "gone", None, None)
 
 
 def test_only_the_named_event_is_locked(pay, engine, reader):

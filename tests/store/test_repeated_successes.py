@@ -134,7 +134,7 @@ def test_a_closed_dead_success_counts_as_closed(order, engine, write):
     with engine.connect() as connection:
         found = dead.superseded(connection, 5)
         assert (found.events, found.closed, found.ids, found.repeated) == (1, 1, (), 0)
-        assert dead.count(connection, 5) == (2, 1, 1)
+        assert dead.count(connection, 5) == (2, 1, 1, True)
         assert dead.closed_among(connection, [*closed.events, *left.events], 5) == {closed.events[1]}
 
 

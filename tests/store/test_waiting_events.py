@@ -85,7 +85,7 @@ def test_of_one_instant_only_the_greater_id_is_blocked(order, reader, same_insta
     assert cdc.waiting_behind_dead(reader, 5) == 1
     assert blocked.blocked_among(reader, pending(rows), 5) == {"c"}
     found = dead.find(reader, "b", 5)
-    assert (found.blocks, found.state, found.superseded) == (True, "dead", False)
+    assert (found.blocks, found.state, found.why_needless) == (True, "dead", None)
 
 
 def test_an_event_blocks_if_a_pending_event_of_its_payment_is_behind_it(order, reader):
@@ -94,11 +94,11 @@ def test_an_event_blocks_if_a_pending_event_of_its_payment_is_behind_it(order, r
     last = first.event(age=HOUR).event(age=MINUTE, state="published")
     order("PENDING").event(age=MINUTE)
     found = [dead.find(reader, name, 5) for name in last.events]
-    assert [(each.state, each.superseded, each.blocks, each.error) for each in found] == [
-        ("dead", True, False, "no"),
-        ("dead", False, False, None),
-        ("pending", False, False, None),
-        ("published", False, False, None),
+    assert [(each.state, each.why_needless, each.blocks, each.error) for each in found] == [
+        ("dead", "superseded", False, "no"),
+        ("dead", "repeated", False, None),
+        ("pending", None, False, None),
+        ("published", None, False, None),
     ]
     first.event(age=2 * MINUTE)
     reader.rollback()
@@ -111,18 +111,18 @@ def test_a_closed_event_counts_as_closed_while_no_event_waits_behind_it(order, r
     """A closed superseded dead event counts as closed, unless a pending event of its payment waits behind it."""
     orders = order().event(age=HOUR).event("FAILED", age=9 * MINUTE, retries=5)
     name = orders.events[1]
-    assert (dead.count(reader, 5), dead.closed_among(reader, [name], 5)) == ((1, 1, 0), set())
+    assert (dead.count(reader, 5), dead.closed_among(reader, [name], 5)) == ((1, 1, 0, True), set())
     close(name, "skipped")
     close(orders.events[0])
-    assert dead.count(reader, 5) == (1, 1, 0)
+    assert dead.count(reader, 5) == (1, 1, 0, True)
     close(name)
     order().event(age=MINUTE)
     found = dead.superseded(reader, 5)
-    assert (dead.count(reader, 5), dead.closed_among(reader, [name], 5)) == ((1, 1, 1), {name})
+    assert (dead.count(reader, 5), dead.closed_among(reader, [name], 5)) == ((1, 1, 1, True), {name})
     assert (found.events, found.closed, found.ids, dead.find(reader, name, 5).closed) == (1, 1, (), True)
     orders.event(age=MINUTE)
     found = dead.superseded(reader, 5)
-    assert (dead.count(reader, 5), dead.closed_among(reader, [name], 5)) == ((1, 1, 0), set())
+    assert (dead.count(reader, 5), dead.closed_among(reader, [name], 5)) == ((1, 1, 0, True), set())
     assert (found.events, found.blocking, found.closed, found.ids) == (1, 1, 0, ())
     assert not dead.find(reader, name, 5).closed
 
@@ -151,7 +151,7 @@ def test_a_closed_event_counts_as_closed_only_if_it_is_superseded_and_dead(order
     names = [*needed.events, *unsent.events, *success.events]
     for name in names:
         close(name)
-    assert (dead.count(reader, 5), dead.closed_among(reader, names, 5)) == ((1, 1, 0), set())
+    assert (dead.count(reader, 5), dead.closed_among(reader, names, 5)) == ((1, 1, 0, True), set())
     assert dead.superseded(reader, 5) == (0, 0, 0, (), (), 0, ())
 
 

@@ -47,7 +47,7 @@ def close_event(engine: Engine, event: NamedEvent, run: NewRun, max_retries: int
     def row(connection: Connection) -> None:
         dead.lock(connection, event.id)
         again = dead.find(connection, event.id, max_retries)
-        refuse(again or event._replace(state="deleted", superseded=False, repeats=False), look)
+        refuse(again or event._replace(state="deleted", why_needless=None), look)
         before = {"state": "dead", "event_type": event.event_type, "error": event.error}
         after = {"state": CLOSED}
         run_items.record_payment(connection, run.id, 0, event.id, CLOSED, event.why_needless, before, after)
@@ -63,7 +63,7 @@ def refuse(event: NamedEvent, look: str) -> None:
         GuardError: the event is not dead and harmless, is closed, or blocks another event.
     """
     named = f"event {event.id}" + (f" of order {event.order_code}" if event.order_code else "")
-    if not event.is_needless:
+    if event.why_needless is None:
         state = "dead, and a customer may be waiting for it" if event.state == "dead" else event.state
         message = f"not closed: {named} is {state}; only a harmless dead event can be closed"
         raise GuardError(message, hint=f"an event's id closes only the event; see its order: {look}")

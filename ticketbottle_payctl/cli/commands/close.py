@@ -16,6 +16,7 @@ from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, d
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, refuse_read_only
 from ticketbottle_payctl.cli.safety.recorded import new_run
+from ticketbottle_payctl.domain.why_needless import WhyNeedless
 from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
@@ -31,8 +32,9 @@ from ticketbottle_payctl.jobs.order import (
 
 SCHEMA = "payctl.close/1"
 _WHY_NEEDLESS = {
-    "superseded": "is superseded: the customer has paid since and is not waiting for it",
-    "repeated": "repeats a success that was sent: the customer is not waiting for it",
+    WhyNeedless.SUPERSEDED: "is superseded: the customer has paid since and is not waiting for it",
+    WhyNeedless.REPEATED: "repeats a success that was sent: the customer is not waiting for it",
+    WhyNeedless.UNKNOWN_TYPE: "has a type that payctl does not know: no customer is waiting for it",
 }
 
 
@@ -55,7 +57,7 @@ class ClosedItem(TypedDict):
     """A finding or a dead event that was closed."""
 
     kind: str
-    """The finding's code, as in `payctl show`; for a dead event, superseded or repeated."""
+    """The finding's code, as in `payctl show`; for a dead event, superseded, repeated or unknown_type."""
     text: str
     """The sentence that people read."""
 
@@ -174,17 +176,17 @@ def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry
         GuardError: the event is not dead and harmless, or blocks another event.
     """
     look = Adviser(session, "close").reading(["show"], [event.order_code or event.id])
-    why = _WHY_NEEDLESS[event.why_needless]
-    what = f"dead {event.event_type} {event.id} {why}"
+    why = event.why_needless
+    what = f"dead {event.event_type} {event.id} {_WHY_NEEDLESS[why]}" if why else ""
     plan: list[Block] = [line(what)]
-    run, number = None, 0 if event.is_needless and event.closed else 1
+    run, number = None, 0 if event.closed else 1
     if number:
         refuse(event, look)
     if number and not dry_run:
         _approve(session, "dead event", event.id, plan, approval)
         run = new_run(session, "close", approval.reason, selector={"subject": event.id})
         close_event(session.services.engine, event, run, session.settings.max_retries, look)
-    items: list[ClosedItem] = [{"kind": event.why_needless, "text": what}] * number
+    items: list[ClosedItem] = [{"kind": why, "text": what}] * number if why else []
     facts: CloseFacts = {"order_code": event.order_code, "payment_id": event.payment_id}
     counts: CloseCounts = {"closed": number}
     human: list[Block] = [line(good("✔"), f"this dead event is already closed; see its order: {look}")]

@@ -301,7 +301,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                     ("dead", f"{group.dead - group.closed:,} of {group.count:,}"),
                     ("superseded", left_out if group.superseded else None),
                     ("sent before", sent if group.repeated else None),
-                    ("unknown type", unknown if group.unknown else None),
+                    ("unknown type", unknown if group.unknown > group.closed_unknown else None),
                     ("too large", large if group.too_large else None),
                     ("closed", f"{group.closed:,} of {group.count:,}, by an operator" if group.closed else None),
                     ("created", _created(group, now)),

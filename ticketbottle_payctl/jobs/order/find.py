@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.errors import InputError, NotFoundError
 from ticketbottle_payctl.formats import command_line, count, money
+from ticketbottle_payctl.store.outbox import dead
 from ticketbottle_payctl.store.payments import history
 from ticketbottle_payctl.store.payments.history import History, NearOrder
 from ticketbottle_payctl.store.payments.similar_codes import similar_codes
@@ -25,10 +27,11 @@ def find(connection: Connection, name: str, max_retries: int) -> History:
     """
     found = history.find(connection, name, max_retries)
     if found is None:
-        return _ending_in(connection, name, max_retries)
-    if found.payment is None:
+        found = _ending_in(connection, name, max_retries)
+    elif found.payment is None:
         _refuse_if_ambiguous(connection, name, found)
-    return found
+    closed = dead.closed_among(connection, [each.id for each in found.unsent_unknown], max_retries)
+    return replace(found, closed_events=closed)
 
 
 def _refuse_if_ambiguous(connection: Connection, name: str, found: History) -> None:

@@ -14,10 +14,11 @@ from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.order.model import Mark, Remedy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.order.records import Records
+from ticketbottle_payctl.store.payctl.runs import Closing
 from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow, Replayed
 
 _LONG = timedelta(minutes=5)
-_REPLAY = "replay"
+_REPLAY, _CLOSE = "replay", "close"
 
 
 def judge_delivery(found: History, records: Records, now: datetime, retention: timedelta | None) -> Iterator[Verdict]:
@@ -25,7 +26,7 @@ def judge_delivery(found: History, records: Records, now: datetime, retention: t
 
     If no payment exists, the last event of a known type counts as the event that reports the status.
     """
-    payment, unknown = found.payment, _unknown(found.events)
+    payment, unknown = found.payment, _unknown(found)
     event = _deciding(found.events, payment)
     only = False
     if event is not None:
@@ -39,14 +40,16 @@ def judge_delivery(found: History, records: Records, now: datetime, retention: t
             yield missing
     due = only and payment is not None and payment.status == "COMPLETED"
     for each in unknown:
+        closing = _closing_of(each, found)
         yield Verdict(
             VerdictKind.UNKNOWN_TYPE,
-            Mark.BAD,
+            Mark.GOOD if closing else Mark.BAD,
             each.created_at,
             due,
             event=each,
-            remedy=DeliveryRemedy.KNOW_EVENT_TYPE,
+            remedy=None if closing else DeliveryRemedy.KNOW_EVENT_TYPE,
             is_only_event=only,
+            closing=closing,
         )
 
 
@@ -105,13 +108,19 @@ def _deciding(events: Sequence[EventRow], payment: PaymentRow | None) -> EventRo
     return published or next(reversed(waiting or wanted), None)
 
 
-def _unknown(events: Sequence[EventRow]) -> list[EventRow]:
-    """Return the first unsent event of each unknown type."""
+def _unknown(found: History) -> list[EventRow]:
+    """Return the first unsent event of each unknown type. Prefer an event that no person has closed."""
     first: dict[str, EventRow] = {}
-    for each in events:
-        if each.state != "published" and is_unknown(each.event_type):
-            first.setdefault(each.event_type, each)
+    for each in sorted(found.unsent_unknown, key=lambda one: one.id in found.closed_events):
+        first.setdefault(each.event_type, each)
     return [*first.values()]
+
+
+def _closing_of(event: EventRow, found: History) -> Closing | None:
+    """Return the run that closed the event, or None if the event does not count as closed."""
+    runs = [each.run for each in found.replays if each.event_id == event.id and each.run.command == _CLOSE]
+    last = max(runs, key=lambda run: run.started_at, default=None)
+    return None if last is None or event.id not in found.closed_events else Closing(event.created_at, last)
 
 
 def _without_event(found: History, now: datetime, retention: timedelta | None) -> Verdict:

@@ -216,6 +216,8 @@ class Timeline:
     warnings: tuple[str, ...] = field(default=())
     repeated: tuple[NamedEvent, ...] = ()
     """The dead events that repeat a sent success, block no other event, and that no person has closed."""
+    closable_unknown: tuple[str, ...] = ()
+    """The ids of the dead events of unknown types that a person can close, because no customer waits for them."""
     named_event: NamedEvent | None = None
     """The event whose id the operator gave, or None if the operator gave another name of the order."""
     afterwards: tuple[Advice, ...] = ()

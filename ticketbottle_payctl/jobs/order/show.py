@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
+from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.order.advice import advise, advise_afterwards
 from ticketbottle_payctl.jobs.order.find import find
 from ticketbottle_payctl.jobs.order.judge_delivery import dead_before, tries_of
@@ -58,6 +59,8 @@ def show(  # noqa: PLR0913 - one argument per source
         if named is not None and not closed:
             named = named._replace(can_be_closed=_can_be_closed(connection, named.event, max_retries))
         repeated = _repeated(connection, found, named, max_retries)
+        opened = [each for each in found.unsent_unknown if each.id not in found.closed_events and each != event]
+        closable = tuple(each.id for each in opened if _can_be_closed(connection, each, max_retries))
     records = find_all(found, kafka) if kafka else Records()
     first, *also = judge(found, records, now, retention)
     if first.kind is VerdictKind.OVERDUE:
@@ -76,6 +79,7 @@ def show(  # noqa: PLR0913 - one argument per source
         amounts=amounts_of(found.receipts),
         warnings=tuple(records.warnings),
         repeated=repeated,
+        closable_unknown=closable,
         named_event=named,
         debezium_sends=slot is not None and slot.active,
     )
@@ -86,12 +90,12 @@ def _is_named(event: EventRow, name: str) -> bool:
 
 
 def _can_be_closed(connection: Connection, event: EventRow, max_retries: int) -> bool:
-    """Return whether the event is dead and harmless. False if the role cannot read the records of closings."""
-    needless = event.superseded or event.repeats
+    """Return whether the event is dead and harmless. False if the role cannot read the closing records."""
+    needless = event.superseded or event.repeats or is_unknown(event.event_type)
     if event.state != "dead" or not needless or not dead.rights(connection).closings:
         return False
     found = dead.find(connection, event.id, max_retries)
-    return found is not None and found.is_needless and not found.blocks
+    return found is not None and found.why_needless is not None and not found.blocks
 
 
 def _repeated(

@@ -56,8 +56,8 @@ def plan_replay(
         selector = with_whole_ids(connection, selector)
         found = store.candidates(connection, selector, max_retries)
         left_out = list(_left_out(found, allow_published=allow_published, allow_superseded=allow_superseded))
-        superseded = [left.id for left in left_out if left.reason is LeftOutReason.SUPERSEDED]
-        closed = dead.closed_among(connection, superseded, max_retries)
+        needless = {LeftOutReason.SUPERSEDED, LeftOutReason.UNKNOWN_TYPE}
+        closed = dead.closed_among(connection, [left.id for left in left_out if left.reason in needless], max_retries)
         left_out.sort(key=lambda left: left.id in closed)
         away = {left.id for left in left_out}
         chosen = [event for event in found if event.row.id not in away]

@@ -234,8 +234,8 @@ def _dead_groups(
     return [
         DeadGroup(
             one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,
-            one.message_bytes, one.superseded, one.unknown, one.blocking, one.too_large, one.closed,
-            one.repeated,
+            one.message_bytes, one.superseded + one.closed_unknown, one.unknown - one.closed_unknown, one.blocking,
+            one.too_large, one.closed, one.repeated,
         )
         for one in found if not one.is_closed
     ]  # fmt: skip

@@ -1,7 +1,8 @@
 """Count dead events, and find the harmless ones.
 
-An event is harmless if it is superseded or repeats a sent success, and no event waits behind it. A harmless event that
-a person has closed is not counted in warnings.
+An event is harmless if no customer waits for it, and it blocks no other event. :class:`WhyNeedless` has the reasons.
+A harmless event that a person has closed is not counted in warnings. An event of an unknown type counts as harmless
+only if it is closed, because the search for the payment's success would read too many events.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import FAILURES
+from ticketbottle_payctl.domain.why_needless import WhyNeedless
 from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.db.privileges import may_read_ours, may_read_payments
 from ticketbottle_payctl.store.outbox import cdc, states
 from ticketbottle_payctl.store.outbox.debezium_names import SLOT
+from ticketbottle_payctl.store.outbox.needless_unknown import needless_among
 from ticketbottle_payctl.store.outbox.repeated import GIVEN, HAS_CLOSING, is_success, judged_repeated, was_sent
-from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
+from ticketbottle_payctl.store.outbox.selector import SUPERSEDED, UNKNOWN_TYPE
 
 _MOST_NAMED = 5
 
@@ -43,35 +46,38 @@ ALL_RIGHTS = Rights(payments=True, closings=True, runs=True)
 
 
 def judged_superseded(which: str = "true", rights: Rights = ALL_RIGHTS, *, given: bool = False) -> str:
-    """Return the WITH queries that find the superseded dead events and those that repeat a sent success.
+    """Return the WITH queries that find the dead events that no customer waits for.
 
-    The last query, ``superseded``, has the columns ``id``, ``at``, ``blocks`` and ``repeats``. ``blocks`` is true if a
-    superseded event blocks a pending event of its payment. An event that repeats a success is left out if it blocks
-    another. The pending events are read once, and only if an event is found. Each event is compared with the later
+    The last query, ``superseded``, has one row for each event, with the columns ``id``, ``at``, ``blocks`` and ``why``.
+    ``why`` is a value of :class:`WhyNeedless`. An event of an unknown type is found only if it is closed. ``blocks`` is
+    true if a superseded event blocks a pending event of its payment. Any other event is left out if it blocks another.
+    The pending events are read once, and only if an event is found. Each event is compared with the later
     events of its payment in one sort. If Debezium is the publisher, no event blocks another. ``which`` is an SQL
     condition that limits the events. If ``given`` is true, a parameter has the ids of the events that repeat a success.
     """
     again = GIVEN if given else judged_repeated(which, with_closings=rights.closings, with_runs=rights.runs)
     # The planner expects few dead events, and IS TRUE keeps it from joining them. It also expects few elements in an
     # array, so it always uses a hash table.
-    paid = f"{SUPERSEDED} IS TRUE" if rights.payments else "false"
+    paid = SUPERSEDED if rights.payments else "false"
+    unknown = f"{UNKNOWN_TYPE} AND {HAS_CLOSING}" if rights.closings else "false"
     return f"""
         {again},
         paid_later AS MATERIALIZED (
-            SELECT o.id, o."aggregateId" AS key, o."createdAt" AS at, false AS repeats FROM outbox AS o
-            WHERE {which} AND {states.dead("o.")} AND {paid}
-            UNION ALL SELECT o.id, o.key, o.at, true FROM repeated AS o
+            SELECT o.id, o."aggregateId" AS key, o."createdAt" AS at, CASE WHEN {UNKNOWN_TYPE}
+                THEN '{WhyNeedless.UNKNOWN_TYPE}' ELSE '{WhyNeedless.SUPERSEDED}' END AS why FROM outbox AS o
+            WHERE {which} AND {states.dead("o.")} AND ({paid} OR {unknown}) IS TRUE
+            UNION ALL SELECT o.id, o.key, o.at, '{WhyNeedless.REPEATED}' FROM repeated AS o
         ), line AS MATERIALIZED (
-            SELECT id, key, at, repeats, false AS waits FROM paid_later
-            UNION ALL SELECT w.id, w."aggregateId", w."createdAt", false, true FROM outbox AS w
+            SELECT id, key, at, why, false AS waits FROM paid_later
+            UNION ALL SELECT w.id, w."aggregateId", w."createdAt", NULL, true FROM outbox AS w
             WHERE EXISTS (SELECT FROM paid_later) AND {states.pending("w.")}
                 AND (w."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM paid_later)))) IS TRUE
                 AND NOT {BY_DEBEZIUM}
         ), superseded AS MATERIALIZED (
-            SELECT id, at, blocks, repeats FROM (
+            SELECT id, at, blocks, why FROM (
                 SELECT *, bool_or(waits) OVER (PARTITION BY key ORDER BY at DESC, id COLLATE "C" DESC) AS blocks
                 FROM line
-            ) AS compared WHERE NOT (waits OR repeats AND blocks)
+            ) AS compared WHERE NOT (waits OR why <> '{WhyNeedless.SUPERSEDED}' AND blocks)
         )"""  # noqa: S608 - built from constants only
 
 
@@ -97,21 +103,25 @@ class DeadCount(NamedTuple):
     """The number of dead events.
 
     ``failures`` counts those for which no paying customer waits: the events of type PAYMENT_FAILED or
-    PAYMENT_CANCELLED, and those that repeat a sent success. ``closed`` counts the failures that count as closed.
+    PAYMENT_CANCELLED, those that repeat a sent success, and the closed ones of an unknown type. ``closed`` counts the
+    failures that count as closed. ``closings_known`` is False if the role is not allowed to read the payments or the
+    closing records. Then no event counts as closed.
     """
 
     events: int
     failures: int
     closed: int = 0
+    closings_known: bool = True
 
 
 class SupersededDead(NamedTuple):
-    """The number of dead events that are superseded, or that repeat a sent success and block no event.
+    """The number of dead events that are superseded, or that no customer waits for and that block no event.
 
-    ``blocking`` counts those that block a pending event of their payment. The others are harmless, and ``closed``
-    counts the harmless events that a person has closed. ``repeated`` counts the open harmless events that repeat a sent
-    success. ``ids`` and ``orders`` are the ids and order codes of the five oldest open harmless events.
-    ``repeats`` contains the ids of all events that repeat a sent success, even if they block another event.
+    Events of an unknown type count only if they are closed. ``blocking`` counts those that block a pending event of
+    their payment. The others are harmless, and ``closed`` counts the harmless events that a person has closed.
+    ``repeated`` counts the open harmless events that repeat a sent success. ``ids`` and ``orders`` are the ids and
+    order codes of the five oldest open harmless events. ``repeats`` contains the ids of all events that repeat a sent
+    success, even if they block another event.
     """
 
     events: int = 0
@@ -124,10 +134,7 @@ class SupersededDead(NamedTuple):
 
 
 def count(connection: Connection, max_retries: int) -> DeadCount:
-    """Count the dead events in the whole outbox.
-
-    If the role is not allowed to read the payments or the closing records, no event counts as closed.
-    """
+    """Count the dead events in the whole outbox."""
     sql = f"""
         SELECT count(*), count(*) FILTER (WHERE "eventType" = ANY(%(failures)s)) FROM outbox WHERE {states.dead()}
     """  # noqa: S608 - built from constants only
@@ -136,14 +143,16 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
     if not found.events:
         return found
     allowed = rights(connection)
-    closed = HAS_CLOSING if all(allowed[:2]) else "false"
+    known = allowed.payments and allowed.closings
+    closed = HAS_CLOSING if known else "false"
     sql = f"""
         WITH {judged_superseded(rights=allowed)}
         SELECT (SELECT count(*) FROM repeated),
-            (SELECT count(*) FILTER (WHERE {closed}) FROM superseded AS o WHERE NOT blocks)
+            count(*) FILTER (WHERE {closed}), count(*) FILTER (WHERE why = '{WhyNeedless.UNKNOWN_TYPE}' AND {closed})
+        FROM superseded AS o WHERE NOT blocks
     """  # noqa: S608 - built from constants only
-    repeated, number = connection.exec_driver_sql(sql, values).one()
-    return found._replace(failures=found.failures + repeated, closed=number)
+    repeated, number, unknown = connection.exec_driver_sql(sql, values).one()
+    return found._replace(failures=found.failures + repeated + unknown, closed=number, closings_known=known)
 
 
 def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -> frozenset[str]:
@@ -164,37 +173,26 @@ def rights(connection: Connection) -> Rights:
 
 
 class NamedEvent(NamedTuple):
-    """An event that a person wants to close. ``superseded`` and ``repeats`` are true only if the event is dead.
+    """An event that a person wants to close.
 
-    ``repeats`` is true if the payment's success was already sent, by another event or by this one before a replay.
-    ``blocks`` is true if a pending event of its payment waits behind it. If Debezium is the publisher, events never
-    wait for each other.
+    ``why_needless`` is the reason why no customer waits for the event, so that a person can close it. It is None if the
+    event is not dead, or if a customer may wait. ``blocks`` is true if a pending event of its payment waits behind it.
+    If Debezium is the publisher, events never wait for each other.
     """
 
     id: str
     event_type: str
     state: str
-    superseded: bool
+    why_needless: WhyNeedless | None
     order_code: str | None
     payment_id: str
     error: str | None
     closed: bool
     blocks: bool
-    repeats: bool = False
-
-    @property
-    def is_needless(self) -> bool:
-        """Whether no customer waits for the event, so that a person can close it."""
-        return self.superseded or self.repeats
-
-    @property
-    def why_needless(self) -> str:
-        """The reason why no customer waits for the event, as a fixed code."""
-        return "superseded" if self.superseded else "repeated"
 
 
 def superseded(connection: Connection, max_retries: int, rights: Rights = ALL_RIGHTS) -> SupersededDead:
-    """Find the superseded dead events, and those that repeat a sent success.
+    """Find the dead events that no customer waits for.
 
     The role needs ``rights``. Without the right to read the records of closings, no event counts as closed.
     """
@@ -211,7 +209,8 @@ def superseded(connection: Connection, max_retries: int, rights: Rights = ALL_RI
                 (array_agg(id ORDER BY at, id COLLATE "C") FILTER (WHERE open))[1:{_MOST_NAMED}] AS ids
             FROM (
                 SELECT *, NOT (blocks OR closed) AS open FROM (
-                    SELECT o.id, o.at, o.blocks, o.repeats, NOT o.blocks AND {closed} AS closed FROM superseded AS o
+                    SELECT o.id, o.at, o.blocks, o.why = '{WhyNeedless.REPEATED}' AS repeats,
+                        NOT o.blocks AND {closed} AS closed FROM superseded AS o
                     OFFSET 0  -- keeps the planner from computing "closed" once per use
                 ) AS each
             ) AS judged
@@ -252,21 +251,27 @@ def oldest_age(connection: Connection, max_retries: int) -> float | None:
 def find(connection: Connection, event_id: str, max_retries: int) -> NamedEvent | None:
     """Return the event with this id, or None if it is not in the outbox."""
     sql = f"""
-        SELECT o.id, o."eventType", {states.name("o.")}, {states.dead("o.")} AND {SUPERSEDED},
+        SELECT o.id, o."eventType", {states.name("o.")}, CASE
+                WHEN NOT {states.dead("o.")} THEN NULL
+                WHEN {SUPERSEDED} THEN '{WhyNeedless.SUPERSEDED}'
+                WHEN {is_success("o.")} AND EXISTS (
+                    SELECT FROM outbox AS e WHERE e."aggregateId" = o."aggregateId" AND e.published IN (true, false)
+                    AND e."createdAt" >= COALESCE(p."createdAt" - interval '1 day', '-infinity') AND {was_sent("e.")})
+                THEN '{WhyNeedless.REPEATED}' END,
             COALESCE(p."orderCode", {states.order_code("o.")}), o."aggregateId", o."lastError",
             o.id IN ({_closed("o.id = %(id)s")}),
             EXISTS (SELECT FROM outbox AS w WHERE {states.pending("w.")} AND w."aggregateId" = o."aggregateId"
-                AND (w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C")),
-            {states.dead("o.")} AND {is_success("o.")} AND (EXISTS (
-                SELECT FROM outbox AS e WHERE e."aggregateId" = o."aggregateId" AND e.published IN (true, false)
-                AND e."createdAt" >= COALESCE(p."createdAt" - interval '1 day', '-infinity') AND {was_sent("e.")}))
+                AND (w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C"))
         FROM outbox AS o LEFT JOIN payments AS p ON p.id = o."aggregateId" WHERE o.id = %(id)s
     """  # noqa: S608 - built from constants only
     row = connection.exec_driver_sql(sql, {"id": event_id, "max_retries": max_retries}).one_or_none()
     if row is None:
         return None
     found = NamedEvent(*row)
-    return found._replace(blocks=found.blocks and cdc.slot(connection) is None)
+    why = WhyNeedless(found.why_needless) if found.why_needless else None
+    if needless_among(connection, [event_id], max_retries):
+        why = WhyNeedless.UNKNOWN_TYPE
+    return found._replace(why_needless=why, blocks=found.blocks and cdc.slot(connection) is None)
 
 
 def lock(connection: Connection, event_id: str) -> None:

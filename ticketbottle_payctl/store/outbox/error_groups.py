@@ -12,10 +12,12 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
+from ticketbottle_payctl.domain.why_needless import WhyNeedless
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.dead import BY_DEBEZIUM, CLOSED_DEAD, Rights, judged_superseded
 from ticketbottle_payctl.store.outbox.message_size import message_bytes
+from ticketbottle_payctl.store.outbox.needless_unknown import needless_among
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
     REFUSED_FOR_SIZE,
@@ -27,6 +29,8 @@ from ticketbottle_payctl.store.outbox.selector import (
     pattern_errors_as_input_errors,
     predicate,
 )
+
+_MOST_UNKNOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,9 @@ class ErrorGroup:
     ``message_bytes`` is the size of the largest message that Kafka refused and that a replay sends, or else of the
     sample's message. ``blocking`` counts those superseded dead events that block a pending event of their payment.
     ``blocks`` counts the payments whose later events wait behind the group's dead events. ``closed`` counts the dead
-    events that count as closed. ``repeated`` counts the harmless dead events that repeat a sent success, which a replay
-    does not leave out. ``to_close`` is the id of the oldest harmless dead event that is not closed, or None.
+    events that count as closed, and ``closed_unknown`` those of them that have an unknown type. ``repeated`` counts the
+    harmless dead events that repeat a sent success, which a replay does not leave out. ``to_close`` is the id of the
+    oldest harmless dead event that is not closed, or None.
     """
 
     group: str
@@ -65,6 +70,7 @@ class ErrorGroup:
     blocks: int = 0
     repeated: int = 0
     to_close: str | None = None
+    closed_unknown: int = 0
 
     @property
     def event_types(self) -> tuple[str, ...]:
@@ -73,8 +79,11 @@ class ErrorGroup:
 
     @property
     def harmless(self) -> int:
-        """The number of dead events that no customer waits for, and that block no pending event."""
-        return self.superseded + self.repeated - self.blocking
+        """The number of dead events that no customer waits for, and that block no pending event.
+
+        Those of an unknown type count only if a person has closed them.
+        """
+        return self.superseded + self.repeated + self.closed_unknown - self.blocking
 
     @property
     def left_out(self) -> int:
@@ -119,7 +128,8 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     # The planner expects few elements in an array, so it always uses a hash table.
     blocks = "o.id IN (SELECT unnest(ARRAY(SELECT id FROM superseded WHERE blocks)))"
     blocking = f"count(*) FILTER (WHERE {blocks})" if with_payments else "0"
-    repeats = "o.id IN (SELECT unnest(ARRAY(SELECT id FROM superseded WHERE repeats)))"
+    again = f"SELECT id FROM superseded WHERE why = '{WhyNeedless.REPEATED}'"  # noqa: S608 - built from constants only
+    repeats = f"o.id IN (SELECT unnest(ARRAY({again})))"
     harmless = f"count(*) FILTER (WHERE {repeats})" if with_payments else "0"
     closed = f"count(*) FILTER (WHERE {CLOSED_DEAD})" if with_closings else "0"
     larger = f"SELECT id FROM refused WHERE bytes > {LARGEST_MESSAGE}"  # noqa: S608 - built from constants only
@@ -148,7 +158,8 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
             SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
                 sum(superseded)::bigint AS superseded, sum(blocking)::bigint AS blocking, sum(closed)::bigint AS closed,
                 sum(repeated)::bigint AS repeated,
-                COALESCE(sum(events) FILTER (WHERE unknown), 0)::bigint AS unknown, min(first) AS first,
+                COALESCE(sum(events) FILTER (WHERE unknown), 0)::bigint AS unknown,
+                COALESCE(sum(closed) FILTER (WHERE unknown), 0)::bigint AS closed_unknown, min(first) AS first,
                 max(last) AS last,
                 COALESCE(max(sampled) FILTER (WHERE NOT unknown), max(kept) FILTER (WHERE NOT unknown), max(kept),
                     max(last)) AS sampled,
@@ -157,7 +168,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
         )
         SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, sample.error, sample.id,
             k.superseded, sample.type, COALESCE(size.largest, sample.bytes), k.blocking, k.closed, k.unknown,
-            size.too_large, k.repeated
+            size.too_large, k.repeated, k.closed_unknown
         FROM kind AS k CROSS JOIN LATERAL (
             SELECT COALESCE(sum(too_large), 0)::bigint AS too_large, max(largest) AS largest
             FROM sized WHERE sized.pattern = k.pattern
@@ -193,6 +204,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
             unknown=row[14],
             too_large=row[15],
             repeated=row[16],
+            closed_unknown=row[17],
         )
         for row in rows
     ]
@@ -227,12 +239,15 @@ def with_harmless(
 ) -> list[ErrorGroup]:
     """Return the groups with the oldest harmless dead event of each, which a person can close.
 
-    The role needs ``rights``. Without the right to read closings, no group names an event, because the role cannot
-    close one. Like :func:`with_blocked`, this function changes the planner settings of the transaction.
+    Among the events of an unknown type, only the oldest few of each group are looked at. The role needs ``rights``.
+    Without the right to read closings, no group names an event, because the role cannot close one. Like
+    :func:`with_blocked`, this function changes the planner settings of the transaction.
     """
-    may_exist = any(group.harmless > group.closed for group in found)
-    if not (rights.closings and may_exist):
+    if not rights.closings:
         return [*found]
+    found = _with_needless_unknown(connection, found, selector, max_retries)
+    if not any(group.harmless > group.closed for group in found):
+        return found
     connection.exec_driver_sql("SELECT set_config('enable_nestloop', 'off', true)")  # the planner expects few rows
     wanted = predicate(selector, max_retries)
     sql = f"""
@@ -243,4 +258,30 @@ def with_harmless(
     """  # noqa: S608 - built from constants only
     rows = connection.exec_driver_sql(sql, wanted.parameters).all()
     oldest: dict[str, str] = {group: event for group, event in rows}  # noqa: C416 - a row is not a tuple
+    return [replace(group, to_close=oldest.get(group.group, group.to_close)) for group in found]
+
+
+def _with_needless_unknown(
+    connection: Connection, found: Sequence[ErrorGroup], selector: Selector, max_retries: int
+) -> list[ErrorGroup]:
+    """Return the groups with the oldest event of an unknown type of each that no customer and no event waits for.
+
+    Only the oldest few of each group are looked at, because this reads the other events of their payments.
+    """
+    if not any(group.unknown > group.closed_unknown for group in found):
+        return [*found]
+    wanted = predicate(selector, max_retries)
+    later = '(w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C")'
+    sql = f"""
+        SELECT name, id FROM (
+            SELECT {group_of(PATTERN)} AS name, o.id, o."aggregateId", o."createdAt", row_number() OVER (
+                PARTITION BY {PATTERN} ORDER BY o."createdAt", o.id COLLATE "C") AS place
+            FROM outbox AS o WHERE {states.dead("o.")} AND {UNKNOWN_TYPE} AND NOT {CLOSED_DEAD} AND {wanted.sql}
+        ) AS o WHERE place <= {_MOST_UNKNOWN} AND ({BY_DEBEZIUM} OR NOT EXISTS (
+            SELECT FROM outbox AS w WHERE w."aggregateId" = o."aggregateId" AND {states.pending("w.")} AND {later}))
+        ORDER BY name, place DESC
+    """  # noqa: S608 - built from constants only
+    rows = connection.exec_driver_sql(sql, wanted.parameters).all()
+    needless = needless_among(connection, [event for _, event in rows], max_retries)
+    oldest: dict[str, str] = {group: event for group, event in rows if event in needless}  # the last one is the oldest
     return [replace(group, to_close=oldest.get(group.group)) for group in found]

@@ -82,7 +82,7 @@ def list_events(
     """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | page_parameters(limit, before)).all()
-    # Reading the closings first keeps them out of the planner settings that blocked_among changes.
+    # The closing records are read first, because blocked_among changes the planner settings of the transaction.
     closed = closed_among(connection, [row.id for row in rows if row.state == "dead"], max_retries)
     pending = [Pending(row.id, row.aggregateId, row.createdAt) for row in rows if row.state == "pending"]
     blocked = blocked_among(connection, pending, max_retries)

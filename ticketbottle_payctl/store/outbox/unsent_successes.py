@@ -47,14 +47,16 @@ NONE_UNSENT = UnsentSuccesses()
 def unsent_successes(connection: Connection, max_retries: int, without: Sequence[str]) -> UnsentSuccesses:
     """Return the dead success events except those whose ids are in ``without``, and count the unknown types.
 
-    Events that repeat a sent success do not count.
+    Events that repeat a sent success do not count. Closed events do not count either, if the role is allowed to read
+    the payments and the closing records.
     """
     rights = dead.rights(connection)
+    opened = f"NOT {dead.CLOSED_DEAD}" if rights.payments and rights.closings else "true"
     sql = f"""
         WITH {judged_repeated(with_closings=rights.closings, with_runs=rights.runs)}, other AS (
             SELECT o.id, o."aggregateId" AS key, o."createdAt" AS made, {UNKNOWN_TYPE} AS unknown,
                 o.id <> ALL(%(without)s) AS apart
-            FROM outbox AS o WHERE {states.dead("o.")} AND o."eventType" <> ALL(%(failures)s)
+            FROM outbox AS o WHERE {states.dead("o.")} AND o."eventType" <> ALL(%(failures)s) AND {opened}
                 AND (o.id IN (SELECT unnest(ARRAY(SELECT id FROM repeated)))) IS NOT TRUE
         ), found AS (
             SELECT count(*) FILTER (WHERE NOT unknown AND apart) AS events,

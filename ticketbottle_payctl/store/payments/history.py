@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.owner_time import aware_value, stored
 from ticketbottle_payctl.store.outbox import states
@@ -120,13 +121,22 @@ class Replayed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All rows about one payment. If the database has only the payment's receipts or events, ``payment`` is None."""
+    """All rows about one payment. If the database has only the payment's receipts or events, ``payment`` is None.
+
+    ``closed_events`` contains the ids of the dead events of unknown types that count as closed.
+    """
 
     payment: PaymentRow | None
     receipts: tuple[ReceiptRow, ...]
     events: tuple[EventRow, ...]
     replays: tuple[Replayed, ...]
     closings: tuple[Closing, ...] = ()
+    closed_events: frozenset[str] = frozenset()
+
+    @property
+    def unsent_unknown(self) -> tuple[EventRow, ...]:
+        """The unsent events of unknown types."""
+        return tuple(each for each in self.events if each.state != "published" and is_unknown(each.event_type))
 
     @property
     def subject(self) -> str:

@@ -133,9 +133,10 @@ def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
 def dead_words(group: ErrorGroup) -> str:
     """Return how many of a group's dead events are open, and how many a person has closed.
 
-    Also say how many of them no customer waits for. Only such events can be closed.
+    Also say how many of the open ones are superseded, or repeat a success that was sent.
     """
-    open_ones, superseded = group.dead - group.closed, group.superseded + group.repeated - group.closed
+    open_ones = group.dead - group.closed
+    superseded = group.superseded + group.repeated - (group.closed - group.closed_unknown)
     word = "superseded or sent before" if group.repeated else "superseded"
     closed = f", {group.closed:,} closed by an operator" if group.closed else ""
     dead = count(open_ones, "dead event")

@@ -254,9 +254,12 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
         yield line(bold("then:"), unknown if asked_first else "record what was done, for the next shift")
         yield line(accent(f"  {close}"))
     named = [timeline.named_event] if timeline.named_event is not None else []
-    for each in (one for one in (*named, *timeline.repeated) if one.can_be_closed):
-        yield line(bold("then:"), "to end the warning about this dead event, record that no customer is waiting for it")
-        yield line(accent(f"  {Adviser(session, PLACEHOLDER).changing(['close'], [each.event.id])}"))
+    ending = "to end the warning about this dead event, record that no customer is waiting for it"
+    unknown = "if nobody needs the event, record that no customer is waiting for it"
+    ends = [(ending, each.event.id) for each in (*named, *timeline.repeated) if each.can_be_closed]
+    for why, event in [*ends, *((unknown, each) for each in timeline.closable_unknown)]:
+        yield line(bold("then:"), why)
+        yield line(accent(f"  {Adviser(session, PLACEHOLDER).changing(['close'], [event])}"))
     if not advice and not sentences:
         yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do but wait")
 
