@@ -179,30 +179,87 @@ def test_the_reconciler_role_counts_the_payments_that_a_person_has_closed(engine
     assert report.done[payments[1].id].status_after == "COMPLETED"
 
 
-@pytest.mark.parametrize(("role", "harmless"), [("publisher", 1), ("cleanup", 0)])
-def test_the_publisher_role_counts_the_dead_events_that_do_no_harm(engine_as, role, harmless):
-    """The publisher role is allowed to read a payment's id and status, so it recognises harmless dead events.
+@pytest.fixture
+def without_grants(engine_as):
+    """Take away what the cleanup role is allowed to read about closed events, and grant it again after the test."""
+    grants = ("SELECT (id, status) ON payments", "SELECT (item_id, outcome) ON payctl.run_items")
+    with engine_as("superuser").begin() as connection:
+        for each in grants:
+            connection.exec_driver_sql(f"REVOKE {each} FROM payctl_cleanup")
+    yield
+    with engine_as("superuser").begin() as connection:
+        for each in grants:
+            connection.exec_driver_sql(f"GRANT {each} TO payctl_cleanup")
 
-    A role without this privilege recognises none.
+
+@pytest.mark.parametrize("role", ["publisher", "cleanup"])
+def test_two_roles_count_the_dead_events_that_do_no_harm(engine_as, role):
+    """The publisher and cleanup roles are allowed to read a payment's id and status.
+
+    Therefore they recognise harmless dead events.
     """
+    dead_failures(engine_as, 1)
+    assert count_harmless_dead(engine_as(role), 5) == 1
+
+
+@pytest.mark.usefixtures("without_grants")
+def test_a_role_that_may_not_read_payments_counts_every_dead_event_as_harmful(engine_as):
+    """A role without the privilege to read a payment's id and status recognises no harmless dead event."""
+    dead_failures(engine_as, 1)
+    assert count_harmless_dead(engine_as("cleanup"), 5) == 0
+
+
+def dead_failures(engine_as, number):
+    """Replace all events by dead failure events of completed payments."""
     with engine_as("superuser").begin() as connection:
         connection.exec_driver_sql("DELETE FROM outbox")
-        insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")
+        insert_events(connection, number, state="dead", event_type="PAYMENT_FAILED")
         insert_payments_of_events(connection)
         connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
-    assert count_harmless_dead(engine_as(role), 5) == harmless
+
+
+def close_one(engine_as):
+    """Close the first of the dead events."""
+    with engine_as("superuser").connect() as connection:
+        event_id = connection.exec_driver_sql("SELECT min(id) FROM outbox").scalar_one()
+    event = find_event(engine_as("operator"), event_id, 5)
+    close_event(engine_as("operator"), event, NewRun(str(uuid4()), "close", Actor("me", "here")), 5, "payctl show")
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_the_cleanup_role_leaves_out_the_dead_events_that_a_person_has_closed(engine_as, dry_run):
+    """The scheduled cleanup counts closed dead events apart, reports only the others, and deletes neither."""
+    dead_failures(engine_as, 2)
+    close_one(engine_as)
+    report = cleanup(engine_as("cleanup"), retention=timedelta(0), max_retries=5, dry_run=dry_run)
+    assert (report.dead, report.closed, report.closings_known) == (2, 1, True)
+    assert (report.counts["closed"], [group.events for group in report.groups]) == (1, [1])
+    with engine_as("superuser").connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM outbox").scalar_one() == 2
+
+
+@pytest.mark.usefixtures("without_grants")
+def test_a_cleanup_that_may_not_read_the_closings_says_so(engine_as, caplog):
+    """A role that has not been granted the new privileges yet still cleans up. It does not claim to know the closings.
+
+    The log line says that its number includes closed events.
+    """
+    caplog.set_level("INFO", logger="ticketbottle_payctl")
+    dead_failures(engine_as, 2)
+    close_one(engine_as)
+    with engine_as("superuser").begin() as connection:
+        insert_events(connection, 1, state="published", age=timedelta(days=8))
+    report = cleanup(engine_as("cleanup"), retention=timedelta(days=7), max_retries=5)
+    assert (report.deleted, report.dead, report.closed, report.closings_known) == (1, 2, 0, False)
+    assert "closed" not in report.counts
+    (alert,) = [each.payctl_fields for each in caplog.records if each.getMessage() == "outbox_dead_events"]
+    assert (alert["events"], alert["includes_closed"]) == (2, True)
 
 
 def test_the_publisher_role_leaves_out_the_dead_events_that_a_person_has_closed(engine_as, mock_kafka):
     """A publisher with the documented privileges, `stats` and `errors` count the same closed dead event."""
-    with engine_as("superuser").begin() as connection:
-        connection.exec_driver_sql("DELETE FROM outbox")
-        insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED")
-        insert_payments_of_events(connection)
-        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
-        event_id = connection.exec_driver_sql("SELECT min(id) FROM outbox").scalar_one()
-    event = find_event(engine_as("operator"), event_id, 5)
-    close_event(engine_as("operator"), event, NewRun(str(uuid4()), "close", Actor("me", "here")), 5, "payctl show")
+    dead_failures(engine_as, 2)
+    close_one(engine_as)
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     obstacles = publish_outbox(engine_as("publisher"), producer, PublishOptions()).obstacles
     producer.close()
@@ -332,7 +389,8 @@ def test_pg_monitor_lets_the_operator_see_all_sessions(engine_as):
         ("publisher", "SELECT before FROM payctl.run_items"),
         ("publisher", "UPDATE outbox SET payload = '{}'"),
         ("publisher", "DELETE FROM outbox"),
-        ("cleanup", "SELECT 1 FROM payments"),
+        ("cleanup", 'SELECT "amountCents" FROM payments'),
+        ("cleanup", "SELECT before FROM payctl.run_items"),
         ("cleanup", "SELECT 1 FROM payctl.webhook_receipts"),
         ("cleanup", "UPDATE outbox SET published = true"),
         ("watcher", 'SELECT id, "orderCode", "amountCents" FROM payments'),

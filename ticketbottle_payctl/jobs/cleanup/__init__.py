@@ -26,6 +26,7 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox import dead, stats
 from ticketbottle_payctl.store.outbox import retention as store
+from ticketbottle_payctl.store.outbox.dead import DeadCount
 from ticketbottle_payctl.store.outbox.stats import By, Group, Unpublished
 from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
@@ -62,7 +63,8 @@ class CleanupReport:
     ``remaining`` counts the expired events that are still in the table, up to 100,000. These events were locked, or the
     run ended before it reached them. ``bytes`` is the approximate size of the deleted rows. ``receipts`` is the number
     of deleted receipts. ``unpublished`` counts the pending and dead events, and ``closed`` the dead events that an
-    operator has closed. ``groups`` counts the others by type and error. ``oldest_dead_s`` is the age of the oldest dead
+    operator has closed. ``closings_known`` is False if the role is not allowed to read which events are closed. Then
+    ``closed`` is 0. ``groups`` counts the others by type and error. ``oldest_dead_s`` is the age of the oldest dead
     event that is not harmless, or None. ``run_id`` is the id of the recorded run, or None. ``unrecorded`` says what
     could not be recorded. With ``dry_run``, the counts are a preview.
     """
@@ -81,6 +83,7 @@ class CleanupReport:
     seconds: float
     dry_run: bool = False
     closed: int = 0
+    closings_known: bool = True
     oldest_dead_s: float | None = None
     run_id: str | None = None
     unrecorded: Unrecorded | None = None
@@ -98,17 +101,19 @@ class CleanupReport:
     @property
     def counts(self) -> CleanupCounts:
         """The counts, under the field names of the JSON output and the Lambda function's result."""
-        return {
+        counts: CleanupCounts = {
             "matched": self.matched,
             "deleted": self.deleted,
             "archived": self.archived,
             "pending": self.pending,
             "dead": self.dead,
-            "closed": self.closed,
             "late": self.unpublished.late,
             "remaining": self.remaining,
             "receipts": self.receipts,
         }
+        if self.closings_known:
+            counts["closed"] = self.closed
+        return counts
 
 
 def cleanup(  # noqa: PLR0913 - one argument per option
@@ -150,15 +155,17 @@ def cleanup(  # noqa: PLR0913 - one argument per option
     with transaction(engine, _READING, commit=False) as connection:
         now = outbox.now(connection).replace(tzinfo=UTC)
         found = stats.unpublished(connection, max_retries, late_after_s=LATE_AFTER.total_seconds())
-        closed = dead.count(connection, max_retries).closed if found.dead else 0
+        counted = dead.count(connection, max_retries) if found.dead else DeadCount(0, 0)
+        closed, known = counted.closed, counted.closings_known
         groups = stats.groups(connection, max_retries, (By.TYPE, By.ERROR), without_closed=closed > 0)
         oldest_s = dead.oldest_age(connection, max_retries) if found.dead else None
-    _alert(found, closed, groups, oldest_s)
+    _alert(found, counted, groups, oldest_s)
     if dry_run:
         preview = preview_cleanup(
             engine, retention=retention, keep_newest=keep_newest, receipts_older_than=receipts_older_than
         )
-        return replace(_previewed(preview, found, groups, clock() - began), closed=closed, oldest_dead_s=oldest_s)
+        previewed = _previewed(preview, found, groups, clock() - began)
+        return replace(previewed, closed=closed, closings_known=known, oldest_dead_s=oldest_s)
     horizon, receipts_before = _horizon(now, retention, keep_newest), _before(now, receipts_older_than)
     if planned is not None:
         horizon, receipts_before = planned.horizon, planned.receipts_before
@@ -187,6 +194,7 @@ def cleanup(  # noqa: PLR0913 - one argument per option
         groups=tuple(groups),
         seconds=clock() - began,
         closed=closed,
+        closings_known=known,
         oldest_dead_s=oldest_s,
         run_id=record.id,
         unrecorded=record.unrecorded,
@@ -250,19 +258,21 @@ def _previewed(preview: CleanupPreview, found: Unpublished, groups: Sequence[Gro
     )
 
 
-def _alert(found: Unpublished, closed: int, groups: Sequence[Group], oldest_s: float | None) -> None:
+def _alert(found: Unpublished, dead: DeadCount, groups: Sequence[Group], oldest_s: float | None) -> None:
     """Log dead events that are not closed, and late events, because a cleanup never removes them.
 
+    If the role is not allowed to read which events are closed, the log line counts the closed ones too, and says so.
     ``oldest_s`` is the age of the oldest dead event that is not harmless, or None if all are harmless.
     """
-    if found.dead > closed:
+    if found.dead > dead.closed:
         reasons = [
             f"{group.events} {group.event_type}: {group.error or 'no reason noted'}" for group in groups if group.dead
         ]
         log_event(
             "outbox_dead_events",
             level="error",
-            events=found.dead - closed,
+            events=found.dead - dead.closed,
+            includes_closed=not dead.closings_known,
             oldest_age_s=None if oldest_s is None else round(oldest_s),
             reasons=reasons[:_MOST_LOGGED],
         )

@@ -23,7 +23,10 @@ class CleanupCounts(TypedDict):
     dead: Count
     """Events that are out of retries, including the closed ones."""
     closed: NotRequired[Count]
-    """Dead events that an operator has closed. They need no attention."""
+    """Dead events that an operator has closed. They need no attention.
+
+    Left out if the database role is not allowed to read which events are closed.
+    """
     late: Count
     """Events that have been pending for more than an hour."""
     remaining: Count

@@ -148,9 +148,10 @@ def _with_age(events: int, oldest_s: float | None) -> str:
 
 def _warnings(report: CleanupReport) -> Iterator[str]:
     if report.dead > report.closed:
-        yield (
-            f"{count(report.dead - report.closed, 'dead event')} left in the outbox; `payctl errors` shows what to do"
-        )
+        left = f"{count(report.dead - report.closed, 'dead event')} left in the outbox"
+        yield f"{left}; `payctl errors` shows what to do"
+    if not report.closings_known:
+        yield "closed dead events count as open, because the role is not allowed to read `payments` or the closings"
     if report.unpublished.late:
         yield f"{count(report.unpublished.late, 'event')} pending for more than an hour; `payctl stats` says why"
     if report.remaining and report.stopped_because is CleanupStoppedBecause.EMPTY and not report.dry_run:
