@@ -198,10 +198,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     _reconciled("ReconcileSettled", "payments that were settled with their gateway's response", Statistic.SUM),
     _reconciled("ReconcileFailed", "payments that could not be settled: the row was locked, or time ran out"),
-    _reconciled(
-        "ReconcileOpen",
-        "overdue payments that their gateway also reports as pending or does not know, without the closed ones",
-    ),
+    _reconciled("ReconcileOpen", "overdue payments that their gateway also reports as pending"),
     _reconciled("ReconcileOverCap", "payments in a plan that was refused because it is over the cap"),
     _reconciled("ReconcileUnanswered", "overdue payments for which no trustworthy response arrived"),
     _reconciled("ReconcileForAPerson", "overdue payments that need manual review"),

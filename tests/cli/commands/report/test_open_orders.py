@@ -42,19 +42,20 @@ def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, in
 
 ASK = "ask the gateway with payctl reconcile payments"
 PORTAL = "look in the gateway's portal"
+RECORD = "then record what you found with payctl close"
 
 
 @pytest.mark.parametrize(
     ("hours", "verdict", "told", "asks"),
     [
         ((49,), f"1 payment is overdue and may have been paid: {PORTAL}, because it is too old for its status query.",
-         f"It is too old for the gateway's status query: {PORTAL}.", False),
+         f"It is too old for the gateway's status query: {PORTAL}, {RECORD}.", False),
         ((49, 72), f"{PORTAL}, because they are too old for its status query.",
-         f"They are too old for the gateway's status query: {PORTAL}.", False),
+         f"They are too old for the gateway's status query: {PORTAL}, {RECORD}.", False),
         ((1, 2, 49), f"{ASK}, or {PORTAL} for the one that is too old for its status query.",
-         f"One of them is too old for the gateway's status query: {PORTAL}.", True),
+         f"One of them is too old for the gateway's status query: {PORTAL}, {RECORD}.", True),
         ((1, 49, 72), f"{ASK}, or {PORTAL} for the 2 that are too old for its status query.",
-         f"2 of them are too old for the gateway's status query: {PORTAL}.", True),
+         f"2 of them are too old for the gateway's status query: {PORTAL}, {RECORD}.", True),
     ],
     ids=["one too old", "all too old", "one of three", "two of three"],
 )  # fmt: skip

@@ -51,9 +51,9 @@ def orders(number):
     return OpenOrders(number, number * 450_000, ())
 
 
-def payments(silent, forgotten=0):
-    """Return the given number of overdue payments, of which some are too old for a status query."""
-    return CreatedPayments({}, silent, silent, forgotten)
+def payments(silent, forgotten=0, closed=0):
+    """Return the given number of overdue payments, of which some are too old for a status query, and closed ones."""
+    return CreatedPayments({}, silent + closed, silent, forgotten, closed)
 
 
 def gaps(number):
@@ -69,6 +69,10 @@ ONE_OVERDUE = "1 payment is overdue and may have been paid"
 TWO_OVERDUE = "2 payments are overdue and may have been paid"
 SENTENCES = [
     ({}, f"Nothing is open: {EMPTY}"),
+    ({"payments": payments(0, closed=1)}, f"Nothing is open: {EMPTY} 1 overdue payment was closed by an operator."),
+    ({"payments": payments(0, closed=2)}, f"Nothing is open: {EMPTY} 2 overdue payments were closed by an operator."),
+    ({"payments": payments(1, closed=1)},
+     f"{NOBODY} {ONE_OVERDUE}: {ASK}. 1 overdue payment was closed by an operator."),
     ({"no_event": orders(0)}, f"Nothing is open: each paid order has its event, {EMPTY}"),
     ({"refused": orders(1)}, ONE_CUSTOMER),
     ({"refused": orders(2)}, TWO_CUSTOMERS),
@@ -110,7 +114,7 @@ def test_the_verdict_fits_the_number(facts, words):
 
 
 OVERDUE = "created in the window {} PENDING for over 20 minutes, and may have been paid"
-TOO_OLD = f"too old for the gateway's status query: {PORTAL}"
+TOO_OLD = f"too old for the gateway's status query: {PORTAL}, then record what you found with payctl close"
 
 
 @pytest.mark.parametrize(
