@@ -240,7 +240,7 @@ def test_the_cleanup_role_leaves_out_the_dead_events_that_a_person_has_closed(en
 
 @pytest.mark.usefixtures("without_grants")
 def test_a_cleanup_that_may_not_read_the_closings_says_so(engine_as, caplog):
-    """A role that has not been granted the new privileges yet still cleans up. It does not claim to know the closings.
+    """A role that has not been granted the new privileges yet still cleans up. It does not claim to know them.
 
     The log line says that its number includes closed events.
     """

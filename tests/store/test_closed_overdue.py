@@ -26,7 +26,7 @@ _CLOSING = """
 
 @pytest.fixture
 def close(engine):
-    """Return a function that records a closing, ten minutes ago."""
+    """Return a function that writes a closing record, ten minutes ago."""
 
     def run(orders, reason="no_callback", outcome="closed", age=10 * MINUTE):
         with engine.begin() as connection:
@@ -78,7 +78,7 @@ def order(engine):
     ],
 )
 def test_only_the_closing_of_an_overdue_payment_closes_it(order, close, is_closed, closing, expected):
-    """A closing of another finding about the order does not close its overdue payment."""
+    """A closing record of another finding about the order does not close its overdue payment."""
     orders = order()
     close(orders, **closing)
     assert is_closed(orders) is expected
@@ -127,7 +127,7 @@ def test_payments_too_old_for_a_query_are_counted_by_their_closing(engine, order
 
 @pytest.mark.parametrize("missing", ["payctl.run_items", "payctl.webhook_receipts"])
 def test_without_a_privilege_no_overdue_payment_counts_as_closed(engine, order, close, missing):
-    """If the role is not allowed to read the closings or the callbacks, every overdue payment counts as open."""
+    """If the role is not allowed to read the closing records or the callbacks, every overdue payment counts as open."""
     orders = order()
     close(orders)
     now = datetime.now(UTC)

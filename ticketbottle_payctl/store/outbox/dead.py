@@ -194,7 +194,7 @@ class NamedEvent(NamedTuple):
 def superseded(connection: Connection, max_retries: int, rights: Rights = ALL_RIGHTS) -> SupersededDead:
     """Find the dead events that no customer waits for.
 
-    The role needs ``rights``. Without the right to read the records of closings, no event counts as closed.
+    The role needs ``rights``. Without the right to read the closing records, no event counts as closed.
     """
     closed = HAS_CLOSING if rights.closings else "false"
     sql = f"""

@@ -62,7 +62,7 @@ def judged_repeated(which: str = "true", *, with_closings: bool, with_runs: bool
     If an earlier statement of the transaction has found them, use :data:`GIVEN` instead. The last query, ``repeated``,
     has the columns ``id``, ``key`` and ``at``. ``which`` is an SQL condition that limits the events. A closing is
     enough, because payctl has checked the payment before it recorded the closing. Without ``with_closings`` or
-    ``with_runs``, the role does not need privileges on the records of closings or of replays.
+    ``with_runs``, the role does not need privileges on the closing records or of replays.
     """
     conditions = [
         *(["i.outcome = 'closed'"] if with_closings else []),

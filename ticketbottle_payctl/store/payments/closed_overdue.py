@@ -32,14 +32,14 @@ def is_closed(payment_id: str, gateway: str) -> str:
 
 
 def may_read(connection: Connection) -> bool:
-    """Return whether the role is allowed to read the records of closings. Otherwise no payment counts as closed."""
+    """Return whether the role is allowed to read the closing records. Otherwise no payment counts as closed."""
     return bool(connection.exec_driver_sql(f"SELECT {_MAY_READ}").scalar_one())
 
 
 def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
     """Return the ids of those of the given payments that are PENDING and that a person has closed.
 
-    If the role is not allowed to read the records of closings, no payment counts as closed.
+    If the role is not allowed to read the closing records, no payment counts as closed.
     """
     if not ids or not may_read(connection):
         return frozenset()

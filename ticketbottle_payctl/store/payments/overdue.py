@@ -100,7 +100,7 @@ def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettl
 def count_forgotten(connection: Connection, wanted: Overdue) -> Forgotten:
     """Count overdue payments that are too old for their gateways' status queries.
 
-    If the role is not allowed to read the records of closings, no payment counts as closed.
+    If the role is not allowed to read the closing records, no payment counts as closed.
     """
     closed = closed_overdue.is_closed("p.id", "p.gateway") if closed_overdue.may_read(connection) else "false"
     sql = f"""

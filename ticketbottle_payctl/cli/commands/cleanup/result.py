@@ -151,7 +151,7 @@ def _warnings(report: CleanupReport) -> Iterator[str]:
         left = f"{count(report.dead - report.closed, 'dead event')} left in the outbox"
         yield f"{left}; `payctl errors` shows what to do"
     if not report.closings_known:
-        yield "closed dead events count as open, because the role is not allowed to read `payments` or the closings"
+        yield "closed dead events count as open: the role is not allowed to read `payments` or the closing records"
     if report.unpublished.late:
         yield f"{count(report.unpublished.late, 'event')} pending for more than an hour; `payctl stats` says why"
     if report.remaining and report.stopped_because is CleanupStoppedBecause.EMPTY and not report.dry_run:

@@ -68,8 +68,8 @@ class StatsFacts(TypedDict):
     superseded: NotRequired[Count]
     """The number of dead events that are harmless, because no customer waits for them.
 
-    They are superseded, or they repeat a success that was sent. payctl searches the published events only for the 50
-    oldest dead success events, and only near the time of each, so more of them may be harmless.
+    They are superseded, they repeat a success that was sent, or a person has closed them. payctl searches the published
+    events only for the 50 oldest dead success events, and only near the time of each, so more of them may be harmless.
     """
     causes: NotRequired[Sequence[CauseFacts]]
     """The causes of dead, blocked or overdue events, most pressing first; empty if there are no such events."""
