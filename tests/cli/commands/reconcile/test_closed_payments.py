@@ -129,6 +129,14 @@ def test_a_young_payment_cannot_be_closed(overdue, close, gateways):
     assert gateways.asked == []
 
 
+def test_a_young_payment_that_the_gateway_does_not_know_needs_no_person_yet(overdue, reconcile, first_lines):
+    """If a named payment is not overdue, `reconcile payments` exits with 0 and advises no closing record."""
+    payment = overdue(state="unknown", age=timedelta(minutes=5))
+    document = reconcile(payment.order_code)
+    assert (document["exit_code"], document["counts"]["not_found"]) == (0, 1)
+    assert "payctl close" not in "".join(first_lines(payment.order_code))
+
+
 def test_a_gateway_that_payctl_does_not_know_cannot_be_asked(overdue, close, ask_with_keys):
     """A payment of an unknown gateway can be closed, because no command can ever ask about it."""
     payment = overdue("stripe", state="unknown")

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, NotRequired, TypedDict
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.domain.payment import PaymentStatus
+from ticketbottle_payctl.domain.payment import PaymentStatus, is_overdue
 from ticketbottle_payctl.domain.settlement import Refusal
 from ticketbottle_payctl.facts import Keywords
 from ticketbottle_payctl.formats import PROVIDERS
@@ -71,6 +71,8 @@ class Reconciled:
     more: bool = False
     too_old: Forgotten = NONE_FORGOTTEN
     closed: frozenset[str] = frozenset()
+    at: datetime | None = None
+    """The time of the run. A payment that is not overdue needs no person yet. If None, every payment is overdue."""
     done: Mapping[str, Settled] = field(default_factory=dict)
     dry_run: bool = False
     run_id: str | None = None
@@ -95,9 +97,15 @@ class Reconciled:
 
     @property
     def only_in_portal(self) -> list[StatusFinding]:
-        """The answers about PENDING payments that only the gateway's portal shows and no operator has closed."""
-        unknown = [each for each in self.findings if each.says in ONLY_IN_PORTAL and not self.is_closed(each)]
-        return [each for each in unknown if each.payment.status == PaymentStatus.PENDING]
+        """The answers about overdue payments that only the gateway's portal shows and no operator has closed."""
+        return [each for each in self.findings if needs_portal(each, self.at) and not self.is_closed(each)]
+
+
+def needs_portal(finding: StatusFinding, at: datetime | None) -> bool:
+    """Return whether the payment is overdue at this time, and only the gateway's portal shows whether it is paid."""
+    if finding.says not in ONLY_IN_PORTAL or finding.payment.status != PaymentStatus.PENDING:
+        return False
+    return at is None or is_overdue(finding.payment.created_at, at)
 
 
 def needs_a_look(finding: StatusFinding) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
-from ticketbottle_payctl.cli.commands.reconcile.payments_facts import TOO_OLD, Reconciled
+from ticketbottle_payctl.cli.commands.reconcile.payments_facts import TOO_OLD, Reconciled, needs_portal
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import (
     Block,
@@ -26,7 +27,6 @@ from ticketbottle_payctl.formats import count, gateway_name, money
 from ticketbottle_payctl.jobs.reconcile.payments_report import (
     FOR_A_PERSON,
     NO_ANSWER,
-    ONLY_IN_PORTAL,
     PaymentsCounts,
     is_closed,
 )
@@ -37,12 +37,16 @@ _CLOSED = "closed by an operator"
 
 
 def plan_blocks(
-    findings: Sequence[StatusFinding], *, is_plan: bool = True, closed: frozenset[str] = frozenset()
+    findings: Sequence[StatusFinding],
+    *,
+    is_plan: bool = True,
+    closed: frozenset[str] = frozenset(),
+    at: datetime | None = None,
 ) -> list[Block]:
     """Return a table with the response and the planned action for each payment.
 
     If ``is_plan`` is false, the command has ended, and the table says what it did instead. ``closed`` contains the ids
-    of the closed payments.
+    of the closed payments. ``at`` is the time of the run. If it is None, every payment is overdue.
     """
     rows = tuple(
         (
@@ -52,7 +56,9 @@ def plan_blocks(
             finding.payment.created_at,
             finding.payment.status,
             _says(finding),
-            dim(_CLOSED) if is_closed(finding, closed) else _action(finding, is_plan=is_plan),
+            dim(_CLOSED)
+            if is_closed(finding, closed)
+            else _action(finding, is_plan=is_plan, in_portal=needs_portal(finding, at)),
         )
         for finding in findings
     )
@@ -84,7 +90,7 @@ def blocks_of(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Bl
     words += [closed] if closed else []
     open_still = too_old or (it.dry_run and counts["to_settle"])
     blocks: list[Block] = [headline(good("✔") if code is ExitCode.DONE and not open_still else warn("!"), *words)]
-    blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings, is_plan=it.dry_run, closed=it.closed)
+    blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings, is_plan=it.dry_run, closed=it.closed, at=it.at)
     blocks += _older(it)
     if it.publish and counts["settled"]:
         blocks.append(Fields((("if no publisher runs", it.publish),)))
@@ -135,13 +141,10 @@ def _says(finding: StatusFinding) -> Part:
     return bad(text) if finding.says in NO_ANSWER else text
 
 
-def _action(finding: StatusFinding, *, is_plan: bool) -> Part:
+def _action(finding: StatusFinding, *, is_plan: bool, in_portal: bool) -> Part:
     if finding.settles:
         return good(f"settle: {finding.says.upper()}")
     if isinstance(finding.verdict, Refusal):
         return bad(f"{'refuse' if is_plan else 'refused'}: {finding.verdict.reason.value.replace('_', ' ')}")
-    return (
-        warn("needs manual review")
-        if finding.says in FOR_A_PERSON | ONLY_IN_PORTAL
-        else dim("nothing" if is_plan else "unchanged")
-    )
+    by_hand = finding.says in FOR_A_PERSON or in_portal
+    return warn("needs manual review") if by_hand else dim("nothing" if is_plan else "unchanged")
