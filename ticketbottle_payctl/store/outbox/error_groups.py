@@ -114,7 +114,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     ``first`` and ``last`` are the times when the group's oldest and newest events were created. Without
     ``with_payments``, superseded events are not counted, and the role does not need privileges on the ``payments``
     table. Without ``with_closings``, no event counts as closed, and the role does not need privileges on the table with
-    the closings. Without ``with_runs``, an event that was sent before a replay does not count as sent.
+    the closing records. Without ``with_runs``, an event that was sent before a replay does not count as sent.
     ``repeated`` contains the ids of the events that repeat a sent success, or is None if they are not known yet.
 
     Raises:
