@@ -168,7 +168,8 @@ def _refreshed(page: Path, path: str) -> tuple[str, list[Ran]]:
 def _excerpt(old: str, ran: Ran, page: Path) -> str:
     """Return the new excerpt from a run's output, with as many lines as the old excerpt.
 
-    The excerpt has :data:`CUT` at each end at which it leaves lines out.
+    The excerpt has :data:`CUT` at each end at which it leaves lines out. The old excerpt stays if only a duration has
+    changed. A longer duration can wrap a sentence into one more line, and a shorter one can join two lines.
     """
     lines, wanted = ran.text.rstrip().splitlines(), old.splitlines()
     kept = [line for line in wanted if line != CUT]
@@ -177,11 +178,16 @@ def _excerpt(old: str, ran: Ran, page: Path) -> str:
         found = [number for number, line in enumerate(lines) if masked(line) == masked(kept[0])]
         assert found, f"{page.name}: {ran.command} no longer prints: {kept[0]}"
         start = found[0]
-    end = start + len(kept)
-    new = [*[CUT] * (start > 0), *(line.rstrip() for line in lines[start:end]), *[CUT] * (end < len(lines))]
-    if essence("\n".join(new)) == essence(old):
+    new, *wrapped = (_cut(lines, start, start + len(kept) + more) for more in (0, 1, -1))
+    if essence(old) in {essence(excerpt) for excerpt in (new, *wrapped)}:
         return old
-    return "".join(f"{line}\n" for line in new)
+    return new
+
+
+def _cut(lines: Sequence[str], start: int, end: int) -> str:
+    """Return these lines of an output, with :data:`CUT` at each end at which other lines are left out."""
+    cut = [*[CUT] * (start > 0), *(line.rstrip() for line in lines[start:end]), *[CUT] * (end < len(lines))]
+    return "".join(f"{line}\n" for line in cut)
 
 
 def _pictures(picture: Picture, ran: Ran) -> Iterator[tuple[Path, str]]:

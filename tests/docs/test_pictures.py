@@ -76,6 +76,19 @@ def test_an_excerpt_is_rewritten_only_if_it_is_stale(old, new):
     assert PICTURES._excerpt(old, ran, ROOT / "README.md") == new  # noqa: SLF001 - the rule itself
 
 
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        ("refused 9 s ago\n...\n", "refused\n12 s ago\nend\n"),
+        ("refused\n12 s ago\n...\n", "refused 9 s ago\nend\n"),
+    ],
+)
+def test_an_excerpt_stays_if_a_longer_or_shorter_age_changes_where_a_line_ends(old, now):
+    """docs/pictures.py keeps an excerpt if an age has more or fewer digits, and a sentence therefore wraps or not."""
+    ran = PICTURES.Ran("payctl x", now, 0)
+    assert PICTURES._excerpt(old, ran, ROOT / "README.md") == old  # noqa: SLF001 - the rule itself
+
+
 def test_an_excerpt_that_the_command_no_longer_prints_is_an_error():
     """If the command no longer prints an excerpt's first line, the error names the page, the command and the line."""
     with pytest.raises(AssertionError, match=r"README.md: payctl x no longer prints: gone"):
