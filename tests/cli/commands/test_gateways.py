@@ -14,6 +14,7 @@ from tests.cli.output.test_schemas import check
 from tests.stand_ins import KEYS, Gateways, serving
 from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers.queries import QUERIES
 
 ALL = len(GATEWAYS)
 HOOK = "https://shop.example/webhook/payos"
@@ -60,6 +61,24 @@ def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
     assert text.stdout.startswith(f"✔  can check callbacks from {ALL} of {ALL} gateways\n")
     for value in (value for value in rotated.values() if len(value) > 4):
         assert value not in str(document) + text.stdout + text.stderr
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_gateways_list_says_which_values_callbacks_and_queries_need(gateway, answer, invoke):
+    """`gateways list` says for each value whether callbacks, status queries or both need it."""
+    document = answer("gateways", "list", **KEYS)
+    own = [item for item in document["items"] if item["gateway"] == gateway]
+    asked = {field.env for field in GATEWAYS[gateway].fields if field.name in QUERIES[gateway].needs}
+    assert {item["variable"] for item in own if item["for_queries"]} == asked
+    words = {
+        line.split("\t")[1]: line.split("\t")[-1]
+        for line in invoke("gateways", "list", **KEYS).stdout.splitlines()
+        if line.startswith(gateway_name(gateway))
+    }
+    assert words == {
+        field.env: ", ".join(["callbacks"] * field.signs_callbacks + ["queries"] * (field.env in asked))
+        for field in GATEWAYS[gateway].fields
+    }
 
 
 @pytest.mark.parametrize(

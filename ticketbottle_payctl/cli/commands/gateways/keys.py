@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 from ticketbottle_payctl.domain.decision_fields import ProviderName
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.providers.gateway import CredentialField, Gateway
+from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings.fingerprint import fingerprint
 
@@ -27,7 +28,9 @@ class KeyItem(TypedDict):
     rotation: Literal["current", "previous"]
     """Whether this is the current or the previous value in a key rotation."""
     needed_for: Literal["callbacks", "queries"]
-    """What the value is needed for: checking callbacks or querying the gateway."""
+    """What the value is needed for: checking callbacks, or only querying the gateway."""
+    for_queries: bool
+    """Whether ``payctl reconcile payments`` needs the value to query the gateway."""
     is_set: bool
     length: Count | None
     """The length of the value in characters."""
@@ -66,6 +69,7 @@ def _values(gateway: Gateway, field: CredentialField, environ: Mapping[str, str]
                 "variable": field.env,
                 "rotation": rotation,
                 "needed_for": "callbacks" if field.signs_callbacks else "queries",
+                "for_queries": field.name in QUERIES[gateway.name].needs,
                 "is_set": bool(value),
                 "length": len(value) if value else None,
                 "fingerprint": fingerprint(Secret(value)) if value else None,

@@ -13,6 +13,8 @@ from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, gateway_name
 from ticketbottle_payctl.jobs.register_webhook import Registration
 
+_BOTH = "callbacks, queries"
+
 
 class GatewayCounts(TypedDict):
     """The number of gateways in each state."""
@@ -60,7 +62,7 @@ def listed(items: Sequence[KeyItem], states: Mapping[str, State], notes: Sequenc
                 item["rotation"] if item["is_set"] else "not set",
                 item["length"] if item["is_set"] else "",
                 item["fingerprint"] or "",
-                item["needed_for"],
+                item["needed_for"] if item["needed_for"] == "queries" or not item["for_queries"] else _BOTH,
             )
             for item in items
         ),
