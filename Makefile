@@ -34,7 +34,7 @@ ifneq ($(filter test test-all package,$(MAKECMDGOALS)),)
 MAKEFLAGS += -j4  # these targets create several independent environments
 endif
 .DEFAULT_GOAL := help
-.PHONY: help demo environment functions ready test test-all others quick check secrets bench soak fuzz orders mutants docs pictures kafka local template package deploy sbom audit lock clean
+.PHONY: help demo environment functions ready test test-all others quick format check secrets bench soak fuzz orders mutants docs pictures kafka local template package deploy sbom audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -127,6 +127,10 @@ others: ready ## run two cases of each quick test on every other installed Pytho
 quick: $(TEST) ## run the tests that need no service
 	@echo "== quick tests on CPython $(VERSION)"
 	@$(BIN)/python -m pytest -q -n $(or $(WORKERS),auto) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/test_division.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy --ignore tests/docs $(ARGS)
+
+format: $(DEV) ## format the Python code, and correct what ruff can correct
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
 
 check: $(DEV) $(CHECKED) ## check lint, format, types, layers, Dockerfile, secrets, dependencies, the template, the site
 	@$(BIN)/ruff check .

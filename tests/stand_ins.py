@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import parse_qs
+from uuid import uuid4
 
 KEYS = {
     "ZALOPAY_APP_ID": "2553",
@@ -75,6 +76,15 @@ STATES = {
         "busy": {"resultCode": 10},
     },
 }
+WITHOUT_ORDER_CODES = {"payos"}
+"""The gateways whose callbacks do not contain the order code."""
+
+_REFERENCES: dict[str, Callable[[str], str]] = {
+    "zalopay": lambda order_code: f"261123_{order_code}",
+    "payos": lambda _: uuid4().hex,
+}
+"""The function that creates a payment's reference, for each gateway whose references are not order codes."""
+
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 REQUESTS = {
     "zalopay": ("/v2/query", FORM),
@@ -86,6 +96,11 @@ REQUESTS = {
 
 None means that the gateway's library sends the query.
 """
+
+
+def reference_of(gateway, order_code):
+    """Return a reference in the gateway's format for a payment of this order."""
+    return _REFERENCES.get(gateway, str)(order_code)
 
 
 def mac(key, text, algorithm="sha256"):

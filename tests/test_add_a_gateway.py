@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ TABLES = (
     "tests/providers/test_explain.py OTHER_MERCHANT",
     "tests/providers/test_explain.py UNREADABLE",
     "tests/providers/test_explain.py WITH_PRIVATE_FIELDS",
+    "tests/providers/test_explain_changes.py VIETNAMESE",
     "tests/providers/test_properties.py SIGNED",
     "tests/providers/test_queries.py ANSWERS",
     "tests/providers/test_queries.py UNPAID",
@@ -83,6 +85,18 @@ TABLES_OF_VARIABLES = (
     "tests/fuzz/oracle.py KEYS",
     "tests/providers/test_registry.py VARIABLES",
 )
+MAY_BE_NONE = (
+    "tests/providers/conftest.py AMBIGUOUS",
+    "tests/providers/test_recognises.py FREE_TEXTS",
+    "tests/providers/test_explain.py OTHER_MERCHANT",
+    "tests/providers/test_explain.py WITH_PRIVATE_FIELDS",
+    "tests/providers/test_explain_changes.py VIETNAMESE",
+    "tests/providers/test_queries.py OTHER_PAYMENT",
+    "tests/providers/test_queries.py WRONG_SIGNATURE",
+    "tests/stand_ins.py REQUESTS",
+)
+"""The tables in which an entry can be None, because the tests then leave the gateway out or expect nothing."""
+
 JSON_TABLE = "tests/providers/test_properties.py SIGNED_JSON"
 READINGS = "tests/providers/test_one_reading.py READINGS"
 ONLY_SOME = {
@@ -178,6 +192,27 @@ def test_every_table_has_every_gateway(place):
     """
     missing = [gateway for gateway in GATEWAYS if gateway not in table(place)]
     need(not missing, f"add {', '.join(missing)} to {place.replace(' ', ': ')}")
+
+
+@pytest.mark.parametrize("place", TABLES)
+def test_an_entry_is_none_only_if_the_table_s_docstring_explains_it(place):
+    """A table's docstring says what None means, and in any other table no entry is None."""
+    found = value(place)
+    nothing = [key for key in table(place) if isinstance(found, dict) and found.get(key, ...) is None]
+    need(place in MAY_BE_NONE or not nothing, f"replace the None of {', '.join(nothing)} in {place.replace(' ', ': ')}")
+    explained = "None means" in docstring_of(place)
+    need(explained or place not in MAY_BE_NONE, f"say in the docstring of {place.replace(' ', ': ')} what None means")
+
+
+def docstring_of(place: str) -> str:
+    """Return the string below a variable. ``place`` is a file and the name of the variable in that file."""
+    file, name = place.split(" ")
+    text = (ROOT / file).read_text("utf-8")
+    for statement, after in pairwise(ast.parse(text).body):
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        if isinstance(target, ast.Name) and target.id == name and isinstance(after, ast.Expr):
+            return ast.literal_eval(after.value)
+    return ""
 
 
 def test_every_table_of_gateways_in_the_tests_is_named_here():

@@ -20,7 +20,10 @@ OTHER_MERCHANT = {
     "vnpay": {"vnp_TmnCode": "OTHER"},
     "momo": {"partnerCode": "OTHER"},
 }
-"""A change that makes each gateway's callback name a different merchant. PayOS's callbacks do not name a merchant."""
+"""For each gateway, a change that makes a callback name a different merchant.
+
+None means that a callback does not name the merchant.
+"""
 
 UNREADABLE = {
     "zalopay": {"amount": 0},
@@ -36,7 +39,7 @@ WITH_PRIVATE_FIELDS = {
     "vnpay": {},
     "momo": {"extraData": "0123456789"},
 }
-"""The private fields that a test adds to a callback of each gateway.
+"""For each gateway, the private fields that a test adds to a callback. It is empty if the callback already has one.
 
 None means that the gateway does not sign any private fields, so there is nothing to mask.
 """

@@ -19,7 +19,10 @@ FREE_TEXTS = {
     "vnpay": "vnp_OrderInfo",
     "momo": "orderInfo",
 }
-"""For each gateway, a signed field with any text that the shop or the customer chose."""
+"""For each gateway, a signed field with any text that the shop or the customer chose.
+
+None means that the gateway signs no such field.
+"""
 
 
 def contents(merchant, gateway):
@@ -30,7 +33,10 @@ def contents(merchant, gateway):
     return [whole, f"x&{whole}", quote_plus(whole), signature, f"x&{signature}=00", f"{signature[:4]}x"]
 
 
-@pytest.mark.parametrize(("gateway", "other"), list(permutations(GATEWAYS, 2)))
+@pytest.mark.parametrize(
+    ("gateway", "other"),
+    [(gateway, other) for gateway, other in permutations(GATEWAYS, 2) if FREE_TEXTS.get(gateway) is not None],
+)
 def test_another_gateway_s_content_in_a_free_text_does_not_matter(merchant, gateway, other):
     """If a gateway's free text contains another gateway's callback, payctl still finds the right gateway."""
     for text in contents(merchant, other):

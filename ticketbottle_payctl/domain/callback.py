@@ -76,27 +76,35 @@ class OrderHint:
 class Callback:
     """A genuine, well-formed callback for this merchant.
 
-    ``reference`` is the id with which the payment was created, which is stored in ``payments."providerTransactionId"``.
-    The gateways call this id ``app_trans_id`` (ZaloPay), ``paymentLinkId`` (PayOS), ``vnp_TxnRef`` (VNPay) and
-    ``orderId`` (MoMo). ``order_ref`` is the gateway's name for the order. ``gateway_transaction_id`` is the gateway's
-    transaction id with all its digits, or None if the gateway sends 0. ``amount`` is in whole VND, or None if the
-    callback does not contain an amount.
+    payctl finds the payment by ``reference``, or by ``order_ref`` if no payment has this reference. The time in the
+    gateway's callback has no field, because payctl uses the database's clock.
     """
 
     provider: str
     outcome: Outcome
     reference: str
+    """The id with which the payment was created, which is stored in ``payments."providerTransactionId"``.
+
+    The gateways call this id ``app_trans_id`` (ZaloPay), ``paymentLinkId`` (PayOS), ``vnp_TxnRef`` (VNPay) and
+    ``orderId`` (MoMo).
+    """
     order_ref: str
+    """The order code, or the gateway's id for the order if the callback does not contain the order code."""
     gateway_transaction_id: str | None
+    """The gateway's transaction id with all its digits, or None if the gateway sends 0."""
     amount: int | None
+    """The amount in whole VND, or None if the callback does not contain an amount."""
     currency: str = "VND"
     ignored_because: IgnoredBecause | None = None
     payment_number: str | None = None
-    """The gateway's id for this money transfer. If a payment has two such ids, the customer paid twice."""
+    """The gateway's id for this money transfer. If a payment has two such ids, the customer paid twice.
+
+    For most gateways, it equals ``gateway_transaction_id``. It is None if the callback does not contain such an id.
+    """
     order_hint: OrderHint | None = None
     """A hint for finding the order, or None if the gateway sends the order code.
 
-    The hint may match other orders too.
+    The hint may match other orders too. payctl uses it if ``payments."providerTransactionId"`` has no index.
     """
 
 

@@ -1,8 +1,8 @@
 """Provide sample callbacks, so that users can try payctl without a gateway account.
 
 Every key in ``samples.json`` is public. The gateways publish these keys for their sandbox or in their documentation.
-VNPay does not publish a key, so the key of its sample is made up. ``genuine`` means that the gateway itself created the
-signature.
+VNPay does not publish a key, so the key of its sample is made up. In one record of each gateway, both ``name`` and
+``gateway`` are the gateway's name. ``genuine`` means that the gateway itself created the signature.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ def test_register_webhook_is_only_for_payos(answer, gateway, label):
     document = answer("gateways", "register-webhook", gateway, HOOK, "-y", **KEYS)
     assert document["exit_code"] == 2
     assert document["error"]["message"] == f"{label} has no API to register a webhook URL"
-    assert "give " in document["error"]["hint"]
+    assert "the URL" in document["error"]["hint"]
     assert label in document["error"]["hint"]
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from tests.providers.conftest import AMBIGUOUS
-from tests.stand_ins import KEYS, Gateways, serving
+from tests.stand_ins import KEYS, Gateways, reference_of, serving
 from ticketbottle_payctl.domain.callback import Unclear, UnclearReason
 from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.providers import GATEWAYS
@@ -46,13 +46,12 @@ def pending(engine):
 
     def make(gateway):
         order = f"TB-ROCK-20261123-{uuid4().hex[:8].upper()}"
-        reference = {"zalopay": f"261123_{order}", "payos": uuid4().hex}.get(gateway, order)
         with engine.begin() as connection:
             return insert_payment(
                 connection,
                 provider=gateway.upper(),
                 order_code=order,
-                reference=reference,
+                reference=reference_of(gateway, order),
                 age=timedelta(hours=1),
             )
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.engine import Engine
 
+from tests.stand_ins import reference_of
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport, process_webhook
 from ticketbottle_payctl.providers import by_name, credentials
@@ -35,8 +36,7 @@ class Shop:
     def payment(self, provider="zalopay", **values) -> SandboxPayment:
         """Insert a payment with a reference in the gateway's format, and return it."""
         order_code = values.pop("order_code", None) or f"TB-ROCK_HN-20261123-{uuid4().hex[:8].upper()}"
-        references = {"zalopay": f"261123_{order_code}", "payos": uuid4().hex}
-        values.setdefault("reference", references.get(provider, order_code))
+        values.setdefault("reference", reference_of(provider, order_code))
         with self.engine.begin() as connection:
             return insert_payment(connection, provider=provider.upper(), order_code=order_code, **values)
 
