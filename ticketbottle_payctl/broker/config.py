@@ -12,6 +12,7 @@ from ticketbottle_payctl.broker import msk
 from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import KafkaSettings
+from ticketbottle_payctl.settings.named_file import fault, shown
 
 MESSAGE_TIMEOUT_MS = 30_000
 """The time limit for delivering one message, in milliseconds, including retries and the election of a new leader.
@@ -93,7 +94,8 @@ def _trust(settings: KafkaSettings) -> ClientConfig:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(settings.ca_file)
     except (OSError, ValueError) as error:  # OpenSSL's own error is also an OSError
-        message = "KAFKA_CA_FILE is not a readable file of PEM certificates"
+        wrong = fault(settings.ca_file) or "contains no PEM certificates"
+        message = f"KAFKA_CA_FILE names {shown(settings.ca_file)}, which {wrong}"
         raise ConfigError(
             message,
             hint="set KAFKA_CA_FILE to a PEM file with the certificate of the CA that signed the brokers' certificates",

@@ -6,12 +6,12 @@ used. If the URL specifies a certificate, the connection always uses TLS.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.settings.named_file import fault
 
 MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _CHECKED = ("verify-ca", "verify-full")
@@ -171,9 +171,8 @@ def _system_authorities() -> str:
 
 
 def _require_file(path: str, name: str) -> None:
-    # os.access comes first, because Path.is_file raises an error for a name that is too long.
-    if not (os.access(path, os.R_OK) and Path(path).is_file()):
-        message = f"the file that DATABASE_URL names as {name} cannot be read"
+    if wrong := fault(path):
+        message = f"the file that DATABASE_URL names as {name} {wrong}"
         raise ConfigError(message, hint="give an absolute path, and check the file's owner and mode")
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 
 from ticketbottle_payctl.broker.config import connection_config
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
 from ticketbottle_payctl.settings.msk import contradictions
+from ticketbottle_payctl.settings.named_file import fault, shown
 
 _AUTHORITIES = "sslrootcert"
 _VARIABLES = {
@@ -30,7 +29,7 @@ def check_database_files(settings: DatabaseSettings, environ: Mapping[str, str])
     """Check that the files for the database's TLS connection exist, and that the CA file contains certificates.
 
     Raises:
-        ConfigError: a file cannot be read. The message names the setting, and not the file.
+        ConfigError: a file cannot be used. The message names the setting and, unless DATABASE_URL has it, the file.
     """
     given = settings.parameters
     if given.get("sslmode") == "disable":
@@ -39,7 +38,7 @@ def check_database_files(settings: DatabaseSettings, environ: Mapping[str, str])
         path = given.get(name) or environ.get(variable)
         origin = variable if path == environ.get(variable) else f"the {name} parameter of DATABASE_URL"
         if path and not (name == _AUTHORITIES and path == _SYSTEM):
-            _check(name, path, origin)
+            _check(name, path, origin, variable)
 
 
 def check_kafka_client(settings: KafkaSettings) -> str:
@@ -60,15 +59,15 @@ def check_kafka_client(settings: KafkaSettings) -> str:
     return settings.brokers
 
 
-def _check(name: str, path: str, origin: str) -> None:
-    # os.access comes first, because Path.is_file raises an error for a name that is too long.
-    wanted = Path.is_dir if name == "sslcrldir" else Path.is_file
-    if not (os.access(path, os.R_OK) and wanted(Path(path))):
-        message = f"{origin} names a file that cannot be read: give an absolute path, and check its owner and mode"
+def _check(name: str, path: str, origin: str, variable: str) -> None:
+    """Raise an error if the file is unusable. A path in DATABASE_URL is not shown, because the URL is a secret."""
+    named = f"{origin} names {shown(path) if origin == variable else 'a file'}"
+    if wrong := fault(path, directory=name == "sslcrldir"):
+        message = f"{named}, which {wrong}: give an absolute path, and check the owner and mode"
         raise ConfigError(message)
     if name == _AUTHORITIES:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
         except (OSError, ValueError) as error:  # OpenSSL's own error is also an OSError
-            message = f"{origin} is not a file of PEM certificates: give the CA that signed the server's certificate"
+            message = f"{named}, which contains no PEM certificates: give the CA that signed the server's certificate"
             raise ConfigError(message) from error
