@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated, TypedDict
 
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.config.screen import on_terminal
 from ticketbottle_payctl.cli.commands.config.settings import GROUPS, CheckedSettings, check_settings, setting_of, shown
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Styled, Table, bad, good, line
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.profile.config_file import config_path
 from ticketbottle_payctl.cli.profile.unusable_file import unreadable
 from ticketbottle_payctl.facts import Count
@@ -65,14 +68,11 @@ def show_command(ctx: typer.Context) -> None:
     session = Session.of(ctx)
     rows = shown(session.profile, session.guard)
     items = [setting_of(row) for row in rows]
-    table = Table(
-        ("name", "value", "origin"),
-        tuple(
-            (row.name, row.value if row.value is not None else "(hidden)" if row.is_set else "", row.origin)
-            for row in rows
-        ),
-    )
-    session.finish(Result("payctl.config-show/1", items=items, human=[table]))
+    if is_terminal(sys.stdout):
+        human = on_terminal(rows, session.profile)
+    else:
+        human = [Table(("name", "value", "origin"), tuple((row.name, row.text, row.origin) for row in rows))]
+    session.finish(Result("payctl.config-show/1", items=items, human=human))
 
 
 def path_command(ctx: typer.Context) -> None:

@@ -30,6 +30,11 @@ class Shown:
     is_set: bool
     origin: str
 
+    @property
+    def text(self) -> str:
+        """The value as people see it."""
+        return self.value if self.value is not None else "(hidden)" if self.is_set else ""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedSettings:
