@@ -15,6 +15,11 @@ _MACHINES = {62: "x86_64", 183: "arm64"}
 """The architecture for each value of ``e_machine`` in an ELF header."""
 
 
+_CHECKED = ("verify-full", "verify-ca")
+_PUBLIC_AUTHORITIES = "/etc/pki/tls/certs/ca-bundle.crt"
+"""The file with Amazon's public authorities in Lambda's image, which is the template's default."""
+
+
 def disagreements(parameters: Mapping[str, str], section: str, region: str | None) -> list[str]:
     """Return a sentence for each disagreement.
 
@@ -31,6 +36,22 @@ def disagreements(parameters: Mapping[str, str], section: str, region: str | Non
     }
     found = [wrong for names, check in checks.items() if parameters.keys() >= {*names} for wrong in check]
     return [*found, *_other_region(parameters, region)]
+
+
+def doubts(parameters: Mapping[str, str]) -> list[str]:
+    """Return a sentence if the functions probably cannot check the database's certificate.
+
+    No parameter says whether the functions use RDS Proxy. Without it, the file must contain RDS's own authority.
+    """
+    direct = parameters["KeepConnections"] == "true" and parameters["DatabaseSslMode"] in _CHECKED
+    if not direct or parameters["DatabaseCaFile"] != _PUBLIC_AUTHORITIES:
+        return []
+    sentence = (
+        f"DatabaseCaFile is {_PUBLIC_AUTHORITIES}, which fits RDS Proxy, but KeepConnections is true, which fits a"
+        " database without a proxy. For RDS without a proxy, build with `make package CA=global-bundle.pem` and set"
+        " DatabaseCaFile=/opt/payctl-ca.pem"
+    )
+    return [sentence]
 
 
 def _other_environment(parameters: Mapping[str, str], section: str) -> Iterator[str]:

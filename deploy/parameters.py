@@ -16,11 +16,15 @@ Parameters = dict[str, str]
 
 _NUMBER = r"-?\d+(\.\d+)?"
 _ID = "([0-9a-f]{8}|[0-9a-f]{17})"
+_DIGITS = "and 8 or 17 hexadecimal digits (0-9, a-f)"
 _TYPES = {
     "Number": (_NUMBER, "a number"),
-    "AWS::EC2::VPC::Id": (f"vpc-{_ID}", "the id of a VPC"),
-    "AWS::EC2::SecurityGroup::Id": (f"sg-{_ID}", "the id of a security group"),
-    "List<AWS::EC2::Subnet::Id>": (f"subnet-{_ID}(,subnet-{_ID})*", "a list of subnet ids, separated by commas"),
+    "AWS::EC2::VPC::Id": (f"vpc-{_ID}", f"the id of a VPC: vpc- {_DIGITS}"),
+    "AWS::EC2::SecurityGroup::Id": (f"sg-{_ID}", f"the id of a security group: sg- {_DIGITS}"),
+    "List<AWS::EC2::Subnet::Id>": (
+        f"subnet-{_ID}(,subnet-{_ID})*",
+        f"a list of subnet ids, separated by commas, each with subnet- {_DIGITS}",
+    ),
 }
 """The pattern and the meaning of each parameter type that allows only some values."""
 

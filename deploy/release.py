@@ -21,7 +21,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.agreement import disagreements, mismatches
+from deploy.agreement import disagreements, doubts, mismatches
 from deploy.commands import (
     PACKAGE,
     PARAMETERS,
@@ -149,7 +149,7 @@ def _check_choices(asked: argparse.Namespace, config: Config) -> None:
     if not re.fullmatch("[0-9a-f]{64}", asked.release):
         message = (
             f"RELEASE is {asked.release!r}, but must be 64 hexadecimal digits (0-9, a-f): the stack's output Release"
-            " shows them"
+            ' shows those of the deployed one, and docs/deploy.md, "Deploy the previous release", lists earlier ones'
         )
         raise NotDeployableError(message)
 
@@ -192,6 +192,7 @@ def _checked(read: Read, known: Mapping[str, Config], asked: argparse.Namespace)
     if examples:
         sys.stderr.write(f"before you deploy, {examples}\n")
     warn([*shared(_real(read.sound)), *shared_bucket(known, asked.environment), *not_compared(PACKAGE, ROOT)])
+    warn(doubts(read.sound))
     return read.values
 
 

@@ -36,7 +36,15 @@ NAVIGATION: tuple[Entry, ...] = (
             ("Engineer", ("try-it-locally", "gateways", "database-url")),
             (
                 "Deployer",
-                ("deploy.md", "database-roles", "kafka-security", "container", "publisher-on-eks", "without-internet"),
+                (
+                    "deploy.md",
+                    "database-roles",
+                    "kafka-security",
+                    "container",
+                    "publisher-on-eks",
+                    "without-internet",
+                    "rds-proxy",
+                ),
             ),
             ("Contributor", ("contributing.md", "benchmarks/running.md")),
             "*",

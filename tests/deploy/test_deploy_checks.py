@@ -35,9 +35,14 @@ WRONG = {
     "LoopSeconds=-1": "LoopSeconds is -1, but must be at least 0",
     "LoopSeconds=abc": "LoopSeconds is 'abc', but must be a number",
     "LoopSeconds=example": "LoopSeconds is 'example', but must be a number",
-    "VpcId=wrong": "VpcId is 'wrong', but must be the id of a VPC",
-    "SubnetIds=subnet-0a1b2c3d;subnet-4a1b2c3d": "SubnetIds is 'subnet-0a1b2c3d;subnet-4a1b2c3d', but must be a list",
-    "KafkaSecurityGroupId=kafka": "KafkaSecurityGroupId is 'kafka', but must be the id of a security group",
+    "VpcId=wrong": "VpcId is 'wrong', but must be the id of a VPC: vpc- and 8 or 17 hexadecimal digits (0-9, a-f)",
+    "SubnetIds=subnet-0a1b2c3d;subnet-4a1b2c3d": (
+        "SubnetIds is 'subnet-0a1b2c3d;subnet-4a1b2c3d', but must be a list of subnet ids, separated by commas, each"
+        " with subnet- and 8 or 17 hexadecimal digits (0-9, a-f)"
+    ),
+    "KafkaSecurityGroupId=kafka": (
+        "KafkaSecurityGroupId is 'kafka', but must be the id of a security group: sg- and 8 or 17 hexadecimal digits"
+    ),
     "KafkaClusterArn=": "KafkaAuth aws-iam needs KafkaClusterArn",
     "KafkaAuth=plain": "this KafkaAuth needs KafkaSecretArn",
     f"KafkaSecretArn={ARN.replace('secret:a-', 'secret:AmazonMSK_a-')}": (
@@ -45,7 +50,8 @@ WRONG = {
     ),
     "ReconcilePayments=true": "ReconcilePayments needs ReconcileDatabaseSecretArn",
     "DomainName=pay.shop.vn": "DomainName needs CertificateArn",
-    "OpenPaths=false": "HiddenPath, PreviousHiddenPath and OpenPaths need DomainName",
+    "HiddenPath=0123456789abcdef012345": "HiddenPath needs DomainName",
+    "OpenPaths=false": "OpenPaths=false needs DomainName",
     "DatabaseCaFile=/opt/payctl-ca.pem": "DatabaseCaFile is /opt/payctl-ca.pem, but the build has no such file",
     "KafkaCaFile=/opt/other.pem": "KafkaCaFile is /opt/other.pem, but the build has no such file",
     "Traces=xray-udp": "Traces is xray-udp, but the build has no OpenTelemetry",
@@ -159,11 +165,57 @@ def test_everything_that_is_wrong_is_named_at_once(checkout):
         "  KafkaBrokers has port 9098, but KafkaPort is 9096: the security group allows only KafkaPort",
         "  LoopSeconds is 90, but must be at most 55",
         "  Traces is xray-udp, but the build has no OpenTelemetry: build with `make package SPANS=1`",
-        "  VpcId is 'wrong', but must be the id of a VPC",
+        "  VpcId is 'wrong', but must be the id of a VPC: vpc- and 8 or 17 hexadecimal digits (0-9, a-f)",
         "  replace the examples in deploy/samconfig.toml: DomainName",
         "  the build is for x86_64, but Architecture is arm64: build with `make package ARCH=arm64`",
         "  this KafkaAuth needs KafkaSecretArn",
     ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "faults"),
+    [
+        (("HiddenPath=0123456789abcdef012345",), ["HiddenPath needs DomainName"]),
+        (
+            ("PreviousHiddenPath=0123456789abcdef012345",),
+            ["PreviousHiddenPath needs DomainName", "PreviousHiddenPath needs HiddenPath"],
+        ),
+        (("OpenPaths=false",), ["OpenPaths=false needs DomainName", "OpenPaths=false needs HiddenPath"]),
+        (
+            ("HiddenPath=0123456789abcdef012345", "OpenPaths=false"),
+            ["HiddenPath needs DomainName", "OpenPaths=false needs DomainName"],
+        ),
+    ],
+)
+def test_an_error_about_paths_names_only_parameters_that_are_set(checkout, entries, faults):
+    """`make deploy` says which parameter of a hidden path needs another one, and does not mention the others."""
+    checkout.name_real_resources()
+    checkout.configure("dev", *entries)
+    stderr = checkout.deploy("dev", *BUCKET, "--print").stderr
+    assert [line.removeprefix("cannot deploy:").strip() for line in stderr.splitlines() if "needs" in line] == faults
+
+
+DOUBT = "warning: DatabaseCaFile is /etc/pki/tls/certs/ca-bundle.crt, which fits RDS Proxy"
+
+
+@pytest.mark.parametrize(
+    ("entries", "warned"),
+    [
+        ((), True),
+        (("DatabaseSslMode=verify-ca",), True),
+        (("DatabaseSslMode=require",), False),
+        (("KeepConnections=false",), False),
+        (("DatabaseCaFile=/opt/payctl-ca.pem",), False),
+    ],
+)
+def test_certificates_that_fit_only_a_proxy_give_a_warning(checkout, entries, warned):
+    """`make deploy` warns if functions without RDS Proxy have no certificates of RDS, but deploys."""
+    checkout.name_real_resources()
+    checkout.build(183, *CA)
+    checkout.configure("dev", *entries)
+    done = checkout.deploy("dev", *BUCKET, "--print")
+    assert (done.returncode, DOUBT in done.stderr) == (0, warned)
+    assert "build with `make package CA=global-bundle.pem`" in done.stderr or not warned
 
 
 def test_a_rule_about_a_wrong_value_gives_no_second_error(checkout):

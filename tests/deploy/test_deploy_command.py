@@ -45,7 +45,7 @@ def test_a_missing_program_is_named_before_anything_is_done(shop, arguments, wor
     assert (done.returncode, done.stdout) == (3, "")
     *before, last = done.stderr.splitlines()
     assert last.startswith(f"cannot deploy: {words}")
-    assert all(line.startswith("warning: s3_bucket is ") for line in before)
+    assert all(line.startswith(("warning: s3_bucket is ", "warning: DatabaseCaFile is ")) for line in before)
     assert shop.deploy("dev", *arguments, "--print").returncode == 0
 
 
@@ -75,6 +75,13 @@ def test_the_bucket_must_be_the_one_of_the_configuration(shop, arguments):
     [
         (("--release", "a" * 64), "RELEASE needs BUCKET, because only the bucket contains earlier releases"),
         ((*BUCKET, "--release", "a" * 12), "RELEASE is 'aaaaaaaaaaaa', but must be 64 hexadecimal digits"),
+        (
+            (*BUCKET, "--release", "b" * 12),
+            (
+                f"RELEASE is '{'b' * 12}', but must be 64 hexadecimal digits (0-9, a-f): the stack's output Release"
+                ' shows those of the deployed one, and docs/deploy.md, "Deploy the previous release", lists earlier'
+            ),
+        ),
         ((*BUCKET, "--release", "g" * 64), f"RELEASE is '{'g' * 64}', but must be 64 hexadecimal digits"),
         ((*BUCKET, "--release", "A" * 64), f"RELEASE is '{'A' * 64}', but must be 64 hexadecimal digits (0-9, a-f)"),
         ((*BUCKET, "--release", "0" * 64), f"RELEASE is '{'0' * 64}', which only takes the place of a release"),

@@ -97,14 +97,14 @@ def test_only_production_needs_a_raised_quota(root):
 
 
 def test_the_shipped_configuration_follows_the_page_s_advice_on_cost(root):
-    """Dev has the cheaper `LoopSeconds=0`, as docs/deploy.md says. Only prod needs the endpoints for direct alerts."""
+    """Dev has the cheaper `LoopSeconds=0`, as docs/deploy.md says. Staging tests the endpoints that prod needs."""
     config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))
     given = {name: set(config[name]["deploy"]["parameters"]["parameter_overrides"]) for name in STACKS}
     assert {name for name, entries in given.items() if "LoopSeconds=0" in entries} == {"dev"}
-    assert {name for name, entries in given.items() if "DirectAlerts=true" in entries} == {"prod"}
+    assert {name for name, entries in given.items() if "DirectAlerts=true" in entries} == {"staging", "prod"}
     page = (root / "docs" / "deploy.md").read_text("utf-8")
     assert "The section for dev sets `LoopSeconds=0`" in page
-    assert "with `DirectAlerts=true`, as in the shipped section for prod, also endpoints" in page
+    assert "with `DirectAlerts=true`, as in the shipped sections for staging and prod, also endpoints" in page
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +132,40 @@ def test_the_id_of_a_statement_says_what_it_reaches(policy, who_deploys):
 
 
 @pytest.fixture(scope="module")
-def filled(root, who_deploys, tmp_path_factory):
+def stack(root):
+    """Return the name of the stack that section 1 of docs/deploy.md sets."""
+    page = (root / "docs" / "deploy.md").read_text("utf-8")
+    name, pattern = re.search(r"^ENV=(\w+); STACK=(\S+) BUCKET=\S+$", page, re.MULTILINE).groups()
+    return pattern.replace("$ENV", name)
+
+
+def test_no_later_command_of_the_page_changes_the_account_or_the_stack(root):
+    """Only section 1 of docs/deploy.md sets the variables that its commands share.
+
+    Commands that are pasted in order then never reach another account or stack.
+    """
+    page = (root / "docs" / "deploy.md").read_text("utf-8")
+    _, _, after = page.partition("\n## 2.")
+    alone = [
+        line for line in after.splitlines() if re.fullmatch(r" *(export )?[A-Z_]+=[^ ]+( [A-Z_]+=[^ ]+)*( +#.*)?", line)
+    ]
+    set_again = {name for line in alone for name in re.findall(r"\b([A-Z_]+)=", line)}
+    assert "OWNERS_URL" in set_again
+    assert set_again.isdisjoint({"ENV", "STACK", "BUCKET", "AWS_PROFILE", "AWS_REGION", "VPC"})
+    fixed = re.compile(
+        r"^ *(?:aws|make) .*(?:payctl-(?:dev|prod)|payctl/(?:dev|prod)|my-builds|ENV=[a-z])", re.MULTILINE
+    )
+    assert fixed.findall(page) == []
+
+
+@pytest.fixture(scope="module")
+def filled(root, stack, who_deploys, tmp_path_factory):
     """Return the text of the policy after the page's `sed` command has filled it in."""
-    (stack,) = re.findall(r"^STACK=(.+)$", who_deploys, re.MULTILINE)
     (command,) = re.findall(r"^(sed .*\\\n.* > policy\.json)$", who_deploys, re.MULTILINE)
     folder = tmp_path_factory.mktemp("policy")
     (folder / "deploy").symlink_to(root / "deploy")
     environ = {"PATH": "/usr/bin:/bin", "AWS_REGION": "ap-southeast-1", "ACCOUNT": "111122223333", "STACK": stack}
+    environ |= {"BUCKET": "builds"}
     subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", command], cwd=folder, env=environ, check=True)
     return (folder / "policy.json").read_text("utf-8")
 
@@ -154,9 +181,8 @@ def test_the_policies_of_two_stacks_do_not_fit_into_one_role(filled, who_deploys
     assert size < 10_240 < 2 * size
 
 
-def test_the_deployment_role_cannot_change_itself(policy, who_deploys):
+def test_the_deployment_role_cannot_change_itself(policy, stack, who_deploys):
     """The role's name in docs/deploy.md does not match the names that the policy lets the role change."""
-    (stack,) = re.findall(r"^STACK=(.+)$", who_deploys, re.MULTILINE)
     (role,) = {name.replace("$STACK", stack) for name in re.findall(r"--role-name (\S+)", who_deploys)}
     (statement,) = (one for one in policy if "iam:PutRolePolicy" in one["Action"])
     (pattern,) = (place.rpartition("/")[2] for place in statement["Resource"] if ":role/" in place)

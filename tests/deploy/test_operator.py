@@ -119,6 +119,7 @@ def test_the_page_s_command_fills_in_the_operator_s_policy(root, who_operates, p
     (command,) = re.findall(r"^(CLUSTER=.*\nsed .*\\\n.* > operator\.json)$", who_operates, re.MULTILINE)
     (tmp_path / "deploy").symlink_to(root / "deploy")
     environ = {"PATH": "/usr/bin:/bin", "AWS_REGION": "ap-southeast-1", "ACCOUNT": "111122223333"}
+    environ |= {"STACK": "payctl-prod"}
     subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, env=environ, check=True)
     filled = json.loads((tmp_path / "operator.json").read_text("utf-8"))
     assert [one["Sid"] for one in filled["Statement"]] == [one["Sid"] for one in policy]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 
 import pytest
 
@@ -93,8 +94,10 @@ def test_the_deployment_page_names_the_alarms_that_wait_for_data(root):
 def test_the_pager_s_filter_names_the_alarm_that_pages(root):
     """The filter that docs/deploy.md shows for a pager is valid JSON, and names only the PaymentsUnhealthy alarm."""
     text = (root / "docs" / "deploy.md").read_text("utf-8")
-    (attributes,) = re.findall(r"--attributes '([^']+)'", text)
-    found = json.loads(attributes)
+    (attributes,) = re.findall(r"--attributes (.+)$", text, re.MULTILINE)
+    command = ["/bin/bash", "-euc", f"printf %s {attributes}"]
+    done = subprocess.run(command, env={"STACK": "payctl-prod"}, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
     assert found["FilterPolicyScope"] == "MessageBody"
     assert json.loads(found["FilterPolicy"]) == {"AlarmName": ["payctl-prod-PaymentsUnhealthy"]}
 
@@ -110,7 +113,7 @@ def test_the_log_groups_of_the_stack_are_in_the_runbook(root, of_type):
 def test_the_alarms_of_a_planned_pause_exist(root):
     """The command in docs/deploy.md that silences alarms names every alarm that needs a running publisher."""
     (names,) = re.findall(
-        r"^ALARMS=\(payctl-prod-\{(.*)\}\)$", (root / "docs" / "deploy.md").read_text("utf-8"), re.MULTILINE
+        r"^ALARMS=\(\$STACK-\{(.*)\}\)$", (root / "docs" / "deploy.md").read_text("utf-8"), re.MULTILINE
     )
     silenced = set(names.split(","))
     assert silenced - {alarm.name for alarm in ALARMS} == {"PaymentsUnhealthy"}

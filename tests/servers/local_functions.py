@@ -126,7 +126,9 @@ def _serve(port: int) -> int:
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), _handler(function))
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        sys.stdout.write(f"http://127.0.0.1:{server.server_port}/webhook/{{{','.join(GATEWAYS)}}}\n")
+        sys.stdout.write(
+            f"http://127.0.0.1:{server.server_port}/webhook/{{{','.join(GATEWAYS)}}}\nrunning until Ctrl-C\n"
+        )
         sys.stdout.flush()
         stopped.wait()
         server.shutdown()

@@ -44,7 +44,9 @@ def settings(database_url, monkeypatch):
 def address(settings):  # noqa: ARG001 - the process inherits them
     """Start the webhook function and yield its address. Stop the process with SIGTERM after the test."""
     with subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        yield process.stdout.readline().partition("/webhook/")[0]
+        printed = process.stdout.readline().partition("/webhook/")[0]
+        assert process.stdout.readline() == "running until Ctrl-C\n"
+        yield printed
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
