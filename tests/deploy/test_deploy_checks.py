@@ -50,7 +50,7 @@ WRONG = {
     ),
     "ReconcilePayments=true": "ReconcilePayments needs ReconcileDatabaseSecretArn",
     "DomainName=pay.shop.vn": "DomainName needs CertificateArn",
-    "HiddenPath=0123456789abcdef012345": "HiddenPath needs DomainName",
+    "HiddenPath=callbacks-of-the-ticket-shop": "HiddenPath needs DomainName",
     "OpenPaths=false": "OpenPaths=false needs DomainName",
     "DatabaseCaFile=/opt/payctl-ca.pem": "DatabaseCaFile is /opt/payctl-ca.pem, but the build has no such file",
     "KafkaCaFile=/opt/other.pem": "KafkaCaFile is /opt/other.pem, but the build has no such file",
@@ -175,14 +175,14 @@ def test_everything_that_is_wrong_is_named_at_once(checkout):
 @pytest.mark.parametrize(
     ("entries", "faults"),
     [
-        (("HiddenPath=0123456789abcdef012345",), ["HiddenPath needs DomainName"]),
+        (("HiddenPath=callbacks-of-the-ticket-shop",), ["HiddenPath needs DomainName"]),
         (
-            ("PreviousHiddenPath=0123456789abcdef012345",),
+            ("PreviousHiddenPath=callbacks-of-the-ticket-shop",),
             ["PreviousHiddenPath needs DomainName", "PreviousHiddenPath needs HiddenPath"],
         ),
         (("OpenPaths=false",), ["OpenPaths=false needs DomainName", "OpenPaths=false needs HiddenPath"]),
         (
-            ("HiddenPath=0123456789abcdef012345", "OpenPaths=false"),
+            ("HiddenPath=callbacks-of-the-ticket-shop", "OpenPaths=false"),
             ["HiddenPath needs DomainName", "OpenPaths=false needs DomainName"],
         ),
     ],

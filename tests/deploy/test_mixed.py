@@ -25,9 +25,17 @@ BROKER = "KafkaBrokers=b-1.{}.a1b2c3.c2.kafka.{}.amazonaws.com:9098"
 
 @pytest.fixture
 def shop(checkout):
-    """Return a checkout with real names and with a build."""
+    """Return a checkout with real names, and with a build and parameters for RDS without a proxy."""
     checkout.name_real_resources()
+    trust_rds(checkout)
     return checkout
+
+
+def trust_rds(checkout):
+    """Add the certificates of RDS to the build, and name them in each section. Otherwise every deployment warns."""
+    checkout.build(183, "payctl-ca.pem")
+    for environment in ("dev", "staging", "prod"):
+        checkout.configure(environment, "DatabaseCaFile=/opt/payctl-ca.pem")
 
 
 def set_in(checkout, environment, name, value):
@@ -298,6 +306,7 @@ def test_a_value_that_only_looks_mixed_is_not_found(known, environment, entry):
 
 def test_examples_are_not_compared_with_real_values(checkout):
     """While a file is being filled in, `--print` warns only about the examples that are left."""
+    trust_rds(checkout)
     checkout.configure("dev", f"GatewaySecretArn={secret('shop/dev/gateways')}")
     done = checkout.deploy("dev", "--print")
     assert (done.returncode, done.stderr.partition(":")[0]) == (

@@ -22,6 +22,7 @@ FAILURES = next((each for each in FILTERS if "$.record.status" in each), "")
 PROBES = '{ $.message = "probe" }'
 TICKS = '{ $.message = "publish_outbox_ended" }'
 SETTLED = '{ $.message = "webhook_settled" && $.provider = "vnpay" }'
+NOT_PREPARED = '{ $.message = "webhook_not_prepared" }'
 SCHEDULED = events.read("scheduler-publish-outbox.json")
 JSON_LOGS = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
 
@@ -52,9 +53,9 @@ def matches(pattern, line):
     return all(results) if " && " in pattern else any(results)
 
 
-def test_the_pages_have_five_kinds_of_log_filters():
-    """The docs have log filters for errors, for Lambda's failures, for the probe, for ticks and for callbacks."""
-    assert {ERRORS, FAILURES, PROBES, TICKS, SETTLED} == FILTERS
+def test_the_pages_have_six_kinds_of_log_filters():
+    """The docs have log filters for errors, Lambda's failures, the probe, ticks, callbacks and a failed preparation."""
+    assert {ERRORS, FAILURES, PROBES, TICKS, SETTLED, NOT_PREPARED} == FILTERS
 
 
 def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
@@ -95,6 +96,16 @@ def test_the_probe_filter_finds_each_verdict(lambda_):
     function = lambda_("probe", timeout=30, PAYCTL_PROBE_URL="http://127.0.0.1:1", **JSON_LOGS)
     function.invoke(SCHEDULED)
     assert len([line for line in function.lines() if matches(PROBES, line)]) == len(GATEWAYS)
+
+
+@pytest.mark.parametrize(("working", "found"), [(True, 0), (False, 1)])
+def test_the_filter_for_a_new_stack_finds_a_login_that_does_not_work(lambda_, database_url, working, found):
+    """A provisioned webhook that cannot log in writes one line that the filter finds, and otherwise none."""
+    url = database_url if working else "postgresql://a:b@127.0.0.1:1/c"
+    how = {"AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency"}
+    function = lambda_("webhook", timeout=10, DATABASE_URL=url, **how, **JSON_LOGS)
+    function.invoke({"rawPath": "/nothing"})
+    assert len([line for line in function.lines() if matches(NOT_PREPARED, line)]) == found
 
 
 def test_debug_lines_and_metrics_reach_the_log(lambda_, database_url, shop, paid):

@@ -6,6 +6,7 @@ import pytest
 
 BROKERS = [f"b-{number}.payments-prod.a1b2c3.c2.kafka.ap-southeast-1.amazonaws.com:9098" for number in (1, 2, 3)]
 URL = "postgresql://payctl_operator@payments.cluster-a1b2c3.ap-southeast-1.rds.amazonaws.com/payments"
+KEY = "canary-key"  # pragma: allowlist secret
 SHORT = "a.shop.vn:9092,b.shop.vn:9092"
 
 
@@ -21,7 +22,7 @@ def config(tmp_path):
 DATABASE_URL = "{URL}"
 KAFKA_BROKERS = "{",".join(BROKERS)}"
 PGSSLROOTCERT = "/home/linh/global-bundle.pem"
-VNPAY_HASH_SECRET = "canary-key"
+VNPAY_HASH_SECRET = "{KEY}"
 
 [profiles.prod.guard]
 protected = true
