@@ -21,7 +21,7 @@ def config(tmp_path):
 [profiles.prod]
 DATABASE_URL = "{URL}"
 KAFKA_BROKERS = "{",".join(BROKERS)}"
-PGSSLROOTCERT = "/home/linh/global-bundle.pem"
+PGSSLROOTCERT = "/etc/payctl/global-bundle.pem"
 VNPAY_HASH_SECRET = "{KEY}"
 
 [profiles.prod.guard]
@@ -58,7 +58,7 @@ def test_config_show_names_the_profile_s_file_once(shown, config):
     lines = shown("-p", "prod")
     file = "".join(line.strip() for line in lines[: next(i for i, line in enumerate(lines) if line.startswith("name"))])
     assert file.replace(" ", "") == f"profileprodin{config}"
-    assert row(lines, "PGSSLROOTCERT") == ["PGSSLROOTCERT", "profile", "prod", "/home/linh/global-bundle.pem"]
+    assert row(lines, "PGSSLROOTCERT") == ["PGSSLROOTCERT", "profile", "prod", "/etc/payctl/global-bundle.pem"]
     assert row(lines, "VNPAY_HASH_SECRET") == ["VNPAY_HASH_SECRET", "profile", "prod", "(hidden)"]
     assert row(lines, "OUTBOX_MAX_RETRIES") == ["OUTBOX_MAX_RETRIES", "default", "5"]
     assert row(lines, "KAFKA_CLIENT_ID") == ["KAFKA_CLIENT_ID", "not", "set"]
