@@ -128,23 +128,36 @@ def test_an_explained_forecast_leaves_out_blocked_events(pending, blocked, drain
     assert (found.drain, found.drain_eta_s, found.blocked) == (*expected, blocked)
 
 
+def held_for(seconds):
+    """Return a session that has held a lock for this time."""
+    return LOCKED.holder._replace(seconds=seconds)
+
+
 @pytest.mark.parametrize(
     ("evidence", "locked", "expected"),
     [
         (Evidence(waiting=[LOCKED._replace(events=60)]), 60, (Drain.BLOCKED, None)),
         (Evidence(waiting=[LOCKED._replace(events=20)]), 20, (Drain.DRAINING, 20.0)),
         (Evidence(waiting=[LOCKED._replace(events=20)], blocked=40), 20, (Drain.BLOCKED, None)),
-        (Evidence(table_locks=[LOCKED.holder]), 60, (Drain.BLOCKED, None)),
-        (Evidence(waiting=[LOCKED], table_locks=[LOCKED.holder]), 60, (Drain.BLOCKED, None)),
+        (Evidence(pending=60, table_locks=[LOCKED.holder]), 60, (Drain.BLOCKED, None)),
+        (Evidence(pending=60, waiting=[LOCKED], table_locks=[LOCKED.holder]), 60, (Drain.BLOCKED, None)),
+        (Evidence(pending=60, table_locks=[held_for(10)]), 0, (Drain.DRAINING, 30.0)),
+        (Evidence(waiting=[LOCKED._replace(events=60, holder=held_for(10))]), 0, (Drain.DRAINING, 30.0)),
+        (Evidence(waiting=[LOCKED._replace(events=60, holder=held_for(10.1))]), 60, (Drain.BLOCKED, None)),
+        (Evidence(waiting=[LOCKED._replace(events=60, holder=held_for(None))]), 60, (Drain.BLOCKED, None)),
+        (Evidence(waiting=[LOCKED._replace(events=60, holder=None, oldest_s=60)]), 0, (Drain.DRAINING, 30.0)),
+        (Evidence(pending=60, blocked=40, table_locks=[LOCKED.holder]), 60, (Drain.BLOCKED, None)),
     ],
 )
 def test_an_explained_forecast_leaves_out_locked_events(evidence, locked, expected):
-    """The forecast covers only events that no other session has locked. If none is left, it says so.
+    """The forecast covers only events that no other session has locked for ten seconds. If none is left, it says so.
 
-    If a session has locked the whole table, all pending events are locked.
+    If a session has locked the whole table for ten seconds, all pending events are locked. A lock of unknown age counts
+    if its event is overdue. No event counts as stuck twice.
     """
     found = explained(replace(report(), drain=Drain.DRAINING, drain_eta_s=30.0), evidence)
     assert (found.drain, found.drain_eta_s, found.locked) == (*expected, locked)
+    assert found.stuck <= found.pending
     assert follower()(found).drain is expected[0]
 
 

@@ -2,36 +2,71 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.cli.commands.show.conftest import Orders
-from ticketbottle_payctl.jobs.order import find_open
+from tests.plans import plans_of, rows_read
+from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.jobs.order import close_findings, find_open
+from ticketbottle_payctl.jobs.process_webhook import process_webhook
+from ticketbottle_payctl.providers import by_name
+from ticketbottle_payctl.providers.samples import sample
+from ticketbottle_payctl.sandbox import signing
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 from ticketbottle_payctl.store.payments.closed_overdue import closed_among
 from ticketbottle_payctl.store.payments.created_in_window import CreatedPayments, OverdueRules, created, silent
 from ticketbottle_payctl.store.payments.overdue import Forgotten, Overdue, count_forgotten
 
 pytestmark = pytest.mark.postgres
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-RULES = OverdueRules(20 * MINUTE, ["held"], {})
+RULES = OverdueRules(20 * MINUTE, ["held", "wrong_amount", "unreadable"], {})
+MOMO = sample("momo")
+RUN = "0b7a7f1e-35a5-4b5c-9d2e-4a3f1c2b5d6e"
 _CLOSING = """
     WITH run AS (
         INSERT INTO payctl.runs (id, command, status, os_user, host, started_at)
         VALUES (gen_random_uuid(), 'close', 'done', 'me', 'here', clock_timestamp() - %(age)s) RETURNING id, started_at)
     INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason, after, at)
-    SELECT id, 0, 0, %(item)s, %(outcome)s, %(reason)s, jsonb_build_object('until', started_at), started_at FROM run
+    SELECT id, 0, 0, %(item)s, %(outcome)s, %(reason)s,
+        jsonb_build_object('until', started_at, 'asked_at', started_at), clock_timestamp() FROM run
+"""
+_MANY = """
+    INSERT INTO payments SELECT made.* FROM (SELECT to_jsonb(p) AS row FROM payments AS p LIMIT 1) AS one,
+        generate_series(1, %(many)s) AS n,
+        jsonb_populate_record(NULL::payments, row || jsonb_build_object('id', 'p' || n, 'orderCode', 'TB-' || n,
+            'providerTransactionId', 'r' || n, 'idempotencyKey', 'k' || n)) AS made;
+    INSERT INTO payctl.webhook_receipts
+    SELECT made.* FROM (SELECT to_jsonb(r) AS row FROM payctl.webhook_receipts AS r LIMIT 1) AS one,
+        generate_series(1, %(many)s) AS n,
+        jsonb_populate_record(NULL::payctl.webhook_receipts, row || jsonb_build_object('id', md5(n::text)::uuid,
+            'payment_id', 'q' || n, 'reference', 'z' || n, 'order_ref', 'y' || n)) AS made;
+    ANALYZE payments, payctl.webhook_receipts, payctl.run_items
 """
 
 
 @pytest.fixture
 def close(engine):
-    """Return a function that writes a closing record, ten minutes ago."""
+    """Return a function that writes a closing record. payctl asked the gateway ``age`` ago."""
 
     def run(orders, reason="no_callback", outcome="closed", age=10 * MINUTE):
         with engine.begin() as connection:
             values = {"item": orders.payment.id, "outcome": outcome, "reason": reason, "age": age}
             connection.exec_driver_sql(_CLOSING, values)
+
+    return run
+
+
+@pytest.fixture
+def close_findings_of(engine):
+    """Return a function that closes the open findings about an order, as `payctl close` does."""
+
+    def run(orders):
+        found = find_open(engine, orders.payment.order_code, max_retries=5, now=datetime.now(UTC))
+        assert found.findings
+        close_findings(engine, found, NewRun(RUN, "close", Actor("me", "here")))
 
     return run
 
@@ -46,10 +81,14 @@ def is_closed(engine):
             answer = closed_among(connection, [orders.payment.id]) == {orders.payment.id}
             counted = created(connection, now - 3 * HOUR, now, RULES)
             assert silent(connection, now - 3 * HOUR, now, RULES, most=9) == (counted.silent, 0, counted.closed)
-        if orders.payment_status == "PENDING":
+            old = count_forgotten(connection, Overdue(now, {"momo": now}))
+        pending = orders.payment_status == "PENDING"
+        assert old[:2] == ((0, 1) if answer else (int(pending), 0))
+        if pending:
             found = find_open(engine, orders.payment.id, max_retries=5, now=now)
-            assert found.has_overdue_payment is not answer
-            assert (counted.silent, counted.closed) == ((0, 1) if answer else (1, 0))
+            assert (found.findings == ()) is answer
+            told = counted.silent == 0 and not found.has_overdue_payment
+            assert told or (counted.silent, counted.closed) == ((0, 1) if answer else (1, 0))
         return answer
 
     return run
@@ -59,12 +98,36 @@ def is_closed(engine):
 def order(engine):
     """Return a function that inserts a payment that was created an hour ago."""
 
-    def run(status="PENDING"):
-        orders = Orders(engine).pay(status)
+    def run(status="PENDING", **more):
+        orders = Orders(engine).pay(status, **more)
         orders.payment_status = status
         return orders
 
     return run
+
+
+@pytest.fixture
+def call_back(engine):
+    """Return a function that processes a MoMo callback about an order. Its content differs in some fields."""
+
+    def run(orders, *, text=None, **changes):
+        fields = json.loads(MOMO.request.body)
+        fields |= {"orderId": orders.payment.reference, "amount": 320_000, **changes}
+        keys = {name: each[0].reveal() for name, each in MOMO.credentials.items()}
+        request = signing.momo(fields, keys["access_key"], keys["secret_key"])
+        if text:
+            request = Request("POST", request.path, body=request.body.replace(*text))
+        return process_webhook(engine, request, by_name("momo"), MOMO.credentials).reason
+
+    return run
+
+
+CALLBACKS = {
+    "authorized": ({"resultCode": 9000}, "pending"),
+    "in progress": ({"resultCode": 7002}, "pending"),
+    "an undocumented code": ({"resultCode": 98765}, "undocumented_code"),
+    "a wrong amount": ({"amount": 5}, "wrong_amount"),
+}
 
 
 @pytest.mark.parametrize(
@@ -92,23 +155,85 @@ def test_a_settled_payment_is_not_closed(order, close, is_closed, status):
     assert is_closed(orders) is False
 
 
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_later_callback_of_the_gateway_opens_the_payment_again(order, close, is_closed, call_back, name):
+    """If the payment's own gateway calls back after the closing, it knows the payment, so the payment is open again."""
+    changes, reason = CALLBACKS[name]
+    orders = order()
+    close(orders)
+    assert is_closed(orders) is True
+    assert call_back(orders, **changes) == reason
+    assert is_closed(orders) is False
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_an_order_whose_gateway_has_called_back_can_be_closed(order, is_closed, call_back, close_findings_of, name):
+    """After a person has closed the callback, every reader counts the payment as closed."""
+    changes, reason = CALLBACKS[name]
+    orders = order()
+    assert call_back(orders, **changes) == reason
+    assert is_closed(orders) is False
+    close_findings_of(orders)
+    assert is_closed(orders) is True
+
+
 @pytest.mark.parametrize(
     ("callback", "expected"),
     [
-        ({"age": MINUTE}, False),
+        ({}, False),
+        ({"reason": "agreement"}, False),
+        ({"outcome": "UNCLEAR", "result": "refused", "reason": "unreadable"}, False),
+        ({"outcome": "IGNORED", "result": "ignored", "reason": "held"}, False),
+        ({"payment": None}, False),
+        ({"payment": None, "order_ref": "another"}, False),
+        ({"payment": None, "reference": "another"}, True),
+        ({"payment": None, "reference": "", "amount": None}, False),
+        ({"reference": "another", "order_ref": "another"}, False),
+        ({"payment": None, "reference": "another", "order_ref": "another"}, True),
+        ({"payment": "another"}, True),
         ({"age": HOUR / 2}, True),
-        ({"age": MINUTE, "provider": "vnpay", "reason": "test"}, True),
-        ({"age": MINUTE, "reason": "agreement"}, True),
+        ({"provider": "vnpay", "reason": "test"}, True),
     ],
 )
-def test_a_later_callback_about_a_payment_in_progress_opens_it_again(order, close, is_closed, callback, expected):
-    """If the gateway reports later that the payment is in progress, the gateway knows it, so it is open again."""
+def test_a_callback_opens_the_payment_that_it_names(order, close, is_closed, callback, expected):
+    """A callback opens a payment if it came later from the payment's own gateway, and names the payment."""
     orders = order()
     close(orders)
-    orders.callback("IGNORED", "ignored", **{"reason": "pending", "amount": None, **callback})
+    values = {"outcome": "IGNORED", "result": "ignored", "reason": "pending", "amount": None, "age": MINUTE}
+    orders.callback(**{**values, **callback})
     assert is_closed(orders) is expected
-    close(orders, reason="in_progress", age=0 * HOUR)
+
+
+def test_a_callback_opens_the_payment_of_an_earlier_callback_with_its_reference(order, close, is_closed):
+    """A callback without a payment belongs to the payment of an earlier callback with the same reference."""
+    orders = order()
+    named = {"reference": "another", "order_ref": "another", "reason": "pending", "amount": None}
+    orders.callback("IGNORED", "ignored", **named, age=HOUR / 2)
+    close(orders, reason="in_progress")
     assert is_closed(orders) is True
+    orders.callback("IGNORED", "ignored", **named, age=MINUTE, payment=None)
+    assert is_closed(orders) is False
+
+
+@pytest.mark.parametrize("days", [-1, 0, 1, 2])
+def test_a_callback_with_the_date_before_the_order_code_opens_the_payment(engine, order, close, is_closed, days):
+    """ZaloPay puts the date in Vietnam in front of the order code."""
+    orders = order()
+    close(orders)
+    with engine.connect() as connection:
+        made = connection.exec_driver_sql('SELECT "createdAt" FROM payments').scalar_one()
+    name = f"{made + 7 * HOUR + timedelta(days=days):%y%m%d}_{orders.payment.order_code}"
+    orders.callback("IGNORED", "ignored", "pending", age=MINUTE, payment=None, reference=name, order_ref=name)
+    assert is_closed(orders) is False
+
+
+def test_a_callback_that_arrives_while_the_operator_is_asked_is_not_covered(engine, order, is_closed, call_back):
+    """The closing covers the payment as payctl read it before it asked the gateway and the operator."""
+    orders = order()
+    found = find_open(engine, orders.payment.id, max_retries=5, now=datetime.now(UTC))
+    call_back(orders, resultCode=9000)
+    close_findings(engine, found, NewRun(RUN, "close", Actor("me", "here")))
+    assert is_closed(orders) is False
 
 
 def test_payments_too_old_for_a_query_are_counted_by_their_closing(engine, order, close):
@@ -146,3 +271,20 @@ def test_a_window_without_a_closing_has_no_closed_payment(engine, order):
     now = datetime.now(UTC)
     with engine.connect() as connection:
         assert created(connection, now - 3 * HOUR, now, RULES) == CreatedPayments({"PENDING": 1}, 1, 1)
+
+
+def test_the_callbacks_of_open_payments_are_not_read(engine, order, close):
+    """The search for closed payments starts from the closing records, however many payments and callbacks exist."""
+    orders = order()
+    orders.callback("IGNORED", "ignored", "pending", age=HOUR)
+    close(orders)
+    now, many = datetime.now(UTC), 2_000
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_MANY, {"many": many})
+    with plans_of(engine, "closed_overdue") as plans, engine.connect() as connection:
+        assert count_forgotten(connection, Overdue(now, {"momo": now}))[:2] == (many, 1)
+        assert silent(connection, now - 3 * HOUR, now, RULES, most=2)[::2] == (2, 1)
+    forgotten, window = plans
+    assert rows_read(forgotten, "webhook_receipts") < 10
+    assert rows_read(forgotten, "run_items") < 10
+    assert rows_read(window, "payments") < 10

@@ -19,6 +19,13 @@ class PaymentStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class OverdueKind(StrEnum):
+    """The kinds of finding about an overdue payment, as fixed codes."""
+
+    NO_CALLBACK = "no_callback"
+    IN_PROGRESS = "in_progress"
+
+
 @dataclass(frozen=True, slots=True)
 class Payment:
     """The columns of a payment that are needed for a decision. ``amount`` is in whole VND, and all times are in UTC.

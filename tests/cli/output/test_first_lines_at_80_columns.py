@@ -29,8 +29,6 @@ from ticketbottle_payctl.jobs.cleanup import CleanupReport, CleanupStoppedBecaus
 from ticketbottle_payctl.jobs.doctor import DoctorReport
 from ticketbottle_payctl.jobs.doctor.model import fail
 from ticketbottle_payctl.jobs.publish_outbox import (
-    Blocker,
-    BlockReason,
     Obstacles,
     PublishCounts,
     PublishReport,
@@ -125,8 +123,7 @@ def test_the_first_line_of_doctor_breaks_between_facts(monkeypatch, fact, others
 @pytest.mark.parametrize("dead", [0, 12_345])
 def test_the_first_line_of_publish_outbox_breaks_between_facts(monkeypatch, held, rows, dead):
     """The first line of `publish-outbox` breaks between its facts, which are separated by commas."""
-    blockers = [Blocker(BlockReason.ROW_LOCKED, 1, f"e{number}", None, None) for number in range(rows)]
-    obstacles = Obstacles(blockers=blockers, failed=12_345, unsent=UnsentSuccesses(12_345, (), 12_345, 3))
+    obstacles = Obstacles(locked_rows=rows, failed=12_345, unsent=UnsentSuccesses(12_345, (), 12_345, 3))
     sent = Counter({"PAYMENT_COMPLETED": 1_234_567})
     counts = PublishCounts(dead=dead, held=held + rows, batches=123, published_by_type=sent)
     check(published(PublishReport(counts, StoppedBecause.EMPTY, 3_725.0, obstacles), loop=False).human[0], monkeypatch)

@@ -81,9 +81,14 @@ FINDINGS = [
 ]
 
 
+def planned(findings):
+    """Return the plan of `reconcile payments`."""
+    return plan_blocks(findings, is_plan=True, closed=frozenset(), at=NOW)
+
+
 def test_the_plan_of_reconcile_payments_folds_no_word():
     """At 80 columns, the plan of `reconcile payments` keeps each order, amount, answer and action on one line."""
-    lines = lines_of(plan_blocks(FINDINGS))
+    lines = lines_of(planned(FINDINGS))
     holds(lines, *CODES, "1,250,000 VND", "completed", "settle: COMPLETED", "refuse: contradicts completed")
     holds(lines, "query refused", "unknown state (4711)", "needs manual review")
 
@@ -93,10 +98,10 @@ def test_a_payment_that_is_too_old_takes_at_most_three_lines():
     payment = replace(finding(CODES[0], "").payment, created_at=NOW - timedelta(days=9))
     endpoint = StatusEndpoint(zalopay.QUERY, {}, exchange=lambda *_: None)
     (found,) = ask_gateways([payment], {"zalopay": endpoint}, AskOptions(), now=lambda: NOW, stop=Event())
-    lines = lines_of(plan_blocks([found]))
+    lines = lines_of(planned([found]))
     holds(lines, "too old", CODES[0])
     assert sum(bool(line.strip()) for line in lines) <= 3 + 3, lines
-    (warning,) = result_of(Reconciled([found])).warnings
+    (warning,) = result_of(Reconciled([found], NOW)).warnings
     assert (warning.startswith(f"{CODES[0]}: too_old ("), "for only 48 hours" in warning) == (True, True)
 
 
@@ -104,7 +109,7 @@ def test_a_figure_of_the_plan_is_not_folded():
     """At 80 columns, the plan of `reconcile payments` keeps each amount and its currency on one line."""
     wrong = finding("TB-AMOUNT", "completed", "321,000 VND", Refusal(RefusalReason.WRONG_AMOUNT), amount=320_000)
     right = Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, NOW, late=False)
-    lines = lines_of(plan_blocks([finding("TB-MISSING", "completed", "", right, amount=450_000), wrong]))
+    lines = lines_of(planned([finding("TB-MISSING", "completed", "", right, amount=450_000), wrong]))
     assert sum("(321,000 VND)" in line for line in lines) == 1, lines
     assert sum("320,000 VND" in line for line in lines) == 1
     assert sum("settle: COMPLETED" in line for line in lines) == 1, "no column takes room that saves it no line"
@@ -118,7 +123,7 @@ def test_the_outcome_of_reconcile_payments_folds_no_word():
             FINDINGS[0].payment.id, "settled", status_before="PENDING", status_after="COMPLETED", event_id="e"
         )
     }
-    lines = lines_of(result_of(Reconciled(FINDINGS[:1], done=done, run_id=RUN)).human)
+    lines = lines_of(result_of(Reconciled(FINDINGS[:1], NOW, done=done, run_id=RUN)).human)
     holds(lines, CODES[0], "completed (1)", "PENDING → COMPLETED")
 
 

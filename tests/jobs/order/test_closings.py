@@ -86,6 +86,35 @@ def test_a_finding_is_closed_under_the_name_that_leads_to_it():
     assert subject(early, None) == "261129_TB-1"
 
 
+OVERDUE = Verdict(VerdictKind.NO_CALLBACK, Mark.BAD, START, is_overdue_payment=True)
+
+
+def test_an_overdue_payment_is_closed_under_its_id():
+    """The closing record of an overdue payment has the payment's id, whatever name the gateway's callback contains."""
+    early = replace(RECEIPT, payment_id=None, order_ref="another")
+    for receipt in (None, early):
+        assert subject_of(replace(OVERDUE, receipt=receipt), History(PAID, (early,), (), ())) == "p"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({}, False),
+        ({"received_at": START + TICK}, True),
+        ({"received_at": START + TICK, "payment_id": None}, True),
+        ({"received_at": START + TICK, "payment_id": "another"}, False),
+        ({"received_at": START + TICK, "provider": "another"}, False),
+    ],
+)
+def test_an_overdue_payment_is_closed_until_its_gateway_calls_back(changes, kept):
+    """A closing record covers an overdue payment if its own gateway has not called back since it was asked."""
+    receipts = [replace(RECEIPT, **changes)]
+    for asked_at, stays in ((START, kept), (None, True)):
+        found = history(PAID, receipts=receipts, closings=[Closing(START + MINUTE, RUN, asked_at)])
+        (each,) = closed([OVERDUE], found)
+        assert (each.closing is None) is stays
+
+
 @pytest.mark.parametrize(
     ("event", "facts", "debezium", "unsent"),
     [

@@ -176,11 +176,20 @@ def _holds_for_long(holder: Holder) -> bool:
 
 
 def locked_events(evidence: Evidence) -> int:
-    """Return the number of waiting events whose rows other sessions have locked.
+    """Return the number of pending events that other sessions have locked for ten seconds.
 
-    Only the oldest pending events are read, so if there are many, the true number may be higher.
+    If the age of a lock is unknown, the lock counts once its event is overdue. Only the oldest pending events are read,
+    so if there are many, the true number may be higher.
     """
-    return total([one for one in evidence.waiting if one.reason is Reason.LOCKED])
+    if any(_holds_for_long(holder) for holder in evidence.table_locks):
+        return evidence.pending
+    late = overdue(evidence, Reason.LOCKED)
+    return total([one for one in evidence.waiting if one.reason is Reason.LOCKED and _is_locked_for_long(one, late)])
+
+
+def _is_locked_for_long(one: Waiting, late: Sequence[Waiting]) -> bool:
+    holder = one.holder or _UNKNOWN_HOLDER
+    return one in late if holder.seconds is None else _holds_for_long(holder)
 
 
 def _end(holder: Holder) -> tuple[str, str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
@@ -15,7 +15,7 @@ from ticketbottle_payctl.jobs.order.model import Advice, Timeline, Verdict, Verd
 from ticketbottle_payctl.jobs.order.records import Records
 from ticketbottle_payctl.jobs.order.verdict import judge
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox import cdc
+from ticketbottle_payctl.store.outbox import cdc, claim
 from ticketbottle_payctl.store.payctl import run_items
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
 from ticketbottle_payctl.store.payctl.runs import CLOSED, NewRun, RunStatus
@@ -29,8 +29,8 @@ class OpenFindings:
 
     ``subject`` is the order's name, and ``subjects`` contains the name under which each finding is closed. ``sending``
     is the first command that helps to send the success event, or None if no unsent success event exists. ``timeline``
-    has no steps and no advice. ``answer`` is what the gateway said about an overdue payment, or None if payctl did not
-    ask it.
+    has no steps and no advice. ``asked_at`` is the database's time before payctl read the order and asked the gateway.
+    ``answer`` is what the gateway said about an overdue payment, or None if payctl did not ask it.
     """
 
     timeline: Timeline
@@ -39,6 +39,7 @@ class OpenFindings:
     subjects: tuple[str, ...]
     until: datetime | None
     sending: Advice | None
+    asked_at: datetime
     answer: str | None = None
 
     @property
@@ -68,6 +69,7 @@ def find_open(
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
+        asked_at = claim.now(connection).replace(tzinfo=UTC)
         found = find(connection, name, max_retries)
         slot = cdc.slot(connection)
     first, *also = judge(found, Records(), now, retention)
@@ -79,7 +81,7 @@ def find_open(
     if unsent is not None and unsent.event is not None and unsent.kind is not VerdictKind.UNKNOWN_TYPE:
         sending = advise_sending(unsent, found, now, debezium_publishes=slot is not None)
     subjects = tuple(subject_of(each, found) for each in findings)
-    return OpenFindings(timeline, found.subject, findings, subjects, max(times, default=None), sending)
+    return OpenFindings(timeline, found.subject, findings, subjects, max(times, default=None), sending, asked_at)
 
 
 def close_findings(engine: Engine, found: OpenFindings, run: NewRun) -> None:
@@ -93,10 +95,12 @@ def close_findings(engine: Engine, found: OpenFindings, run: NewRun) -> None:
     def rows(connection: Connection) -> None:
         for place, (each, subject) in enumerate(zip(found.findings, found.subjects, strict=True)):
             receipt = each.receipt.id if each.receipt and not each.is_overdue_payment else None
+            until = found.until and found.until.isoformat()
             before: dict[str, object] = {"state": "open", "receipt": receipt}
+            after: dict[str, object] = {"state": CLOSED, "receipt": receipt, "until": until}
             if each.is_overdue_payment:
                 before["gateway_says"] = found.answer
-            after = {"state": CLOSED, "receipt": before["receipt"], "until": found.until and found.until.isoformat()}
+                after["asked_at"] = found.asked_at.isoformat()
             run_items.record_payment(connection, run.id, place, subject, CLOSED, each.kind.value, before, after)
 
     with open_run(engine, run, _LIMITS, also=rows) as opened:

@@ -3,8 +3,8 @@
 `payctl close` writes a closing record, which covers every transfer of money that was reported until then. If a later
 transfer is reported, it is a new open finding. If a gateway repeats a callback about a closed transfer, the finding
 stays closed, so that nobody refunds the transfer twice. A later closing record does not change why an earlier finding
-was closed. A closing record about an overdue payment covers the payment until its gateway reports that the payment is
-in progress.
+was closed. A closing record about an overdue payment covers the payment until its gateway calls back again, because
+then the gateway knows the payment.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from ticketbottle_payctl.domain.payment import gateway_of
 from ticketbottle_payctl.jobs.order.judge_money import successes_of
 from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
 from ticketbottle_payctl.jobs.order.model import Mark, Verdict, VerdictKind
@@ -32,10 +33,19 @@ def closed(findings: Sequence[Verdict], found: History) -> Iterator[Verdict]:
 
 def _covers(closing: Closing, finding: Verdict, found: History) -> bool:
     if finding.is_overdue_payment:
-        told = finding.receipt.received_at if finding.receipt else None
-        return closing.of_overdue_payment and (told is None or told <= closing.run.started_at)
+        return closing.asked_at is not None and not _calls_back_after(closing.asked_at, found)
     since = _since(finding, found)
     return since is not None and since <= closing.until
+
+
+def _calls_back_after(at: datetime, found: History) -> bool:
+    """Return whether the payment's own gateway has called back about it after this time."""
+    payment = found.payment
+    return payment is not None and any(
+        each.received_at > at and each.provider == gateway_of(payment.provider)
+        for each in found.receipts
+        if each.payment_id in {None, payment.id}
+    )
 
 
 def _since(finding: Verdict, found: History) -> datetime | None:
@@ -57,8 +67,10 @@ def subject_of(finding: Verdict, found: History) -> str:
     """Return the name under which a finding is closed.
 
     A callback that arrived before its payment may contain only the gateway's name for the order. Then the closing
-    record contains that name.
+    record contains that name. The closing record of an overdue payment always contains the payment's id.
     """
+    if finding.is_overdue_payment:
+        return found.subject
     receipt, payment = finding.receipt, found.payment
     if receipt is None or payment is None or receipt.payment_id or receipt.order_ref in {"", payment.order_code}:
         return found.subject

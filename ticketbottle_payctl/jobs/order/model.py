@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy
 from ticketbottle_payctl.domain.causes import Cause, CauseKind, Publishing
+from ticketbottle_payctl.domain.payment import OverdueKind
 from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.store.payctl.runs import Closing, Run
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow
@@ -32,8 +33,8 @@ class VerdictKind(StrEnum):
     """The state of an order, as a fixed code."""
 
     NOT_PAID = "not_paid"
-    NO_CALLBACK = "no_callback"
-    IN_PROGRESS = "in_progress"
+    NO_CALLBACK = OverdueKind.NO_CALLBACK.value
+    IN_PROGRESS = OverdueKind.IN_PROGRESS.value
     WRONG_AMOUNT = "wrong_amount"
     OTHER_PROVIDER = "other_provider"
     UNREADABLE = "unreadable"

@@ -61,6 +61,7 @@ def look(
         held_by_type=sum((Counter(group.types) for group in groups), Counter()),
         failed=len(failed),
         causes=len(found),
+        locked_rows=sum(each.reason is BlockReason.ROW_LOCKED for each in found),
         dead=dead.events,
         dead_failures=dead.failures,
         dead_closed=dead.closed,

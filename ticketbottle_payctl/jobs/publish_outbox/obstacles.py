@@ -93,6 +93,8 @@ class Obstacles:
     unsent: UnsentSuccesses = NONE_UNSENT
     causes: int = 0
     """The number of reasons, including those that ``blockers`` does not list."""
+    locked_rows: int = 0
+    """The number of pending events whose rows other sessions have locked."""
     oldest_pending_age_s: float | None = None
     pending: int | None = None
     unread: PayctlError | None = None

@@ -138,7 +138,7 @@ class StatsReport:
     @property
     def stuck(self) -> int:
         """The number of pending events that no publisher can send, because they are blocked or locked."""
-        return self.blocked + self.locked
+        return min(self.pending, self.blocked + self.locked)
 
     @property
     def harmful(self) -> tuple[Cause, ...]:
@@ -178,14 +178,12 @@ def explained(report: StatsReport, seen: Evidence) -> StatsReport:
     """Return the report with the causes that follow from the evidence."""
     found = causes(seen)
     superseded, closed = harmless(seen)
-    locked = report.pending if seen.table_locks else locked_events(seen)
-    drain, eta = _without_stuck(report.drain, report.drain_eta_s, report.pending, seen.blocked + locked)
+    report = replace(report, blocked=seen.blocked, locked=locked_events(seen))
+    drain, eta = _without_stuck(report.drain, report.drain_eta_s, report.pending, report.stuck)
     return replace(
         report,
         drain=drain,
         drain_eta_s=eta,
-        blocked=seen.blocked,
-        locked=locked,
         superseded=superseded,
         closed=closed,
         repeated=seen.superseded_repeated,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.domain.payment import OverdueKind
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.payctl.run_lock import AT_WORK
 
@@ -20,11 +21,14 @@ CLOSED = "closed"
 IS_CLOSING = f"i.outcome = '{CLOSED}'"
 """An SQL condition that is true if row ``i`` of ``payctl.run_items`` is a closing record."""
 
-OF_OVERDUE_PAYMENT = "i.reason IN ('no_callback', 'in_progress')"
+OF_OVERDUE_PAYMENT = f"i.reason IN {tuple(kind.value for kind in OverdueKind)}"
 """An SQL condition that is true if the closing record in row ``i`` is about an overdue payment."""
 
 UNTIL = "(i.after->>'until')::timestamptz"
 """The SQL expression for the latest instant that the closing record in row ``i`` covers."""
+
+ASKED_AT = "COALESCE((i.after->>'asked_at')::timestamptz, i.at)"
+"""The SQL expression for when payctl read the order and asked the gateway, for the closing record in row ``i``."""
 
 _ENDED_BY = "ended_by"
 """The name of the option that stores what ended a run, because the table does not have a column for it."""
@@ -138,12 +142,13 @@ class RunItem:
 class Closing(NamedTuple):
     """A closing record, with the run that wrote it. ``until`` is the latest instant that the record covers.
 
-    ``of_overdue_payment`` is True if the record is about an overdue payment.
+    ``asked_at`` is None unless the record is about an overdue payment. Then it is the database's time when payctl read
+    the order and asked the gateway.
     """
 
     until: datetime
     run: Run
-    of_overdue_payment: bool = False
+    asked_at: datetime | None = None
 
 
 def start(connection: Connection, run: NewRun) -> None:
@@ -293,7 +298,7 @@ def closings(connection: Connection, subjects: Sequence[str]) -> list[tuple[str,
     """Return the closing records of these payments, orders or receipts with the closed id or code, earliest first."""
     rows = connection.exec_driver_sql(
         f"""
-        SELECT i.item_id, max({UNTIL}), COALESCE(bool_or({OF_OVERDUE_PAYMENT}), false), {_COLUMNS}
+        SELECT i.item_id, max({UNTIL}), max({ASKED_AT}) FILTER (WHERE {OF_OVERDUE_PAYMENT}), {_COLUMNS}
         FROM payctl.run_items AS i JOIN payctl.runs AS r ON r.id = i.run_id
         WHERE i.item_id = ANY(%(subjects)s) AND {IS_CLOSING}
         GROUP BY r.id, i.item_id ORDER BY r.started_at, r.id, i.item_id

@@ -1,7 +1,10 @@
 """Find out which overdue payments a person has closed. Every command uses this code, so all commands agree.
 
 A person closes an overdue payment after looking in the gateway's portal. The closing does not change the payment. It
-stops counting when the gateway reports later that the payment is in progress, because then the gateway knows it.
+stops counting when the payment's own gateway calls back later, because then the gateway knows the payment.
+
+A person can also close a callback of the payment's own gateway. Then the payment needs nobody, unless a later callback
+has a finding of its own.
 """
 
 from __future__ import annotations
@@ -12,23 +15,58 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.gateway_names import GATEWAY
 from ticketbottle_payctl.store.db.privileges import may_read_ours
-from ticketbottle_payctl.store.payctl.runs import IS_CLOSING, OF_OVERDUE_PAYMENT
+from ticketbottle_payctl.store.payctl.runs import ASKED_AT, IS_CLOSING, OF_OVERDUE_PAYMENT
+from ticketbottle_payctl.store.payments.receipt_rows import names
 
-_MAY_READ = f"""({may_read_ours("run_items", "item_id", "outcome", "reason", "at")}
-    AND {may_read_ours("webhook_receipts", "payment_id", "provider", "reason", "received_at")})"""
+_MAY_READ = f"""({may_read_ours("run_items", "item_id", "outcome", "reason", "before", "after", "at")}
+    AND {may_read_ours("webhook_receipts", "id", "payment_id", "provider", "reference", "order_ref", "received_at")})"""
+
+# A callback without a payment belongs to a payment by the same rules as in `receipts_of_payments`. Each subquery can
+# use an index. There are few closing records, so this search starts from them.
+_IS_NEWS = "r.provider = c.gateway AND r.received_at > c.asked_at"
+CLOSINGS = f"""
+    closed_overdue AS MATERIALIZED (
+        SELECT c.id, c.created_at FROM (
+            SELECT p.id, p."orderCode" AS code, p."providerTransactionId" AS reference, p."createdAt" AS created_at,
+                {GATEWAY} AS gateway, max({ASKED_AT}) AS asked_at
+            FROM payctl.run_items AS i JOIN payments AS p ON p.id = i.item_id
+            WHERE {IS_CLOSING} AND {OF_OVERDUE_PAYMENT} AND p.status = 'PENDING' GROUP BY p.id) AS c
+        WHERE NOT EXISTS (SELECT FROM payctl.webhook_receipts AS r WHERE r.payment_id = c.id AND {_IS_NEWS})
+            AND NOT EXISTS (SELECT FROM payctl.webhook_receipts AS r
+                WHERE r.reference = ANY({names("c")}) AND r.reference <> '' AND r.payment_id IS NULL AND {_IS_NEWS})
+            AND NOT EXISTS (SELECT FROM payctl.webhook_receipts AS r
+                WHERE r.order_ref = c.code AND r.reference = '' AND r.payment_id IS NULL AND {_IS_NEWS})
+            AND NOT EXISTS (SELECT FROM payctl.webhook_receipts AS o
+                JOIN payctl.webhook_receipts AS r ON r.reference = o.reference
+                WHERE o.payment_id = c.id AND o.provider = c.gateway AND o.reference <> ''
+                    AND r.payment_id IS NULL AND {_IS_NEWS})
+    ), closed_callbacks AS MATERIALIZED (
+        SELECT i.item_id, r.payment_id, r.reference, r.order_ref, r.provider
+        FROM payctl.run_items AS i JOIN payctl.webhook_receipts AS r ON r.id = (i.before ->> 'receipt')::uuid
+        WHERE {IS_CLOSING}
+    )
+"""  # noqa: S608 - built from constants only
+"""The SQL of two parts of a WITH clause: the closed overdue payments, and the closed callbacks."""
 
 
-def is_closed(payment_id: str, gateway: str) -> str:
-    """Return an SQL condition that is true if a person has closed an overdue payment.
+def has_closed_callback(row: str) -> str:
+    """Return an SQL condition that is true if a person has closed a callback of the payment's own gateway.
 
-    The arguments are SQL expressions for the payment's id and for payctl's name of its gateway.
+    The row needs the columns ``id``, ``code``, ``reference`` and ``gateway``, and the statement needs ``CLOSINGS``.
     """
-    return f"""EXISTS (
-        SELECT FROM payctl.run_items AS i
-        WHERE i.item_id = {payment_id} AND {IS_CLOSING} AND {OF_OVERDUE_PAYMENT} AND NOT EXISTS (
-            SELECT FROM payctl.webhook_receipts AS later
-            WHERE later.payment_id = i.item_id AND later.provider = {gateway} AND later.reason = 'pending'
-                AND later.received_at > i.at))"""  # noqa: S608 - built from constants only
+    return f"""(({row}.id, {row}.gateway) IN (SELECT item_id, provider FROM closed_callbacks)
+        OR ({row}.reference, {row}.gateway) IN (
+            SELECT reference, provider FROM closed_callbacks WHERE payment_id IS NULL AND reference <> '')
+        OR ({row}.code, {row}.gateway) IN (
+            SELECT order_ref, provider FROM closed_callbacks WHERE payment_id IS NULL))"""  # noqa: S608 - constants
+
+
+def is_closed(row: str) -> str:
+    """Return an SQL condition that is true if a person has closed an overdue payment or one of its callbacks.
+
+    It needs the same as :func:`has_closed_callback`.
+    """
+    return f"({row}.id IN (SELECT id FROM closed_overdue) OR {has_closed_callback(row)})"  # noqa: S608 - constants
 
 
 def may_read(connection: Connection) -> bool:
@@ -44,8 +82,10 @@ def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
     if not ids or not may_read(connection):
         return frozenset()
     sql = f"""
-        SELECT p.id FROM (SELECT id, {GATEWAY} AS gateway FROM payments
-            WHERE id = ANY(%(ids)s) AND status::text = 'PENDING') AS p
-        WHERE {is_closed("p.id", "p.gateway")}
+        WITH {CLOSINGS}
+        SELECT p.id FROM (
+            SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, {GATEWAY} AS gateway
+            FROM payments WHERE id = ANY(%(ids)s) AND status = 'PENDING') AS p
+        WHERE {is_closed("p")}
     """  # noqa: S608 - built from constants only
     return frozenset(connection.exec_driver_sql(sql, {"ids": [*ids]}).scalars())

@@ -13,8 +13,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.gateway_names import GATEWAY
 from ticketbottle_payctl.store.db.owner_time import NOW, stored
-from ticketbottle_payctl.store.payctl.runs import IS_CLOSING
-from ticketbottle_payctl.store.payments.closed_overdue import is_closed
+from ticketbottle_payctl.store.payments.closed_overdue import CLOSINGS, has_closed_callback
 from ticketbottle_payctl.store.payments.overdue import forgotten, known
 
 
@@ -50,7 +49,7 @@ class SilentPayments(NamedTuple):
 # Other callbacks, such as those about a payment in progress or an agreement, do not explain it. The planner expects few
 # such callbacks, and would join them by a nested loop. NOT IN searches a hash table instead.
 _LATE = f"""
-    told AS MATERIALIZED (
+    {CLOSINGS}, told AS MATERIALIZED (
         SELECT payment_id, reference, order_ref, provider FROM payctl.webhook_receipts
         WHERE received_at >= %(from)s AND received_at < %(to)s AND reason = ANY(%(reasons)s)
     ), late AS MATERIALIZED (
@@ -60,7 +59,8 @@ _LATE = f"""
         WHERE status = 'PENDING' AND "createdAt" >= %(since)s AND "createdAt" < %(until)s
             AND "createdAt" < {NOW} - %(overdue_after)s
     ), closed AS MATERIALIZED (
-        SELECT p.id FROM late AS p WHERE {is_closed("p.id", "p.gateway")}
+        SELECT id FROM closed_overdue
+        WHERE created_at >= %(since)s AND created_at < %(until)s AND created_at < {NOW} - %(overdue_after)s
     )
 """  # noqa: S608 - only constants are put in
 _SILENT = f"""
@@ -68,11 +68,7 @@ _SILENT = f"""
     WHERE (id, gateway) NOT IN (SELECT payment_id, provider FROM told WHERE payment_id IS NOT NULL)
         AND (reference, gateway) NOT IN (SELECT reference, provider FROM told WHERE reference <> '')
         AND (code, gateway) NOT IN (SELECT order_ref, provider FROM told WHERE payment_id IS NULL)
-        AND id NOT IN (SELECT id FROM closed)
-        AND NOT EXISTS (
-            SELECT FROM payctl.run_items AS i
-            JOIN payctl.webhook_receipts AS r ON r.id = (i.before ->> 'receipt')::uuid
-            WHERE i.item_id = p.id AND {IS_CLOSING} AND r.provider = p.gateway)
+        AND id NOT IN (SELECT id FROM closed) AND NOT {has_closed_callback("p")}
 """  # noqa: S608 - only constants are put in
 _CREATED = f"""
     WITH {_LATE}, silent AS MATERIALIZED ({_SILENT})

@@ -102,13 +102,17 @@ def count_forgotten(connection: Connection, wanted: Overdue) -> Forgotten:
 
     If the role is not allowed to read the closing records, no payment counts as closed.
     """
-    closed = closed_overdue.is_closed("p.id", "p.gateway") if closed_overdue.may_read(connection) else "false"
+    closings, closed = "", "false"
+    if closed_overdue.may_read(connection):
+        closings, closed = f"{closed_overdue.CLOSINGS},", closed_overdue.is_closed("p")
     sql = f"""
+        WITH {closings} judged AS MATERIALIZED (
+            SELECT id, code, created_at, {closed} AS closed
+            FROM (SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, "createdAt" AS created_at,
+                {GATEWAY} AS gateway FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}) AS p)
         SELECT count(*) FILTER (WHERE NOT closed), count(*) FILTER (WHERE closed),
-            (array_agg(code ORDER BY created_at DESC, id) FILTER (WHERE NOT closed))[1]
-        FROM (SELECT p.*, {closed} AS closed FROM (
-            SELECT id, "orderCode" AS code, "createdAt" AS created_at, {GATEWAY} AS gateway
-            FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}) AS p) AS judged
+            (SELECT code FROM judged WHERE NOT closed ORDER BY created_at DESC, id LIMIT 1)
+        FROM judged
     """  # noqa: S608 - built from constants only
     return Forgotten(*connection.exec_driver_sql(sql, _parameters(wanted)).one())
 

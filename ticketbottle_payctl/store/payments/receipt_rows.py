@@ -15,15 +15,27 @@ RECEIPT = f"""r.id::text, r.received_at, r.provider, r.outcome, r.result, r.reas
     r.payment_id, r.order_ref, {transfer("r.")}"""
 """The columns of a :class:`ReceiptRow`."""
 
+
+def names(row: str) -> str:
+    """Return the SQL expression for an array of the references under which gateways know a payment.
+
+    The row needs the columns ``code``, ``reference`` and ``created_at``. ZaloPay puts the date in Vietnam in front of
+    the order code.
+    """
+    made = f"{row}.created_at + interval '7 hours'"
+    dated = [f"to_char({made} + interval '{day} days', 'YYMMDD_') || {row}.code" for day in range(-1, 3)]
+    return f"ARRAY[{row}.reference, {row}.code, {', '.join(dated)}]"
+
+
 # A receipt without a payment belongs to a payment if it names the payment's order, or has the reference of a receipt of
 # this payment from the same gateway. Another gateway's receipt that names the order reports money from this customer,
 # but does not explain the payment. A receipt of another payment never belongs to this one, even if its reference is
 # this order code. The order code of a receipt with a payment has no index, but VNPay and MoMo use it as the reference.
-# ZaloPay puts the date in Vietnam in front of it. Each part of the query can use an index. UNION returns a receipt
+# Each part of the query can use an index. UNION returns a receipt
 # once, even if more than one part finds it.
 _OF_PAYMENTS = f"""
 WITH p AS MATERIALIZED (
-    SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, "createdAt" + interval '7 hours' AS at
+    SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, "createdAt" AS created_at
     FROM payments WHERE id = ANY(%(ids)s)
 ), own AS MATERIALIZED (
     SELECT p.id AS of, r.id AS receipt, r.reference, r.provider, r.body_sha256
@@ -33,11 +45,7 @@ WITH p AS MATERIALIZED (
     FROM unnest(%(of)s::text[], %(asked)s::uuid[]) AS a (of, receipt)
         JOIN payctl.webhook_receipts AS r ON r.id = a.receipt
 ), named AS MATERIALIZED (
-    SELECT id AS of, reference, NULL AS provider FROM p
-    UNION
-    SELECT id, code, NULL FROM p
-    UNION
-    SELECT id, to_char(at + day * interval '1 day', 'YYMMDD_') || code, NULL FROM p, generate_series(-1, 2) AS day
+    SELECT id AS of, unnest({names("p")}) AS reference, NULL AS provider FROM p
     UNION
     SELECT of, reference, provider FROM own
 ), found AS (

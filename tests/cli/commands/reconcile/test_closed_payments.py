@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
 from tests.cli.commands.reconcile.conftest import HOUR, RECONCILE, status_of
+from tests.cli.commands.show.conftest import Orders
 from tests.stand_ins import KEYS
+from ticketbottle_payctl.jobs.order import close_findings, find_open
 from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome, process_webhook
 from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.providers.samples import sample
+from ticketbottle_payctl.sandbox import signing
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
 pytestmark = pytest.mark.postgres
 WHY = "looked in the portal: the customer never paid"
@@ -218,3 +224,78 @@ def test_the_printed_close_command_works(overdue, first_lines, ask_with_keys):
     command = shlex.split(first_lines()[-1].replace("TEXT", "looked"))
     assert ask_with_keys(*command[1:], "-y")["counts"] == {"closed": 1}
     assert first_lines()[0] == "✔  1 payment  1 closed by an operator"
+
+
+@pytest.fixture
+def call_back(engine):
+    """Return a function that processes a MoMo callback about a reference. Its content differs in some fields."""
+
+    def run(reference, **changes):
+        momo = sample("momo")
+        fields = {**json.loads(momo.request.body), "orderId": reference, "amount": 250_000, **changes}
+        keys = {name: each[0].reveal() for name, each in momo.credentials.items()}
+        request = signing.momo(fields, keys["access_key"], keys["secret_key"])
+        return process_webhook(engine, request, by_name("momo"), momo.credentials).reason
+
+    return run
+
+
+CALLBACKS = {"pending": {"resultCode": 7002}, "undocumented_code": {"resultCode": 98765}, "wrong_amount": {"amount": 5}}
+
+
+@pytest.fixture
+def state_of(invoke, gateways, database_url):
+    """Return a function that returns whether each command finds the payment open, and checks that no one disagrees."""
+
+    def run(code):
+        environment = {"DATABASE_URL": database_url, **gateways.environment}
+        reconciled = invoke(*RECONCILE, "--rate", "1000/s", **environment)
+        shown = invoke("show", code, **environment)
+        assert (reconciled.exit_code, shown.exit_code) in {(0, 0), (6, 5)}, (reconciled.stdout, shown.stdout)
+        assert (reconciled.stdout[0] == "!") is bool(reconciled.exit_code)
+        assert (f"payctl close {code}" in reconciled.stdout) is bool(reconciled.exit_code)
+        reported = invoke("report", "--since", "3h", **environment).stdout
+        assert reported.startswith("# ✔") is not bool(reconciled.exit_code), reported
+        return reconciled.exit_code
+
+    return run
+
+
+@pytest.mark.parametrize("reason", CALLBACKS)
+@pytest.mark.parametrize("closed_before", [False, True])
+def test_the_advised_close_command_ends_the_advice(reason, closed_before, overdue, close, call_back, state_of):
+    """If `reconcile payments` advises `payctl close`, it closes something, and `reconcile payments` then exits with 0.
+
+    This is also true if the gateway has called back, before or after a closing.
+    """
+    payment = overdue(state="unknown")
+    if closed_before:
+        assert close(payment.order_code)["counts"] == {"closed": 1}
+        assert state_of(payment.order_code) == 0
+    assert call_back(payment.reference, **CALLBACKS[reason]) == reason
+    assert state_of(payment.order_code) == 6
+    assert close(payment.order_code)["counts"] == {"closed": 1}
+    assert state_of(payment.order_code) == 0
+
+
+def test_a_payment_too_old_for_a_query_is_closed_with_its_callback(overdue, close, engine, ask_with_keys, reconcile):
+    """If a person closes an unreadable callback, `reconcile payments` no longer counts its old payment as open."""
+    payment = overdue("zalopay", reference="261120_1", age=OLD)
+    orders = Orders(engine)
+    orders.payment = payment
+    orders.unclear("unreadable", provider="zalopay")
+    document = reconcile("--yes")
+    assert (document["exit_code"], document["counts"]["too_old"]) == (6, 1)
+    assert close(payment.order_code)["counts"] == {"closed": 1}
+    document = reconcile("--yes")
+    assert (document["exit_code"], document["counts"]["too_old"], document["counts"]["closed"]) == (0, 0, 1)
+    assert ask_with_keys("show", payment.order_code)["exit_code"] == 0
+
+
+def test_a_callback_that_arrives_during_the_prompt_keeps_the_payment_open(overdue, call_back, engine, state_of):
+    """If the gateway calls back while `payctl close` reads its answer, the closing does not cover the callback."""
+    payment = overdue(state="unknown")
+    found = find_open(engine, payment.order_code, max_retries=5, now=datetime.now(UTC))
+    call_back(payment.reference, resultCode=9000)
+    close_findings(engine, replace(found, answer="not_found"), NewRun(str(uuid4()), "close", Actor("me", "here")))
+    assert state_of(payment.order_code) == 6

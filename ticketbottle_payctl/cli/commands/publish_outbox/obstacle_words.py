@@ -115,11 +115,6 @@ def locked_words(obstacles: Obstacles) -> str:
     return f"another process holds shard {numbers} of {first.shards}: {first.holder}"
 
 
-def locked_rows(obstacles: Obstacles) -> int:
-    """Return the number of events whose rows other sessions have locked, among the causes that are listed."""
-    return sum(each.reason is BlockReason.ROW_LOCKED for each in obstacles.blockers)
-
-
 def _next(obstacles: Obstacles, told: Sequence[Blocker], reading: Reading) -> list[str]:
     """Return the commands that show more about the causes. A user can paste each command."""
     commands = []
@@ -128,7 +123,7 @@ def _next(obstacles: Obstacles, told: Sequence[Blocker], reading: Reading) -> li
         commands.append(reading(["show"], [blocking[0]]))
     if any(each.reason is BlockReason.TOPIC for each in told):
         commands.append(reading(["doctor"], (), ["--only", "kafka"]))
-    if locked_rows(obstacles):
+    if obstacles.locked_rows:
         commands.append(reading(["doctor"], (), ["--only", "backlog"]))
     if obstacles.locked:
         commands.append(reading(["doctor"], (), ["--only", "publishers"]))

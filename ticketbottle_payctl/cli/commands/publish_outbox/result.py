@@ -6,7 +6,6 @@ from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import (
     Reading,
     causes,
     dead_in_words,
-    locked_rows,
     locked_words,
     unsent_words,
 )
@@ -209,10 +208,11 @@ def _trouble(report: PublishReport) -> str | None:
         said.append(obstacles.away.message)
     if obstacles.locked:
         said.append(locked_words(obstacles))
-    rows = locked_rows(obstacles)
-    if report.counts.held > rows:
-        said.append(f"held back {count(report.counts.held, 'event')}")
-    if rows:
+    held, rows = report.counts.held, obstacles.locked_rows
+    if held > rows:
+        said.append(f"held back {count(held, 'event')}")
+        said += [f"{rows:,} of them locked by another session"] if rows else []
+    elif rows:
         said.append(f"{locked(rows)} by another session")
     if obstacles.failed:
         said.append(f"{count(obstacles.failed, 'event')} failed and will be tried again")

@@ -101,11 +101,11 @@ def payments_command(  # noqa: PLR0913 - one argument per option
         if dry_run or stop.event.is_set() or not to_settle:
             again = Adviser(session, reason or "reconcile payments").again
             apply = again(ctx.meta[ARGUMENTS], without=DRY_RUN, rows=to_settle) if dry_run and to_settle else None
-            it = Reconciled(found, chosen.more, chosen.too_old, chosen.closed, now(), dry_run=dry_run, apply=apply)
+            it = Reconciled(found, now(), chosen.more, chosen.too_old, chosen.closed, dry_run=dry_run, apply=apply)
             session.finish(result_of(_with_next(session, replace(it, stopped=stop.exit_code))))
     plan = [
         line(bold("Plan"), f"settle {count(to_settle, 'payment')}"),
-        *plan_blocks(found, closed=chosen.closed, at=now()),
+        *plan_blocks(found, is_plan=True, closed=chosen.closed, at=now()),
     ]
     act = Act("settle", to_settle, "payment", plan)
     approve(session, act, Approval(yes, reason, max_affected, confirm))
@@ -134,7 +134,7 @@ def _settle(session: Session, found: list[StatusFinding], reason: str | None, ch
     settled = {each.payment_id: each for each in done}
     publish = Adviser(session, "reconcile payments").changing(["publish-outbox"])
     at = database_clock(session.services.engine)()
-    it = Reconciled(found, chosen.more, chosen.too_old, chosen.closed, at, settled, run_id=run.id, publish=publish)
+    it = Reconciled(found, at, chosen.more, chosen.too_old, chosen.closed, settled, run_id=run.id, publish=publish)
     session.finish(result_of(_with_next(session, replace(it, stopped=stop.exit_code))))
 
 

@@ -68,11 +68,11 @@ class Reconciled:
     """
 
     findings: Sequence[StatusFinding]
+    at: datetime
+    """The time of the run. A payment that is not overdue needs no person yet."""
     more: bool = False
     too_old: Forgotten = NONE_FORGOTTEN
     closed: frozenset[str] = frozenset()
-    at: datetime | None = None
-    """The time of the run. A payment that is not overdue needs no person yet. If None, every payment is overdue."""
     done: Mapping[str, Settled] = field(default_factory=dict)
     dry_run: bool = False
     run_id: str | None = None
@@ -101,11 +101,11 @@ class Reconciled:
         return [each for each in self.findings if needs_portal(each, self.at) and not self.is_closed(each)]
 
 
-def needs_portal(finding: StatusFinding, at: datetime | None) -> bool:
+def needs_portal(finding: StatusFinding, at: datetime) -> bool:
     """Return whether the payment is overdue at this time, and only the gateway's portal shows whether it is paid."""
     if finding.says not in ONLY_IN_PORTAL or finding.payment.status != PaymentStatus.PENDING:
         return False
-    return at is None or is_overdue(finding.payment.created_at, at)
+    return is_overdue(finding.payment.created_at, at)
 
 
 def needs_a_look(finding: StatusFinding) -> bool:

@@ -84,7 +84,7 @@ def _code(it: Reconciled, counts: PaymentsCounts) -> ExitCode:
         return ExitCode.UNAVAILABLE
     if counts["not_asked"]:
         return ExitCode.DEADLINE
-    by_hand = counts["refused"] + counts["for_a_person"] + len(it.only_in_portal)
+    by_hand = counts["refused"] + counts["for_a_person"] + len(it.only_in_portal) + counts["too_old"]
     return ExitCode.PARTIAL if by_hand + counts["no_answer"] + counts["skipped"] + it.more else ExitCode.DONE
 
 

@@ -37,16 +37,12 @@ _CLOSED = "closed by an operator"
 
 
 def plan_blocks(
-    findings: Sequence[StatusFinding],
-    *,
-    is_plan: bool = True,
-    closed: frozenset[str] = frozenset(),
-    at: datetime | None = None,
+    findings: Sequence[StatusFinding], *, is_plan: bool, closed: frozenset[str], at: datetime
 ) -> list[Block]:
     """Return a table with the response and the planned action for each payment.
 
     If ``is_plan`` is false, the command has ended, and the table says what it did instead. ``closed`` contains the ids
-    of the closed payments. ``at`` is the time of the run. If it is None, every payment is overdue.
+    of the closed payments. ``at`` is the time of the run.
     """
     rows = tuple(
         (
@@ -88,7 +84,7 @@ def blocks_of(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Bl
     words: list[Part] = [bold(count(counts["matched"], "payment"))]
     words += [f"{number:,} {name.replace('_', ' ')}" for name in names if (number := named[name])]
     words += [closed] if closed else []
-    open_still = too_old or (it.dry_run and counts["to_settle"])
+    open_still = it.dry_run and counts["to_settle"]
     blocks: list[Block] = [headline(good("✔") if code is ExitCode.DONE and not open_still else warn("!"), *words)]
     blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings, is_plan=it.dry_run, closed=it.closed, at=it.at)
     blocks += _older(it)
