@@ -14,7 +14,7 @@ from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, Clo
 from ticketbottle_payctl.errors import BrokerUnavailableError, DatabaseUnavailableError, GuardError
 from ticketbottle_payctl.jobs.publish_outbox import Obstacles, OnDead, PublishOptions, preview_outbox
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
-from ticketbottle_payctl.jobs.publish_outbox.obstacles import Blocker
+from ticketbottle_payctl.jobs.publish_outbox.obstacles import MOST_NAMED, Blocker
 from ticketbottle_payctl.store.outbox import shard_lock
 
 TOO_LARGE = "MSG_SIZE_TOO_LARGE: Broker: Message size too large"
@@ -226,6 +226,16 @@ def test_a_run_names_the_session_that_locks_a_row(outbox, others):
     assert report.obstacles.blockers[0].detail.startswith(f"session {pid} (psql, idle in transaction")
     assert (report.counts.published, report.counts.held, report.partial) == (others, 1, True)
     assert outbox.publish().counts.published == 1
+
+
+def test_every_locked_row_is_counted(outbox):
+    """A publisher run counts all events whose rows are locked, even if there are too many to list."""
+    for number in range(MOST_NAMED + 5):
+        outbox.add(f"k{number}", age=60)
+    with outbox.engine.connect() as other:
+        other.exec_driver_sql("SELECT FROM outbox FOR UPDATE")
+        found = outbox.publish().obstacles
+    assert (len(found.blockers), found.locked_rows) == (MOST_NAMED, MOST_NAMED + 5)
 
 
 def test_a_block_has_the_error_and_the_time_of_the_retry(outbox, mock_kafka):

@@ -31,8 +31,7 @@ def names(row: str) -> str:
 # this payment from the same gateway. Another gateway's receipt that names the order reports money from this customer,
 # but does not explain the payment. A receipt of another payment never belongs to this one, even if its reference is
 # this order code. The order code of a receipt with a payment has no index, but VNPay and MoMo use it as the reference.
-# Each part of the query can use an index. UNION returns a receipt
-# once, even if more than one part finds it.
+# Each part of the query can use an index. UNION returns a receipt once, even if more than one part finds it.
 _OF_PAYMENTS = f"""
 WITH p AS MATERIALIZED (
     SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, "createdAt" AS created_at

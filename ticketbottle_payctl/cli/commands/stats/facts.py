@@ -64,7 +64,7 @@ class StatsFacts(TypedDict):
     blocked: NotRequired[Count]
     """The number of pending events that wait behind a dead event of the same payment."""
     locked: NotRequired[Count]
-    """The number of pending events that other database sessions have locked, among the 20,000 oldest."""
+    """The number of the 20,000 oldest pending events that other database sessions have locked for ten seconds."""
     superseded: NotRequired[Count]
     """The number of dead events that are harmless, because no customer waits for them.
 
