@@ -113,9 +113,9 @@ def test_stats_say_that_nothing_can_be_sent_if_every_event_is_blocked(shown, sta
     ],
 )
 def test_stats_say_that_nothing_can_be_sent_if_the_events_are_locked(
-    shown, stats, engine, insert, execute, dead, words
+    shown, stats, engine, insert, execute, monkeypatch, dead, words
 ):
-    """If a session has locked all pending events, `payctl stats` names it at once and makes no forecast."""
+    """If a session has locked all pending events for long enough, `payctl stats` names it and makes no forecast."""
     insert(600, state="published", age=timedelta(seconds=10))
     if dead:
         insert(1, state="dead", age=timedelta(hours=2))
@@ -126,8 +126,10 @@ def test_stats_say_that_nothing_can_be_sent_if_the_events_are_locked(
     with engine.connect() as other:
         other.exec_driver_sql("SET application_name = 'psql'")
         other.exec_driver_sql(newest)
+        young = stats()["result"]["locked"]
+        monkeypatch.setattr("ticketbottle_payctl.domain.causes.stopped.WAITS_AFTER", timedelta())
         result, text = stats()["result"], shown().stdout
-    assert (result["locked"], result["drain"], result["drain_eta_s"]) == (1, "blocked", None)
+    assert (young, result["locked"], result["drain"], result["drain_eta_s"]) == (0, 1, "blocked", None)
     assert f"\ndrain\tnothing can be sent: {words}\n" in text
 
 
