@@ -18,8 +18,8 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_pa
 
 SCHEDULED = events.read("scheduler-publish-outbox.json")
 CLOSE = """
-    INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
-    SELECT gen_random_uuid(), 0, 0, id, 'closed' FROM outbox WHERE "eventType" = 'PAYMENT_FAILED'
+    INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason)
+    SELECT gen_random_uuid(), 0, 0, id, 'closed', 'superseded' FROM outbox WHERE "eventType" = 'PAYMENT_FAILED'
 """
 
 

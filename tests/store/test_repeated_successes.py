@@ -16,9 +16,9 @@ from ticketbottle_payctl.store.payments.open_orders import unpublished
 
 pytestmark = pytest.mark.postgres
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-NO_RUNS = dead.Rights(payments=True, closings=True)
-_ITEM = """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before)
-    VALUES (gen_random_uuid(), 0, 0, %s, %s, %s)"""
+NO_CLOSINGS = dead.Rights(payments=True, closings=False)
+_ITEM = """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason, before)
+    VALUES (gen_random_uuid(), 0, 0, %s, %s, %s, %s)"""
 _INDEX = "outbox_published_createdAt_idx"
 TWO_SECONDS_APART = """UPDATE outbox SET "createdAt" = "createdAt" - place * interval '2 s' FROM (
     SELECT id AS name, row_number() OVER () AS place FROM outbox WHERE NOT published) AS each WHERE id = name"""
@@ -45,7 +45,7 @@ def write(engine):
 @pytest.fixture
 def requeue(write):
     """Return a function that records that a replay has requeued an event, which had been sent by default."""
-    return lambda name, before=SENT: write(_ITEM, (name, "requeued", before))
+    return lambda name, before=SENT: write(_ITEM, (name, "requeued", None, before))
 
 
 @pytest.fixture
@@ -59,12 +59,10 @@ def found(engine):
     def run(rights=dead.ALL_RIGHTS):
         with engine.connect() as connection:
             all_harmless = dead.superseded(connection, 5, rights)
-            groups = error_groups.groups(
-                connection, Selector(), 5, 9, with_closings=rights.closings, with_runs=rights.runs
-            )
+            groups = error_groups.groups(connection, Selector(), 5, 9, with_closings=rights.closings)
             waiting = (
                 paid_orders.behind_dead(
-                    connection, 5, all_harmless.repeats, with_runs=rights.runs, by_debezium=False
+                    connection, 5, all_harmless.repeats, all_harmless.sent, by_debezium=False
                 ).number,
                 unsent_successes(connection, 5, []).customers,
                 unpublished(connection, 5).number,
@@ -98,38 +96,48 @@ def test_two_payments_of_one_order_are_told_apart(order, found, write):
     assert found() == (0, 0, 0, (1, 1, 1))
 
 
-@pytest.mark.parametrize(("before", "expected"), [(SENT, (1, 1, 1, (0, 0, 0))), (None, (0, 0, 0, (1, 1, 1)))])
-def test_an_event_that_died_after_a_replay_had_been_sent(order, found, requeue, before, expected):
-    """A dead success event is harmless if it had been sent before a replay requeued it."""
+@pytest.mark.parametrize("before", [SENT, None])
+def test_an_event_that_died_after_a_replay_is_not_harmless(order, found, requeue, before):
+    """A dead success event keeps its customer waiting, even if it had been sent before a replay requeued it."""
     requeue(order().event(state="dead").events[0], before)
-    assert found() == expected
+    assert found() == (0, 0, 0, (1, 1, 1))
 
 
-def test_a_requeued_twin_counts_as_sent_and_its_customer_does_not_wait(order, found, requeue):
-    """If the payment's sent success was requeued, the dead one is harmless unless the requeued one waits behind it."""
+def test_a_requeued_twin_does_not_count_as_sent(order, found, requeue):
+    """If the payment's sent success was requeued, its customer may wait, and the dead event is not harmless."""
     ahead = order().event(age=9 * MINUTE).event(state="dead", age=8 * MINUTE)
     behind = order().event(state="dead", age=7 * MINUTE).event(age=6 * MINUTE)
-    assert found()[3] == (2, 2, 2)
     requeue(ahead.events[0])
     requeue(behind.events[1])
-    assert found() == (1, 1, 2, (0, 0, 0))
+    assert found() == (0, 0, 0, (2, 2, 2))
 
 
-def test_without_the_records_of_replays_only_published_events_count_as_sent(order, engine, requeue):
-    """If the role is not allowed to read replays, an event that was sent before a replay does not count as sent."""
-    requeue(order().event(state="dead").events[0])
-    order().event(state="published").event(state="dead")
-    with engine.connect() as connection:
-        found = dead.superseded(connection, 5, NO_RUNS)
-        waiting = paid_orders.behind_dead(connection, 5, found.repeats, with_runs=False, by_debezium=False)
-        assert (found.events, waiting.number) == (1, 1)
-        assert dead.superseded(connection, 5).events == 2
+def test_a_closed_event_says_nothing_about_the_other_events_of_its_payment(order, found, requeue, write):
+    """After the sent twin of a closed event was requeued, its customer may wait. Only the closed event is harmless."""
+    closed = order().event(state="published", age=9 * MINUTE).event(state="dead", age=8 * MINUTE)
+    write(_ITEM, (closed.events[1], "closed", "repeated", None))
+    write('UPDATE outbox SET published = false, "publishedAt" = NULL, "retryCount" = 5')
+    requeue(closed.events[0])
+    assert found() == (1, 1, 1, (1, 1, 1))
+    order().event(state="dead", age=9 * MINUTE).event(age=8 * MINUTE).event(state="published", age=7 * MINUTE)
+    assert found()[3] == (1, 1, 1)
+
+
+def test_an_event_of_an_unknown_type_that_was_closed_does_not_count_as_sent_after_its_type_was_corrected(
+    order, found, write
+):
+    """A closing record of an event of an unknown type does not make the event a repeated success."""
+    orders = order().event(state="dead")
+    for reason in ("unknown_type", "unknown_type_failed", "unknown_type_completed"):
+        write(_ITEM, (orders.events[0], "closed", reason, None))
+    assert found() == (0, 0, 0, (1, 1, 1))
+    assert found(NO_CLOSINGS) == (0, 0, 0, (1, 1, 1))
 
 
 def test_a_closed_dead_success_counts_as_closed(order, engine, write):
     """A dead success that a person has closed counts as closed and harmless, even after its twin was cleaned up."""
     closed, left = (order().event(state="published").event(state="dead") for _ in range(2))
-    write(_ITEM, (closed.events[1], "closed", None))
+    write(_ITEM, (closed.events[1], "closed", "repeated", None))
     write("DELETE FROM outbox WHERE published")
     with engine.connect() as connection:
         found = dead.superseded(connection, 5)
@@ -143,7 +151,7 @@ def test_the_oldest_age_leaves_out_harmless_events(order, engine, write):
     order().event("FAILED", "dead", age=9 * HOUR).event(state="published")
     closed = order().event("FAILED", "dead", age=8 * HOUR).event(state="published").events[0]
     order().event(state="published", age=7 * HOUR).event(state="dead", age=6 * HOUR)
-    write(_ITEM, (closed, "closed", None))
+    write(_ITEM, (closed, "closed", "superseded", None))
     with engine.connect() as connection:
         assert dead.oldest_age(connection, 5) is None
         order().event(state="dead", age=2 * HOUR).event(state="dead", age=HOUR)

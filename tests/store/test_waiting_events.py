@@ -18,8 +18,8 @@ from ticketbottle_payctl.store.outbox.unsent_successes import unsent_successes
 
 pytestmark = pytest.mark.postgres
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-_CLOSED = """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
-    VALUES (gen_random_uuid(), 0, 0, %s, %s)"""
+_CLOSED = """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason)
+    VALUES (gen_random_uuid(), 0, 0, %s, %s, 'superseded')"""
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_closed_event_counts_as_closed_only_if_it_is_superseded_and_dead(order
     for name in names:
         close(name)
     assert (dead.count(reader, 5), dead.closed_among(reader, names, 5)) == ((1, 1, 0, True), set())
-    assert dead.superseded(reader, 5) == (0, 0, 0, (), (), 0, ())
+    assert dead.superseded(reader, 5) == (0, 0, 0, (), (), 0, (), ())
 
 
 def test_the_oldest_five_superseded_events_are_named(order, reader):

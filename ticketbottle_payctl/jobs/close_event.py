@@ -47,10 +47,11 @@ def close_event(engine: Engine, event: NamedEvent, run: NewRun, max_retries: int
     def row(connection: Connection) -> None:
         dead.lock(connection, event.id)
         again = dead.find(connection, event.id, max_retries)
-        refuse(again or event._replace(state="deleted", why_needless=None), look)
+        again = again or event._replace(state="deleted", why_needless=None)
+        refuse(again, look)
         before = {"state": "dead", "event_type": event.event_type, "error": event.error}
         after = {"state": CLOSED}
-        run_items.record_payment(connection, run.id, 0, event.id, CLOSED, event.why_needless, before, after)
+        run_items.record_payment(connection, run.id, 0, event.id, CLOSED, again.reason, before, after)
 
     with open_run(engine, run, _LIMITS, also=row) as opened:
         opened.end(RunStatus.DONE, {CLOSED: 1})
@@ -72,4 +73,6 @@ def refuse(event: NamedEvent, look: str) -> None:
         raise GuardError(message, hint=f"see who closed it, and why: {look}")
     if event.blocks:
         message = f"not closed: another event of the payment waits behind {named}"
-        raise GuardError(message, hint="publish the other event first: `payctl publish-outbox --on-dead release`")
+        # A failure that is sent after a success would take the tickets away.
+        release = "publish the other event first: `payctl publish-outbox --on-dead release`"
+        raise GuardError(message, hint=release if event.only_successes_wait else f"see which event waits: {look}")

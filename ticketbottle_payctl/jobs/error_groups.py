@@ -58,9 +58,7 @@ def group_errors(
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         rights = dead.rights(connection)
-        found = store.groups(
-            connection, selector, max_retries, limit + 1, with_closings=rights.closings, with_runs=rights.runs
-        )
+        found = store.groups(connection, selector, max_retries, limit + 1, with_closings=rights.closings)
         found = store.with_blocked(connection, found, selector, max_retries)
         found = store.with_harmless(connection, found, selector, max_retries, rights)
     report = ErrorsReport(tuple(found[:limit]), truncated=len(found) > limit)

@@ -11,8 +11,8 @@ PAID_AND_ONE_CLOSED = """
     INSERT INTO payments (id, "orderCode", "amountCents", currency, provider, "providerTransactionId", "idempotencyKey",
         "redirectUrl", "paymentUrl", status, "updatedAt")
     SELECT "aggregateId", id, 1, 'VND', 'MOMO', id, id, '', '', 'COMPLETED', now() FROM outbox;
-    INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
-    SELECT gen_random_uuid(), 0, 0, min(id), 'closed' FROM outbox WHERE "eventType" = 'PAYMENT_FAILED'
+    INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason)
+    SELECT gen_random_uuid(), 0, 0, min(id), 'closed', 'superseded' FROM outbox WHERE "eventType" = 'PAYMENT_FAILED'
 """
 
 

@@ -221,7 +221,9 @@ def _remedy(group: ErrorGroup) -> DeliveryRemedy | None:
 
 def _todo(group: ErrorGroup) -> str | None:
     """Return what to do before a replay as a sentence. Events of an unknown type need a step even in a mixed group."""
-    if group.unknown:
+    if group.is_closed:
+        return None
+    if group.open_unknown:
         return what_to_do(group.event_types)
     remedy = _remedy(group)
     return remedy_sentence(remedy, group.event_types, group.message_bytes, events=group.count) if remedy else None
@@ -290,8 +292,8 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
         pattern, sample = redact(group.pattern), redact(group.sample) if group.sample else None
         them, paid = ("it", "customer has") if group.superseded == 1 else ("them", "customers have")
         left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves {them} out, because the {paid} paid"
-        sent = f"{group.repeated:,} of {group.count:,}: harmless, because another event told the order service"
-        unknown = f"{group.unknown:,} of {group.count:,}: {what_to_do(group.event_types)}"
+        sent = f"{group.repeated:,} of {group.count:,}: harmless, because another event of the payment was sent"
+        unknown = f"{group.open_unknown:,} of {group.count:,}: {what_to_do(group.event_types)}"
         large = f"{group.too_large:,} of {group.count:,}: payctl sends at most {LARGEST_MESSAGE:,} bytes"
         blocks += [
             line(),
@@ -301,7 +303,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                     ("dead", f"{group.dead - group.closed:,} of {group.count:,}"),
                     ("superseded", left_out if group.superseded else None),
                     ("sent before", sent if group.repeated else None),
-                    ("unknown type", unknown if group.unknown > group.closed_unknown else None),
+                    ("unknown type", unknown if group.open_unknown else None),
                     ("too large", large if group.too_large else None),
                     ("closed", f"{group.closed:,} of {group.count:,}, by an operator" if group.closed else None),
                     ("created", _created(group, now)),

@@ -73,7 +73,7 @@ def harmless(evidence: Evidence) -> tuple[int, int]:
     return evidence.harmless, evidence.superseded_closed
 
 
-_ALREADY_SENT = "the order service has received the payment's success, so no customer waits for this event"
+_ALREADY_SENT = "another event of the payment reported the success, so no customer waits for this event"
 _NOT_SENT = "publishers never send dead events"
 _RELEASE = (
     "skip the dead failure and send the success",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy, error_name, remedy_of
 from ticketbottle_payctl.broker.faults import is_permanent
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER
-from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.event import FAILURES, TOPICS
 from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.order.model import Mark, Remedy, Verdict, VerdictKind
@@ -35,7 +35,8 @@ def judge_delivery(found: History, records: Records, now: datetime, retention: t
         yield _without_event(found, now, retention)
     elif payment is not None and payment.status != "PENDING":
         missing = _without_event(found, now, retention)
-        only = missing.kind is VerdictKind.NO_EVENT
+        needless = payment.status == "COMPLETED" and all(each.id in found.closed_events for each in unknown)
+        only = missing.kind is VerdictKind.NO_EVENT and not needless
         if not only:
             yield missing
     due = only and payment is not None and payment.status == "COMPLETED"
@@ -59,34 +60,18 @@ def _of_event(event: EventRow, found: History, records: Records, now: datetime) 
         case "published":
             return _published(event, found.events, records, due=due)
         case "dead" if event.repeats:
-            return _sent_once(event, found, due=due)
+            return _closed_repeat(event, found, due=due)
         case "dead":
             return _dead(event, found, due=due)
         case _:
-            return _of_sent_before(_pending(event, found, now, due=due), event, found)
+            sent = (each.published_before for each in _replays(event, found) if each.published_before)
+            return replace(_pending(event, found, now, due=due), sent_before=max(sent, default=None))
 
 
-def sent_before(event: EventRow, found: History) -> datetime | None:
-    """Return when an unpublished event was last sent before a replay, or None if it was never sent."""
-    return max((each.published_before for each in _replays(event, found) if each.published_before), default=None)
-
-
-def _of_sent_before(verdict: Verdict, event: EventRow, found: History) -> Verdict:
-    """Return the verdict on a pending event. If the event was sent before, the customer does not wait for it."""
-    at = sent_before(event, found)
-    if at is None:
-        return verdict
-    mark = Mark.GOOD if verdict.kind is VerdictKind.WAITING else Mark.OPEN
-    return replace(verdict, mark=mark, sent_before=at)
-
-
-def _sent_once(event: EventRow, found: History, *, due: bool) -> Verdict:
-    """Return the verdict on a dead event whose payment's success was sent, although no event is published now."""
-    at = max((each for each in (sent_before(one, found) for one in found.events) if each), default=None)
-    if at is None:  # a cleanup has deleted the other event since a person closed this one
-        completed = found.payment and found.payment.completed_at
-        return Verdict(VerdictKind.CLEANED_UP, Mark.GOOD, completed or event.created_at, due)
-    return Verdict(VerdictKind.PUBLISHED, Mark.GOOD, at, due, event=event, sent_before=at)
+def _closed_repeat(event: EventRow, found: History, *, due: bool) -> Verdict:
+    """Return the verdict on a dead event that a person closed as repeated, before a cleanup deleted the sent event."""
+    completed = found.payment and found.payment.completed_at
+    return Verdict(VerdictKind.CLEANED_UP, Mark.GOOD, completed or event.created_at, due)
 
 
 def dead_until(event: EventRow, events: Sequence[EventRow]) -> list[EventRow]:
@@ -144,7 +129,7 @@ def _published(event: EventRow, events: Sequence[EventRow], records: Records, *,
     released = [
         each
         for each in events
-        if each.superseded and each.event_type == "PAYMENT_FAILED" and each.published_at and each.published_at > at
+        if each.superseded and each.event_type in FAILURES and each.published_at and each.published_at > at
     ]
     if released:
         return Verdict(

@@ -247,8 +247,6 @@ class Timeline:
 
 def _is_unmarked_success(verdict: Verdict) -> bool:
     event = verdict.event
-    if verdict.sent_before is not None:
-        return False
     if verdict.kind in {VerdictKind.NO_EVENT, VerdictKind.UNKNOWN_TYPE}:
         return verdict.ticket_is_due
     return event is not None and event.event_type == "PAYMENT_COMPLETED" and event.state != "published"

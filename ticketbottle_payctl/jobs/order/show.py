@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -56,11 +56,11 @@ def show(  # noqa: PLR0913 - one argument per source
         event = next((each for each in found.events if _is_named(each, name)), None)
         closed = event is not None and bool(dead.closed_among(connection, [event.id], max_retries))
         named = None if event is None else _named_event(event, found, closed=closed)
-        if named is not None and not closed:
-            named = named._replace(can_be_closed=_can_be_closed(connection, named.event, max_retries))
-        repeated = _repeated(connection, found, named, max_retries)
-        opened = [each for each in found.unsent_unknown if each.id not in found.closed_events and each != event]
-        closable = tuple(each.id for each in opened if _can_be_closed(connection, each, max_retries))
+        asked = [each for each in found.events if each.repeats or is_unknown(each.event_type) or each == event]
+        closable = _closable(connection, asked, max_retries)
+    if named is not None:
+        named = named._replace(can_be_closed=named.event.id in closable)
+    others = [each for each in asked if each != event and each.id in closable]
     records = find_all(found, kafka) if kafka else Records()
     first, *also = judge(found, records, now, retention)
     if first.kind is VerdictKind.OVERDUE:
@@ -78,8 +78,10 @@ def show(  # noqa: PLR0913 - one argument per source
         also=tuple(also),
         amounts=amounts_of(found.receipts),
         warnings=tuple(records.warnings),
-        repeated=repeated,
-        closable_unknown=closable,
+        repeated=tuple(
+            _named_event(each, found, closed=False)._replace(can_be_closed=True) for each in others if each.repeats
+        ),
+        closable_unknown=tuple(each.id for each in others if not each.repeats),
         named_event=named,
         debezium_sends=slot is not None and slot.active,
     )
@@ -89,26 +91,14 @@ def _is_named(event: EventRow, name: str) -> bool:
     return event.id == name or (is_short(name) and event.id.startswith(name))
 
 
-def _can_be_closed(connection: Connection, event: EventRow, max_retries: int) -> bool:
-    """Return whether the event is dead and harmless. False if the role cannot read the closing records."""
-    needless = event.superseded or event.repeats or is_unknown(event.event_type)
-    if event.state != "dead" or not needless or not dead.rights(connection).closings:
-        return False
-    found = dead.find(connection, event.id, max_retries)
-    return found is not None and found.why_needless is not None and not found.blocks
-
-
-def _repeated(
-    connection: Connection, found: History, named: NamedEvent | None, max_retries: int
-) -> tuple[NamedEvent, ...]:
-    """Return the dead events that repeat a sent success and can be closed, except the named one."""
-    events = [each for each in found.events if each.repeats and not (named and named.event.id == each.id)]
-    closed = dead.closed_among(connection, [each.id for each in events], max_retries)
-    return tuple(
-        _named_event(each, found, closed=False)._replace(can_be_closed=True)
-        for each in events
-        if each.id not in closed and _can_be_closed(connection, each, max_retries)
-    )
+def _closable(connection: Connection, events: Iterable[EventRow], max_retries: int) -> frozenset[str]:
+    """Return the ids of the events that a person can close. Empty if the role cannot read the closing records."""
+    needless = (each for each in events if each.superseded or each.repeats or is_unknown(each.event_type))
+    ids = [each.id for each in needless if each.state == "dead"]
+    if not ids or not dead.rights(connection).closings:
+        return frozenset()
+    found = dead.find_all(connection, ids, max_retries)
+    return frozenset(each.id for each in found if each.why_needless and not each.blocks and not each.closed)
 
 
 def _named_event(event: EventRow, found: History, *, closed: bool) -> NamedEvent:

@@ -122,10 +122,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
         rights = dead.rights(connection)
         closed = dead.superseded(connection, max_retries, rights).closed
         most = MOST_GROUPS + 1
-        closings, replays = rights.closings, rights.runs
-        return closed, error_groups.groups(
-            connection, failed, max_retries, most, with_closings=closings, with_runs=replays
-        )
+        return closed, error_groups.groups(connection, failed, max_retries, most, with_closings=rights.closings)
 
     closed, groups = read(Section.DEAD_GROUPS, dead_events) or (0, None)
     acts = read(Section.RUNS, lambda c: runs.between(c, since, until, MOST_RUNS + 1))

@@ -140,7 +140,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         superseded_ids=superseded.ids,
         superseded_orders=superseded.orders,
         paid_orders=paid_orders.behind_dead(
-            connection, max_retries, superseded.repeats, with_runs=rights.runs, by_debezium=slot is not None
+            connection, max_retries, superseded.repeats, superseded.sent, by_debezium=slot is not None
         )
         if rights
         else NO_PAID_ORDERS,
@@ -234,7 +234,7 @@ def _dead_groups(
     return [
         DeadGroup(
             one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,
-            one.message_bytes, one.superseded + one.closed_unknown, one.unknown - one.closed_unknown, one.blocking,
+            one.message_bytes, one.superseded + one.closed_unknown, one.open_unknown, one.blocking,
             one.too_large, one.closed, one.repeated,
         )
         for one in found if not one.is_closed

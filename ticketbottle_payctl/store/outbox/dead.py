@@ -8,6 +8,7 @@ only if it is closed, because the search for the payment's success would read to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -18,11 +19,22 @@ from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.db.privileges import may_read_ours, may_read_payments
 from ticketbottle_payctl.store.outbox import cdc, states
 from ticketbottle_payctl.store.outbox.debezium_names import SLOT
-from ticketbottle_payctl.store.outbox.needless_unknown import needless_among
-from ticketbottle_payctl.store.outbox.repeated import GIVEN, HAS_CLOSING, is_success, judged_repeated, was_sent
+from ticketbottle_payctl.store.outbox.needless_unknown import CLOSED_UNKNOWN, needless_among
+from ticketbottle_payctl.store.outbox.repeated import (
+    BEFORE_PAYMENT,
+    CLOSED_REPEATED,
+    closed_as,
+    given_repeated,
+    is_sent_success,
+    is_success,
+    judged_repeated,
+)
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED, UNKNOWN_TYPE
 
 _MOST_NAMED = 5
+
+_CLOSED_SUPERSEDED = closed_as(f"'{WhyNeedless.SUPERSEDED}'")
+_HAS_CLOSING = closed_as("i.reason")
 
 BY_DEBEZIUM = f"""EXISTS (
     SELECT FROM pg_replication_slots WHERE slot_name = '{SLOT}' AND database = current_database())"""
@@ -32,71 +44,74 @@ class Rights(NamedTuple):
     """What the database role is allowed to read.
 
     ``payments`` stands for the payments' ids and statuses, which show whether an event is superseded. ``closings``
-    stands for the records of closed events. ``runs`` stands for the records of replays, which show whether an event had
-    been sent before.
+    stands for the records of closed events.
     """
 
     payments: bool
     closings: bool
-    runs: bool = False
 
 
-ALL_RIGHTS = Rights(payments=True, closings=True, runs=True)
+ALL_RIGHTS = Rights(payments=True, closings=True)
 """The rights of a role that is allowed to read everything."""
 
 
 def judged_superseded(which: str = "true", rights: Rights = ALL_RIGHTS, *, given: bool = False) -> str:
     """Return the WITH queries that find the dead events that no customer waits for.
 
-    The last query, ``superseded``, has one row for each event, with the columns ``id``, ``at``, ``blocks`` and ``why``.
-    ``why`` is a value of :class:`WhyNeedless`. An event of an unknown type is found only if it is closed. ``blocks`` is
+    The last query, ``superseded``, has one row for each event, with the columns ``id``, ``at``, ``blocks``, ``why`` and
+    ``closed``. ``why`` is a value of :class:`WhyNeedless`. ``closed`` is true if a person has closed the event for this
+    reason. An event of an unknown type is found only if it is closed. ``blocks`` is
     true if a superseded event blocks a pending event of its payment. Any other event is left out if it blocks another.
     The pending events are read once, and only if an event is found. Each event is compared with the later
     events of its payment in one sort. If Debezium is the publisher, no event blocks another. ``which`` is an SQL
     condition that limits the events. If ``given`` is true, a parameter has the ids of the events that repeat a success.
     """
-    again = GIVEN if given else judged_repeated(which, with_closings=rights.closings, with_runs=rights.runs)
+    found = given_repeated if given else partial(judged_repeated, which)
+    again = found(with_closings=rights.closings)
     # The planner expects few dead events, and IS TRUE keeps it from joining them. It also expects few elements in an
     # array, so it always uses a hash table.
     paid = SUPERSEDED if rights.payments else "false"
-    unknown = f"{UNKNOWN_TYPE} AND {HAS_CLOSING}" if rights.closings else "false"
+    known = rights.payments and rights.closings
+    unknown = f"{UNKNOWN_TYPE} AND {CLOSED_UNKNOWN}" if known else "false"
+    closed = f"{UNKNOWN_TYPE} OR {_CLOSED_SUPERSEDED}" if known else "false"
     return f"""
         {again},
         paid_later AS MATERIALIZED (
             SELECT o.id, o."aggregateId" AS key, o."createdAt" AS at, CASE WHEN {UNKNOWN_TYPE}
-                THEN '{WhyNeedless.UNKNOWN_TYPE}' ELSE '{WhyNeedless.SUPERSEDED}' END AS why FROM outbox AS o
+                THEN '{WhyNeedless.UNKNOWN_TYPE}' ELSE '{WhyNeedless.SUPERSEDED}' END AS why, {closed} AS closed
+            FROM outbox AS o
             WHERE {which} AND {states.dead("o.")} AND ({paid} OR {unknown}) IS TRUE
-            UNION ALL SELECT o.id, o.key, o.at, '{WhyNeedless.REPEATED}' FROM repeated AS o
+            UNION ALL SELECT o.id, o.key, o.at, '{WhyNeedless.REPEATED}', o.closed FROM repeated AS o
         ), line AS MATERIALIZED (
-            SELECT id, key, at, why, false AS waits FROM paid_later
-            UNION ALL SELECT w.id, w."aggregateId", w."createdAt", NULL, true FROM outbox AS w
+            SELECT id, key, at, why, closed, false AS waits FROM paid_later
+            UNION ALL SELECT w.id, w."aggregateId", w."createdAt", NULL, false, true FROM outbox AS w
             WHERE EXISTS (SELECT FROM paid_later) AND {states.pending("w.")}
                 AND (w."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM paid_later)))) IS TRUE
                 AND NOT {BY_DEBEZIUM}
         ), superseded AS MATERIALIZED (
-            SELECT id, at, blocks, why FROM (
+            SELECT id, at, blocks, why, closed FROM (
                 SELECT *, bool_or(waits) OVER (PARTITION BY key ORDER BY at DESC, id COLLATE "C" DESC) AS blocks
                 FROM line
             ) AS compared WHERE NOT (waits OR why <> '{WhyNeedless.SUPERSEDED}' AND blocks)
         )"""  # noqa: S608 - built from constants only
 
 
-def _closed(which: str = "true", rights: Rights = ALL_RIGHTS) -> str:
+def _closed(which: str = "true") -> str:
     """Return the SQL query for the ids of the dead events that count as closed. All commands use this query.
 
     A closed event counts as closed only while it is harmless. Otherwise a customer might be waiting. ``which`` is an
     SQL condition that limits the events.
     """
-    queries = judged_superseded(f"{which} AND {HAS_CLOSING}", rights)
-    return f"WITH {queries} SELECT id FROM superseded WHERE NOT blocks"  # noqa: S608 - built from constants only
+    queries = judged_superseded(f"{which} AND {_HAS_CLOSING}")
+    return f"WITH {queries} SELECT id FROM superseded WHERE closed AND NOT blocks"  # noqa: S608 - constants only
 
 
-CLOSED_DEAD = f"(o.id IN ({_closed(rights=Rights(payments=True, closings=True))}))"
+CLOSED_DEAD = f"(o.id IN ({_closed()}))"
 """The SQL condition for dead events that count as closed."""
 
 # A publisher's role may have no privilege on the payments table.
-_RIGHTS = f"""SELECT {may_read_payments("id", "status")}, {may_read_ours("run_items", "item_id", "outcome")},
-    {may_read_ours("run_items", "item_id", "outcome", "before")}"""
+_RIGHTS = f"""SELECT {may_read_payments("id", "status")},
+    {may_read_ours("run_items", "item_id", "outcome", "reason")}"""
 
 
 class DeadCount(NamedTuple):
@@ -121,7 +136,8 @@ class SupersededDead(NamedTuple):
     their payment. The others are harmless, and ``closed`` counts the harmless events that a person has closed.
     ``repeated`` counts the open harmless events that repeat a sent success. ``ids`` and ``orders`` are the ids and
     order codes of the five oldest open harmless events. ``repeats`` contains the ids of all events that repeat a sent
-    success, even if they block another event.
+    success, even if they block another event. ``sent`` contains the payments of these events whose success is published
+    now.
     """
 
     events: int = 0
@@ -131,6 +147,7 @@ class SupersededDead(NamedTuple):
     orders: Sequence[str | None] = ()
     repeated: int = 0
     repeats: Sequence[str] = ()
+    sent: Sequence[str] = ()
 
 
 def count(connection: Connection, max_retries: int) -> DeadCount:
@@ -144,12 +161,12 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
         return found
     allowed = rights(connection)
     known = allowed.payments and allowed.closings
-    closed = HAS_CLOSING if known else "false"
+    closed = "closed" if known else "false"
     sql = f"""
         WITH {judged_superseded(rights=allowed)}
         SELECT (SELECT count(*) FROM repeated),
             count(*) FILTER (WHERE {closed}), count(*) FILTER (WHERE why = '{WhyNeedless.UNKNOWN_TYPE}' AND {closed})
-        FROM superseded AS o WHERE NOT blocks
+        FROM superseded WHERE NOT blocks
     """  # noqa: S608 - built from constants only
     repeated, number, unknown = connection.exec_driver_sql(sql, values).one()
     return found._replace(failures=found.failures + repeated + unknown, closed=number, closings_known=known)
@@ -163,7 +180,7 @@ def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -
     if not ids or not rights(connection).closings:
         return frozenset()
     values = {"ids": [*ids], "max_retries": max_retries}
-    sql = _closed("o.id = ANY(%(ids)s)", Rights(payments=True, closings=True))
+    sql = _closed("o.id = ANY(%(ids)s)")
     return frozenset(connection.exec_driver_sql(sql, values).scalars())
 
 
@@ -177,7 +194,8 @@ class NamedEvent(NamedTuple):
 
     ``why_needless`` is the reason why no customer waits for the event, so that a person can close it. It is None if the
     event is not dead, or if a customer may wait. ``blocks`` is true if a pending event of its payment waits behind it.
-    If Debezium is the publisher, events never wait for each other.
+    If Debezium is the publisher, events never wait for each other. ``only_successes_wait`` is true if all events behind
+    it report a success. ``reason`` is the reason that a closing record has.
     """
 
     id: str
@@ -189,6 +207,8 @@ class NamedEvent(NamedTuple):
     error: str | None
     closed: bool
     blocks: bool
+    only_successes_wait: bool
+    reason: str | None = None
 
 
 def superseded(connection: Connection, max_retries: int, rights: Rights = ALL_RIGHTS) -> SupersededDead:
@@ -196,29 +216,23 @@ def superseded(connection: Connection, max_retries: int, rights: Rights = ALL_RI
 
     The role needs ``rights``. Without the right to read the closing records, no event counts as closed.
     """
-    closed = HAS_CLOSING if rights.closings else "false"
     sql = f"""
         WITH {judged_superseded(rights=rights)}
         SELECT events, blocking, closed, repeated, ids, ARRAY(
             SELECT {states.order_code("e.")} FROM unnest(ids) WITH ORDINALITY AS named (id, place)
             JOIN outbox AS e ON e.id = named.id ORDER BY place),
-            ARRAY(SELECT id FROM repeated)
+            ARRAY(SELECT id FROM repeated), ARRAY(SELECT DISTINCT key FROM sent_key)
         FROM (
             SELECT count(*) AS events, count(*) FILTER (WHERE blocks) AS blocking,
-                count(*) FILTER (WHERE closed) AS closed, count(*) FILTER (WHERE open AND repeats) AS repeated,
+                count(*) FILTER (WHERE closed AND NOT blocks) AS closed,
+                count(*) FILTER (WHERE open AND why = '{WhyNeedless.REPEATED}') AS repeated,
                 (array_agg(id ORDER BY at, id COLLATE "C") FILTER (WHERE open))[1:{_MOST_NAMED}] AS ids
-            FROM (
-                SELECT *, NOT (blocks OR closed) AS open FROM (
-                    SELECT o.id, o.at, o.blocks, o.why = '{WhyNeedless.REPEATED}' AS repeats,
-                        NOT o.blocks AND {closed} AS closed FROM superseded AS o
-                    OFFSET 0  -- keeps the planner from computing "closed" once per use
-                ) AS each
-            ) AS judged
+            FROM (SELECT *, NOT (blocks OR closed) AS open FROM superseded) AS judged
         ) AS found
     """  # noqa: S608 - built from constants only
     row = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
-    events, blocking, number, again, ids, orders, repeats = row
-    return SupersededDead(events, blocking, number, tuple(ids or ()), tuple(orders), again, tuple(repeats))
+    events, blocking, number, again, ids, orders, repeats, sent = row
+    return SupersededDead(events, blocking, number, tuple(ids or ()), tuple(orders), again, tuple(repeats), tuple(sent))
 
 
 def harmless(connection: Connection, max_retries: int) -> int:
@@ -250,28 +264,42 @@ def oldest_age(connection: Connection, max_retries: int) -> float | None:
 
 def find(connection: Connection, event_id: str, max_retries: int) -> NamedEvent | None:
     """Return the event with this id, or None if it is not in the outbox."""
+    return next(iter(find_all(connection, [event_id], max_retries)), None)
+
+
+def find_all(connection: Connection, ids: Sequence[str], max_retries: int) -> list[NamedEvent]:
+    """Return the events with these ids, in any order. Leave out the ids that are not in the outbox."""
+    if not ids:
+        return []
     sql = f"""
         SELECT o.id, o."eventType", {states.name("o.")}, CASE
                 WHEN NOT {states.dead("o.")} THEN NULL
                 WHEN {SUPERSEDED} THEN '{WhyNeedless.SUPERSEDED}'
-                WHEN {is_success("o.")} AND EXISTS (
+                WHEN {is_success("o.")} AND ({CLOSED_REPEATED} OR EXISTS (
                     SELECT FROM outbox AS e WHERE e."aggregateId" = o."aggregateId" AND e.published IN (true, false)
-                    AND e."createdAt" >= COALESCE(p."createdAt" - interval '1 day', '-infinity') AND {was_sent("e.")})
+                    AND e."createdAt" >= COALESCE(p."createdAt" - %(before)s, '-infinity') AND {is_sent_success("e.")}))
                 THEN '{WhyNeedless.REPEATED}' END,
             COALESCE(p."orderCode", {states.order_code("o.")}), o."aggregateId", o."lastError",
-            o.id IN ({_closed("o.id = %(id)s")}),
-            EXISTS (SELECT FROM outbox AS w WHERE {states.pending("w.")} AND w."aggregateId" = o."aggregateId"
-                AND (w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C"))
-        FROM outbox AS o LEFT JOIN payments AS p ON p.id = o."aggregateId" WHERE o.id = %(id)s
+            o.id IN ({_closed("o.id = ANY(%(ids)s)")}), behind.some, behind.successes
+        FROM outbox AS o LEFT JOIN payments AS p ON p.id = o."aggregateId" CROSS JOIN LATERAL (
+            SELECT count(*) > 0 AS some, COALESCE(bool_and({is_success("w.")}), false) AS successes FROM outbox AS w
+            WHERE {states.pending("w.")} AND w."aggregateId" = o."aggregateId"
+                AND (w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C")
+        ) AS behind WHERE o.id = ANY(%(ids)s)
     """  # noqa: S608 - built from constants only
-    row = connection.exec_driver_sql(sql, {"id": event_id, "max_retries": max_retries}).one_or_none()
-    if row is None:
-        return None
-    found = NamedEvent(*row)
-    why = WhyNeedless(found.why_needless) if found.why_needless else None
-    if needless_among(connection, [event_id], max_retries):
-        why = WhyNeedless.UNKNOWN_TYPE
-    return found._replace(why_needless=why, blocks=found.blocks and cdc.slot(connection) is None)
+    values = {"ids": [*ids], "max_retries": max_retries, "before": BEFORE_PAYMENT}
+    found = [NamedEvent(*row) for row in connection.exec_driver_sql(sql, values)]
+    needless, free = needless_among(connection, ids, max_retries), cdc.slot(connection) is not None
+    return [
+        each._replace(
+            why_needless=WhyNeedless.UNKNOWN_TYPE
+            if each.id in needless
+            else each.why_needless and WhyNeedless(each.why_needless),
+            reason=needless.get(each.id, each.why_needless),
+            blocks=each.blocks and not free,
+        )
+        for each in found
+    ]
 
 
 def lock(connection: Connection, event_id: str) -> None:

@@ -86,6 +86,11 @@ class ErrorGroup:
         return self.superseded + self.repeated + self.closed_unknown - self.blocking
 
     @property
+    def open_unknown(self) -> int:
+        """The number of events of an unknown type that no person has closed."""
+        return self.unknown - self.closed_unknown
+
+    @property
     def left_out(self) -> int:
         """The number of events that a replay leaves out."""
         return self.superseded + self.unknown + self.too_large
@@ -104,7 +109,6 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     *,
     with_payments: bool = True,
     with_closings: bool = False,
-    with_runs: bool = False,
     repeated: Sequence[str] | None = None,
 ) -> list[ErrorGroup]:
     """Return groups of unpublished events that failed at least once, one for each kind of error, largest first.
@@ -114,14 +118,14 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     ``first`` and ``last`` are the times when the group's oldest and newest events were created. Without
     ``with_payments``, superseded events are not counted, and the role does not need privileges on the ``payments``
     table. Without ``with_closings``, no event counts as closed, and the role does not need privileges on the table with
-    the closing records. Without ``with_runs``, an event that was sent before a replay does not count as sent.
-    ``repeated`` contains the ids of the events that repeat a sent success, or is None if they are not known yet.
+    the closing records. ``repeated`` contains the ids of the events that repeat a sent success, or is None if they are
+    not known yet.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
     """
     check_pattern(connection, selector)
-    wanted, rights = predicate(selector, max_retries), Rights(with_payments, with_closings, with_runs)
+    wanted, rights = predicate(selector, max_retries), Rights(with_payments, with_closings)
     failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
     is_superseded = SUPERSEDED if with_payments else "(NOT true)"  # ORDER BY does not accept a constant
     superseded = f"count(*) FILTER (WHERE {is_superseded})"
@@ -239,7 +243,7 @@ def with_harmless(
 ) -> list[ErrorGroup]:
     """Return the groups with the oldest harmless dead event of each, which a person can close.
 
-    Among the events of an unknown type, only the oldest few of each group are looked at. The role needs ``rights``.
+    Among the events of an unknown type, only the oldest few are looked at. The role needs ``rights``.
     Without the right to read closings, no group names an event, because the role cannot close one. Like
     :func:`with_blocked`, this function changes the planner settings of the transaction.
     """
@@ -266,9 +270,10 @@ def _with_needless_unknown(
 ) -> list[ErrorGroup]:
     """Return the groups with the oldest event of an unknown type of each that no customer and no event waits for.
 
-    Only the oldest few of each group are looked at, because this reads the other events of their payments.
+    Only the five oldest of all groups are looked at, because this reads published events. The oldest event of each
+    group comes first.
     """
-    if not any(group.unknown > group.closed_unknown for group in found):
+    if not any(group.open_unknown for group in found):
         return [*found]
     wanted = predicate(selector, max_retries)
     later = '(w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C")'
@@ -277,11 +282,11 @@ def _with_needless_unknown(
             SELECT {group_of(PATTERN)} AS name, o.id, o."aggregateId", o."createdAt", row_number() OVER (
                 PARTITION BY {PATTERN} ORDER BY o."createdAt", o.id COLLATE "C") AS place
             FROM outbox AS o WHERE {states.dead("o.")} AND {UNKNOWN_TYPE} AND NOT {CLOSED_DEAD} AND {wanted.sql}
-        ) AS o WHERE place <= {_MOST_UNKNOWN} AND ({BY_DEBEZIUM} OR NOT EXISTS (
-            SELECT FROM outbox AS w WHERE w."aggregateId" = o."aggregateId" AND {states.pending("w.")} AND {later}))
-        ORDER BY name, place DESC
+        ) AS o WHERE {BY_DEBEZIUM} OR NOT EXISTS (
+            SELECT FROM outbox AS w WHERE w."aggregateId" = o."aggregateId" AND {states.pending("w.")} AND {later})
+        ORDER BY place, name LIMIT {_MOST_UNKNOWN}
     """  # noqa: S608 - built from constants only
     rows = connection.exec_driver_sql(sql, wanted.parameters).all()
     needless = needless_among(connection, [event for _, event in rows], max_retries)
-    oldest: dict[str, str] = {group: event for group, event in rows if event in needless}  # the last one is the oldest
+    oldest: dict[str, str] = {group: event for group, event in reversed(rows) if event in needless}  # the oldest wins
     return [replace(group, to_close=oldest.get(group.group)) for group in found]

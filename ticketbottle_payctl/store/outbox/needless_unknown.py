@@ -1,51 +1,66 @@
 """Find out whether a dead event of an unknown type may leave a customer without a ticket.
 
-payctl cannot know what such an event says. But the customer has the ticket, or needs none, if the payment's success was
-sent or the payment is not COMPLETED.
+payctl cannot know what such an event says. But the customer has the ticket if the payment's success was sent, and needs
+none if the payment is FAILED or CANCELLED. A PENDING payment may still become COMPLETED.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.domain.why_needless import WhyNeedless
 from ticketbottle_payctl.store.db.privileges import may_read_ours, may_read_payments
 from ticketbottle_payctl.store.outbox import states
-from ticketbottle_payctl.store.outbox.repeated import is_success, was_sent
+from ticketbottle_payctl.store.outbox.repeated import closed_as, is_sent_success, is_success, published_near
 from ticketbottle_payctl.store.outbox.selector import UNKNOWN_TYPE
 
-# An event is written after its payment was created. The extra day covers instants in another time zone. With this bound
-# and both values of "published", the search for the success uses the index.
-_BEFORE_PAYMENT = timedelta(days=1)
-_OF_PAYMENT = f"""e."aggregateId" = p.id AND e.published IN (true, false)
-    AND e."createdAt" >= p."createdAt" - %(before)s AND {is_success("e.")}"""
+
+def _reason(status: str) -> str:
+    return f"'{WhyNeedless.UNKNOWN_TYPE}_' || lower({status}::text)"
+
+
+CLOSED_UNKNOWN = f"""EXISTS (
+    SELECT FROM payments AS p WHERE p.id = o."aggregateId" AND {closed_as(_reason("p.status"))})"""
+"""The SQL condition for an event ``o`` of an unknown type that a person has closed.
+
+The closing counts only while the payment has the status that it had when the person closed the event. So if the payment
+becomes COMPLETED later, the event is open again. If it was COMPLETED already, payctl had found the sent success.
+"""
+
+# A success event is created when its payment is completed. The outbox has no index on the payment, so only the
+# published events next to this instant and next to the dead event are read.
+_NEAR = " UNION ALL ".join(
+    f"SELECT * FROM ({published_near(at, side, direction)}) AS side"  # noqa: S608 - built from constants only
+    for at in ('p."completedAt"', 'o."createdAt"')
+    for side, direction in ((">=", "ASC"), ("<", "DESC"))
+)
+_UNPUBLISHED = """SELECT FROM outbox AS u WHERE u.published = false AND u."aggregateId" = p.id"""
 # A cleanup deletes only events that were sent. So if the event of a receipt is missing, it was sent.
-_WAS_CLEANED_UP = """EXISTS (
-    SELECT FROM payctl.webhook_receipts AS r
-    WHERE r.payment_id = p.id AND r.outcome = 'COMPLETED' AND r.event_id IS NOT NULL
-        AND NOT EXISTS (SELECT FROM outbox AS w WHERE w.id = r.event_id))"""
+_BY_RECEIPT = f"""EXISTS (
+    SELECT FROM payctl.webhook_receipts AS r LEFT JOIN outbox AS w ON w.id = r.event_id
+    WHERE r.payment_id = p.id AND r.outcome = 'COMPLETED' AND r.event_id IS NOT NULL AND (
+        w."aggregateId" = p.id AND {is_sent_success("w.")}
+        OR w.id IS NULL AND NOT EXISTS ({_UNPUBLISHED} AND {is_success("u.")})))"""
 _NEEDLESS = f"""
-    SELECT o.id FROM outbox AS o JOIN payments AS p ON p.id = o."aggregateId"
+    SELECT o.id, {_reason("p.status")} FROM outbox AS o JOIN payments AS p ON p.id = o."aggregateId"
     WHERE o.id = ANY(%(ids)s) AND {states.dead("o.")} AND {UNKNOWN_TYPE} AND (
-        p.status::text IN ('PENDING', 'FAILED', 'CANCELLED')
+        p.status::text IN ('FAILED', 'CANCELLED')
         OR p.status::text = 'COMPLETED' AND (
-            EXISTS (SELECT FROM outbox AS e WHERE {_OF_PAYMENT} AND {was_sent("e.")})
-            OR {_WAS_CLEANED_UP} AND NOT EXISTS (SELECT FROM outbox AS e WHERE {_OF_PAYMENT})))
+            {_BY_RECEIPT} OR EXISTS ({_UNPUBLISHED} AND {is_sent_success("u.")}) OR p.id IN ({_NEAR})))
 """  # noqa: S608 - built from constants only
-_MAY_READ = f"""SELECT {may_read_payments("id", "status", "createdAt")}
-    AND {may_read_ours("webhook_receipts", "payment_id", "outcome", "event_id")}
-    AND {may_read_ours("run_items", "item_id", "outcome", "before")}"""
+_MAY_READ = f"""SELECT {may_read_payments("id", "status", "completedAt")}
+    AND {may_read_ours("webhook_receipts", "payment_id", "outcome", "event_id")}"""
 
 
-def needless_among(connection: Connection, ids: Sequence[str], max_retries: int) -> frozenset[str]:
-    """Return the ids of those of the given events that are dead, have an unknown type and that no customer waits for.
+def needless_among(connection: Connection, ids: Sequence[str], max_retries: int) -> dict[str, str]:
+    """Return those of the given events that are dead, have an unknown type and that no customer waits for.
 
-    An event without a payment in the database is not one of them, because payctl cannot tell. The result is empty if
-    the role is not allowed to read the payments, the receipts or the records of replays.
+    The values are the reasons that a closing record has. An event without a payment in the database is not one of them,
+    because payctl cannot tell. The result is empty if the role is not allowed to read the payments or the receipts.
     """
     if not ids or not connection.exec_driver_sql(_MAY_READ).scalar_one():
-        return frozenset()
-    values = {"ids": [*ids], "max_retries": max_retries, "before": _BEFORE_PAYMENT}
-    return frozenset(connection.exec_driver_sql(_NEEDLESS, values).scalars())
+        return {}
+    rows = connection.exec_driver_sql(_NEEDLESS, {"ids": [*ids], "max_retries": max_retries})
+    return {event_id: reason for event_id, reason in rows}  # noqa: C416 - a row is not a tuple

@@ -7,39 +7,44 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.causes import PaidOrders
-from ticketbottle_payctl.store.outbox import republished, states
-from ticketbottle_payctl.store.outbox.repeated import GIVEN
+from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.repeated import is_success
 
 _MOST_NAMED = 3
 
 
 def behind_dead(
-    connection: Connection, max_retries: int, repeated: Sequence[str] = (), *, with_runs: bool, by_debezium: bool
+    connection: Connection,
+    max_retries: int,
+    repeated: Sequence[str] = (),
+    sent: Sequence[str] = (),
+    *,
+    by_debezium: bool,
 ) -> PaidOrders:
     """Return the orders whose PAYMENT_COMPLETED event is dead or waits behind a dead event of the payment.
 
     An order whose success was already sent does not wait. ``payctl report`` lists these orders too. ``repeated``
-    contains the ids of the dead events that repeat a sent success. Without ``with_runs``, the role does not need
-    privileges on the records of replays. With ``by_debezium``, no event waits behind another.
+    contains the ids of the dead events that repeat a sent success, and ``sent`` the payments of these events whose
+    success is published now. With ``by_debezium``, no event waits behind another.
     """
-    unsent = f"NOT {republished.was_sent_before('stuck_event.id')}" if with_runs else "true"
     # The planner expects few dead events, so it would join them in a nested loop. It expects few elements in an array,
     # so it always uses a hash table. Each event is then compared with the earlier events of its payment in one sort.
     sql = f"""
-        WITH {GIVEN}, dead AS MATERIALIZED (
-            SELECT id, "aggregateId" AS key, "createdAt" AS made, "eventType" = 'PAYMENT_COMPLETED' AS success
+        WITH dead AS MATERIALIZED (
+            SELECT id, "aggregateId" AS key, "createdAt" AS made, {is_success()} AS success
             FROM outbox WHERE {states.dead()}
         ), line AS MATERIALIZED (
             SELECT id, key, made, success, true AS dead FROM dead
             UNION ALL SELECT id, "aggregateId", "createdAt", true, false FROM outbox
-            WHERE NOT %(by_debezium)s AND {states.pending()} AND "eventType" = 'PAYMENT_COMPLETED'
+            WHERE NOT %(by_debezium)s AND {states.pending()} AND {is_success()}
               AND ("aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM dead)))) IS TRUE
         ), stuck AS MATERIALIZED (
             SELECT DISTINCT ON (key COLLATE "C") id, made FROM (
                 SELECT *, bool_or(dead) OVER (PARTITION BY key COLLATE "C" ORDER BY made, id COLLATE "C") AS waits
                 FROM line
-            ) AS stuck_event WHERE success AND (dead OR waits) AND {unsent}
-              AND (key IN (SELECT unnest(ARRAY(SELECT key FROM repeated)))) IS NOT TRUE
+            ) AS stuck_event WHERE success AND (dead OR waits)
+              AND (id IN (SELECT unnest(%(repeated)s::text[]))) IS NOT TRUE
+              AND (key IN (SELECT unnest(%(sent)s::text[]))) IS NOT TRUE
             ORDER BY key COLLATE "C", made, id COLLATE "C"
         )
         SELECT count(*), ARRAY(
@@ -48,6 +53,6 @@ def behind_dead(
             ORDER BY named.made, named.id COLLATE "C")
         FROM stuck
     """  # noqa: S608 - built from constants only
-    values = {"max_retries": max_retries, "by_debezium": by_debezium, "repeated": list(repeated)}
+    values = {"max_retries": max_retries, "by_debezium": by_debezium, "repeated": list(repeated), "sent": list(sent)}
     number, oldest = connection.exec_driver_sql(sql, values).one()
     return PaidOrders(number, tuple(oldest))

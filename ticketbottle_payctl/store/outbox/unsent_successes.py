@@ -53,7 +53,7 @@ def unsent_successes(connection: Connection, max_retries: int, without: Sequence
     rights = dead.rights(connection)
     opened = f"NOT {dead.CLOSED_DEAD}" if rights.payments and rights.closings else "true"
     sql = f"""
-        WITH {judged_repeated(with_closings=rights.closings, with_runs=rights.runs)}, other AS (
+        WITH {judged_repeated(with_closings=rights.closings)}, other AS (
             SELECT o.id, o."aggregateId" AS key, o."createdAt" AS made, {UNKNOWN_TYPE} AS unknown,
                 o.id <> ALL(%(without)s) AS apart
             FROM outbox AS o WHERE {states.dead("o.")} AND o."eventType" <> ALL(%(failures)s) AND {opened}

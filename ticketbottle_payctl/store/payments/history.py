@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.owner_time import aware_value, stored
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.message_size import message_bytes
-from ticketbottle_payctl.store.outbox.repeated import repeats
+from ticketbottle_payctl.store.outbox.repeated import BEFORE_PAYMENT, repeats
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Closing, Run
@@ -53,9 +53,6 @@ PAYMENT = """id, "orderCode", status::text, "amountCents", currency::text, provi
 """The columns of a :class:`PaymentRow`."""
 SHORTEST_ENDING = 4
 _MOST_NEAR = 10
-# An event is written after its payment was created. The extra day covers instants that were stored in a different time
-# zone.
-_BEFORE_PAYMENT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +244,7 @@ def _events(
         {
             "id": payment_id,
             "max_retries": max_retries,
-            "since": stored(payment.created_at - _BEFORE_PAYMENT) if payment else None,
+            "since": stored(payment.created_at - BEFORE_PAYMENT) if payment else None,
         },
     )
     return tuple(EventRow(*map(aware_value, row)) for row in rows)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
-from ticketbottle_payctl.store.outbox import blocked, republished, states
+from ticketbottle_payctl.store.outbox import blocked, dead, states
 from ticketbottle_payctl.store.outbox.repeated import judged_repeated
 from ticketbottle_payctl.store.outbox.selector import UNKNOWN_TYPE
 from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
@@ -70,7 +70,7 @@ class OpenOrders(NamedTuple):
 
 # If the payment's success was already sent, its customer has the ticket.
 _UNPUBLISHED = f"""
-    WITH {judged_repeated(with_closings=True, with_runs=True)}, unpublished AS (
+    unpublished AS (
         SELECT o.id, o."aggregateId", o."eventType", o."createdAt", o."retryCount", o."lastError", o.published,
             o."publishedAt", {blocked.behind_dead("o.")} AS behind_dead
         FROM outbox AS o WHERE {states.unpublished("o.")}
@@ -82,8 +82,8 @@ _UNPUBLISHED = f"""
         FROM unpublished AS o
         WHERE o."eventType" = 'PAYMENT_COMPLETED'
           AND (NOT {states.has_retries("o.")} OR o."createdAt" <= {NOW} - %(waits_after)s)
-          AND (o."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM repeated)))) IS NOT TRUE
-          AND NOT {republished.was_sent_before("o.id")}
+          AND (o.id IN (SELECT unnest(ARRAY(SELECT id FROM repeated)))) IS NOT TRUE
+          AND (o."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM sent_key)))) IS NOT TRUE
         ORDER BY o."aggregateId", o."createdAt", o.id COLLATE "C"
     )
     SELECT state, open.id, p."orderCode", p."amountCents", open.at, error, count(*) OVER (),
@@ -132,8 +132,10 @@ _REFUSED = f"""
 
 
 def unpublished(connection: Connection, max_retries: int) -> OpenOrders:
-    """Return the orders whose PAYMENT_COMPLETED event is pending or dead now, and whose success was never sent."""
-    return _orders(connection, _UNPUBLISHED, {"max_retries": max_retries, "waits_after": WAITS_AFTER})
+    """Return the orders whose PAYMENT_COMPLETED event is pending or dead now, and whose success is not published."""
+    found = judged_repeated(with_closings=dead.rights(connection).closings)
+    parameters = {"max_retries": max_retries, "waits_after": WAITS_AFTER}
+    return _orders(connection, f"WITH {found}, {_UNPUBLISHED}", parameters)
 
 
 def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOrders:

@@ -1,4 +1,4 @@
-"""Test that no screen says that a customer waits for an event that was sent and that a replay has requeued since."""
+"""Test that a customer may wait for an event that was sent before a replay, because people replay lost events."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ def waiting(ask):
     return ask("report")["result"]["customers_without_ticket"]
 
 
-def test_a_requeued_event_was_sent_already(orders, shown, requeued, ask, invoke, database_url):
-    """`show` says that the event was sent and waits to be sent again.
+def test_the_customer_of_a_requeued_event_may_wait(orders, shown, requeued, ask, invoke, database_url):
+    """`show` says that the event had been sent and waits to be sent again. The exit code is 5.
 
-    The exit code is 0, and `report` counts no customer.
+    `report` counts the customer.
     """
     orders.pay("COMPLETED").event(state="published", age=2 * HOUR)
     event = requeued()
     found = shown()
-    assert (found.exit_code, found.verdict["kind"], found.verdict["mark"]) == (0, "waiting", "good")
-    assert found.verdict["text"] == "ALREADY SENT: requeued just now, waits to be sent again"
+    assert (found.exit_code, found.verdict["kind"], found.verdict["mark"]) == (5, "waiting", "open")
+    said = "MAYBE NO TICKET: requeued just now after it had been sent; waits to be sent again"
+    assert found.verdict["text"] == said
     assert found.verdict["sent_before"] is not None
     assert found.commands == ["payctl publish-outbox"]
-    assert invoke("show", event, DATABASE_URL=database_url).exit_code == 0
-    assert waiting(ask) == 0
+    assert invoke("show", event, DATABASE_URL=database_url).exit_code == 5
+    assert waiting(ask) == 1
 
 
 def test_an_event_that_was_never_sent_still_keeps_the_customer_waiting(orders, shown, ask):
@@ -55,53 +56,66 @@ def test_an_event_that_was_never_sent_still_keeps_the_customer_waiting(orders, s
     assert waiting(ask) == 1
 
 
-def test_a_requeued_event_that_nobody_sends_is_still_open(orders, shown, requeued, execute, ask):
-    """If the requeued event was not sent for a long time, `show` exits with 5, but the customer has the ticket."""
+def test_a_requeued_event_that_nobody_sends_is_overdue(orders, shown, requeued, execute, ask):
+    """If the requeued event was not sent for a long time, `show` marks it as bad, and `report` counts its customer."""
     orders.pay("COMPLETED").event(state="published", age=2 * HOUR)
     requeued()
     execute(_LONG_AGO)
     found = shown()
-    assert (found.exit_code, found.verdict["kind"], found.verdict["mark"]) == (5, "overdue", "open")
-    assert found.verdict["text"].startswith("ALREADY SENT: requeued 1 h ago, and not sent again yet")
-    assert waiting(ask) == 0
+    assert (found.exit_code, found.verdict["kind"], found.verdict["mark"]) == (5, "overdue", "bad")
+    said = "MAYBE NO TICKET: requeued 1 h ago after it had been sent, and not sent again yet"
+    assert found.verdict["text"].startswith(said)
+    assert waiting(ask) == 1
 
 
-def test_a_requeued_event_behind_a_dead_one_is_still_open(orders, shown, requeued, ask):
-    """If the requeued event waits behind a dead event, `show` names the dead one, but the customer has the ticket."""
+def test_a_requeued_event_behind_a_dead_one_is_blocked(orders, shown, requeued, ask):
+    """If the requeued event waits behind a dead event, `show` names the dead one. All screens count its customer."""
     orders.pay("COMPLETED").event("CANCELLED", "dead", age=3 * HOUR).event(state="published", age=2 * HOUR)
     requeued()
     found = shown()
-    assert (found.exit_code, found.verdict["kind"], found.verdict["mark"]) == (5, "blocked", "open")
-    assert found.verdict["text"].startswith("ALREADY SENT: blocked by dead event")
-    assert waiting(ask) == 0
-    assert "no_ticket" not in [each["cause"] for each in ask("stats")["result"]["causes"]]
+    assert (found.exit_code, found.verdict["kind"], found.verdict["mark"]) == (5, "blocked", "bad")
+    assert found.verdict["text"].startswith("MAYBE NO TICKET: blocked by dead event")
+    assert waiting(ask) == 1
+    assert "no_ticket" in [each["cause"] for each in ask("stats")["result"]["causes"]]
 
 
-def test_a_requeued_event_that_died_is_harmless(orders, shown, requeued, execute, ask):
-    """If the requeued event died, all screens say that it is harmless, and `close` closes it."""
+def test_a_requeued_event_that_died_is_dead(orders, shown, requeued, execute, ask, mock_kafka):
+    """If the requeued event died, all screens say that the customer waits. `show` advises a replay."""
     orders.pay("COMPLETED").event(state="published", age=2 * HOUR)
     event = requeued()
     execute('UPDATE outbox SET "retryCount" = 5')
     found = shown()
-    assert (found.exit_code, found.verdict["kind"], found.commands) == (0, "published", [])
-    assert [each["id"] for each in found.document["result"]["repeated"]] == [event]
-    assert (waiting(ask), ask("stats")["result"]["superseded"]) == (0, 1)
-    assert ask("close", event, "-y", "--reason", "has the ticket")["counts"] == {"closed": 1}
-    assert (shown().exit_code, ask("stats")["result"]["closed"]) == (0, 1)
+    assert (found.exit_code, found.verdict["kind"], found.verdict["mark"]) == (5, "dead", "bad")
+    assert found.verdict["text"].startswith("NO TICKET: ")
+    assert any(each.startswith("payctl replay") for each in found.commands)
+    assert found.document["result"]["repeated"] == []
+    assert (waiting(ask), ask("stats", "--check")["exit_code"], ask("stats")["result"]["superseded"]) == (1, 5, 0)
+    assert ask("errors")["items"][0]["close"] == ""
+    assert ask("publish-outbox", KAFKA_BROKERS=mock_kafka.bootstrap)["exit_code"] == 6
+    assert ask("close", event, "-y", "--reason", "has the ticket")["exit_code"] == 7
 
 
 def test_a_requeued_twin_comes_before_the_dead_event_in_the_verdict(orders, shown, requeued, ask):
-    """If the sent event of a payment with two success events was requeued, the verdict is about this event."""
+    """If the sent event of a payment with two success events was requeued, neither of them counts as harmless."""
     orders.pay("COMPLETED").event(state="published", age=2 * HOUR).event(state="dead", age=HOUR)
     requeued(0)
     found = shown()
-    assert (found.exit_code, found.verdict["event_id"]) == (0, orders.events[0])
-    assert [each["id"] for each in found.document["result"]["repeated"]] == [orders.events[1]]
-    assert waiting(ask) == 0
+    assert (found.exit_code, found.document["result"]["repeated"]) == (5, [])
+    assert waiting(ask) == 1
 
 
-def test_late_money_can_be_closed_while_its_sent_event_waits_to_be_sent_again(orders, requeued, ask):
-    """A finding about late money can be closed, because the success event was sent before it was requeued."""
+def test_a_requeued_twin_of_a_closed_event_is_not_hidden(orders, shown, requeued, ask):
+    """If a person closed the dead event before the sent one was requeued, the verdict is about the requeued event."""
+    orders.pay("COMPLETED").event(state="published", age=2 * HOUR).event(state="dead", age=HOUR)
+    assert ask("close", orders.events[1], "-y", "--reason", "has the ticket")["counts"] == {"closed": 1}
+    requeued(0)
+    found = shown()
+    assert (found.exit_code, found.verdict["kind"], found.verdict["event_id"]) == (5, "waiting", orders.events[0])
+    assert waiting(ask) == 1
+
+
+def test_late_money_cannot_be_closed_before_its_event_is_sent_again(orders, requeued, ask):
+    """While a sent event waits to be sent again, a finding about late money stays open."""
     orders.pay("COMPLETED", ended={"FAILED": 3 * HOUR}).event(state="published", age=2 * HOUR)
     requeued()
-    assert ask("close", orders.name, "-y", "--reason", "has the seats")["counts"] == {"closed": 1}
+    assert ask("close", orders.name, "-y", "--reason", "has the seats")["exit_code"] == 7

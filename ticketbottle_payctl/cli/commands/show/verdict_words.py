@@ -67,8 +67,8 @@ _REQUEUED = {
 }
 """The sentences to use if an operator requeued the event."""
 _SENT_AGAIN = {
-    VerdictKind.WAITING: "requeued {ago}, waits to be sent again{because}",
-    VerdictKind.OVERDUE: "requeued {ago}, and not sent again yet{because}",
+    VerdictKind.WAITING: "requeued {ago} after it had been sent; waits to be sent again{because}",
+    VerdictKind.OVERDUE: "requeued {ago} after it had been sent, and not sent again yet{because}",
 }
 """The sentences to use if an operator requeued an event that had already been sent."""
 _OVERDUE_TRY = {
@@ -172,7 +172,7 @@ def _prefix(verdict: Verdict, timeline: Timeline) -> str:
     if verdict.kind in _COMPLETE or verdict.closing is not None or verdict.is_about_another_event:
         return ""
     if verdict.sent_before is not None:
-        return "ALREADY SENT: "
+        return "MAYBE NO TICKET: "
     about_event = verdict.event is not None or verdict.kind is VerdictKind.NO_EVENT
     if status == "COMPLETED" and not about_event:
         also = "" if verdict is timeline.verdict else "ALSO: "
