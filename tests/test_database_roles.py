@@ -182,7 +182,7 @@ def test_the_reconciler_role_counts_the_payments_that_a_person_has_closed(engine
 @pytest.fixture
 def without_grants(engine_as):
     """Take away what the cleanup role is allowed to read about closed events, and grant it again after the test."""
-    grants = ("SELECT (id, status) ON payments", "SELECT (item_id, outcome) ON payctl.run_items")
+    grants = ("SELECT (id, status) ON payments", "SELECT (item_id, outcome, reason) ON payctl.run_items")
     with engine_as("superuser").begin() as connection:
         for each in grants:
             connection.exec_driver_sql(f"REVOKE {each} FROM payctl_cleanup")

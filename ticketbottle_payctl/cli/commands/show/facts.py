@@ -52,7 +52,7 @@ class VerdictFacts(TypedDict):
     sent_before: NotRequired[datetime | None]
     """When the event was last sent before an operator requeued it (UTC), or null if it was never sent.
 
-    If it was sent, the customer does not wait for the event.
+    Even if it was sent, the order service may not have received it.
     """
     readers: Sequence[str] | None
     """The consumer groups that have read the record; null if the brokers do not report this."""
