@@ -56,7 +56,18 @@ def test_the_pending_events_behind_superseded_ones_are_found_in_hash_tables(grou
     assert not [node for node in nodes if node["Node Type"] == "Materialize"]
     # The first five build the tables of dead and of sent success events. The last two build the table of the events
     # that are too large, which the server needs once, for the sample.
-    assert [node["Actual Loops"] for node in nodes if node["Node Type"] == "ProjectSet"] == [0, 0, 0, 0, 0, 1, 1, 1, 0, 1]
+    assert [node["Actual Loops"] for node in nodes if node["Node Type"] == "ProjectSet"] == [
+        0,
+        0,
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+        0,
+        1,
+    ]
     assert ["hashed SubPlan" in node["Filter"] for node in scans if node["Alias"] == "w"] == [True]
 
 

@@ -1,8 +1,8 @@
 """Identify the events that a replay sends again although they had already been published.
 
 An outbox row contains only the last time that its event was sent. The record of a replay contains the row as it was
-before the replay, so it shows whether the event had already been sent. This does not show that the order service received
-the event, because operators replay events that were lost.
+before the replay, so it shows whether the event had already been sent. This does not show that the order service
+received the event, because operators replay events that were lost.
 """
 
 from __future__ import annotations
