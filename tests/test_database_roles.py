@@ -40,6 +40,7 @@ from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.db import migrations
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect.sessions import sees_other_sessions
+from ticketbottle_payctl.store.outbox import dead
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 from ticketbottle_payctl.wiring import Services
@@ -254,6 +255,22 @@ def test_a_cleanup_that_may_not_read_the_closings_says_so(engine_as, caplog):
     assert "closed" not in report.counts
     (alert,) = [each.payctl_fields for each in caplog.records if each.getMessage() == "outbox_dead_events"]
     assert (alert["events"], alert["includes_closed"]) == (2, True)
+
+
+def test_a_role_that_may_not_read_why_an_event_was_closed_counts_no_closing(engine_as):
+    """A role without the new privilege to read the reason of a closing counts the closed event as open."""
+    dead_failures(engine_as, 1)
+    close_one(engine_as)
+    counted = []
+    for statement in (
+        "REVOKE SELECT (reason) ON payctl.run_items FROM",
+        "GRANT SELECT (reason) ON payctl.run_items TO",
+    ):
+        with engine_as("superuser").begin() as connection:
+            connection.exec_driver_sql(f"{statement} payctl_publisher")
+        with engine_as("publisher").connect() as connection:
+            counted.append((dead.count(connection, 5).closed, dead.harmless(connection, 5)))
+    assert counted == [(0, 1), (1, 1)]
 
 
 def test_the_publisher_role_leaves_out_the_dead_events_that_a_person_has_closed(engine_as, mock_kafka):
