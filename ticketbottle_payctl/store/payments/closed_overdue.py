@@ -28,9 +28,10 @@ CLOSINGS = f"""
     closed_overdue AS MATERIALIZED (
         SELECT c.id, c.created_at FROM (
             SELECT p.id, p."orderCode" AS code, p."providerTransactionId" AS reference, p."createdAt" AS created_at,
-                {GATEWAY} AS gateway, max({ASKED_AT}) AS asked_at
-            FROM payctl.run_items AS i JOIN payments AS p ON p.id = i.item_id
-            WHERE {IS_CLOSING} AND {OF_OVERDUE_PAYMENT} AND p.status = 'PENDING' GROUP BY p.id) AS c
+                {GATEWAY} AS gateway, i.asked_at
+            FROM (SELECT item_id, max({ASKED_AT}) AS asked_at FROM payctl.run_items AS i
+                WHERE {IS_CLOSING} AND {OF_OVERDUE_PAYMENT} GROUP BY item_id) AS i
+            JOIN payments AS p ON p.id = i.item_id WHERE p.status = 'PENDING') AS c
         WHERE NOT EXISTS (SELECT FROM payctl.webhook_receipts AS r WHERE r.payment_id = c.id AND {_IS_NEWS})
             AND NOT EXISTS (SELECT FROM payctl.webhook_receipts AS r
                 WHERE r.reference = ANY({names("c")}) AND r.reference <> '' AND r.payment_id IS NULL AND {_IS_NEWS})
