@@ -34,7 +34,10 @@ LOCKED = Waiting(
 )
 BLOCKED = Waiting(Reason.BLOCKED, COMPLETED, 1, 5.0, "e5", blocker="d1", blocker_type=COMPLETED)
 SUPERSEDED = BLOCKED._replace(blocker_type=FAILED, error="MSG_SIZE_TOO_LARGE: Broker: Message size too large")
-TOO_LARGE = DeadGroup("0a1b2c3d", 1, [COMPLETED], "d1", "MSG_SIZE_TOO_LARGE: Broker: Message size too large", 2_000)
+TOO_LARGE = DeadGroup(
+    *("0a1b2c3d", 1, [COMPLETED], "d1", "MSG_SIZE_TOO_LARGE: Broker: Message size too large", 2_000),
+    superseded=0, unknown=0, blocking=0, too_large=0, closed=0, repeated=0,
+)  # fmt: skip
 OLD_FAILURE = TOO_LARGE._replace(event_types=[FAILED], superseded=1)
 IN_THE_WAY = OLD_FAILURE._replace(blocking=1)
 NO_TOPIC = Brokers(stopped={COMPLETED: "Broker: Unknown topic or partition"})

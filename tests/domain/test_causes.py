@@ -32,6 +32,7 @@ from tests.domain.evidence import (
 from ticketbottle_payctl.domain.causes import (
     OVERDUE_AFTER,
     SEEN_WITHIN,
+    WAITS_AFTER,
     Cause,
     CauseKind,
     Evidence,
@@ -39,7 +40,7 @@ from ticketbottle_payctl.domain.causes import (
     causes,
 )
 
-LOCKED_LATELY = LOCKED._replace(holder=Holder(4711, "psql", "minh", "active", 3))
+LOCKED_LATELY = LOCKED._replace(holder=Holder(4711, "psql", "minh", "active", WAITS_AFTER.total_seconds()))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,11 @@ _SQL = (
 )
 
 ROOMS = (
-    Room("domain", ("domain",), ("tests/domain", "tests/jobs")),
+    Room(
+        "domain",
+        ("domain",),
+        ("tests/domain", "tests/jobs", *(f"tests/{leaf}/test_message_size.py" for leaf in ("broker", "store"))),
+    ),
     Room(
         "providers",
         ("providers",),

@@ -93,13 +93,21 @@ def _of_harmless(evidence: Evidence) -> Cause:
         meaning = _ALREADY_SENT if repeated else meaning
         advice = "to end this warning, record that no customer is waiting for it"
     else:
-        superseded = f"{number - repeated:,} are superseded, and {repeated:,}" if repeated < number else "they"
-        why = f"{superseded} repeat a success that was sent" if repeated else "they are superseded"
-        fact = f"{number:,} dead events are harmless: {why}"
+        fact = f"{number:,} dead events are harmless: {_why_harmless(number - repeated, repeated)}"
         meaning = "the customers have paid since, so no publisher and no replay sends them"
         meaning = "no customer waits for them" if repeated else meaning
         advice = "to end this warning, record that no customer is waiting for these events; begin with the oldest"
     return Cause(CauseKind.SUPERSEDED, number, fact, meaning, advice, Command(("close",), tuple(ids[:1]), changes=True))
+
+
+def _why_harmless(superseded: int, repeated: int) -> str:
+    """Return the reasons why two or more dead events are harmless."""
+    if not repeated:
+        return "they are superseded"
+    if not superseded:
+        return "they repeat a success that was sent"
+    are, repeat = "is" if superseded == 1 else "are", "repeats" if repeated == 1 else "repeat"
+    return f"{superseded:,} {are} superseded, and {repeated:,} {repeat} a success that was sent"
 
 
 def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, Command] | None:

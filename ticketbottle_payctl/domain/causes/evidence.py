@@ -122,12 +122,12 @@ class DeadGroup(NamedTuple):
     id: str
     error: str | None
     message_bytes: int
-    superseded: int = 0
-    unknown: int = 0
-    blocking: int = 0
-    too_large: int = 0
-    closed: int = 0
-    repeated: int = 0
+    superseded: int
+    unknown: int
+    blocking: int
+    too_large: int
+    closed: int
+    repeated: int
 
     @property
     def replayable(self) -> int:
