@@ -210,6 +210,12 @@ def test_a_rate_is_shown_after_a_second(seconds, shown):
     assert first.parts[-1].text == shown
 
 
+def test_no_dead_event_is_said_to_be_left_if_there_is_none():
+    """The result of a run does not say that dead events are left if the outbox has none."""
+    ended = result_of(PublishReport(PublishCounts(), StoppedBecause.EMPTY, 1.0, Obstacles()), loop=False)
+    assert "paying customer" not in repr(ended.human)
+
+
 def test_publish_outbox_names_a_missing_topic(invoke, places, add, mock_kafka):
     """If a topic is missing, `publish-outbox` shows the topic, the broker's error and the count of waiting events."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
