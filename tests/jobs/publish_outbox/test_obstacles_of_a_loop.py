@@ -152,6 +152,14 @@ def test_a_publisher_reports_each_batch_before_it_is_sent(outbox):
     assert seen == [(2, True)]
 
 
+def test_an_event_from_the_future_is_reported_as_new(outbox):
+    """Before a publisher sends an event whose creation time is in the future, it reports the age 0."""
+    outbox.insert(1, age=timedelta(hours=-1))
+    seen = []
+    outbox.publish(observer=RunObserver(on_send=lambda events, age_s: seen.append((events, age_s))))
+    assert seen == [(1, 0.0)]
+
+
 def test_a_loop_reports_a_read_only_database_once(outbox):
     """A publisher loop reports a read-only database once, and reports when the database accepts writes again."""
 
