@@ -153,6 +153,14 @@ def test_the_pause_grows_while_the_server_is_slow(slow, share):
     assert pauses[-1] == pytest.approx(min(1.0, 0.1 * slow * share))
 
 
+def test_the_pause_is_halved_after_each_fast_batch():
+    """After the server has become fast again, each pause is half as long as the one before, as a share of its batch."""
+    rest = Rest()
+    for seconds in (0.1, 1.0, 1.0, 1.0):
+        rest.after(seconds, 1000)
+    assert [rest.after(0.1, 1000) for _ in range(4)] == pytest.approx([0.04, 0.02, 0.01, 0.01])
+
+
 def test_a_pause_is_between_a_millisecond_and_a_second():
     """A cleanup's pause between batches lasts at least a millisecond and at most a second."""
     assert (Rest().after(0.0, 0), Rest().after(100.0, 1)) == (0.001, 1.0)
