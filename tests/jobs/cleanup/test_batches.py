@@ -144,7 +144,7 @@ def test_a_cleanup_pauses_longer_while_a_publisher_works(clean, insert, engine):
     assert pauses == pytest.approx([0.001] * 3)
 
 
-@pytest.mark.parametrize(("slow", "share"), [(1.0, 0.1), (10.0, 0.8)])
+@pytest.mark.parametrize(("slow", "share"), [(1.0, 0.1), (2.0, 0.1), (10.0, 0.8)])
 def test_the_pause_grows_while_the_server_is_slow(slow, share):
     """If a cleanup batch takes much longer than the fastest batch, the next pause is longer, up to one second."""
     rest = Rest()
