@@ -83,10 +83,15 @@ def test_a_replay_waits_up_to_half_a_minute_for_a_statement(engine, opened):
 
 
 def test_a_cleanup_waits_up_to_ten_seconds_for_a_batch(engine, opened):
-    """In a cleanup, a batch can take ten seconds and waits up to one second for a lock. Counts can take longer."""
+    """In a cleanup, a batch can take ten seconds and waits up to one second for a lock. Counts can take longer.
+
+    A batch and the last count of the expired events must use an index.
+    """
     report = cleanup(engine, retention=timedelta(days=7), max_retries=5)
     assert report.deleted == 1
     assert limits(opened) == {(10, 1, 60), (60, 5, 60), (300, 5, 60)}
+    scans = {(given["statement_timeout"], given.get("enable_seqscan")) for given in opened}
+    assert scans == {("10000", "off"), ("60000", "off"), ("300000", None)}
     opened.clear()
     preview_cleanup(engine, retention=timedelta(days=7))
     assert limits(opened) == {(300, 5, 60)}
