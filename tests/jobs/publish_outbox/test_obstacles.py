@@ -292,18 +292,6 @@ def test_a_run_names_the_holder_of_a_locked_shard(outbox):
     assert locked.holder == f"database session {pid} (by hand from 127.0.0.1), {last}"
 
 
-@pytest.mark.parametrize(("events", "named"), [(0, [0]), (20, [])])
-def test_a_run_that_is_stopped_soon_names_a_new_lock_only_if_it_sent_nothing(outbox, events, named):
-    """A shard that was locked for less than two seconds is no obstacle, unless the run could not send anything."""
-    outbox.insert(events)
-    with outbox.engine.connect() as other:
-        shard_lock.enter(other, 0, 2, 1, "elsewhere:77:abc")
-        report = outbox.run(Clockwork(waits=1), shards=2)
-        other.rollback()
-    assert (report.stopped_because, bool(report.counts.published)) == ("signal", bool(events))
-    assert [each.shard for each in report.obstacles.locked] == named
-
-
 @pytest.mark.parametrize("owner", ["payctl cdc cut-over:abc", "payctl cdc cut-over:abc ended"])
 def test_a_run_names_a_cut_over_that_took_over_its_shard(owner, outbox):
     """If a cut-over took over a shard, the report names the cut-over without a process or a host."""

@@ -1,4 +1,4 @@
-"""Test how long a publisher claims batches of one shard before it continues with its next shard."""
+"""Test how a publisher of several shards divides its time, and which locks of other publishers it names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ticketbottle_payctl.jobs.publish_outbox import PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog
 from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import ClaimPipeline
+from ticketbottle_payctl.store.outbox import shard_lock
 
 pytestmark = pytest.mark.postgres
 
@@ -24,3 +25,15 @@ def test_a_publisher_of_several_shards_claims_ahead_only_for_a_second(outbox, sh
     with ClaimPipeline(outbox.engine, backlog, Budget(options, clock, clock), skip_locked=False) as pipeline:
         clock.now += seconds
         assert pipeline._may_claim_behind(START, clock.now) is expected  # noqa: SLF001
+
+
+@pytest.mark.parametrize(("events", "named"), [(0, [0]), (20, [])])
+def test_a_run_that_is_stopped_soon_names_a_new_lock_only_if_it_sent_nothing(outbox, events, named):
+    """A shard that was locked for less than two seconds is no obstacle, unless the run could not send anything."""
+    outbox.insert(events)
+    with outbox.engine.connect() as other:
+        shard_lock.enter(other, 0, 2, 1, "elsewhere:77:abc")
+        report = outbox.run(Clockwork(waits=1), shards=2)
+        other.rollback()
+    assert (report.stopped_because, bool(report.counts.published)) == ("signal", bool(events))
+    assert [each.shard for each in report.obstacles.locked] == named
