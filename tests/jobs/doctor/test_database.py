@@ -15,6 +15,7 @@ from ticketbottle_payctl.jobs.doctor import CHECKS, Status, Subject, diagnose
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
+from ticketbottle_payctl.store.db import migrations
 from ticketbottle_payctl.store.db.engine import Limits, make_engine, transaction
 from ticketbottle_payctl.store.inspect import sessions
 from ticketbottle_payctl.store.outbox import shard_lock
@@ -125,6 +126,12 @@ def test_the_check_of_vacuum_refers_to_the_check_that_explains_a_missing_outbox(
     (finding,) = found("vacuum")
     assert (finding.status, finding.fact) == (Status.FAIL, "table outbox does not exist")
     assert finding.meaning == "see the result of the columns check"
+
+
+def test_the_doctor_names_the_newest_migration(found):
+    """In an up-to-date database, the schema's finding names this version's last migration."""
+    (finding,) = found("schema")
+    assert finding.fact == f"schema payctl is at {migrations.known()[-1].name}"
 
 
 def test_the_doctor_names_the_server_s_version(found, engine):
