@@ -13,6 +13,11 @@ from ticketbottle_payctl.sandbox.payment_service import insert_payment
 
 pytestmark = pytest.mark.postgres
 
+COPY_PAYMENT = """
+    INSERT INTO payments SELECT (jsonb_populate_record(p, jsonb_build_object('id', copy::text, 'orderCode', copy,
+        'idempotencyKey', copy, 'providerTransactionId', copy))).*
+    FROM payments AS p, generate_series(1, %(copies)s) AS copy"""
+"""Copies the only payment, with other unique values."""
 ASK = Command(("reconcile", "payments"), options=("-n",))
 
 
@@ -134,6 +139,15 @@ def test_the_doctor_counts_overdue_payments_up_to_a_limit(number, told, engine, 
         for _ in range(number):
             insert_payment(connection, age=timedelta(hours=1))
     assert found().fact == f"{told} from the last 7 days are PENDING for over 20 min"
+
+
+@pytest.mark.parametrize(("copies", "told"), [(9_999, "10,000 payments"), (10_000, "more than 10,000 payments")])
+def test_the_doctor_counts_ten_thousand_overdue_payments(copies, told, engine, found):
+    """The doctor counts at most 10,000 overdue payments."""
+    with engine.begin() as connection:
+        insert_payment(connection, age=timedelta(hours=1))
+        connection.exec_driver_sql(COPY_PAYMENT, {"copies": copies})
+    assert found().fact.startswith(f"{told} from the last 7 days")
 
 
 @pytest.mark.parametrize("old", [1, 3])
