@@ -105,6 +105,14 @@ def test_the_doctor_describes_the_last_publisher(look, execute, statement, shard
     assert (finding.status.value, words in finding.fact) == (status, True), finding
 
 
+def test_the_doctor_names_the_idle_publisher_and_not_one_that_ended_later(look, execute):
+    """If a publisher loop is idle, the doctor names the loop, even if a scheduled publisher ended more recently."""
+    execute(IDLES)
+    execute(SEEN.format(place=2000, ago="1 s").replace("host:2000:x", "cron:2:x ended"))
+    (finding,) = look("publishers")
+    assert "one is idle with PAYCTL_SHARDS=1: host:1000, last seen " in finding.fact
+
+
 @pytest.mark.parametrize(
     ("cron_ended", "status", "words"),
     [
