@@ -52,7 +52,7 @@ def watch_payments(engine: Engine) -> list[GatewayWatch]:
             gateway=one.gateway,
             overdue=one.overdue,
             unsettled_percent=round(100 * one.overdue / one.due, 1) if one.due >= FEWEST else 0.0,
-            silent_s=round(one.silent_s or 0.0, 3) if one.created_since >= FEWEST else 0.0,
+            silent_s=(one.silent_s or 0.0) if one.created_since >= FEWEST else 0.0,
         )
         for one in found
         if one.gateway in GATEWAYS
