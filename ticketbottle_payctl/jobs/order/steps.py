@@ -77,8 +77,8 @@ def steps_of(found: History) -> Iterator[Step]:
         yield Step(receipt.received_at, "callback", receipt.id, {
             "provider": receipt.provider, "outcome": receipt.outcome, "result": receipt.result,
             "reason": receipt.reason, "amount": receipt.amount, "currency": receipt.currency,
-            "gateway_transaction_id": receipt.gateway_transaction_id, "bytes": receipt.body_bytes,
-            "source": source_of(receipt),
+            "gateway_transaction_id": receipt.gateway_transaction_id, "payment_number": receipt.payment_number,
+            "bytes": receipt.body_bytes, "source": source_of(receipt),
         })  # fmt: skip
     for event in found.events:
         yield Step(event.created_at, "event_written", event.id, {

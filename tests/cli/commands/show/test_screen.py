@@ -246,3 +246,26 @@ def test_the_verdict_shows_no_secret_of_a_stored_error(orders, screen):
     shown = "\n".join(screen())
     assert "hunter2" not in shown
     assert "\x1b" not in shown
+
+
+def _callbacks(lines):
+    return [line for line in lines if "  callback  " in line]
+
+
+def test_show_names_the_transfer_that_each_callback_reports(orders, screen, ask):
+    """If an order was paid twice, `payctl show` prints the gateway's number of each transfer, also in the JSON output.
+
+    A callback about a failure reports no transfer.
+    """
+    orders.pay("COMPLETED").event(state="published").callback(number="99001", payment_number="FT-1")
+    orders.callback(result="already_settled", number="99001", payment_number="FT-2").callback("FAILED", "ignored")
+    orders.callback(result="already_settled", number="99002", payment_number=None)
+    first, second, failed, without_number = _callbacks(screen())
+    assert "  320,000 VND  transfer FT-1  receipt " in first
+    assert "  320,000 VND  transfer FT-2  receipt " in second
+    assert "transfer" not in failed
+    assert "  320,000 VND  transfer 99002  receipt " in without_number
+    numbers = [
+        each["facts"]["payment_number"] for each in ask("show", orders.name)["items"] if each["kind"] == "callback"
+    ]
+    assert numbers == ["FT-1", "FT-2", "4711", None]

@@ -50,6 +50,8 @@ _HARMLESS = {
     "payment_id", "order_code", "amount_cents", "currency", "provider", "transaction_id", "completed_at", "failed_at",
     "cancelled_at", "paymentId", "orderCode", "amountCents", "transactionId", "completedAt", "failedAt", "cancelledAt",
 }  # fmt: skip
+_WITHOUT_MONEY = {"FAILED", "CANCELLED"}
+"""The outcomes of callbacks that report no transfer of money."""
 _MARKS = {Mark.GOOD: good("✔"), Mark.OPEN: warn("!"), Mark.BAD: bad("✘")}
 _SETTLED_BY = {
     SettledBy.CALLBACK: "a callback",
@@ -304,6 +306,9 @@ def _of_callback(step: Step) -> Iterator[Part]:
     yield f"{said} ({facts['reason']})" if facts["reason"] else said
     if amount is not None:
         yield money(amount, str(facts["currency"]))
+    number = facts["payment_number"] or facts["gateway_transaction_id"]
+    if number and facts["outcome"] not in _WITHOUT_MONEY:
+        yield f"transfer {number}"
     yield dim(f"receipt {short_id(step.id)}")
 
 
