@@ -9,7 +9,11 @@ import pytest
 
 from tests.cli.commands.publish_outbox.test_waiting import dead_failure, publish
 from tests.cli.documents import validate
+from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.jobs.publish_outbox import Obstacles, PublishCounts, PublishReport, StoppedBecause
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
+from ticketbottle_payctl.store.outbox.unsent_successes import UnsentSuccesses
 
 PAID, NOTE = "PAYMENT_COMPLETED", "PAYMENT_NOTE"
 CUSTOMER, UNKNOWN = "1 paying customer waits for a dead event", "1 event of an unknown type is dead"
@@ -151,3 +155,27 @@ def test_an_event_that_dies_and_blocks_hides_no_older_dead_event(invoke, places,
     add("newer", payload_bytes=2_000_000, age=30)
     add("newer", age=20)
     assert f"TB-OLD ({old[:8]})" in invoke("publish-outbox", **places).stdout
+
+
+@pytest.mark.parametrize("options", [[], ["--on-dead", "release"]], ids=["block", "release"])
+def test_a_waiting_customer_comes_before_an_event_that_died(invoke, places, add, options):
+    """If an event of a paying customer died, the first line of `publish-outbox` begins with the customer."""
+    add("k", payload_bytes=2_000_000)
+    ran = invoke("publish-outbox", *options, **places)
+    assert ran.stdout.startswith(f"!  {CUSTOMER}, 1 event died  published 0")
+
+
+@pytest.mark.parametrize(
+    ("reason", "obstacles", "words"),
+    [
+        ("signal", Obstacles(), "stopped by a signal"),
+        ("signal", Obstacles(oldest_pending_age_s=3), "stopped by a signal; more events are pending"),
+        ("signal", Obstacles(unsent=UnsentSuccesses(customers=1)), f"stopped by a signal, {CUSTOMER}"),
+        ("empty", Obstacles(), "stopped by a signal"),
+    ],
+)
+def test_a_signal_is_the_first_thing_that_the_first_line_names(reason, obstacles, words):
+    """If the exit code is 130, the first line of `publish-outbox` says first that a signal stopped the run."""
+    report = PublishReport(PublishCounts(), StoppedBecause(reason), 2.0, obstacles)
+    result = result_of(report, loop=False, signalled=ExitCode.INTERRUPTED)
+    assert (result.exit_code, result.human[0].parts[1].text) == (130, words)

@@ -94,7 +94,7 @@ def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, 
     assert len(re.findall(change, text)) == 1
     assert "{" not in text
     assert "Traceback" not in text
-    assert out.startswith("!  held back 1 event")
+    assert out.startswith("!  stopped by a signal, 1 paying customer waits for a dead event, held back 1 event")
 
 
 DATABASE_AWAY = {"DATABASE_URL": f"postgresql://u:p@{NOBODY}/x"}

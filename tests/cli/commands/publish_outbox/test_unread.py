@@ -46,11 +46,11 @@ def test_publish_outbox_without_knowledge_of_waiting_events_is_no_success(invoke
         (PublishCounts(held=2), StoppedBecause.EMPTY, None, 6, f"{UNREAD}, held back 2 events"),
         (PublishCounts(), StoppedBecause.DEADLINE, None, 10, UNREAD),
         (PublishCounts(), StoppedBecause.LOCKED, None, 9, UNREAD),
-        (PublishCounts(), StoppedBecause.SIGNAL, ExitCode.INTERRUPTED, 130, UNREAD),
+        (PublishCounts(), StoppedBecause.SIGNAL, ExitCode.INTERRUPTED, 130, f"stopped by a signal, {UNREAD}"),
     ],
 )
 def test_another_exit_code_also_says_that_the_rest_is_unknown(counts, reason, signalled, code, words):
-    """`publish-outbox` keeps a different exit code if one applies. Its output begins with what it could not read."""
+    """`publish-outbox` keeps a different exit code if one applies. Its output says what it could not read."""
     obstacles = Obstacles(unread=DatabaseUnavailableError("the database took too long"))
     report = PublishReport(counts, reason, 2.0, obstacles)
     result = result_of(report, loop=False, signalled=signalled)

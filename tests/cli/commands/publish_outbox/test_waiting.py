@@ -159,7 +159,11 @@ def test_the_document_of_publish_outbox_names_each_block(
 
 
 @pytest.mark.parametrize(
-    ("dead", "first"), [(False, "1 event is locked"), (True, "held back 2 events, 1 of them locked")]
+    ("dead", "first"),
+    [
+        (False, "1 event is locked"),
+        (True, "1 paying customer waits for a dead event, held back 2 events, 1 of them locked"),
+    ],
 )
 def test_publish_outbox_names_locked_events_and_the_next_command(invoke, places, add, engine, dead, first):
     """If another session has locked an event, the first line says so, and the next command names the session."""

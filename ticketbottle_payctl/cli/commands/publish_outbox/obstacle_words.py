@@ -64,17 +64,19 @@ def sentence(blocker: Blocker) -> str:
     return f"{waiting} {why}"
 
 
-def dead_in_words(unsent: UnsentSuccesses) -> list[str]:
-    """Return how many customers wait for a dead event, and how many other dead events have an unknown type."""
-    said = []
-    if unsent.customers:
-        waits, them = ("waits", "a dead event") if unsent.customers == 1 else ("wait", "dead events")
-        said.append(f"{count(unsent.customers, 'paying customer')} {waits} for {them}")
-    if unsent.unknown:
-        said.append(
-            f"{count(unsent.unknown, 'event')} of an unknown type {'is' if unsent.unknown == 1 else 'are'} dead"
-        )
-    return said
+def customers_in_words(unsent: UnsentSuccesses) -> list[str]:
+    """Return how many customers wait for a dead event, or nothing if none waits."""
+    if not unsent.customers:
+        return []
+    waits, them = ("waits", "a dead event") if unsent.customers == 1 else ("wait", "dead events")
+    return [f"{count(unsent.customers, 'paying customer')} {waits} for {them}"]
+
+
+def unknown_in_words(unsent: UnsentSuccesses) -> list[str]:
+    """Return how many dead events have an unknown type, or nothing if none has."""
+    if not unsent.unknown:
+        return []
+    return [f"{count(unsent.unknown, 'event')} of an unknown type {'is' if unsent.unknown == 1 else 'are'} dead"]
 
 
 def unsent_words(unsent: UnsentSuccesses) -> str:

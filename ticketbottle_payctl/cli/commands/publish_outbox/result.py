@@ -5,8 +5,9 @@ from __future__ import annotations
 from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import (
     Reading,
     causes,
-    dead_in_words,
+    customers_in_words,
     locked_words,
+    unknown_in_words,
     unsent_words,
 )
 from ticketbottle_payctl.cli.output import exit_codes
@@ -43,10 +44,12 @@ _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
 _UNREAD = "it is unknown which events are still waiting"
 _STOPPED = {StoppedBecause.EMPTY: "no more events can be sent now"}
 """The texts for reasons whose names are misleading. An *empty* outbox may still contain events that are held back."""
+_STOPPED_BY_SIGNAL = "stopped by a signal"
+_SIGNALS = frozenset({ExitCode.INTERRUPTED, ExitCode.TERMINATED})
 _UNFINISHED = {
     StoppedBecause.DEADLINE: "the time limit was reached; more events are pending",
     StoppedBecause.MAX_BATCHES: "more events are pending",
-    StoppedBecause.SIGNAL: "stopped by a signal; more events are pending",
+    StoppedBecause.SIGNAL: "more events are pending",
     StoppedBecause.LOCKED: "another process holds the outbox",
 }
 
@@ -163,7 +166,7 @@ def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
 
 def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Block]:
     counts, obstacles = report.counts, report.obstacles
-    trouble = _trouble(report)
+    trouble = _trouble(report, code)
     blocks: list[Block] = [
         headline(
             good("✔") if code is ExitCode.DONE else warn("!"),
@@ -197,13 +200,25 @@ def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Bloc
     return blocks
 
 
-def _trouble(report: PublishReport) -> str | None:
-    """Return why customers are waiting, or why the run ended before the outbox was empty.
+def _trouble(report: PublishReport, code: ExitCode) -> str | None:
+    """Return that a signal stopped the run, and why customers are waiting or the outbox is not empty.
 
-    Return None if neither is true.
+    Return None if none of this is true. The customers come before the causes.
     """
+    by_signal = code in _SIGNALS or report.stopped_because is StoppedBecause.SIGNAL
+    said = _why_events_wait(report)
+    if said:
+        return ", ".join([_STOPPED_BY_SIGNAL, *said] if by_signal else said)
+    more = _UNFINISHED.get(report.stopped_because) if report.obstacles.oldest_pending_age_s is not None else None
+    if by_signal:
+        return f"{_STOPPED_BY_SIGNAL}; {more}" if more else _STOPPED_BY_SIGNAL
+    return more
+
+
+def _why_events_wait(report: PublishReport) -> list[str]:
     obstacles = report.obstacles
-    said = [] if obstacles.known else [_UNREAD]
+    said = customers_in_words(obstacles.unsent)
+    said += [] if obstacles.known else [_UNREAD]
     if obstacles.away is not None:
         said.append(obstacles.away.message)
     if obstacles.locked:
@@ -219,12 +234,8 @@ def _trouble(report: PublishReport) -> str | None:
     if report.counts.dead:
         said.append(f"{count(report.counts.dead, 'event')} died")
     else:
-        said += dead_in_words(obstacles.unsent)
-    if said:
-        return ", ".join(said)
-    if obstacles.oldest_pending_age_s is not None:
-        return _UNFINISHED.get(report.stopped_because)
-    return "stopped by a signal" if report.stopped_because is StoppedBecause.SIGNAL else None
+        said += unknown_in_words(obstacles.unsent)
+    return said
 
 
 def _pace(report: PublishReport) -> str:
