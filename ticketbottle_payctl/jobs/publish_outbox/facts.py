@@ -44,7 +44,7 @@ class BlockerFacts(TypedDict):
     dead: an event is out of retries. retry_later: an event failed before and its retry is not due. failed: an event
     failed in this run. topic: the topic for the event type cannot be written to. row_locked: another session has locked
     an event's row. other_type: --type excludes an event's type. would_die: with dry_run, an event would become dead,
-    because payctl does not know its type.
+    because payctl does not know its type or its message is too large.
     """
     events: Count
     """The number of pending events that are waiting because of this reason."""

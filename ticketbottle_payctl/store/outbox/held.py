@@ -8,8 +8,26 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import Position
+from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.message_size import message_bytes
 from ticketbottle_payctl.store.outbox.selector import UNKNOWN_TYPE
+
+_LEAST_STORED = 2000
+_TOO_LARGE = f"""(CASE WHEN pg_column_size(o.payload) > {_LEAST_STORED}
+    THEN {message_bytes("o.")} > {LARGEST_MESSAGE} ELSE false END)"""
+"""An SQL condition that is true if an event's message is larger than payctl sends.
+
+Even compressed, the payload of such a message takes more than 2,000 bytes. Smaller payloads are not read.
+"""
+
+
+class Unsendable(NamedTuple):
+    """A pending event that would become dead, because its type is unknown or its message is too large."""
+
+    key: str
+    position: Position
+    event_type: str
 
 
 class Barrier(NamedTuple):
@@ -96,15 +114,22 @@ def held(
     return [Held(*cause, types) for cause, types in found.items()]
 
 
-def of_unknown_types(connection: Connection, max_retries: int) -> list[tuple[str, Position]]:
-    """Return the payment and position of the oldest pending event of an unknown type, for each payment."""
+def unsendable(connection: Connection, types: Sequence[str], max_retries: int, *, first_only: bool) -> list[Unsendable]:
+    """Return the pending events of unknown types, and those whose messages are too large, oldest first.
+
+    If ``types`` is not empty, only events of these types are returned. With ``first_only``, return the oldest such
+    event of each payment.
+    """
+    first = 'DISTINCT ON (o."aggregateId")' if first_only else ""
     sql = f"""
-        SELECT DISTINCT ON (o."aggregateId") o."aggregateId", o."createdAt", o.id FROM outbox AS o
-        WHERE {states.pending("o.")} AND {UNKNOWN_TYPE}
+        SELECT {first} o."aggregateId", o."createdAt", o.id, o."eventType" FROM outbox AS o
+        WHERE {states.pending("o.")} AND ({UNKNOWN_TYPE} OR {_TOO_LARGE})
+            AND (cardinality(%(types)s::text[]) = 0 OR o."eventType" = ANY(%(types)s))
         ORDER BY o."aggregateId", o."createdAt", o.id COLLATE "C"
     """  # noqa: S608 - built from constants only
-    rows = connection.exec_driver_sql(sql, {"max_retries": max_retries})
-    return [(key, (created_at, event_id)) for key, created_at, event_id in rows]
+    rows = connection.exec_driver_sql(sql, {"max_retries": max_retries, "types": list(types)})
+    found = [Unsendable(key, (created_at, event_id), event_type) for key, created_at, event_id, event_type in rows]
+    return sorted(found, key=lambda each: each.position)
 
 
 def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:

@@ -117,3 +117,47 @@ def test_a_dry_run_of_publish_outbox_does_not_advise_a_run_that_only_kills_event
     lines = invoke("publish-outbox", "-n", **places).stdout.splitlines()
     assert lines[0] == "0 events  would be published, 1 would die: unknown type, 1 would be held back"
     assert lines[-2:] == [f"to do:  {what_to_do(['NO_SUCH_TYPE'])}", "dry run:  nothing was changed"]
+
+
+@pytest.mark.parametrize("options", [[], ["--on-dead", "release"]], ids=["block", "release"])
+def test_a_dry_run_of_publish_outbox_counts_the_messages_that_are_too_large(invoke, places, add, options):
+    """`publish-outbox -n` does not count an event that payctl cannot send, because it is too large, as published."""
+    large = [add("k", payload_bytes=1_100_000, age=90), add("other", payload_bytes=1_100_000)]
+    add("k", age=50)
+    add("small", payload_bytes=990_000)
+    released = "release" in options
+    ran = invoke("publish-outbox", "-n", *options, **places)
+    behind = "" if released else ", 1 would be held back"
+    sent = "2 events" if released else "1 event"
+    lines = ran.stdout.splitlines()
+    assert lines[0] == f"{sent}  would be published, 2 would die: too large{behind}"
+    assert f"  {large[0]}, {large[1]} would die: their messages are larger than 1,000,000 bytes" in lines
+    assert ("1 event would wait behind event" in ran.stdout) is not released
+    assert any(line.startswith("to do:  ask the payment service's team for smaller payloads") for line in lines)
+    document = json.loads(invoke("publish-outbox", "-n", *options, "-o", "json", **places).stdout)
+    validate(document, "publish-outbox")
+    foretold = [document["counts"][name] for name in ("dead", "held")]
+    ran = json.loads(invoke("publish-outbox", *options, "-o", "json", **places).stdout)["counts"]
+    assert [ran[name] for name in ("dead", "held")] == foretold
+    assert sent.startswith(f"{ran['published']} ")
+
+
+@pytest.mark.parametrize("event", [{"retry_count": 4}, {"age": 20}], ids=["waits for its retry", "behind a dead event"])
+def test_a_dry_run_of_publish_outbox_knows_when_a_large_message_would_not_die_yet(invoke, places, add, event):
+    """If a message is too large but cannot be sent yet, `publish-outbox -n` only says that it is held back."""
+    if "age" in event:
+        add("k", retry_count=5, last_error="x")
+    add("k", payload_bytes=1_100_000, **{"age": 5, **event})
+    lines = invoke("publish-outbox", "-n", **places).stdout.splitlines()
+    assert lines[0] == "0 events  would be published, 1 would be held back"
+
+
+@pytest.mark.parametrize("event_type", ["PAYMENT_COMPLETED", "NO_SUCH_TYPE", "PAYMENT_FAILED"])
+def test_a_dry_run_of_publish_outbox_names_the_dead_events_as_the_run_does(invoke, places, add, event_type):
+    """With only a dead event left, `publish-outbox -n` prints the same lines about it as the real run."""
+    add("k", retry_count=5, last_error="x", event_type=event_type)
+    dry, real = invoke("publish-outbox", "-n", **places).stdout, invoke("publish-outbox", **places).stdout
+    told = [line for line in real.splitlines()[1:] if line.startswith("  ")]
+    assert told[0:1]
+    assert [line for line in dry.splitlines() if line in told] == told
+    assert ("1 event of an unknown type is dead" in dry) is (event_type == "NO_SUCH_TYPE")

@@ -11,8 +11,9 @@ import typer
 from ticketbottle_payctl.cli.app.argv import ARGUMENTS
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.commands.publish_outbox.preview_result import result_of_preview
 from ticketbottle_payctl.cli.commands.publish_outbox.progress import watched
-from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of, result_of_preview
+from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of
 from ticketbottle_payctl.cli.commands.publish_outbox.without_brokers_words import without_brokers
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second

@@ -8,9 +8,9 @@ from typing import Protocol
 from ticketbottle_payctl.cli.output.result import Block, Line, bold, dim, line
 from ticketbottle_payctl.domain.causes.words import named
 from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.publish_outbox import Blocker, BlockReason, Obstacles
-from ticketbottle_payctl.store.outbox.unsent_successes import UnsentSuccesses
 
 _MOST_TOLD = 10
 _SHOWN = frozenset({BlockReason.DEAD, BlockReason.FAILED, BlockReason.WOULD_DIE})
@@ -49,7 +49,7 @@ def sentence(blocker: Blocker) -> str:
             return f"event {event} failed in this run{detail}{behind}"
         case BlockReason.WOULD_DIE:
             waiting = f"{count(blocker.events, 'event')} would wait"
-            why = f"behind event {event}, which would die: payctl does not know its type {blocker.event_type}"
+            why = f"behind event {event}, which would die: {_why_it_would_die(blocker.event_type)}"
         case BlockReason.DEAD:
             why = f"behind the dead event {event}{detail}"
         case BlockReason.RETRY_LATER:
@@ -64,28 +64,10 @@ def sentence(blocker: Blocker) -> str:
     return f"{waiting} {why}"
 
 
-def customers_in_words(unsent: UnsentSuccesses) -> list[str]:
-    """Return how many customers wait for a dead event, or nothing if none waits."""
-    if not unsent.customers:
-        return []
-    waits, them = ("waits", "a dead event") if unsent.customers == 1 else ("wait", "dead events")
-    return [f"{count(unsent.customers, 'paying customer')} {waits} for {them}"]
-
-
-def unknown_in_words(unsent: UnsentSuccesses) -> list[str]:
-    """Return how many dead events have an unknown type, or nothing if none has."""
-    if not unsent.unknown:
-        return []
-    return [f"{count(unsent.unknown, 'event')} of an unknown type {'is' if unsent.unknown == 1 else 'are'} dead"]
-
-
-def unsent_words(unsent: UnsentSuccesses) -> str:
-    """Return a sentence that lists the oldest dead events of paying customers, and counts the others."""
-    names = ", ".join(named(each.id, each.order_code) for each in unsent.oldest)
-    more = unsent.events - len(unsent.oldest)
-    if unsent.events == 1:
-        return f"{names} is dead, and a paying customer waits for it"
-    return f"{names}{f' and {more:,} more' if more else ''} are dead, and paying customers wait for them"
+def _why_it_would_die(event_type: str | None) -> str:
+    if event_type in TOPICS:
+        return f"its message is larger than {LARGEST_MESSAGE:,} bytes"
+    return f"payctl does not know its type {event_type}"
 
 
 def reasons(obstacles: Obstacles) -> list[str]:

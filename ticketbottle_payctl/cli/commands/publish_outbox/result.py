@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from ticketbottle_payctl.cli.commands.publish_outbox.dead_words import (
+    customers_in_words,
+    dead_blocks,
+    unknown_in_words,
+)
 from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import (
     Reading,
     causes,
-    customers_in_words,
     locked_words,
-    unknown_in_words,
-    unsent_words,
 )
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
@@ -16,26 +18,21 @@ from ticketbottle_payctl.cli.output.result import (
     Block,
     Failure,
     Fields,
-    Line,
     Result,
     Table,
-    accent,
     bad,
     bold,
     dim,
     good,
     headline,
-    line,
     warn,
 )
 from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
 from ticketbottle_payctl.domain.causes.words import locked
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import command_line, count, duration, rate
-from ticketbottle_payctl.jobs.publish_outbox import BlockReason, DeadEvent, Preview, PublishReport, StoppedBecause
-from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
-from ticketbottle_payctl.store.outbox.unsent_successes import NONE_UNSENT
+from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, PublishReport, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox.facts import DeadItem
 
 SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
@@ -86,52 +83,6 @@ def result_of(
     )
 
 
-def result_of_preview(preview: Preview, apply: str | None, reading: Reading = command_line) -> Result:
-    """Return the result of a dry run, with the events that would be published, die or be held back. The exit code is 0.
-
-    ``apply`` is the command that publishes these events, or None if the user's command cannot be repeated. It is not
-    shown if no event would be published.
-    """
-    waiting, obstacles = preview
-    total, held = sum(row.events for row in waiting), obstacles.held
-    rows: list[ClaimableItem] = [
-        {
-            "event_type": row.event_type,
-            "topic": TOPICS.get(row.event_type),
-            "events": row.events,
-            "held": obstacles.held_by_type.get(row.event_type, 0),
-            "oldest": row.oldest,
-        }
-        for row in waiting
-    ]
-    dying = sum(row["events"] - row["held"] for row in rows if is_unknown(row["event_type"]))
-    published = total - held - dying
-    words = ["would be published"]
-    words += [f"{dying:,} would die: unknown type"] if dying else []
-    words += [f"{held:,} would be held back"] if held else []
-    human: list[Block] = [line(bold(count(published, "event")), ", ".join(words))]
-    if rows:
-        human.append(Table(("event type", "topic", "events", "held back", "oldest"), tuple(map(_cells, rows))))
-    human += causes(obstacles, reading)
-    human += [line(dim("to do:"), what_to_do(row["event_type"] for row in rows))] if dying else []
-    command = apply if published else None
-    human.append(line(warn("dry run:"), f"nothing was changed{'. To apply it:' if command else ''}"))
-    human += [line(f"  {command}")] if command else []
-    counts: PublishedEvents = {
-        "claimed": total - held, "published": 0, "retried": 0, "dead": dying, "held": held, "pending": total,
-    }  # fmt: skip
-    facts = {
-        "blocked_by": [each.facts for each in obstacles.blockers],
-        "locked_by": [each.facts for each in obstacles.locked],
-    }
-    return Result(SCHEMA, counts=counts, result=facts, items=rows, human=human, dry_run=True)
-
-
-def _cells(row: ClaimableItem) -> tuple[object, ...]:
-    topic = row["topic"] or "none: would die"
-    return row["event_type"], topic, row["events"] - row["held"], row["held"], row["oldest"]
-
-
 def _item(event: DeadEvent) -> DeadItem:
     return {"id": event.id, "aggregate_id": event.aggregate_id, "event_type": event.event_type, "error": event.error}
 
@@ -176,7 +127,7 @@ def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Bloc
         )
     ]
     blocks += causes(obstacles, reading)
-    blocks += _dead(report, reading)
+    blocks += dead_blocks(obstacles, counts.dead_events, reading, died=counts.dead)
     troubled = [("retry later", counts.retried), ("held back", counts.held)]
     age = report.oldest_pending_age_s
     blocks.append(
@@ -255,32 +206,6 @@ def _lag(report: PublishReport) -> str | None:
     if lag is None or lag.p50 == lag.p99:
         return lag and duration(lag.p50)
     return f"p50 {duration(lag.p50)} · p95 {duration(lag.p95)} · p99 {duration(lag.p99)}"
-
-
-def _dead(report: PublishReport, reading: Reading) -> list[Block]:
-    """Return the lines about the dead events that no other line mentions, and the commands that show more."""
-    obstacles, died = report.obstacles, report.counts.dead
-    # The table shows the events that died in this run. If no other event has a waiting customer, no line repeats them.
-    # The events that block others are named above, and are not among the unsent ones.
-    named = {each.event_id for each in obstacles.blockers}
-    new = sum(each.event_type == "PAYMENT_COMPLETED" and each.id not in named for each in report.counts.dead_events)
-    unsent = obstacles.unsent if obstacles.unsent.events > new else NONE_UNSENT
-    named_above = any(each.reason in {BlockReason.DEAD, BlockReason.FAILED} for each in obstacles.blockers)
-    blocks: list[Block] = [Line((f"  {unsent_words(unsent)}",))] if unsent.events else []
-    told = bool(unsent.events or obstacles.unsent.unknown or (died and not named_above))
-    if told:
-        blocks.append(line(dim("  next:"), accent(reading(["errors"]))))
-    if named_above:
-        return blocks
-    left = 0 if died else obstacles.dead_failures - obstacles.dead_closed
-    if not left:
-        return blocks
-    one, them = left == 1, "it" if left == 1 else "them"
-    which, is_left = "other dead event" if told else "dead event", "is left" if one else "are left"
-    blocks.append(line(f"  {count(left, which)} {is_left}; no paying customer is waiting for {them}"))
-    if not told:
-        blocks.append(line(dim("  next:"), accent(reading(["doctor"], (), ["--only", "backlog"]))))
-    return blocks
 
 
 def _age(report: PublishReport, age: float | None) -> str:
