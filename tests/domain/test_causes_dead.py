@@ -219,3 +219,17 @@ def test_release_is_advised_only_if_every_dead_type_is_superseded():
     nothing_blocked = causes(seen(dead=1, dead_groups=[both._replace(event_types=[])]), ANSWERED)
     found = causes(seen(SUPERSEDED, dead=1, blocked=1, dead_groups=[both]), ANSWERED)
     assert not any("release" in typed(cause.command) for cause in (*nothing_blocked, found[0]))
+
+
+@pytest.mark.parametrize(
+    ("dead", "repeated", "words"),
+    [
+        (2, 1, "2 dead events are harmless: 1 is superseded, and 1 repeats a success that was sent"),
+        (4, 2, "4 dead events are harmless: 2 are superseded, and 2 repeat a success that was sent"),
+        (2, 2, "2 dead events are harmless: they repeat a success that was sent"),
+    ],
+)
+def test_the_verb_fits_the_number_of_harmless_events(dead, repeated, words):
+    """One event "is superseded" and "repeats" a success, several "are superseded" and "repeat" it."""
+    (cause,) = causes(seen(superseded=dead, superseded_repeated=repeated, superseded_ids=("d1", "d2")))
+    assert cause.fact == words

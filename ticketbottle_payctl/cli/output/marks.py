@@ -36,7 +36,7 @@ MARKS = (
     Marked(("verify-signature",), "✘", (ExitCode.NO,), "the signature is not valid"),
     Marked(("process-webhook",), "✘", (ExitCode.NO,), "the callback was refused"),
     Marked(("simulate",), "✘", (ExitCode.NO,), "the reply does not acknowledge the callback"),
-    Marked(("show",), "!", (ExitCode.NO,), "the order is not settled yet"),
+    Marked(("show",), "!", (ExitCode.NO,), "the order needs a person, or is not settled yet"),
     Marked(("show",), "✘", (ExitCode.NO,), "the order needs a person"),
     Marked(("stats", "report"), "!", (ExitCode.DONE,), "these commands only report"),
     Marked(("errors",), "!", (ExitCode.DONE, ExitCode.PARTIAL), "6 if the database took too long to count all events"),

@@ -12,6 +12,7 @@ from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.gateway_names import SAME_GATEWAY
 from ticketbottle_payctl.store.db.owner_time import NOW, stored
 from ticketbottle_payctl.store.db.pages import OLDER, Listed, PagePosition, page_parameters
+from ticketbottle_payctl.store.payments.closed_overdue import closed_among
 
 PAYMENTS_PAGE = 50_000
 """The number of payments on a page.
@@ -50,10 +51,12 @@ class ListedPayment(TypedDict, total=False):
     completed_at: datetime | None
     failed_at: datetime | None
     cancelled_at: datetime | None
+    closed: bool
+    """Whether a person has closed this overdue payment."""
 
 
 PAYMENT_FIELDS = tuple(ListedPayment.__annotations__)
-"""The column names, in the order of the SELECT statement below."""
+"""The column names, in the order of the SELECT statement below. The last one is read separately."""
 
 _STUCK = f"""(o.status::text = 'PENDING' AND o."createdAt" <= {NOW} - %(stuck)s::interval)"""
 
@@ -77,7 +80,7 @@ def list_payments(
         *([OLDER.format('o."createdAt"')] if before else []),
     ]
     sql = f"""
-        SELECT o.id, o."orderCode", o.status::text, o."amountCents", o.currency::text, o.provider,
+        SELECT o.id, o."orderCode", o.status::text AS status, o."amountCents", o.currency::text, o.provider,
             o."providerTransactionId", o."createdAt", o."updatedAt", o."completedAt", o."failedAt", o."cancelledAt"
         FROM payments AS o WHERE {" AND ".join(conditions) or "true"}
         ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC LIMIT %(limit)s
@@ -92,4 +95,5 @@ def list_payments(
         "until": stored(selector.until),
     }
     rows = connection.exec_driver_sql(sql, parameters | page_parameters(limit, before)).all()
-    return [Listed(PAYMENT_FIELDS, row, "created_at") for row in rows]
+    closed = closed_among(connection, [row.id for row in rows if row.status == "PENDING"])
+    return [Listed(PAYMENT_FIELDS, (*row, row.id in closed), "created_at") for row in rows]

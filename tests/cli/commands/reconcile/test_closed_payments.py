@@ -299,3 +299,17 @@ def test_a_callback_that_arrives_during_the_prompt_keeps_the_payment_open(overdu
     call_back(payment.reference, resultCode=9000)
     close_findings(engine, replace(found, answer="not_found"), NewRun(str(uuid4()), "close", Actor("me", "here")))
     assert state_of(payment.order_code) == 6
+
+
+def test_a_list_of_stuck_payments_marks_the_closed_one(overdue, close, ask_with_keys, invoke, database_url):
+    """`list payments --stuck` says which payments a person has closed, also in its first line."""
+    overdue("momo", reference="open", state="waits", age=2 * HOUR)
+    payment = overdue("momo", reference="261120_1", state="unknown", age=HOUR)
+    close(payment.order_code)
+    rows = ask_with_keys("list", "payments", "--stuck")["items"]
+    assert {row["order_code"]: (row["status"], row["closed"]) for row in rows} == {
+        payment.order_code: ("PENDING", True),
+        "TB-open": ("PENDING", False),
+    }
+    listed = invoke("list", "payments", "--stuck", DATABASE_URL=database_url)
+    assert "2 payments: 1 closed by an operator, 1 PENDING" in listed.stderr

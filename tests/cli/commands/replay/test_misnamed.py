@@ -85,3 +85,21 @@ def test_a_replay_that_leaves_out_every_named_event_shows_a_cross(invoke, databa
     name = orders(state)[2] if state else "nobody"
     result = invoke("replay", name, "-y", DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout.splitlines()[0]) == (code, f"✘  nothing to replay: {said}")
+
+
+@pytest.mark.parametrize(
+    ("options", "hinted"),
+    [
+        (["--since", "20m", "--allow-published"], True),
+        (["--since", "20m"], False),
+        (["--since", "20m", "--published", "--type", "PAYMENT_FAILED", "--allow-published"], False),
+    ],
+)
+def test_a_replay_says_which_option_selects_published_events(invoke, database_url, engine, options, hinted):
+    """With --allow-published alone, `replay` selects no published event, and names the option that does."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="published")
+    result = invoke("replay", *options, "-n", DATABASE_URL=database_url)
+    said = "no unpublished event matches; published events are selected only with --published"
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"✔  nothing to replay: {said if hinted else 'no event matches'}\n")

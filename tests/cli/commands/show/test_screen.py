@@ -269,3 +269,18 @@ def test_show_names_the_transfer_that_each_callback_reports(orders, screen, ask)
         each["facts"]["payment_number"] for each in ask("show", orders.name)["items"] if each["kind"] == "callback"
     ]
     assert numbers == ["FT-1", "FT-2", "4711", None]
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        ("Local: Message timed out", "Local: Message timed out"),
+        ("Broker: Not enough in-sync replicas: 1 of 2", "Broker: Not enough in-sync replicas"),
+        ("_MSG_TIMED_OUT: Local: Message timed out", "_MSG_TIMED_OUT"),
+        ("connect ECONNREFUSED", "connect ECONNREFUSED"),
+    ],
+)
+def test_show_names_an_error_that_the_old_service_stored(orders, screen, error, name):
+    """The old service stored the Kafka client's text, which begins with the error's origin. Its name comes after it."""
+    orders.pay("COMPLETED").event(state="dead", error=error)
+    assert f"the event is dead because of {name} after " in screen()[0]

@@ -53,6 +53,11 @@ def _state(row: Row) -> str:
     return "blocked" if row.get("blocked") else str(row.get("state") or "")
 
 
+def _status(row: Row) -> str:
+    """Return a payment's status, or "closed" if a person has closed the overdue payment."""
+    return "closed" if row.get("closed") else str(row.get("status") or "")
+
+
 def _order(row: Row, _zone: tzinfo, _now: datetime) -> str:
     """Return the order code of a callback's payment, or the gateway's own reference if the callback has no payment."""
     return str(row.get("order_code") or row.get("order_ref") or "")
@@ -77,7 +82,7 @@ _OUTBOX = (
 )
 _PAYMENTS = (
     Column("order", plain("order_code"), 0),
-    Column("status", plain("status"), 1, styled=True),
+    Column("status", lambda row, _zone, _now: _status(row), 1, styled=True),
     Column("amount", _money, 3, right=True),
     Column("created", when("created_at"), 4, brief=ago("created_at")),
     Column("id", short("id"), 2),
@@ -104,10 +109,10 @@ OUTBOX = Kind(
 PAYMENTS = Kind(
     "payctl.list-payments/1",
     PAYMENT_FIELDS,
-    ("order_code", "status", "amount", "currency", "provider", "created_at", "id"),
+    ("order_code", "status", "amount", "currency", "provider", "created_at", "id", "closed"),
     _PAYMENTS,
     "payment",
-    lambda row: str(row.get("status") or ""),
+    _status,
 )
 RECEIPTS = Kind(
     "payctl.list-receipts/1",

@@ -123,6 +123,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     allowed = _Allowed(allow_published, allow_superseded)
     approval = Approval(yes, reason, max_affected, confirm)
     looks, named = dry_run or plan_out is not None, selector.ids is not None
+    unpublished = allow_published and not selector.published and not named
     stored = (
         _planned(session, selector, allowed, None if looks else approval, everything=everything)
         if plan is None
@@ -144,7 +145,15 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     if plan_out is not None or dry_run:
         typed = ctx.meta[ARGUMENTS]
         session.finish(
-            result_of_plan(stored.plan, wanted, named=named, adviser=adviser, plan_file=plan_out, typed=typed)
+            result_of_plan(
+                stored.plan,
+                wanted,
+                named=named,
+                adviser=adviser,
+                plan_file=plan_out,
+                unpublished=unpublished,
+                typed=typed,
+            )
         )
     approve(
         session,
@@ -158,7 +167,9 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         approval,
     )
     if not stored.plan.events:
-        session.finish(result_of_plan(stored.plan, wanted, named=named, adviser=adviser, nothing=True))
+        session.finish(
+            result_of_plan(stored.plan, wanted, named=named, adviser=adviser, nothing=True, unpublished=unpublished)
+        )
     _run(adviser, stored, wanted, approval, named=named)
 
 

@@ -26,7 +26,11 @@ WHY = {
 }
 """The text for each reason for skipping a row."""
 
-_CLOSED = "superseded, and closed by an operator"
+_CLOSED = {
+    LeftOutReason.SUPERSEDED: "superseded, and closed by an operator",
+    LeftOutReason.UNKNOWN_TYPE: "unknown type, and closed by an operator",
+}
+"""The text for each reason for skipping an event that a person has closed."""
 
 
 def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
@@ -71,7 +75,7 @@ def left_out_blocks(plan: ReplayPlan) -> Iterator[Block]:
     if not left_out:
         return
     rows = tuple(
-        (left.id, left.event_type, _CLOSED if left.id in plan.closed else WHY[left.reason])
+        (left.id, left.event_type, (_CLOSED if left.id in plan.closed else WHY)[left.reason])
         for left in left_out[:_MOST_SHOWN]
     )
     yield Table(("left out", "type", "why"), rows)

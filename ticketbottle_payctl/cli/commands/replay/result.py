@@ -61,6 +61,7 @@ from ticketbottle_payctl.store.payctl.runs import RunItem
 
 SCHEMA = "payctl.replay/1"
 _MOST_LISTED = 100
+_ONLY_WITH_PUBLISHED = "published events are selected only with --published"
 _NOT_THERE = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
 
 
@@ -72,18 +73,21 @@ def result_of_plan(  # noqa: PLR0913 - most are passed by name
     adviser: Adviser,
     plan_file: Path | None = None,
     nothing: bool = False,
+    unpublished: bool = False,
     typed: Sequence[str] = (),
 ) -> Result:
     """Return the result for a plan.
 
     ``nothing`` is True if this is not a dry run, but the plan has no events to requeue.
 
+    ``unpublished`` is True if published events are allowed, but the selector does not select them.
+
     ``typed`` contains the arguments of the dry run. The same arguments without ``-n`` apply the plan.
     """
     code = _code_of_plan(plan, named=named)
     human = plan_blocks(plan, options)
     if not plan.events and plan_file is None:
-        human = [_nothing(plan, code, named=named), *left_out_blocks(plan)]
+        human = [_nothing(plan, code, named=named, unpublished=unpublished), *left_out_blocks(plan)]
     there = [left.id for left in plan.left_out if left.reason not in _NOT_THERE and left.id not in plan.closed]
     if there:
         human.append(line(dim("see why:"), accent(adviser.reading(["show"], [there[0]]))))
@@ -210,10 +214,11 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
     return blocks
 
 
-def _nothing(plan: ReplayPlan, code: ExitCode, *, named: bool) -> Line:
+def _nothing(plan: ReplayPlan, code: ExitCode, *, named: bool, unpublished: bool) -> Line:
     """Return the first line for a replay without events. Its mark matches the exit code."""
     if code is ExitCode.DONE:
-        return headline(good("✔"), "nothing to replay: no event matches")
+        which = f"no unpublished event matches; {_ONLY_WITH_PUBLISHED}" if unpublished else "no event matches"
+        return headline(good("✔"), f"nothing to replay: {which}")
     if plan.misnamed.order_codes or plan.misnamed.payments:
         return headline(bad("✘"), "nothing to replay:", misnamed_sentence(plan.misnamed))
     if plan.misnamed.unknown_orders:

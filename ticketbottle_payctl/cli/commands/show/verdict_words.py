@@ -15,6 +15,8 @@ from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow
 from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
 
 _LONGEST_ERROR = 60
+_ORIGINS = {"Local", "Broker"}
+"""The words with which the Kafka client begins an error's text. The error's name follows after the colon."""
 
 _SENTENCES = {
     VerdictKind.NOT_PAID: "not paid yet: the order was placed {ago}, and no genuine callback has arrived yet",
@@ -239,5 +241,8 @@ def _topic(event: EventRow | None) -> str:
 
 
 def _error(event: EventRow | None) -> str:
-    name = redact(error_name(event.last_error if event else None))
-    return name[:_LONGEST_ERROR] or "an unknown error"
+    error = (event.last_error if event else None) or ""
+    name = error_name(error)
+    if name in _ORIGINS:
+        name = ":".join(error.split(":")[:2])
+    return redact(name)[:_LONGEST_ERROR] or "an unknown error"
