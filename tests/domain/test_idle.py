@@ -19,6 +19,7 @@ from tests.domain.evidence import (
     seen,
 )
 from ticketbottle_payctl.domain.causes import (
+    causes,
     idle,
     without_error,
 )
@@ -96,3 +97,12 @@ def test_no_publisher_counts_as_missing_without_an_event_to_send(evidence):
 def test_events_that_wait_without_an_error_are_counted(evidence, expected):
     """Failed and blocked events are not counted. The count is marked as late if `stats` would warn about the events."""
     assert without_error(evidence) == expected
+
+
+@pytest.mark.parametrize(("sent", "works"), [(9.0, True), (11.0, False)])
+def test_no_publisher_works_through_a_backlog_while_none_is_active(sent, works):
+    """If a running publisher has sent nothing for ten seconds, no cause says that it is working through the events."""
+    evidence = seen(READY, publishers=[IDLES], last_sent_s=sent, sent_lately=5)
+    (cause,) = causes(evidence)
+    assert ("a publisher is working through them" in cause.fact) is works
+    assert (idle(evidence) is None) is works

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
-from ticketbottle_payctl.domain.causes.evidence import OVERDUE_AFTER, Brokers, Evidence, Reason, Waiting
+from ticketbottle_payctl.domain.causes.evidence import OVERDUE_AFTER, WAITS_AFTER, Brokers, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.publishing import NEXT_SCHEDULED_RUN, RESCANS, ended_lately
 from ticketbottle_payctl.domain.causes.words import (
     CHECK_BROKERS,
@@ -125,6 +125,13 @@ def _newer_than_the_last_run(evidence: Evidence, ready: Sequence[Waiting]) -> bo
     return all((one.oldest_s if one.requeued_s is None else one.requeued_s) < ended for one in ready)
 
 
+def _has_paused(evidence: Evidence) -> bool:
+    """Return whether no publisher is working now, and none has sent an event for ten seconds."""
+    sent = evidence.last_sent_s
+    working = any(one.working for one in evidence.publishers)
+    return not working and sent is not None and sent >= WAITS_AFTER.total_seconds()
+
+
 def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers | None) -> Cause:
     """Return the cause for overdue events that no other cause explains: a long backlog, or an unknown reason."""
     events = total(ready)
@@ -139,7 +146,7 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
         return Cause(CauseKind.BETWEEN_RUNS, events, fact, meaning, WAIT_OR_PUBLISH, PUBLISH)
     if evidence.slot_active is None and evidence.running and all(one.awaits_rescan for one in ready):
         return Cause(CauseKind.RESCAN, events, waited(evidence, ready), RESCANS, None, _WATCH)
-    if evidence.slot_active is None and evidence.running and sends:
+    if evidence.slot_active is None and evidence.running and sends and not _has_paused(evidence):
         fact = f"{waited(evidence, ready)}; a publisher is working through them"
         meaning = "events are sent in order of creation; check that the backlog is shrinking"
         return Cause(CauseKind.BACKLOG, events, fact, meaning, None, _WATCH)

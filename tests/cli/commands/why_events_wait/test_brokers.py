@@ -106,3 +106,13 @@ def test_show_names_a_publisher_without_brokers_before_the_event_is_overdue(worl
     assert ("payctl doctor --only kafka" in shown, "payctl publish-outbox" in shown) == (True, False)
     given({"state": "published"})
     assert "payctl publish-outbox" in invoke("show", event, **world).stdout
+
+
+def test_stats_and_doctor_warn_about_a_publisher_without_brokers_if_nothing_is_pending(invoke, database_url):
+    """If a publisher could not reach its brokers, `stats` and `doctor` both warn, even if no event is pending."""
+    away = {"DATABASE_URL": database_url, "KAFKA_BROKERS": "127.0.0.1:1"}
+    assert invoke("publish-outbox", "--deadline", "1s", **away).exit_code == 4
+    shown = invoke("stats", **away).stdout
+    assert shown.startswith("!  nothing is pending")
+    assert "could not reach its brokers" in shown
+    assert invoke("doctor", "--only", "publishers", **away).stdout.startswith("!")

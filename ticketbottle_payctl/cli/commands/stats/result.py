@@ -56,9 +56,9 @@ def with_human(result: Result, blocks: Sequence[Block]) -> Result:
 
 
 def needs_attention(report: StatsReport) -> bool:
-    """Return whether any event is dead, blocked, overdue or cannot be sent, or no publisher was seen lately."""
+    """Return whether any event is dead, blocked, overdue or cannot be sent, or no publisher can send one."""
     missing = report.idle is not None and not report.idle.expected
-    return bool(report.dead > report.closed or report.blocked or report.causes or missing)
+    return bool(report.dead > report.closed or report.blocked or report.causes or missing or report.away)
 
 
 def without_mark(report: StatsReport, session: Session) -> list[Block]:
