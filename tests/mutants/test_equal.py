@@ -21,7 +21,7 @@ CHANGES = [(file, entry["was"], became) for file, entry in ENTRIES for became in
 
 @pytest.mark.parametrize(("file", "entry"), ENTRIES, ids=lambda each: each if isinstance(each, str) else each["was"])
 def test_each_equal_change_begins_with_lines_of_its_file(file, entry):
-    """Each equal change has a reason, and the text before it consists of whole lines of its file, without indentation."""
+    """Each equal change has a reason, and its old text consists of whole lines of the file, without indentation."""
     assert consists_of_lines(entry["was"], (ROOT / file).read_text("utf-8"))
     assert entry["why"]
 
