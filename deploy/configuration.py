@@ -80,7 +80,7 @@ def stacks(known: Mapping[str, Config]) -> dict[str, str]:
 
 
 def overrides(section: Config) -> dict[str, str]:
-    """Return the parameters in a section as they are written, without a check."""
+    """Return the parameters in a section as written, without checking them."""
     given = _parameters(section, "deploy").get("parameter_overrides", [])
     pairs = [each.partition("=") for each in given if isinstance(each, str)] if isinstance(given, list) else []
     return {name: value for name, equals, value in pairs if equals}

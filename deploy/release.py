@@ -148,8 +148,8 @@ def _check_choices(asked: argparse.Namespace, config: Config) -> None:
         raise NotDeployableError(message)
     if not re.fullmatch("[0-9a-f]{64}", asked.release):
         message = (
-            f"RELEASE is {asked.release!r}, but must be 64 hexadecimal digits (0-9, a-f): the stack's output Release"
-            ' shows those of the deployed one, and docs/deploy.md, "Deploy the previous release", lists earlier ones'
+            f"RELEASE is {asked.release!r}, but must be 64 hexadecimal digits (0-9, a-f); the stack's output `Release`"
+            ' is the deployed release, and docs/deploy.md, "Deploy the previous release", lists earlier ones'
         )
         raise NotDeployableError(message)
 

@@ -209,7 +209,7 @@ DOUBT = "warning: DatabaseCaFile is /etc/pki/tls/certs/ca-bundle.crt, which fits
     ],
 )
 def test_certificates_that_fit_only_a_proxy_give_a_warning(checkout, entries, warned):
-    """`make deploy` warns if functions without RDS Proxy have no certificates of RDS, but deploys."""
+    """`make deploy` warns if functions without RDS Proxy lack the RDS certificates, but deploys."""
     checkout.name_real_resources()
     checkout.build(183, *CA)
     checkout.configure("dev", *entries)

@@ -78,8 +78,8 @@ def test_the_bucket_must_be_the_one_of_the_configuration(shop, arguments):
         (
             (*BUCKET, "--release", "b" * 12),
             (
-                f"RELEASE is '{'b' * 12}', but must be 64 hexadecimal digits (0-9, a-f): the stack's output Release"
-                ' shows those of the deployed one, and docs/deploy.md, "Deploy the previous release", lists earlier'
+                f"RELEASE is '{'b' * 12}', but must be 64 hexadecimal digits (0-9, a-f); the stack's output `Release`"
+                ' is the deployed release, and docs/deploy.md, "Deploy the previous release", lists earlier'
             ),
         ),
         ((*BUCKET, "--release", "g" * 64), f"RELEASE is '{'g' * 64}', but must be 64 hexadecimal digits"),
@@ -167,7 +167,7 @@ IDENTITY = 'echo "$*" >> calls; case "$*" in sts*) echo "{}";; esac; {}'
 
 @pytest.mark.parametrize("arguments", [(), BUCKET])
 def test_credentials_of_another_account_deploy_nothing(shop, arguments):
-    """`make deploy` compares the account of the credentials with the ARNs, and refuses another account."""
+    """`make deploy` refuses to deploy if the credentials' account is not the account in the ARNs."""
     program(shop, "aws", IDENTITY.format("777788889999", ""))
     program(shop, "sam", 'echo "sam $*" >> calls')
     done = run(shop, "dev", *arguments)

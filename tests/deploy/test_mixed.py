@@ -32,7 +32,7 @@ def shop(checkout):
 
 
 def trust_rds(checkout):
-    """Add the certificates of RDS to the build, and name them in each section. Otherwise every deployment warns."""
+    """Add the RDS certificates to the build and to each section. Without them, each deployment prints a warning."""
     checkout.build(183, "payctl-ca.pem")
     for environment in ("dev", "staging", "prod"):
         checkout.configure(environment, "DatabaseCaFile=/opt/payctl-ca.pem")

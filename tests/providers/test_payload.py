@@ -143,7 +143,7 @@ def test_a_larger_body_is_not_read():
 
 
 def test_a_number_has_at_most_64_digits():
-    """`digits` reads a string of 64 digits as a number, and also a single zero."""
+    """`digits` accepts a string of 64 digits, and a single zero, as a number."""
     assert digits("9" * 64) == int("9" * 64)
     assert digits("0") == 0
 

@@ -1,4 +1,4 @@
-"""Test the facts that payctl shows to a role that may not read everything."""
+"""Test the facts that payctl shows to a role that is not allowed to read everything."""
 
 from __future__ import annotations
 

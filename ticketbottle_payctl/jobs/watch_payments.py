@@ -27,9 +27,9 @@ _LIMITS = Limits(statement=timedelta(seconds=20))
 class GatewayWatch:
     """The measurements of one gateway.
 
-    ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is the percentage of payments in
-    the window that are overdue. ``silent_s`` is the number of seconds in which payments were created but no genuine
-    callback arrived, at most a day. ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
+    ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is their percentage of all
+    payments in the window. ``silent_s`` is how long, in seconds and at most a day, payments have been created without
+    a genuine callback. ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
     """
 
     gateway: str

@@ -1,4 +1,4 @@
-"""Test without services which batches are sent, and that a failed event blocks its payment's later events."""
+"""Test which batches are sent, and that a failed event blocks its payment's later events. No service is needed."""
 
 from __future__ import annotations
 

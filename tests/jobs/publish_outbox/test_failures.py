@@ -200,7 +200,7 @@ def test_an_unknown_type_is_dead_with_the_reason(outbox):
 
 
 def test_the_run_s_options_set_the_retry_limit(outbox):
-    """If an event becomes dead, its retry count is set to the run's maximum, even after its first failure."""
+    """If an event becomes dead, its retry count is the run's maximum, even if it failed only once."""
     outbox.add("a", age=LONG_AGO, retry_count=6)
     unknown = outbox.add("b", "REFUND_MADE")
     assert outbox.publish(max_retries=9).counts.published == 1

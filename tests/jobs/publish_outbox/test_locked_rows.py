@@ -1,4 +1,4 @@
-"""Test for how long a publisher loop passes over locked rows without waiting for them."""
+"""Test how long a publisher loop keeps skipping locked rows instead of waiting for them."""
 
 from __future__ import annotations
 

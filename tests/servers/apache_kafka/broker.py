@@ -144,7 +144,7 @@ class ApacheKafka(OneServer):
         self._started.stop(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill the broker as in a crash. :meth:`restart` recovers the data from the log."""
+        """Kill the broker without a clean shutdown, like a crash. :meth:`restart` recovers the data from the log."""
         self._started.stop(signal.SIGKILL)
 
     def pause(self) -> None:

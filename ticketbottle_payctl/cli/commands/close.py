@@ -34,7 +34,7 @@ SCHEMA = "payctl.close/1"
 _WHY_NEEDLESS = {
     WhyNeedless.SUPERSEDED: "is superseded: the customer has paid since and is not waiting for it",
     WhyNeedless.REPEATED: "repeats a success that was sent: the customer is not waiting for it",
-    WhyNeedless.UNKNOWN_TYPE: "has a type that payctl does not know: no customer is waiting for it",
+    WhyNeedless.UNKNOWN_TYPE: "has a type that payctl does not know, and no customer is waiting for it",
 }
 
 

@@ -193,7 +193,7 @@ def _is_locked_for_long(one: Waiting, late: Sequence[Waiting]) -> bool:
 
 
 def _end(holder: Holder) -> tuple[str, str | None]:
-    """Return how to end the holder's transaction: the advice and, if there is one, the SQL statement."""
+    """Return the advice for ending the holder's transaction, and the SQL statement if there is one."""
     if holder.pid is None:
         return "find it in pg_prepared_xacts; its owner must commit it or roll it back", None
     return "ask its owner to end it, or in psql", f"SELECT pg_terminate_backend({holder.pid})"

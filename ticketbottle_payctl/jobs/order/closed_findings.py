@@ -66,8 +66,8 @@ def _since(finding: Verdict, found: History) -> datetime | None:
 def subject_of(finding: Verdict, found: History) -> str:
     """Return the name under which a finding is closed.
 
-    A callback that arrived before its payment may contain only the gateway's name for the order. Then the closing
-    record contains that name. The closing record of an overdue payment always contains the payment's id.
+    A callback that arrived before its payment may contain only the gateway's name for the order. In that case, the
+    closing record contains that name. The closing record of an overdue payment always contains the payment's id.
     """
     if finding.is_overdue_payment:
         return found.subject

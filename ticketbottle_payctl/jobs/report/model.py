@@ -93,8 +93,8 @@ class Moment(NamedTuple):
     """An entry in the timeline.
 
     ``id`` is the id of a run, a receipt or an event. ``number`` is a count, or a lag in seconds. ``until`` is the end
-    of a pause. ``what`` is a command, a reason, an event type or an error. For an event that waits since a replay,
-    ``what`` is ``requeued``.
+    of a pause. ``what`` is a command, a reason, an event type or an error. For an event that has
+    waited since a replay, ``what`` is ``requeued``.
     """
 
     at: datetime

@@ -268,10 +268,10 @@ def with_harmless(
 def _with_needless_unknown(
     connection: Connection, found: Sequence[ErrorGroup], selector: Selector, max_retries: int
 ) -> list[ErrorGroup]:
-    """Return the groups with the oldest event of an unknown type of each that no customer and no event waits for.
+    """Return the groups. Add to each group its oldest event of an unknown type that a person can close.
 
-    Only the five oldest of all groups are looked at, because this reads published events. The oldest event of each
-    group comes first.
+    No customer and no other event waits for such an event. At most five events of all groups are judged, because each
+    judgement reads published events. The oldest event of each group comes first.
     """
     if not any(group.open_unknown for group in found):
         return [*found]

@@ -110,7 +110,7 @@ def _near(side: str, direction: str) -> str:
 
 
 def published_near(at: str, side: str, direction: str) -> str:
-    """Return the SQL query for the payments whose success events were published next to this instant, on one side."""
+    """Return the SQL query for the payments with a published success close to this instant, before or after it."""
     return f"""
                 SELECT near."aggregateId" FROM (
                     SELECT e."aggregateId", e."eventType" FROM outbox AS e

@@ -100,7 +100,7 @@ def test_a_canary_says_what_it_waits_for(invoke, ask, execute, world, sign, runn
 def test_the_commands_of_a_waiting_canary_keep_the_profile(
     invoke, execute, database_url, tmp_path, monkeypatch, sign, command
 ):
-    """A canary that waits, and a resumed run that waits for it, suggest commands for the profile of the replay."""
+    """The commands that a waiting canary suggests, and those of a resumed run, use the profile of the replay."""
     config = tmp_path / "config.toml"
     config.write_text(f'[profiles.shop]\nDATABASE_URL = "{database_url}"\n', "utf-8")
     monkeypatch.setenv("PAYCTL_CONFIG", str(config))

@@ -52,7 +52,7 @@ def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, da
 
 @pytest.mark.parametrize("reference", ["link-of-nobody", "2026112351382274"])
 def test_the_code_of_an_unknown_order_is_found(ask, orders, reference):
-    """`show` and `close` find a callback without a payment by the order code that `list receipts` prints for it."""
+    """If a callback has no payment, `show` and `close` find it by the order code that `list receipts` prints."""
     code = "2026112351382274"
     orders.callback("COMPLETED", "refused", "unknown_order", order_ref=code, reference=reference, amount=5)
     assert ask("list", "receipts")["items"][0]["order_ref"] == code

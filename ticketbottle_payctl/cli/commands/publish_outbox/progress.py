@@ -142,7 +142,7 @@ class _Line:
             self.session.note(warn("!"), at, reason)
 
     def text(self) -> str:
-        """Return the line with the number of sent events, the rate, and the waiting events with their age and cause.
+        """Return the line with the number of sent events, the rate, and the age and cause of waiting events.
 
         If the brokers do not acknowledge a batch soon, show the batch instead of the waiting events.
         """

@@ -92,7 +92,7 @@ class MomentFacts(TypedDict):
     id: str | None
     """The id of the run, the callback or the event."""
     what: str | None
-    """A command, a reason, an event type or an error; `requeued` for an event that waits since a replay."""
+    """A command, a reason, an event type or an error; `requeued` for an event that has waited since a replay."""
     number: float | None
     """The number of events, or the lag in seconds."""
     until: datetime | None

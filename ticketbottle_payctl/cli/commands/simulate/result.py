@@ -1,4 +1,4 @@
-"""Build the output about a simulated callback and its outcome, as JSON and as text."""
+"""Build the output for a simulated callback and its outcome, as JSON and as text."""
 
 from __future__ import annotations
 
