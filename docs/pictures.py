@@ -50,6 +50,7 @@ VARYING = tuple(
     for pattern, mask in (
         (r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>"),
         (r"\d{6}_[0-9a-f]{12}|\b\d{12,15}\b", "<reference>"),
+        (r"\btransfer \d{10}\b", "transfer <reference>"),
         (r"TB-DEMO-\d{8}-[0-9A-F]{8}", "<order>"),
         (r"\b[0-9a-f]{8}\b", "<id>"),
         (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?", "<instant>"),

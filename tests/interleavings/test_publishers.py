@@ -47,7 +47,8 @@ INSERT = """
         clock_timestamp() AT TIME ZONE 'UTC' - %(age)s * interval '1 second', %(retries)s)
 """
 EMPTY = """
-    TRUNCATE outbox, payctl.publishers, payctl.runs, payctl.event_context CASCADE
+    DELETE FROM payctl.run_chunks; DELETE FROM payctl.run_items; DELETE FROM payctl.runs; DELETE FROM payctl.publishers;
+    DELETE FROM payctl.event_context; DELETE FROM outbox
 """
 
 

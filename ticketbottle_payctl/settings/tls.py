@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from ticketbottle_payctl.errors import ConfigError
-from ticketbottle_payctl.settings.named_file import fault
 
 MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _CHECKED = ("verify-ca", "verify-full")
@@ -171,6 +170,8 @@ def _system_authorities() -> str:
 
 
 def _require_file(path: str, name: str) -> None:
+    from ticketbottle_payctl.settings.named_file import fault  # noqa: PLC0415 - only if a variable names a file
+
     if wrong := fault(path):
         message = f"the file that DATABASE_URL names as {name} {wrong}"
         raise ConfigError(message, hint="give an absolute path, and check the file's owner and mode")

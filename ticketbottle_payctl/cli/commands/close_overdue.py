@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Block, line
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.domain.payment import gateway_of
-from ticketbottle_payctl.errors import GuardError
+from ticketbottle_payctl.errors import GuardError, UnavailableError
 from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.jobs.order import OpenFindings
 from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
@@ -38,6 +38,7 @@ def with_answer(session: Session, found: OpenFindings) -> tuple[OpenFindings, li
 
     Raises:
         GuardError: the overdue payment cannot be closed, and no other finding can.
+        UnavailableError: the gateway gave no usable answer, and no other finding can be closed.
         ConfigError: the gateway's address is invalid.
     """
     payment = found.timeline.payment
@@ -51,7 +52,8 @@ def with_answer(session: Session, found: OpenFindings) -> tuple[OpenFindings, li
     message, hint = _refusal(session, answer)
     kept = found.without_overdue_payment()
     if not kept.findings:
-        raise GuardError(message, hint=hint)
+        refusal = UnavailableError if answer.says in NO_ANSWER - {"off"} else GuardError
+        raise refusal(message, hint=hint)
     return kept, [f"{message}: {hint}"]
 
 
