@@ -22,6 +22,7 @@ from ticketbottle_payctl.broker.sender import Sender
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog
 from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
+from ticketbottle_payctl.jobs.publish_outbox.observer import Observer
 from ticketbottle_payctl.jobs.publish_outbox.shard import DrainResult, Shard
 from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
 from ticketbottle_payctl.sandbox.kafka_messages import read_all
@@ -30,7 +31,6 @@ from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl.runs import Actor as Person
 from ticketbottle_payctl.store.payctl.runs import NewRun
-from ticketbottle_payctl.tracing import batch_span
 
 EXAMPLES = int(os.environ.get("PAYCTL_TEST_INTERLEAVINGS", "6"))
 """The number of interleavings to try. ``make orders`` sets a much higher number."""
@@ -47,8 +47,7 @@ INSERT = """
         clock_timestamp() AT TIME ZONE 'UTC' - %(age)s * interval '1 second', %(retries)s)
 """
 EMPTY = """
-    DELETE FROM payctl.run_chunks; DELETE FROM payctl.run_items; DELETE FROM payctl.runs; DELETE FROM payctl.publishers;
-    DELETE FROM payctl.event_context; DELETE FROM outbox
+    TRUNCATE outbox, payctl.publishers, payctl.runs, payctl.event_context CASCADE
 """
 
 
@@ -112,7 +111,7 @@ def publisher(producer: SteppedProducer, shards: int):
         budget = Budget(options, Event())
         sender = Sender(producer)
         drained = [
-            Shard(actor.engine, sender, Backlog(options, number), budget, f"{actor.name}:{uuid4()}", batch_span)
+            Shard(actor.engine, sender, Backlog(options, number), budget, f"{actor.name}:{uuid4()}", Observer())
             for number in range(shards)
         ]
         for shard in drained:
