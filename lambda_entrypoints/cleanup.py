@@ -50,7 +50,7 @@ def _amounts(report: CleanupReport) -> dict[str, Amount]:
 def _told(warm: Warm, report: CleanupReport) -> int:
     """Send an alert if there are dead events that no operator has closed. Return how many alerts were not sent.
 
-    The alert has no age if all dead events are harmless.
+    If all dead events are harmless, the alert does not contain their age.
     """
     events = report.dead - report.closed
     age = {} if report.oldest_dead_s is None else {"oldest_age_s": round(report.oldest_dead_s)}

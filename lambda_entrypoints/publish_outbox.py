@@ -45,7 +45,7 @@ def _publish(warm: Warm, services: Services, context: object) -> PublishReport:
 
     def on_wait(error: PayctlError, _seconds: float) -> None:
         if isinstance(error, ConfigError) and warm.environ.renew(_SECRETS):
-            stop.set()  # the service that refused the old credentials may accept the new ones
+            stop.set()  # the secrets have changed, so the next run may be able to connect
 
     amounts: dict[str, Amount] = outbox_measures.of_publishing(None, 0)
     try:

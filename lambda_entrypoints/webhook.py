@@ -37,7 +37,7 @@ def _reply(warm: Warm, found: Call | Reply, correlation_id: str | None, began: f
     try:
         with request_span(warm.tracer, f"webhook {found.gateway.name}", http_api.traceparent()) as traceparent:
             report = _processed(warm, found, Trace(correlation_id, traceparent))
-        if found.is_probe and report.receipt_id is None:  # not genuine, so payctl refused the forgery
+        if found.is_probe and report.receipt_id is None:  # without a receipt, the callback was not genuine
             webhook_measures.note_probe(report, time.monotonic() - began)
             amounts = {"WebhookProbed": 1}
             return report.reply

@@ -62,6 +62,6 @@ def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str 
         amounts["DbLatency"] = round(report.database_s * 1000, 3)
     if alert is not None:
         amounts["WebhookMoneyAlert"] = 1
-        told = {name: value for name, value in facts.items() if name != "alert"}  # the message's kind names the alert
+        told = {name: value for name, value in facts.items() if name != "alert"}  # the first argument names the alert
         amounts["AlertFailed"] = int(not warm.topic.tell(alert, **told, correlation_id=correlation_id))
     return amounts
