@@ -95,7 +95,7 @@ def _too_few_environments(parameters: Mapping[str, str]) -> Iterator[str]:
 
 
 def _other_region(parameters: Mapping[str, str], region: str | None) -> Iterator[str]:
-    """Yield the ARNs and the brokers of another region. Some ARNs, such as those of IAM, do not contain a region."""
+    """Yield a sentence for each ARN or broker of another region. Some ARNs, such as IAM's, do not contain a region."""
     for name, value in parameters.items():
         if name.endswith("Arn") and value and region:
             there = value.split(":")[3]
@@ -120,7 +120,7 @@ def architectures_of(layer: Path) -> set[str]:
 def mismatches(layer: Path, parameters: Mapping[str, str]) -> list[str]:
     """Return what the parameters need but the layer lacks: an architecture, certificates or libraries.
 
-    A parameter that is missing from ``parameters`` does not need anything.
+    Omit a check if its parameter is missing from ``parameters``.
     """
     wrong, found = [], architectures_of(layer)
     if (wanted := parameters.get("Architecture")) and found - {wanted}:

@@ -74,7 +74,7 @@ def section_named(known: Mapping[str, Config], environment: str, file: Path) -> 
 
 
 def stacks(known: Mapping[str, Config]) -> dict[str, str]:
-    """Return the stack's name of each section that has one."""
+    """Return the stack name of each section. Leave out the sections without a stack name."""
     found = {name: _parameters(one, "global").get("stack_name") for name, one in known.items()}
     return {name: stack for name, stack in found.items() if isinstance(stack, str)}
 

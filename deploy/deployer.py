@@ -4,8 +4,8 @@
     python -m deploy.deployer --check    write nothing; exit 1 if something would change
 
 The actions come from CloudFormation's own resource schemas, which are part of cfn-lint. If an action can be limited to
-certain resources, the policy limits it to one stack's resources. The ids of the statements say what each of them
-reaches: ``OneStack``, ``OneBucket`` or ``EveryStack`` of the account.
+certain resources, the policy limits it to one stack's resources. The id of each statement begins with its scope:
+``OneStack``, ``OneBucket`` or ``EveryStack`` of the account.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def policy(template: Mapping[str, Any]) -> str:
 
 
 def _statement(subject: str, actions: Iterable[str], resources: list[str]) -> dict[str, Any]:
-    """Return a statement. Its id begins with what it reaches. IAM accepts only letters and digits in an id."""
+    """Return a statement. Its id begins with its scope. IAM accepts only letters and digits in an id."""
     reach = next((words for word, words in _REACH.items() if any(word in place for place in resources)), "EveryStack")
     sid = f"{reach}{subject.capitalize()}"
     return {"Sid": sid, "Effect": "Allow", "Action": sorted(actions), "Resource": resources}

@@ -29,7 +29,7 @@ _ACCOUNT, _RESOURCE = 4, 5
 
 
 def same_stack(known: Mapping[str, Config], section: str) -> list[str]:
-    """Return a sentence for each other section that has the stack's name of this section."""
+    """Return a sentence for each other section that has the same stack name as this section."""
     names = stacks(known)
     return [
         f"stack_name is {stack} in the section {section} and in the section {other}: give each section its own stack,"
@@ -40,7 +40,7 @@ def same_stack(known: Mapping[str, Config], section: str) -> list[str]:
 
 
 def mixed_settings(known: Mapping[str, Config], section: str) -> list[str]:
-    """Return a sentence for the stack's name and for the tags if they name another environment."""
+    """Return a sentence if the stack name names another environment, and a sentence if the tags name one."""
     tags = known[section]["deploy"]["parameters"]["tags"]
     return list(_other_environment(section, {"stack_name": stacks(known)[section], "tags": " ".join(tags)}))
 
@@ -58,16 +58,16 @@ def mixed(known: Mapping[str, Config], section: str, values: Mapping[str, str]) 
 
 
 def shared(values: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each resource of another account that accounts can share.
+    """Return a sentence for each resource that another account has shared with this one.
 
-    A shared resource needs only a warning.
+    Such a resource needs only a warning.
     """
     arns = _arns(values)
     return [_other_account(name, arns) for name in arns if name in _SHARED and _is_foreign(name, arns)]
 
 
 def account(values: Mapping[str, str]) -> str | None:
-    """Return the account that most ARNs name, except ARNs of resources that accounts can share."""
+    """Return the account that most ARNs name. Ignore the ARNs of resources that accounts can share."""
     found = Counter(one for name, arn in _arns(values).items() if name not in _SHARED and (one := _account(arn)))
     return max(found, key=lambda one: found[one]) if found else None
 
@@ -96,7 +96,7 @@ def _secret_of_production(known: Mapping[str, Config], section: str, values: Map
 
 
 def _kafka_of_production(known: Mapping[str, Config], section: str, values: Mapping[str, str]) -> Iterator[str]:
-    """Yield each other section that has a broker or the cluster of this section, if one of the two is production."""
+    """Yield a sentence for each other section with the same brokers or cluster, if one of both is production."""
     for other, one in known.items():
         if other != section and _PRODUCTION in {other, section}:
             theirs = overrides(one)
@@ -107,7 +107,7 @@ def _kafka_of_production(known: Mapping[str, Config], section: str, values: Mapp
 
 
 def _entries(value: str) -> set[str]:
-    """Return the entries of a list. Leave out the ports, because a cluster has one for each login."""
+    """Return the entries of a list without their ports, because a cluster has a port for each login."""
     return {re.sub(r":\d+$", "", each.strip().lower()) for each in value.split(",")} - {""}
 
 

@@ -13,25 +13,25 @@ _PARAMETERS = Names("KafkaBrokers", "KafkaAuth", "KafkaSsl", "none", "KafkaBroke
 _NAME_IN_HOST = re.compile(r"b-\d+(?:-public)?\.(?P<name>[A-Za-z0-9-]+)\.[a-z0-9]+\.c\d+\.kafka\.")
 _NAME_IN_ARN = re.compile(r":cluster/(?P<name>[^/]+)/")
 _SHORTENED = 18
-"""MSK shortens a long name of a cluster in its hosts. A name of fewer characters than this is complete."""
+"""MSK shortens long cluster names in host names. A cluster name that is shorter than this is complete."""
 
 
 def contradictions(parameters: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each port and login that Amazon MSK does not have. Ignore all other brokers."""
+    """Yield a sentence if Amazon MSK does not accept the login or a port. Ignore brokers of other clusters."""
     login, encrypted = parameters["KafkaAuth"], parameters["KafkaSsl"] == "true"
     given = None if login == _PARAMETERS.without else login
     yield from contradictions_of(parameters["KafkaBrokers"], given, encrypted=encrypted, names=_PARAMETERS)
 
 
 def other_regions(parameters: Mapping[str, str], region: str) -> Iterator[str]:
-    """Yield a sentence for each region of the brokers that is not the stack's region."""
+    """Yield a sentence for each region that contains a broker but is not the stack's region."""
     found = {each["region"] for broker in parameters["KafkaBrokers"].split(",") if (each := BROKER.search(broker))}
     for there in sorted(found - {region}):
         yield f"KafkaBrokers names region {there}, but the stack is in {region}"
 
 
 def other_clusters(parameters: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each cluster of the brokers that is not the cluster of ``KafkaClusterArn``."""
+    """Yield a sentence for each cluster that contains a broker but is not the cluster of ``KafkaClusterArn``."""
     arn = parameters["KafkaClusterArn"]
     named = _NAME_IN_ARN.search(arn)
     if named is None or is_example(arn):

@@ -26,7 +26,7 @@ def overlapping_names(known: Mapping[str, Config], section: str) -> list[str]:
 
 
 def shared_bucket(known: Mapping[str, Config], section: str) -> list[str]:
-    """Return a sentence for each other section that has the bucket of this section.
+    """Return a sentence for each other section that has the same bucket as this section.
 
     A shared bucket needs only a warning.
     """
@@ -39,7 +39,7 @@ def shared_bucket(known: Mapping[str, Config], section: str) -> list[str]:
 
 
 def no_bucket(config: Config, section: str) -> list[str]:
-    """Return a sentence if the SAM CLI would create a bucket, or if it has none."""
+    """Return a sentence if the section lets the SAM CLI create a bucket, or does not name a bucket."""
     place = f"[{section}.deploy.parameters]"
     if _settings(config).get("resolve_s3"):
         reason = "the SAM CLI would create a bucket, which the deployment role does not allow"

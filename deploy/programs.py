@@ -25,7 +25,7 @@ _NOT_CONFIGURED = 253
 
 
 class NotReadyError(Exception):
-    """A program that the deployment runs, or its credentials, are missing. The message says what to do."""
+    """The deployment needs a program or AWS credentials that are missing. The message says what to do."""
 
 
 def require(commands: Sequence[Command]) -> None:
@@ -41,7 +41,7 @@ def require(commands: Sequence[Command]) -> None:
 
 
 def account_in_use(config: Config, *, sam: bool) -> str | None:
-    """Return the account of the AWS credentials, or None if AWS does not say.
+    """Return the account of the AWS credentials, or None if the AWS CLI is missing or AWS does not answer.
 
     Only the SAM CLI reads ``profile`` from the configuration.
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 
 REFUSED, NOT_READY, NOT_CONFIRMED = 2, 3, 7
-"""The exit codes of a deployment that was refused, whose program or credentials are missing, or was not confirmed."""
+"""The exit codes for a refused deployment, for a missing program or credentials, and for a missing confirmation."""
 
 ALLOWS_MIXED = "--allow-mixed"
 

@@ -103,7 +103,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _planned(asked: argparse.Namespace) -> list[Command]:
-    """Return the commands, and announce the release. Write the files for a deployment without SAM."""
+    """Return the commands, and print the release. Write the files for a deployment without SAM."""
     known, confirm = sections(asked.config), not asked.no_confirm_changeset
     config = section_named(known, asked.environment, asked.config)
     _check_choices(asked, config)
@@ -133,7 +133,7 @@ def _planned(asked: argparse.Namespace) -> list[Command]:
 
 
 def _check_choices(asked: argparse.Namespace, config: Config) -> None:
-    """Raise an error if the bucket is not the configuration's bucket, or if the release cannot be one."""
+    """Raise an error if the bucket is not the configuration's bucket, or if RELEASE is not an earlier release."""
     bucket = config["deploy"]["parameters"].get("s3_bucket", "")
     if asked.bucket is not None and bucket and not is_example(bucket) and asked.bucket != bucket:
         message = f"BUCKET is {asked.bucket}, but s3_bucket in {asked.config} is {bucket}: both must be the same"
@@ -144,7 +144,7 @@ def _check_choices(asked: argparse.Namespace, config: Config) -> None:
         message = "RELEASE needs BUCKET, because only the bucket contains earlier releases"
         raise NotDeployableError(message)
     if asked.release == NO_RELEASE:
-        message = f"RELEASE is {asked.release!r}, which only takes the place of a release in the committed template"
+        message = f"RELEASE is {asked.release!r}, which is not a release but the placeholder in the committed template"
         raise NotDeployableError(message)
     if not re.fullmatch("[0-9a-f]{64}", asked.release):
         message = (

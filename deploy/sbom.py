@@ -91,7 +91,7 @@ def _about() -> str:
     version = re.search(r'^__version__ = "([^"]+)"$', package, re.MULTILINE)
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     if version is None or _DYNAMIC not in project:
-        message = "the version is not where deploy/sbom.py looks for it"
+        message = f"no line __version__ in ticketbottle_payctl/__init__.py, or no line {_DYNAMIC} in pyproject.toml"
         raise ValueError(message)
     return project.replace(_DYNAMIC, f'version = "{version[1]}"')
 

@@ -75,7 +75,7 @@ def _hashes(source: Path, lock: Path, ca: Path | None) -> dict[str, str]:
 def _name(source: Path, file: Path) -> str:
     """Return a file's path in ``source``, or its absolute path if the file is in another folder.
 
-    Keep a link, so that a link to another file is a change.
+    Do not resolve links. Otherwise a link that now leads to another file would not count as a change.
     """
     place, folder = file.absolute(), source.absolute()
     return str(place.relative_to(folder) if place.is_relative_to(folder) else place)

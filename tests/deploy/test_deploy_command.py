@@ -84,7 +84,7 @@ def test_the_bucket_must_be_the_one_of_the_configuration(shop, arguments):
         ),
         ((*BUCKET, "--release", "g" * 64), f"RELEASE is '{'g' * 64}', but must be 64 hexadecimal digits"),
         ((*BUCKET, "--release", "A" * 64), f"RELEASE is '{'A' * 64}', but must be 64 hexadecimal digits (0-9, a-f)"),
-        ((*BUCKET, "--release", "0" * 64), f"RELEASE is '{'0' * 64}', which only takes the place of a release"),
+        ((*BUCKET, "--release", "0" * 64), f"RELEASE is '{'0' * 64}', which is not a release but the placeholder"),
         ((*BUCKET, "--release", ""), "RELEASE is '', but must be 64 hexadecimal digits"),
     ],
 )
