@@ -58,11 +58,15 @@ def disturbed(options: Options) -> list[Section]:
         rounds = Rounds(server, broker, options)
         plain = contender(server, broker, "payctl", options)
         rounds.run([replace(plain, name=name, prepare=snapshot.released_before(day)) for name, day in days.items()])
-        section = Section("disturbed", "Drain on a bad day (mock broker)", COLUMNS, samples=rounds.records)
+        section = Section(
+            "disturbed", "Drain under difficult conditions (mock broker)", COLUMNS, samples=rounds.records
+        )
         for name in days:
             section.rows.append(rounds.row(name, to=_UNDISTURBED))
             if name != _UNDISTURBED:
-                section.at_least(f"drain with: {name}, of the undisturbed rate", rounds.ratio(name, _UNDISTURBED), 0.9)
+                section.at_least(
+                    f"drain rate ({name}), compared with the undisturbed rate", rounds.ratio(name, _UNDISTURBED), 0.9
+                )
         return [section]
 
 
@@ -90,22 +94,24 @@ def _into(
         section.rows += [rounds.row(name, to="overlapped-by-id") for name in names]
         section.notes.append(
             f"{options.rows:,} events of 300 bytes in batches of {BATCH:,}, and {options.published:,} published rows;"
-            " the ratio is to the database alone, reader and marker overlapped, by id. payctl-two are two publishers"
-            " that share the payments (PAYCTL_SHARDS=2); CPU and memory are the first one's."
+            " the ratio compares each rate with that of overlapped-by-id. payctl-two is two publishers that share the"
+            " payments (PAYCTL_SHARDS=2); its CPU and memory are those of the first publisher."
         )
         section.at_least(
-            f"drain into {title}, of the overlapped limit (by id)", rounds.ratio("payctl", LIMITS[1]), wanted
+            f"drain into {title}, compared with the limit overlapped-by-id", rounds.ratio("payctl", LIMITS[1]), wanted
         )
         section.at_least(
-            f"drain into {title}, of the overlapped limit by ctid", rounds.ratio("payctl", LIMITS[2]), wanted
+            f"drain into {title}, compared with the limit overlapped-by-ctid", rounds.ratio("payctl", LIMITS[2]), wanted
         )
-        section.at_least(f"drain into {title}, two publishers, of one", rounds.ratio("payctl-two", "payctl"), 1)
+        section.at_least(
+            f"drain into {title} with two publishers, compared with one", rounds.ratio("payctl-two", "payctl"), 1
+        )
         if broker.name == "mock":
             memory = max(sample.rss for sample in rounds.best("payctl"))
-            section.at_most(f"memory of draining {options.rows:,} (max RSS)", memory, 120, " MiB")
+            section.at_most(f"peak memory for a drain of {options.rows:,} events (max RSS)", memory, 120, " MiB")
             wal = [min(sample.wal for sample in rounds.best(name)) for name in ("payctl", LIMITS[2])]
-            section.at_most("WAL per event, of the bare UPDATE's", wal[0] / wal[1], 1.1)
-            section.at_most("messages to PostgreSQL per event", _messages(server, broker, options), 0.003)
+            section.at_most("WAL per event, compared with the UPDATE alone", wal[0] / wal[1], 1.1)
+            section.at_most("round trips to PostgreSQL per event", _messages(server, broker, options), 0.003)
         return section
 
 

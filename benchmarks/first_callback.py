@@ -58,7 +58,7 @@ def first_callback(options: Options) -> list[Section]:
     section = Section(
         "first_callback",
         "The webhook function's first callback (CPU)",
-        ("environment", "import and INIT ms", "first callback ms", "a warm one ms", "of a warm one"),
+        ("environment", "import and INIT ms", "first callback ms", "a warm one ms", "compared with a warm one"),
     )
     for name, runs in taken.items():
         init, first, warm = (median(each) * 1000 for each in zip(*map(_figures, runs), strict=True))
@@ -66,8 +66,12 @@ def first_callback(options: Options) -> list[Section]:
         section.rows.append(row)
         section.samples.append({"environment": name, "cpu_s": runs})
         if name == _GOAL:
-            section.at_most("first callback after INIT, provisioned, of a warm one", first / warm, 3, " times")
-    section.notes.append("The secrets are variables here: reading one from Secrets Manager is not in these figures.")
+            section.at_most(
+                "first callback after INIT, provisioned, compared with a warm one", first / warm, 3, " times"
+            )
+    section.notes.append(
+        "The secrets come from variables, so these figures do not include a request to Secrets Manager."
+    )
     return [section]
 
 

@@ -109,7 +109,7 @@ def _tell(section: Section, taken: Sequence[Taken]) -> None:
     if rate == RATES[-1]:
         section.at_most("latency at 1,000 events/s, p50", p50, 10, " ms")
         section.at_most("latency at 1,000 events/s, p99", p99, 25, " ms")
-        section.at_most("CPU at 1,000 events/s, of one core", cpu * 100, 40, " %")
+        section.at_most("CPU at 1,000 events/s, as a share of one core", cpu * 100, 40, " %")
 
 
 def _delays(broker: Broker, written: dict[str, float]) -> list[float]:

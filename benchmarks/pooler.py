@@ -47,7 +47,7 @@ def pooler(options: Options) -> list[Section]:
     section = Section(
         "pooler",
         "The settings of each transaction (one webhook)",
-        ("way", "settings", "p10 ms", "of the direct p10", "p50 ms"),
+        ("way", "settings", "p10 ms", "compared with the direct p10", "p50 ms"),
     )
     rounds = 20 * options.runs
     with database(synchronous_commit="off") as server, _pgbouncer(server) as url:
@@ -75,9 +75,7 @@ def pooler(options: Options) -> list[Section]:
     for (place, way), times in taken.items():
         section.rows.append((place, way, *_shown(fast, (place, way)), f"{median(times):.3f}"))
     section.notes.append(f"Messages of a callback: {trips[False]} with the settings, {trips[True]} without.")
-    section.notes.append(
-        "The server does not wait for the disk, so that the share of the settings is not hidden by it."
-    )
+    section.notes.append("The server does not wait for the disk, because the wait would hide the cost of the settings.")
     section.samples.append({f"{place}, {way}": times for (place, way), times in taken.items()})
     section.at_most("messages that the settings add", trips[False] - trips[True], 0)
     return [section]

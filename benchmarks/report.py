@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 _PREFACE = (
-    "How each figure is taken is in [benchmarks/README.md](../../benchmarks/README.md). Compare the ratios: an"
-    " absolute figure belongs to this machine at this moment."
+    "[benchmarks/README.md](../../benchmarks/README.md) explains how each figure is measured. Compare only the ratios,"
+    " because times and rates depend on the machine and on its load."
 )
 
 

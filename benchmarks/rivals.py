@@ -59,11 +59,11 @@ def _compare(server: Database, broker: Broker, options: Options) -> Section:
     for each in [each for each in contenders if each.name not in rounds.failed]:
         section.rows.append(rounds.row(each.name, to="payctl"))
         if each.name in _GOALS:
-            section.at_least(f"drain, times {each.name}", rounds.ratio("payctl", each.name), _GOALS[each.name])
+            section.at_least(f"drain, compared with {each.name}", rounds.ratio("payctl", each.name), _GOALS[each.name])
     section.notes.append(
-        "Debezium's time runs from a burst's commit to its last message, the connector being warm; the others drain a"
-        f" backlog. {ONE_BY_ONE} sends {_few(options, _SLOWEST):,}, {FASTSTREAM} {_few(options, _SLOW):,} events, from"
-        " the same table and from its own."
+        "Debezium's connector is already running, and its time is from the commit of a burst to the last message. The"
+        f" others drain a backlog. {ONE_BY_ONE} sends {_few(options, _SLOWEST):,} events from payctl's table, and"
+        f" {FASTSTREAM} sends {_few(options, _SLOW):,} events from its own table."
     )
     return section
 

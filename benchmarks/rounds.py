@@ -158,7 +158,7 @@ class Rounds:
             message = f"{contender.name} left {self._database.pending()} rows"
             raise processes.ChildFailedError(message)
         if contender.sends and self._broker.messages() - messages < events:
-            message = f"{contender.name} says it sent {events}, and the topics grew by less"
+            message = f"{contender.name} reports {events} sent events, but the topics grew by fewer messages"
             raise processes.ChildFailedError(message)
         micro = 1e6 / events
         own = ended.cpu + spent[0] + spent[1]

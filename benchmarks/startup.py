@@ -43,14 +43,14 @@ def startup(options: Options) -> list[Section]:
         for _ in range(_TURNS if options.runs > 1 else 3):
             for name, spent in taken.items():
                 spent.append(processes.run(commands[name], environ).cpu)
-    section = Section("startup", "Start-up (CPU)", ("what", "CPU ms, median", "of a bare interpreter"))
+    section = Section("startup", "Start-up (CPU)", ("what", "CPU ms, median", "compared with a bare interpreter"))
     bare = median(taken[_BARE])
     for name, spent in taken.items():
         times = median(spent) / bare
         section.rows.append((f"`{name}`", f"{median(spent) * 1000:.1f}", f"{times:.1f}"))
         section.samples.append({"what": name, "cpu_ms": [round(each * 1000, 2) for each in spent]})
         if name in _GOALS:
-            section.at_most(f"start-up of `{name}`, of a bare interpreter", times, _GOALS[name], " times")
+            section.at_most(f"start-up of `{name}`, compared with a bare interpreter", times, _GOALS[name], " times")
     section.notes += [f"`{name}` left out: {why}" for name, why in failed.items()]
     return [section]
 

@@ -56,10 +56,18 @@ def cleanup(options: Options) -> list[Section]:
     section = Section("cleanup", "Publishing during a cleanup (mock broker)", COLUMNS, samples=rounds.records)
     section.rows += [rounds.row(name, to=_PUBLISHING[0]) for name in _PUBLISHING]
     section.rows += [rounds.row(name, to="cleanup") for name in ("cleanup", _HELD)]
-    section.at_least("publisher's rate during a cleanup", rounds.ratio(_PUBLISHING[1], _PUBLISHING[0]), 0.85)
+    section.at_least(
+        "publisher's rate during a cleanup, compared with its rate alone",
+        rounds.ratio(_PUBLISHING[1], _PUBLISHING[0]),
+        0.85,
+    )
     section.at_most("lock waits of more than 100 ms", len(waits), 0)
-    section.at_least("cleanup with an old snapshot held, of its rate alone", rounds.ratio(_HELD, "cleanup"), 0.8)
-    section.notes.append("Both share the machine's cores; the second row's CPU is the publisher's alone.")
+    section.at_least(
+        "cleanup with an old snapshot held, compared with its rate alone", rounds.ratio(_HELD, "cleanup"), 0.8
+    )
+    section.notes.append(
+        "The publisher and the cleanup share the cores. The second row shows only the publisher's CPU time."
+    )
     return [section]
 
 
@@ -89,5 +97,5 @@ def stats(options: Options) -> list[Section]:
     warm = [each * 1000 for each in spent[1:]]
     section.rows.append(("database time", f"{median(warm):.1f}", f"{max(warm):.1f}"))
     section.samples.append({"database_ms": warm})
-    section.at_most(f"`stats` on {options.many:,} rows, database time", median(warm), 40, " ms")
+    section.at_most(f"database time of one `payctl stats` on {options.many:,} rows", median(warm), 40, " ms")
     return [section]

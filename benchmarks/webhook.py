@@ -43,7 +43,7 @@ _EXPRESSIONS = {
 }
 _EVENT_ID = "'10000000-0000-4000-8000-' || lpad((:payment)::text, 12, '0')"
 _RECEIPT_ID = "('20000000-0000-4000-8000-' || lpad((:payment)::text, 12, '0'))::uuid"
-# An event is refused if it is written more than a second after its instant.
+# The statement also checks that the event's time is less than a second ago, so the script uses the current time.
 _NOW = "clock_timestamp() AT TIME ZONE 'UTC'"
 _BETWEEN = re.compile(r";\s*(?=\S)")
 _TOGETHER = r"\\;\n"  # pgbench also sends these statements in one message
@@ -58,7 +58,9 @@ def webhook(options: Options) -> list[Section]:
     Return a section with the p50 and mean times for one callback.
     """
     section = Section(
-        "webhook", "The webhook's transaction (one connection)", ("who", "p50 ms", "mean ms", "of pgbench's p50")
+        "webhook",
+        "The webhook's transaction (one connection)",
+        ("who", "p50 ms", "mean ms", "compared with pgbench's p50"),
     )
     pgbench = _pgbench()
     if pgbench is None:
@@ -84,12 +86,12 @@ def webhook(options: Options) -> list[Section]:
     means = [median(mean(each) for each in taken) for taken in (ours, theirs)]
     for name, middle, average in zip(("payctl, callback to reply", "pgbench, the same SQL"), p50, means, strict=True):
         section.rows.append((name, f"{middle:.3f}", f"{average:.3f}", f"{middle / p50[1]:.2f}"))
-    section.notes.append(f"payctl's time contains the proof of the signature and the parsing, {proof:.3f} ms of it.")
+    section.notes.append(f"payctl's time includes {proof:.3f} ms for parsing the callback and verifying its signature.")
     section.samples += [{"payctl_ms": ours, "pgbench_ms": theirs, "verify_ms": proof, "round_trips": trips}]
     section.at_most(
-        "webhook transaction, p50, of pgbench running the same SQL", (p50[0] - proof) / p50[1], 1.3, " times"
+        "webhook transaction, p50, compared with pgbench running the same SQL", (p50[0] - proof) / p50[1], 1.3, " times"
     )
-    section.at_most("round trips of a webhook's transaction, BEGIN and COMMIT included", trips, 4)
+    section.at_most("round trips of a webhook transaction, including BEGIN and COMMIT", trips, 4)
     return [section]
 
 
