@@ -67,7 +67,7 @@ class Session:
         """Return the session of a running command."""
         session = ctx.find_root().obj
         if not isinstance(session, cls):
-            message = "a command runs inside a session"
+            message = "the context of this command has no session"
             raise TypeError(message)
         return session
 
@@ -238,7 +238,7 @@ class Session:
         0, because its answer is lost. A command with approved changes keeps its exit code.
         """
         self._answered = True
-        below = self.shared.output is OutputFormat.TABLE and not result.error  # a screen begins with the answer
+        below = self.shared.output is OutputFormat.TABLE and not result.error  # a table comes before its warnings
         if not below:
             self._warn(result)
         try:

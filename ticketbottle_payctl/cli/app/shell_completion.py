@@ -1,7 +1,7 @@
 """Answer a shell's request for completions, in the format of its completion script.
 
-If nothing matches, a script offers the names of files. A newer script gives a word in ``_PAYCTL_NO_FILES``. payctl
-answers with this word if no file's name belongs at the cursor.
+If payctl returns no completions, a script offers the names of files. Newer scripts set ``_PAYCTL_NO_FILES`` to a word.
+payctl returns this word if the user is not completing the name of a file.
 """
 
 from __future__ import annotations

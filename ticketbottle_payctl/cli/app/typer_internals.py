@@ -29,6 +29,6 @@ __all__ = [
 
 
 def expected_at(shell: BashComplete, args: list[str], incomplete: str) -> Command | Parameter:
-    """Return the parameter whose value belongs at the cursor, or the command if no value belongs there."""
+    """Return the parameter whose value the user is completing, or the command otherwise."""
     context = _resolve_context(shell.cli, shell.ctx_args, shell.prog_name, args)
     return _resolve_incomplete(context, args, incomplete)[0]

@@ -104,7 +104,7 @@ def _query(text: str) -> Request:
 
 
 def _is_query(content: bytes, provider: str) -> bool:
-    """Return whether a file contains a URL or a query string. A gateway that is named by the user decides."""
+    """Return whether a file contains a URL or a query string. If the user named a gateway, its method decides."""
     if provider != AUTO:
         return providers.by_name(provider).method == "GET"
     text = content.decode(errors="replace").strip("\ufeff \t\r\n")

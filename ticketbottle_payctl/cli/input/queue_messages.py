@@ -89,7 +89,7 @@ def _of_text(text: str, where: str, depth: int) -> Iterator[str]:
 
 
 def _check_whole(summary: Mapping[str, object], where: str) -> None:
-    """Raise an error if the list that this summary ends is incomplete.
+    """Raise an error if this summary says that the list before it is incomplete.
 
     Raises:
         InputError: not all rows were listed, or the listing ended with an error.

@@ -30,9 +30,9 @@ def folded(
     for a line. If ``hang`` is given, continuation lines start below the part with this index, unless too little room is
     left. A command is never broken, because a shell would run its first half when a user pastes it.
 
-    After the part at which continuation lines start, a line does not break inside a part that fits on a line. With
-    ``by_clause``, this is also true for the clauses of a longer part. A clause ends with a comma, a semicolon
-    or a full stop.
+    Continuation lines start below one of the parts. If a part after this one does not fit on the current line, but fits
+    on a new line, it starts a new line. With ``by_clause``, the same is true for each clause of a longer part. A clause
+    ends with a comma, a semicolon or a full stop.
     """
     texts = [_text(part) for part in parts]
     whole = (" " * between).join(texts)
@@ -83,8 +83,8 @@ def _clauses(words: Sequence[str]) -> list[list[str]]:
 def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) -> tuple[int, int]:
     """Return the index of the part at which continuation lines begin, and its column.
 
-    This is the part with index ``hang``, or the longest part if ``hang`` is None. If the longest word would not fit
-    there, it is an earlier part.
+    This is the part with index ``hang``, or the longest part if ``hang`` is None. If too little room is left below
+    this part, continuation lines begin at an earlier part.
     """
     start_at = texts.index(max(texts, key=columns_of)) if hang is None else min(hang, len(texts) - 1)
     words = [columns_of(word) for text in texts[start_at:] for word in text.split(" ")]

@@ -86,8 +86,8 @@ class Failure:
 class Result:
     """A command's result. A command with one answer sets ``result``, and a command that lists rows sets ``items``.
 
-    ``schema`` is the output's name and version, such as ``payctl.stats/1``. ``-o table`` shows ``human``. If it is
-    empty, payctl shows the items as a table, or the result as fields. ``next`` is the cursor of the next page.
+    ``schema`` is the output's name and version, such as ``payctl.stats/1``. ``-o table`` shows ``human``. If
+    ``human`` is empty, payctl shows the items as a table, or the result as fields. ``next`` is the next page's cursor.
     """
 
     schema: str

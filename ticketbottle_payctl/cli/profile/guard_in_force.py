@@ -62,9 +62,9 @@ class GuardInForce:
     def on_server(self, system_identifier: str | None, database: str) -> GuardInForce:
         """Return the guards that apply to the server at the other end of a connection.
 
-        A profile's guard applies if it contains the server's ``system_identifier``. If the connection's role is not
-        allowed to read this identifier, ``system_identifier`` is None. Then the guards of all profiles in
-        ``recognisable`` for a database with the name ``database`` apply.
+        A guard in ``recognisable`` applies if it contains ``system_identifier``, and if its profile's URL is missing or
+        has the database name ``database``. If the connection's role is not allowed to read the server's identifier,
+        ``system_identifier`` is None, and only the database names are compared.
         """
         found = tuple(
             each
