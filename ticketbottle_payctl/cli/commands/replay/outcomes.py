@@ -28,7 +28,7 @@ def progress_words(progress: Progress) -> str:
 
 
 def publisher_words(outcome: ReplayOutcome, progress: Progress, publishing: Publishing | None) -> str | None:
-    """Return whether a publisher is running, if the run waited in vain for its canary, or else None."""
+    """Return whether a publisher is running if the canary timed out and is still pending, otherwise None."""
     waits = outcome is ReplayOutcome.CANARY_TIMEOUT and progress.pending
     return publishing.words if waits and publishing is not None else None
 
@@ -76,7 +76,7 @@ def _errors(adviser: Adviser) -> str:
 
 
 def _after_timeout(adviser: Adviser, progress: Progress | None, publishing: Publishing | None) -> str | None:
-    """Return the command that gets the canary published, or None if it has been published since."""
+    """Return the command to run after the canary timed out, or None if the canary has been published since."""
     if progress is not None and progress.dead:
         return _errors(adviser)
     if progress is not None and not progress.pending:
@@ -85,7 +85,7 @@ def _after_timeout(adviser: Adviser, progress: Progress | None, publishing: Publ
 
 
 def _is_gone(publishing: Publishing | None) -> bool:
-    """Return whether no publisher is running, for a reason other than unreachable brokers."""
+    """Return whether no publisher is running. Return False if the last one could not reach its brokers."""
     if publishing is None or publishing.activity is Activity.WITHOUT_BROKERS:
         return False
     return publishing.running is False

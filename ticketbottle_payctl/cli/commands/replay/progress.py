@@ -93,11 +93,13 @@ class Watch:
             case Activity.BETWEEN_RUNS:
                 self._adviser.session.note(warn(state.words))
                 publish = self._adviser.changing(["publish-outbox"])
-                self._adviser.session.note(dim(f"the canary waits {left} for it; if none is scheduled:"), publish)
+                self._adviser.session.note(
+                    dim(f"the canary waits {left} for the next run; if none is scheduled:"), publish
+                )
             case Activity.WITHOUT_BROKERS if state.last is not None:
                 self._adviser.session.note(warn(f"{state.words}:"), state.last.without_brokers or "")
                 doctor = self._adviser.reading(["doctor"])
-                self._adviser.session.note(dim(f"the canary waits {left} for it; to find the cause:"), doctor)
+                self._adviser.session.note(dim(f"the canary waits {left} for the brokers; to find the cause:"), doctor)
             case Activity.GONE | Activity.NEVER_SEEN:
                 publish = self._adviser.changing(["publish-outbox"])
                 self._adviser.session.note(warn("no publisher is running"), dim(f"({state.last_sign}):"), publish)

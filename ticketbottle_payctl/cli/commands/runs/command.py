@@ -123,7 +123,7 @@ def resume_command(  # noqa: PLR0913 - one argument per option
 
 
 def _with_rows(block: Block, rows: Sequence[tuple[str, object]]) -> Block:
-    """Return the block. If it is a list of fields, add the rows after the first one, which names the run."""
+    """Return the block. In a list of fields, insert the rows after the first row, which contains the run's id."""
     return Fields((block.rows[0], *rows, *block.rows[1:])) if isinstance(block, Fields) else block
 
 

@@ -136,7 +136,7 @@ def shown(details: RunDetails, adviser: Adviser, brief: tuple[tzinfo, datetime] 
 
 
 def _since(details: RunDetails) -> Iterator[tuple[str, str | None]]:
-    """Yield what has happened to a replay's events since it requeued them, and whether they still wait in vain."""
+    """Yield whether a publisher is running, if the canary still waits, and what has happened to a replay's events."""
     run, since = details.run, details.since
     if run.command != REPLAY:
         return

@@ -42,15 +42,15 @@ def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Resu
 
 
 def _within(report: StatsReport) -> Line:
-    """Return the verdict of a check within all limits.
+    """Return the verdict if no limit is exceeded.
 
-    Even then, events may be dead, because the limits can allow it.
+    The outbox may still need attention, because the limits can allow dead and waiting events.
     """
     return line(good("✔ within the limits")) if needs_attention(report) else line(good("✔ healthy"))
 
 
 def _open_dead(report: StatsReport) -> str:
-    """Return the headline's number of dead events, and how many of them do not count for the limit."""
+    """Return the number of open dead events, and how many of them are harmless, so that the limit ignores them."""
     harmless = report.superseded - report.closed
     said = f" ({harmless:,} {harmless_words(report)})" if harmless else ""
     return f"{count(report.dead - report.closed, 'dead event')}{said}"

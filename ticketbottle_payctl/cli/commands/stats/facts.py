@@ -74,7 +74,7 @@ class StatsFacts(TypedDict):
     causes: NotRequired[Sequence[CauseFacts]]
     """The causes of dead, blocked or overdue events, most pressing first; empty if there are no such events."""
     idle: NotRequired[str | None]
-    """A sentence that says that no publisher is active or reaches the brokers; null if one sends or no event waits."""
+    """Why no publisher sends the waiting events; null if a publisher is active or no event can be sent."""
     by_debezium: NotRequired[bool]
     """Whether Debezium is publishing this outbox."""
     published: Count

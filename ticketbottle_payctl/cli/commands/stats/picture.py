@@ -176,9 +176,7 @@ def _publishers(report: LiveReport) -> list[Row]:
         rows.append([good("Debezium is publishing this outbox")])
     rows += [_publisher(one) for one in report.publishers]
     if len(rows) == 1:
-        unseen = (
-            "none has run yet" if report.publishers_known else "none is working; the role cannot see which one was last"
-        )
+        unseen = "none has run yet" if report.publishers_known else "none is working; the role cannot see earlier ones"
         rows.append([warn(unseen)])
     return rows
 

@@ -134,7 +134,7 @@ def _dead_parts(report: StatsReport) -> list[Part]:
 
 
 def harmless_words(report: StatsReport) -> str:
-    """Return why the open harmless dead events are harmless, if one word says it for all of them."""
+    """Return the words for the open harmless dead events. If all of them are superseded, the words say so."""
     return "harmless" if report.repeated else "superseded: harmless"
 
 
@@ -165,7 +165,7 @@ def _dead(report: StatsReport) -> object:
 
 
 def _away(report: StatsReport) -> Part | None:
-    """Return that the last publisher could not reach its brokers, unless a cause or the forecast says so."""
+    """Return a phrase about a publisher that could not reach its brokers, or None if other text says so."""
     told = report.idle is not None or any(cause.kind is CauseKind.BROKERS for cause in report.causes)
     return None if report.away is None or told else warn(f"{report.away}: {report.away.without_brokers}")
 

@@ -89,7 +89,7 @@ def _answer(session: Session, report: StatsReport, condition: WaitCondition, sto
 def _reached(condition: WaitCondition, report: StatsReport) -> Line:
     """Return the verdict when the condition is met.
 
-    The verdict is not green if an event is dead, blocked or overdue.
+    The mark is ``!`` if the outbox still needs attention.
     """
     if needs_attention(report):
         return headline(warn("!"), condition.text, "was reached; remaining problems:")
