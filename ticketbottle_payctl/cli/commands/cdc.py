@@ -108,7 +108,7 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
         approve(session, act, Approval(yes, reason, max_affected, confirm))
     report = hand_over(dry_run=dry_run, run=new_run(session, "cdc cut-over", reason))
     said = "ready to be handed over" if dry_run else "handed over: start the connector now"
-    headline = line(_mark(report.dead), said)  # an error takes the place of this line
+    headline = line(_mark(report.dead), said)  # if the job failed, payctl prints the error instead
     failure = _failure(report.failure)
     counts = report.counts
     code = failure.exit_code if failure else ExitCode.PARTIAL if report.dead else ExitCode.DONE
@@ -229,7 +229,7 @@ def _properties(made: config.CdcConfig) -> str:
 
 
 def _follower(session: Session) -> Follower:
-    """Return the reader of events in Kafka. It connects when a job first uses it. The functions do not need it."""
+    """Return the reader of events in Kafka. It connects when a job first uses it."""
     kafka = session.settings.kafka
     from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - cdc config needs no Kafka client
     from ticketbottle_payctl.broker.follower import Follower  # noqa: PLC0415

@@ -76,9 +76,9 @@ def close_command(  # noqa: PLR0913 - one argument per option
     Use this for something that payctl cannot see, such as a refund in the gateway's portal. The command closes the
     order's findings about money, and does not change the payment. Afterwards `payctl show` names you and the reason,
     and `payctl report` leaves the order out. If more money arrives later, it is a new open finding. An overdue payment
-    is closed only if its gateway does not know it or no longer answers, so the command asks the gateway. The
-    id of a harmless dead event closes only this event: it stays in the outbox, and `payctl doctor` no longer warns
-    about it. The id of any other event closes nothing.
+    is closed only if its gateway does not know it or no longer answers, so the command asks the gateway. If you
+    give the id of a harmless dead event, the command closes only this event. The event stays in the outbox, and
+    `payctl doctor` no longer warns about it. If you give the id of any other event, the command closes nothing.
     """
     session = Session.of(ctx)
     session.note_target()

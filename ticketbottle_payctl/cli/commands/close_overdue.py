@@ -1,7 +1,7 @@
 """Ask the gateway before ``payctl close`` closes an overdue payment.
 
-The payment can be closed only if the gateway does not know it, or no longer answers queries about it. In every other
-case the gateway's answer decides, or may still decide, what happens to the payment.
+The payment can be closed only if the gateway does not know it or no longer answers queries about it, or if payctl does
+not know the gateway. In every other case, the gateway's status query shows the payment's result, now or later.
 """
 
 from __future__ import annotations
@@ -88,5 +88,5 @@ def _refusal(session: Session, answer: StatusFinding) -> tuple[str, str]:
         return f"the payment was not closed: no usable answer from {gateway}: {says}", f"ask again later: `{ask}`"
     if answer.says == "pending":
         return f"the payment was not closed: it is also pending at {gateway}", f"ask again later: `{ask}`"
-    message = f"the payment was not closed: {gateway} knows it and answers {says}"
+    message = f"the payment was not closed: {gateway} knows the payment and reports {says}"
     return message, f"decide in the gateway's portal, and ask again: `{ask}`"

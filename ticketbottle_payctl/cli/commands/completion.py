@@ -80,8 +80,8 @@ complete --command payctl --no-files --keep-order --arguments '(__payctl_complet
 _SCRIPTS = {Shell.BASH: _BASH, Shell.ZSH: _ZSH, Shell.FISH: _FISH}
 """The completion script for each shell. A script asks payctl for matching words.
 
-If no word matches and the name of a file belongs at the cursor, it offers file names. payctl answers / if no file
-belongs there.
+If payctl returns no words, the script offers file names. If the user is not completing a file name, payctl returns /,
+and the script offers nothing.
 """
 
 

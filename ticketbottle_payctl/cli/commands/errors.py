@@ -72,7 +72,7 @@ class ErrorGroupItem(TypedDict):
     by_type: NotRequired[Mapping[str, Count]]
     """The number of events of each type."""
     sample: str | None
-    """The error of the newest event that a replay does not leave out.
+    """The error of the newest event that a replay would requeue.
 
     If a replay leaves out all of them, this is the error of the newest event that is not superseded, or else of the
     newest event."""
@@ -132,7 +132,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
 
     Errors that differ only in ids, numbers or addresses form one group. The command counts unpublished events that
     failed at least once; with --failed, only dead events. Without selectors, it also counts the events that are waiting
-    without an error, such as while the brokers are unavailable. Exit 6 if the database took too long to count them.
+    without an error, for example while the brokers are unavailable. Exit 6 if the database took too long to count them.
     """
     session = Session.of(ctx)
     selector = selector_of(
@@ -220,7 +220,10 @@ def _remedy(group: ErrorGroup) -> DeliveryRemedy | None:
 
 
 def _todo(group: ErrorGroup) -> str | None:
-    """Return what to do before a replay as a sentence. Events of an unknown type need a step even in a mixed group."""
+    """Return a sentence that says what to do before a replay, or None.
+
+    If the group contains open events of an unknown type, the sentence is about these events.
+    """
     if group.is_closed:
         return None
     if group.open_unknown:
@@ -230,7 +233,7 @@ def _todo(group: ErrorGroup) -> str | None:
 
 
 def _first(group: ErrorGroup) -> str | None:
-    """Return what to do before a replay, or say that the refused messages are smaller now and nothing is to do."""
+    """Return what to do before a replay, or a sentence that the refused messages are small enough now."""
     rest = group.count - group.left_out
     if rest and is_small_enough_now(group.sample, group.message_bytes):
         return "the message is smaller now" if rest == 1 else "the messages are smaller now"

@@ -45,8 +45,8 @@ def check_kafka_client(settings: KafkaSettings) -> str:
     """Return the brokers, after creating the Kafka client's configuration as every command does.
 
     Raises:
-        ConfigError: KAFKA_CA_FILE has no certificates, or aws-iam lacks its packages, a region or an AWS identity; or
-            Amazon MSK does not have the port or the login. The message also says what to do.
+        ConfigError: KAFKA_CA_FILE has no certificates, Amazon MSK does not accept the port or the login, or a package,
+            the region or the AWS identity for aws-iam is missing. The message also says what to do.
     """
     wrong = list(contradictions(settings.brokers, settings.mechanism, encrypted=settings.ssl))
     if wrong:

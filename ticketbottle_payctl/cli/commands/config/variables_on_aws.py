@@ -114,14 +114,24 @@ TRACING = (
                 "http://127.0.0.1:4318",
                 "The address that payctl sends spans to. Setting this variable turns spans on.",
             ),
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", URL, "http://127.0.0.1:4318/v1/traces", "The same, for spans only."),
+            (
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+                URL,
+                "http://127.0.0.1:4318/v1/traces",
+                "The address for spans. Overrides OTEL_EXPORTER_OTLP_ENDPOINT.",
+            ),
             (
                 "OTEL_EXPORTER_OTLP_PROTOCOL",
                 "grpc or http/protobuf",
                 "grpc",
                 "The protocol for spans; http/protobuf by default.",
             ),
-            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc or http/protobuf", "grpc", "The same, for spans only."),
+            (
+                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+                "grpc or http/protobuf",
+                "grpc",
+                "The protocol for spans. Overrides OTEL_EXPORTER_OTLP_PROTOCOL.",
+            ),
             ("OTEL_SDK_DISABLED", FLAG, "true", "If true, payctl sends no spans, regardless of the other variables."),
         )
     ),

@@ -155,7 +155,7 @@ def _headline(report: DoctorReport) -> Line:
 
 
 def _rank(finding: Finding) -> int:
-    """Return a finding's rank among equally severe ones. A finding without a command ranks lower."""
+    """Return the rank of a finding among equally severe ones. The finding with the lowest rank comes first."""
     if finding.stops_all:
         return -1
     if finding.harmless:

@@ -193,7 +193,7 @@ def note_more_rows(session: Session, option: str, after: str | None) -> None:
 def with_summary(session: Session, first: str, blocks: Sequence[Block]) -> list[Block]:
     """Return the blocks of a table below the sentence about its rows.
 
-    If stdout is not a terminal, it contains only the table, and the sentence is printed on stderr.
+    If stdout is not a terminal, stdout gets only the table, and stderr gets the sentence.
     """
     if is_terminal(sys.stdout):
         return [headline(first), *blocks]

@@ -83,7 +83,7 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     Delivery is at least once: an event is marked as published after the brokers have acknowledged it. An unavailable
     broker uses up no retries. After Ctrl-C or SIGTERM, the current batch is finished or released. Exit 6 if events
     failed or were held back, if a customer is waiting for a dead event, or if a dead event has an unknown type. Exit 9
-    if another publisher holds the outbox, and 4 if it is unknown which events wait. The first line says why.
+    if another publisher holds the outbox, and 4 if payctl could not read which events wait. The first line says why.
     `payctl runs` shows the runs with --on-dead release.
     """
     session = Session.of(ctx)

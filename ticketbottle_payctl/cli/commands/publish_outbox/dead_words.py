@@ -41,7 +41,7 @@ def dead_blocks(obstacles: Obstacles, new: Sequence[DeadEvent], reading: Reading
 
     ``new`` are events that died in this run, and ``died`` is the number of all such events.
     """
-    # The table shows the events that died in this run. If no other event has a waiting customer, no line repeats them.
+    # The table lists the events that died in this run. The line about customers follows only if they wait for others.
     # The events that block others are named above, and are not among the unsent ones.
     blocking = {each.event_id for each in obstacles.blockers}
     listed = sum(each.event_type == "PAYMENT_COMPLETED" and each.id not in blocking for each in new)

@@ -88,7 +88,7 @@ def _item(event: DeadEvent) -> DeadItem:
 
 
 def _failure(report: PublishReport, code: ExitCode) -> Failure | None:
-    """Return the error that ended the run, or the error that hides whether the run was a success."""
+    """Return the error that ended the run, or the error that prevented payctl from reading which events wait."""
     error, message = report.failure, ""
     if error is None and report.obstacles.unread is not None and code is exit_codes.of_error(report.obstacles.unread):
         error, message = (
@@ -152,9 +152,9 @@ def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Bloc
 
 
 def _trouble(report: PublishReport, code: ExitCode) -> str | None:
-    """Return that a signal stopped the run, and why customers are waiting or the outbox is not empty.
+    """Return a phrase that says why the run ended early, and why customers or events are waiting, or None.
 
-    Return None if none of this is true. The customers come before the causes.
+    A signal comes first, then the waiting customers, then the causes.
     """
     by_signal = code in _SIGNALS or report.stopped_because is StoppedBecause.SIGNAL
     said = _why_events_wait(report)

@@ -1,4 +1,4 @@
-"""Say what a run left that could not reach its brokers, and which commands come next."""
+"""Describe the dead and waiting events after a run without brokers, and suggest the next commands."""
 
 from __future__ import annotations
 

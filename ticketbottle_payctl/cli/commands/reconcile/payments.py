@@ -139,10 +139,10 @@ def _settle(session: Session, found: list[StatusFinding], reason: str | None, ch
 
 
 def _with_next(session: Session, it: Reconciled) -> Reconciled:
-    """Return the facts with the command for the first payment that needs a person.
+    """Return the facts with the next commands, which are None if no payment needs them.
 
-    The command shows a payment that needs a decision. If no payment does, it closes a payment that only the gateway's
-    portal can show.
+    ``look`` shows the first payment that needs a decision. ``close`` closes the first payment that a person must look
+    for in the gateway's portal.
     """
     code = next((each.payment.order_code for each in it.findings if needs_a_look(each)), None)
     look = Adviser(session, "reconcile payments").reading(["show"], [code]) if code else None

@@ -112,7 +112,7 @@ class ShowFacts(TypedDict):
     repeated: NotRequired[Sequence[NamedEventFacts]]
     """The harmless dead events that repeat a success which was sent, and that no person has closed."""
     event: NotRequired[NamedEventFacts | None]
-    """The event whose id was given; null if another name of the order was given."""
+    """The event whose id was given; null if no event id was given."""
 
 
 class StepItem(TypedDict):
