@@ -129,7 +129,7 @@ NO_BROKERS = "publisher host:12 could not reach its brokers 4 s ago: Kafka at b:
         (seen(READY, publishers=[ENDED]), ANSWERED,
          [f"{WAITED}, and no known cause was found",
           f"host:12 ended 20 s ago without sending them, its topics accept messages, {NOT_LOCKED}",
-          "publish by hand, and read its first line"], "payctl publish-outbox"),
+          "publish by hand; the first line says why"], "payctl publish-outbox"),
         (seen(READY, publishers=[CUT_OFF]), None,
          [NO_BROKERS, f"{WAITED}. This uses up no retries", "check that the brokers run and can be reached"],
          "payctl doctor --only kafka --only backlog"),

@@ -76,8 +76,8 @@ class OrderHint:
 class Callback:
     """A genuine, well-formed callback for this merchant.
 
-    payctl finds the payment by ``reference``, or by ``order_ref`` if no payment has this reference. The time in the
-    gateway's callback has no field, because payctl uses the database's clock.
+    payctl finds the payment by ``reference``, or by ``order_ref`` if no payment has this reference. No field contains
+    the callback's own time, because payctl uses the database's clock.
     """
 
     provider: str

@@ -1,8 +1,8 @@
 """Compute the size of a message as the Kafka client counts it before it sends the message.
 
 The client counts the key, the value, the headers and an overhead for each record, before compression. It refuses a
-message that is larger than :data:`LARGEST_MESSAGE`, and does not ask a broker. A broker counts the batch, so a message
-needs a slightly higher limit of its topic.
+message that is larger than :data:`LARGEST_MESSAGE`, and does not ask a broker. A broker counts the whole batch, so the
+topic's limit must be slightly higher than the message's size.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def message_bytes(message: Message) -> int:
 
 
 def is_small_enough_now(last_error: str | None, size: int) -> bool:
-    """Return whether payctl's own limit refused a message that now has this size, and the limit allows this size."""
+    """Return whether payctl refused an event's message as too large, although ``size`` is within the limit now."""
     code, _, reason = (last_error or "").partition(": ")
     return code in ERRORS_OF_SIZE and reason.startswith(_REFUSED_BY_CLIENT) and size <= LARGEST_MESSAGE
 

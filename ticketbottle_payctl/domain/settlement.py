@@ -88,8 +88,8 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
 def reason_now(reason: str | None, provider: str, gateway: str) -> str | None:
     """Return why a stored callback settled nothing, now that its payment exists.
 
-    ``reason`` was recorded when the callback arrived. If the payment did not exist yet, the callback would be accepted
-    now, unless its ``gateway`` is not the payment's ``provider``.
+    ``reason`` was recorded when the callback arrived. If it is UNKNOWN_ORDER, and the payment's ``provider`` is not the
+    callback's ``gateway``, the reason is OTHER_PROVIDER now.
     """
     if reason == RefusalReason.UNKNOWN_ORDER and gateway_of(provider) != gateway:
         return RefusalReason.OTHER_PROVIDER

@@ -1,4 +1,4 @@
-"""Say what to do about a publisher. The advice depends on what the brokers have just answered to this machine."""
+"""Advise what to do if no publisher is running or one cannot reach its brokers, as far as this machine can tell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ticketbottle_payctl.domain.causes.words import (
 
 
 def if_missing(brokers: Brokers | None) -> tuple[str, Command | None]:
-    """Return the advice and the command if no publisher is running. ``brokers`` is None if nobody has asked them."""
+    """Return the advice and the command if no publisher is running. ``brokers`` is None if they were not checked."""
     if brokers is None or brokers.not_asked:
         return start_or_publish(), PUBLISH
     if brokers.unavailable:
@@ -27,7 +27,7 @@ def if_missing(brokers: Brokers | None) -> tuple[str, Command | None]:
 def if_cut_off(away: SeenPublisher, brokers: Brokers | None) -> tuple[str, Command | None]:
     """Return the advice and the command if a publisher could not reach its brokers.
 
-    The brokers may answer this machine. ``brokers`` is None if nobody has asked them.
+    The brokers may answer this machine. ``brokers`` is None if they were not checked.
     """
     if brokers is None or brokers.not_asked:
         return CHECK_BROKERS, LOOK_AT_KAFKA_AND_BACKLOG

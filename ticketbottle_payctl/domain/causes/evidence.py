@@ -100,20 +100,20 @@ class Waiting(NamedTuple):
 
     @property
     def awaits_rescan(self) -> bool:
-        """Whether a running publisher may not have looked at the oldest event since its replay."""
+        """Whether it is possible that a running publisher has not looked at the oldest event since its replay."""
         return self.requeued_s is not None and self.requeued_s < RESCANNED_WITHIN.total_seconds()
 
 
 class DeadGroup(NamedTuple):
     """A group of dead events with the same kind of error.
 
-    ``id`` and ``error`` describe one event. A replay leaves out three kinds of events. ``superseded`` counts those
-    whose payments are COMPLETED now and the closed ones of an unknown type, ``unknown`` the others of an unknown
-    type, and ``too_large`` those that are larger than payctl sends. ``message_bytes`` is the size of the largest
-    message that Kafka refused and that a replay sends, or else of the described event's message. ``blocking``
-    counts those superseded events that block a pending event of their payment. ``closed`` counts the events that a
-    person has closed. ``repeated`` counts the harmless events that repeat a sent success, which a replay does not leave
-    out.
+    ``id`` and ``error`` describe one event. A replay leaves out three kinds of events. ``superseded`` counts the
+    superseded events, and the closed events of an unknown type. ``unknown`` counts the open events of an unknown type.
+    ``too_large`` counts the events that are larger than payctl sends. ``message_bytes`` is the size of the largest
+    message that Kafka refused and that a replay would send. If there is no such message, it is the size of the
+    described event's message. ``blocking`` counts the superseded events that block a pending event of their payment.
+    ``closed`` counts the events that a person has closed. ``repeated`` counts the harmless events that repeat a sent
+    success, which a replay does not leave out.
     """
 
     group: str
@@ -183,13 +183,13 @@ class Evidence:
     """What the database shows about waiting events.
 
     ``waiting`` describes only the oldest pending events, and ``sampled`` is True if more pending events exist.
-    ``blocked`` counts all blocked events. ``superseded`` counts the dead events that no customer waits for. Those of an
-    unknown type count only if a person has closed them. The number is 0 if the role is not allowed to read the
-    payments. ``superseded_blocking`` counts those of them that block a pending event of their payment. The others are
-    harmless, and ``superseded_closed`` counts the harmless events that a person has closed. ``superseded_ids`` and
-    ``superseded_orders`` are the ids and order codes of the oldest harmless events that are not closed.
-    ``superseded_repeated`` counts those of them that repeat a sent success. ``paid_orders`` are the paid orders that
-    wait for a ticket because of a dead event.
+    ``blocked`` counts all blocked events. ``superseded`` counts the dead events that no customer waits for. An event of
+    an unknown type counts only if a person has closed it. The number is 0 if the role is not allowed to read the
+    payments. ``superseded_blocking`` counts the superseded events that block a pending event of their payment. The
+    other superseded events are harmless, and ``superseded_closed`` counts the harmless events that a person has closed.
+    ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the oldest harmless events that are not
+    closed. ``superseded_repeated`` counts the open harmless events that repeat a sent success. ``paid_orders`` are the
+    paid orders that wait for a ticket because of a dead event.
 
     ``sent_lately`` counts the events published within the last minute, and ``newest_sent_s`` is the age of the newest
     of these events. ``last_sent_s`` is the time since an event was last published. ``publishers_known`` is False if the
@@ -232,7 +232,7 @@ class Evidence:
 
     @property
     def lately(self) -> Sequence[SeenPublisher]:
-        """The publishers that are active, were seen recently, or ended recently. The next run of one may follow."""
+        """The publishers that are active, were seen recently, or ended recently and may run again."""
         return [one for one in self.publishers if one.working or one.seconds < SEEN_WITHIN.total_seconds()]
 
     @property

@@ -158,6 +158,6 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
     topics = f"the brokers were not asked: {brokers.not_asked}" if brokers.not_asked else "its topics accept messages"
     meaning = f"{_alive(evidence)}, {topics}, and no row lock or dead event is in the way"
     if between_runs and not brokers.not_asked:
-        return Cause(CauseKind.UNKNOWN, events, fact, meaning, "publish by hand, and read its first line", PUBLISH)
+        return Cause(CauseKind.UNKNOWN, events, fact, meaning, "publish by hand; the first line says why", PUBLISH)
     command = show(oldest.id)
     return Cause(CauseKind.UNKNOWN, events, fact, meaning, "read the publisher's log; the oldest event is", command)

@@ -1,4 +1,4 @@
-"""Decide from the publishers that were seen whether one is running. Every screen uses this answer and its words.
+"""Decide from the publishers that were seen whether one is running. Every command uses this answer and these words.
 
 A scheduled publisher ends after each run and starts again within a minute. Therefore a publisher that has just ended is
 not running, but another run may follow.
@@ -17,14 +17,14 @@ NEXT_RUN = "a scheduled one starts again within a minute"
 """The words that follow the time at which the last publisher ended."""
 
 NEXT_SCHEDULED_RUN = "a scheduled publisher starts again within a minute"
-"""The same as a sentence of its own."""
+"""The same fact, in words that can stand alone."""
 
 
 NEXT_RESCAN = "a running publisher looks at old events every 30 s"
 """The reason why a requeued event may wait although a publisher is running."""
 
 RESCANS = f"{NEXT_RESCAN}, and then sends them"
-"""The same reason, with what happens to the event."""
+"""The same reason, and what the publisher does next."""
 
 
 class Activity(StrEnum):

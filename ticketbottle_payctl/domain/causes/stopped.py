@@ -135,7 +135,7 @@ def _of_cut_off(away: SeenPublisher, evidence: Evidence, waiting: Sequence[Waiti
 def of_new_event(evidence: Evidence) -> Cause | None:
     """Return the cause if the last publisher could not reach its brokers, even if no event is overdue yet.
 
-    Debezium must not be the publisher.
+    Call this only if Debezium does not publish.
     """
     away = cut_off(evidence)
     if away is None:
