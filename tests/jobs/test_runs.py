@@ -84,7 +84,7 @@ def test_an_unknown_order_is_answered_with_the_codes_that_end_in_it(engine):
     assert find_order(engine, "TB-1234").id == payment.id
     with pytest.raises(NotFoundError) as near:
         find_order(engine, "1234")
-    assert near.value.hint == "order codes that end in it: TB-1234"
+    assert near.value.hint == "order codes that end with this text: TB-1234"
     with pytest.raises(NotFoundError) as far:
         find_order(engine, "9999")
     assert far.value.hint == "payctl list payments"

@@ -49,8 +49,8 @@ def group_errors(
 ) -> ErrorsReport:
     """Group failed, unpublished events by their last error, ignoring ids and numbers in the errors.
 
-    Without a selector, also count events that are waiting without an error. If this takes longer than ``patience`` or
-    waits too long for a lock, the report contains only the groups.
+    Without a selector, also count events that are waiting without an error. If this count takes longer than
+    ``patience`` or waits too long for a lock, the report contains only the groups.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

@@ -26,6 +26,6 @@ def find_order(engine: Engine, order_code: str) -> Unsettled:
         near = [] if found else history.orders_ending_in(connection, order_code)
     if not found:
         message = "no payment has this order code"
-        hint = f"order codes that end in it: {', '.join(each.order_code for each in near)}" if near else None
+        hint = f"order codes that end with this text: {', '.join(each.order_code for each in near)}" if near else None
         raise NotFoundError(message, hint=hint or "payctl list payments")
     return found[0]

@@ -14,11 +14,11 @@ _LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
 _SHORT = Limits(statement=timedelta(seconds=5), index_only_plan=True)
 """The limits for a query that only makes an alarm more precise.
 
-A scheduled function has only 20 seconds left for it.
+A scheduled function has only 20 seconds left for this query.
 """
 
 _LATE_AFTER_S = 3600.0
-"""The statement of the statistics needs this number. No metric depends on it."""
+"""``stats.unpublished`` requires this age, but no metric depends on it."""
 
 
 class OutboxSize(NamedTuple):

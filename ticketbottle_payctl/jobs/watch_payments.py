@@ -28,8 +28,8 @@ class GatewayWatch:
     """The measurements of one gateway.
 
     ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is their percentage of all
-    payments in the window. ``silent_s`` is how long, in seconds and at most a day, payments have been created without
-    a genuine callback. ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
+    payments in the window. ``silent_s`` is the age in seconds, at most a day, of the oldest payment that was created
+    after the last genuine callback. ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
     """
 
     gateway: str

@@ -123,8 +123,9 @@ def _only_server(database: DatabaseSettings) -> tuple[str, str]:
 def _capture(schema: str) -> dict[str, str]:
     """Return the properties that make Debezium read inserts after the slot's position, and write heartbeats.
 
-    Debezium does not take a snapshot. PostgreSQL keeps the write-ahead log after the slot's position, which advances
-    only when Debezium sends a message. If programs write only to other tables, the heartbeats advance the position.
+    Debezium does not take a snapshot. PostgreSQL keeps the write-ahead log after the slot's position. The position
+    advances only when Debezium sends a message. If programs write only to other tables, the heartbeats advance the
+    position.
     """
     return {
         "topic.prefix": TOPIC_PREFIX,

@@ -49,7 +49,7 @@ _NAME = "payctl cdc cut-over"
 
 
 class CutOverCounts(TypedDict):
-    """The results of the events before the slot's position."""
+    """The number of events before the slot's position, by result."""
 
     sent: Count
     """The number of events that payctl sent before Debezium took over; with dry_run, the number of pending events."""
@@ -157,8 +157,8 @@ def _keep_publishers_out(connection: Connection, shards: int, owner: str, *, ent
     """Lock every shard without writing, so that no publisher can start.
 
     PostgreSQL creates a slot only after every open transaction with writes has ended. Therefore this transaction must
-    not write before the slot exists, or it would wait for itself. A dry run does not create a slot and is not
-    ``entered``, so it may write in this transaction. Its writes are rolled back.
+    not write before the slot exists, or it would wait for itself. A dry run does not create a slot, so ``entered`` is
+    False and it may write in this transaction. Its writes are rolled back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, owner) not in allowed for shard in range(shards)):

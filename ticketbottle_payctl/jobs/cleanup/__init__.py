@@ -64,9 +64,9 @@ class CleanupReport:
     run ended before it reached them. ``bytes`` is the approximate size of the deleted rows. ``receipts`` is the number
     of deleted receipts. ``unpublished`` counts the pending and dead events, and ``closed`` the dead events that an
     operator has closed. ``closings_known`` is False if the role is not allowed to read which events are closed. Then
-    ``closed`` is 0. ``groups`` counts the others by type and error. ``oldest_dead_s`` is the age of the oldest dead
-    event that is not harmless, or None. ``run_id`` is the id of the recorded run, or None. ``unrecorded`` says what
-    could not be recorded. With ``dry_run``, the counts are a preview.
+    ``closed`` is 0. ``groups`` counts the unpublished events that are not closed, by type and error. ``oldest_dead_s``
+    is the age of the oldest dead event that is not harmless, or None. ``run_id`` is the id of the recorded run, or
+    None. ``unrecorded`` says what could not be recorded. With ``dry_run``, the counts are a preview.
     """
 
     horizon: datetime

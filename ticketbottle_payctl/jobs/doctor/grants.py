@@ -55,8 +55,8 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
 def _is_meant(held: dict[Privilege, bool], explained: set[Privilege]) -> bool:
     """Return whether the role is probably meant for this task.
 
-    This is true if the role has one of the task's write permissions on the service's tables, and ``explained`` does not
-    contain it.
+    This is true if the role has a write permission on the service's tables that the task needs and that ``explained``
+    does not contain.
     """
     of_service = {one: has for one, has in held.items() if "." not in one.table and one.kind != "SELECT"}
     return any(has and one not in explained for one, has in of_service.items())
@@ -77,7 +77,7 @@ def _lacks_from(owner: str, task: str, role: str, missing: list[Privilege], sche
     first = missing[0]
     lacks = f"{first.kind} on {first.table}" + (f' ("{first.column}")' if first.column else "")
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    meaning = "the command ends with exit code 3 when it needs the missing permission"
+    meaning = "a command that needs the missing permission ends with exit code 3"
     fact = f"role {role} can do only part of {task}; it lacks {lacks}{more}"
     tables_of = list(dict.fromkeys(one.table for one in missing))
     statements = [_grant(role, table, [one for one in missing if one.table == table], schema) for table in tables_of]

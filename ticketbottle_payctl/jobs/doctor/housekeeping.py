@@ -28,8 +28,8 @@ _SETTINGS = (
 def old_service(connection: Connection, _: Subject) -> list[Finding]:
     """Check that no half-marked rows exist.
 
-    Such a row has ``"publishedAt"``, but its ``published`` is false. The service that payctl replaced sent the events
-    of these rows without marking them fully.
+    Such a row has a value in ``"publishedAt"``, but its ``published`` is false. The service that payctl replaced sent
+    the events of these rows without marking them fully.
     """
     half = half_marked.count(connection)
     if not half.events:

@@ -78,7 +78,7 @@ class Subject:
     max_retries: int = 5
     schema: str = "public"
     unprotected: str | None = None
-    """How the database connection is unprotected, if it is."""
+    """The reason why the database connection is not protected, or None."""
     explained_by: Sequence[str] = ()
     """The callback reasons that explain why a payment has been PENDING for too long. They have their own findings."""
     open_money: Callable[[Connection, datetime, datetime, datetime], OpenOrders] | None = None

@@ -106,7 +106,7 @@ def _waited_s(wait: Wait) -> float:
 
 
 def _waited(wait: Wait) -> str:
-    """Return how long the event has waited. The cause in the backlog counts a requeued event in the same way."""
+    """Return how long the event has waited. A requeued event is counted from its replay, as in the causes."""
     if wait.requeued_s is None:
         return f"has waited for {duration(wait.age_s)}"
     return f"written {duration(wait.age_s)} ago has waited for {duration(wait.requeued_s)} since its replay"

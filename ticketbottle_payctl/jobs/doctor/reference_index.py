@@ -34,7 +34,7 @@ def reference_index(connection: Connection, subject: Subject) -> list[Finding]:
     remedy, sql = "as the tables' owner", _sql(found, subject.schema)
     if not _uses_payos(connection, subject):
         return [warn(_NAME, fact, _UNKNOWN_ORDER, remedy, sql=sql)]
-    meaning = "PayOS sends no order code, so payctl might read the whole table to find the payment of its callback"
+    meaning = "PayOS sends no order code, so payctl might read the whole table to find a PayOS callback's payment"
     return [(fail if rows > lookup.LARGE else warn)(_NAME, fact, meaning, remedy, sql=sql)]
 
 

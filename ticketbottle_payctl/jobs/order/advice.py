@@ -74,7 +74,7 @@ def advise_sending(verdict: Verdict, found: History, now: datetime, *, debezium_
 
 
 def advise_afterwards(verdicts: Sequence[Verdict], *, debezium_publishes: bool) -> tuple[Advice, ...]:
-    """Return the commands that requeue the dead events which fail again until the operator has fixed the cause."""
+    """Return the commands that requeue dead events. They help only after the operator has fixed the events' fault."""
     if debezium_publishes:
         return ()
     return tuple(
@@ -113,7 +113,7 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
 
 
 def _why_to_send(verdict: Verdict) -> str:
-    """Return when to send a new event by hand. The words depend on the publishers that the database shows."""
+    """Return a phrase that says when to send a new event by hand. It depends on the publishers in the database."""
     seen = verdict.publishing
     match seen.activity if seen else None:
         case Activity.RUNNING if seen and seen.last:

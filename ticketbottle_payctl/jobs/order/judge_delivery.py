@@ -166,7 +166,7 @@ def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:
 
 
 def tries_of(event: EventRow) -> int:
-    """Return the number of failed attempts to send an event. After a permanent fault, this is always one."""
+    """Return the number of failed attempts to send an event. After a permanent fault, the number is always one."""
     return 1 if event.state == "dead" and is_permanent(error_name(event.last_error)) else event.retry_count
 
 

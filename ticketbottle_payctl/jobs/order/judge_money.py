@@ -204,7 +204,7 @@ def amounts_of(receipts: Sequence[ReceiptRow]) -> Amounts:
     paid = [each.amount for each in accepted if each.amount is not None]
     known = {transfer_of(each) for each in accepted} - {None}
     refused = {
-        (transfer_of(each) or each.transfer, each.amount): each.amount  # the transfer's own name contains the reason
+        (transfer_of(each) or each.transfer, each.amount): each.amount  # each.transfer contains the reason too
         for each in receipts
         if each.outcome == "COMPLETED" and each.result == "refused" and transfer_of(each) not in known
     }

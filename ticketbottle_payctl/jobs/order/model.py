@@ -143,13 +143,13 @@ class Verdict:
     transfers: int = 1
     """The number of transfers that this finding covers."""
     is_only_event: bool = False
-    """Whether this event of an unknown type is the only unsent event of a payment without a known event."""
+    """Whether the event has an unknown type, and the payment has no event of a known type that reports its status."""
     cause: Cause | None = None
     """The cause that keeps a waiting event from being sent, or None if the database does not show it."""
     publishing: Publishing | None = None
     """Whether a publisher is running that can send a new event, or None if this was not read."""
     some_are_held: bool = False
-    """Whether a lock or the brokers hold some of the overdue events, perhaps this one."""
+    """Whether some overdue events are locked or were not accepted by the brokers. This event may be one of them."""
     closing: Closing | None = None
     """The run that recorded that a person has dealt with this finding."""
     is_overdue_payment: bool = False
@@ -157,7 +157,7 @@ class Verdict:
 
     @property
     def is_overdue_try(self) -> bool:
-        """Whether an event has failed, and the next try is overdue for another reason than a fault of all events."""
+        """Whether a failed event's next try is overdue, and nothing but a pause between two runs stops all events."""
         of_all = self.cause is not None and self.cause.kind is not CauseKind.BETWEEN_RUNS
         return self.kind is VerdictKind.OVERDUE and self.tries > 0 and not of_all
 

@@ -41,9 +41,9 @@ def open_money(  # noqa: PLR0913 - the window, and one argument per limit
 ) -> OpenOrders:
     """Return the orders with an open finding about money that was reported by a callback in the window.
 
-    An order is left out if its only finding is a refused callback and it is not COMPLETED, because it already counts as
-    an order without a ticket. At most ``most`` orders are returned, oldest first. The result says whether there may be
-    more.
+    An order is left out if its only finding is a refused callback and its payment is not COMPLETED, because the order
+    already counts as an order without a ticket. At most ``most`` orders are returned, oldest first. The result says
+    whether there may be more.
     """
     found: list[OpenOrder] = []
     candidates = perhaps_open(connection, since, until, MAY_NEED_A_PERSON, most_judged + 1)

@@ -20,7 +20,7 @@ def source_of(receipt: ReceiptRow) -> SettledBy:
 
 
 CLOSE = "close"
-"""The name under which runs are recorded that close findings or harmless dead events."""
+"""The command's name in the record of a run that closes findings or a harmless dead event."""
 
 _RANKS = {
     "payment_created": 0, "callback": 1, "payment_settled": 2, "event_written": 3, "event_replayed": 5,

@@ -37,7 +37,7 @@ _OF_EVERY_EVENT = {
 _NEXT_TO_OVERDUE_TRIES = {
     CauseKind.FAILING, CauseKind.NOT_DUE, CauseKind.NO_TICKET, CauseKind.DEAD, CauseKind.BLOCKED, CauseKind.SUPERSEDED,
 }  # fmt: skip
-"""The causes that do not explain why an event waits whose next try is overdue."""
+"""The causes that do not explain why an event's next try is overdue."""
 
 
 class WhyOverdue(NamedTuple):

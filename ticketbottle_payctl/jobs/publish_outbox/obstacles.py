@@ -71,14 +71,13 @@ class Obstacles:
 
     ``held_by_type`` counts the pending events that cannot be sent now, by type. ``failed`` counts events that failed in
     this run and will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead
-    events that no paying customer is waiting for, and ``dead_closed`` counts those of them that a person has closed.
+    events that no paying customer is waiting for, and ``dead_closed`` says how many of them a person has closed.
     ``unsent`` are the dead events that a paying customer may be waiting for, except those among the blockers.
 
-    ``pending`` counts all pending events. It is None unless the run cannot reach its brokers, and also None if the
-    count took too long.
+    ``pending`` counts all pending events. It is None if the run can reach its brokers, or if the count took too long.
 
-    ``unread`` is the error because of which the database could not be read, or None. If there is such an error, only
-    ``away`` and ``stopped`` are set.
+    ``unread`` is the error if the database could not be read, otherwise None. If there is such an error, only ``away``
+    and ``stopped`` are set.
     """
 
     away: PayctlError | None = None

@@ -1,4 +1,4 @@
-"""Record that a publisher cannot reach its brokers, and that it has ended, so that other commands know it."""
+"""Record whether a publisher can reach its brokers and whether it has ended, so that other commands can say so."""
 
 from __future__ import annotations
 

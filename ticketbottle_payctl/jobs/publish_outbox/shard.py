@@ -133,8 +133,8 @@ class Shard:
     def _remember_refusal(self) -> None:
         """Make the next claim rescan the shard. Until then, keep what this publisher knows, unless a rescan is due.
 
-        A publisher writes its name on the shard when it commits. The current holder may send an event and die before it
-        commits. Then the shard does not show that this publisher held it.
+        A publisher writes its name on the shard when it commits. If the current holder sends an event and dies before
+        it commits, the shard does not show that another publisher has held it.
         """
         self._was_refused, self.result = True, DrainResult.LOCKED
         if self.backlog.rescan_is_due(self.budget.clock()):

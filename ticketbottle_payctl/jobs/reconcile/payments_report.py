@@ -63,7 +63,8 @@ class PaymentsCounts(TypedDict):
 def is_closed(finding: StatusFinding, closed: Collection[str]) -> bool:
     """Return whether the finding needs no attention, because an operator has looked in the gateway's portal.
 
-    ``closed`` contains the ids of the payments that an operator has closed. Any other answer of the gateway is new.
+    ``closed`` contains the ids of the payments that an operator has closed. If the gateway now gives another answer,
+    the finding needs attention again.
     """
     return finding.says in ONLY_IN_PORTAL and finding.payment.id in closed
 

@@ -59,8 +59,8 @@ class Candidates:
     """The payments to query.
 
     ``more`` is True if the limit excluded some payments. ``missing`` contains the names that do not match any payment.
-    ``too_old`` counts the payments that are too old to query at their gateway. ``closed`` contains the ids of those
-    ``payments`` that a person has closed.
+    ``too_old`` counts the payments that are too old for their gateways' status queries. ``closed`` contains the ids of
+    those ``payments`` that a person has closed.
     """
 
     payments: Sequence[Unsettled]
@@ -92,7 +92,7 @@ def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
 
 
 def find_named(engine: Engine, names: Sequence[str]) -> Candidates:
-    """Return the payments with these ids or order codes. List names that do not match any payment in ``missing``.
+    """Return the payments with these ids or order codes. ``missing`` lists the names that do not match any payment.
 
     Raises:
         InputError: a short id is ambiguous.

@@ -180,7 +180,7 @@ class _StatusPoller:
 
 
 def _says_most(found: StatusFinding) -> int:
-    """Return how much a finding says about the payment: a response says most, and a query that was not sent least."""
+    """Return a finding's rank. A finding with a response ranks highest, and a query that was not sent ranks lowest."""
     return 2 if found.response is not None else int(found.says != "not_asked")
 
 

@@ -38,7 +38,7 @@ _LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))
 _LOOK_EVERY = 1.0
 _CANARY_PAUSE = 0.25
 _MOVED = Publishing(Activity.RUNNING)
-"""The answer if the canary's events are being published, even if no publisher was seen."""
+"""The state while the canary's events are being published, even if the database shows no publisher."""
 
 _STATUS = {
     ReplayOutcome.DONE: RunStatus.DONE,

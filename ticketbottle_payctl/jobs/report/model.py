@@ -171,7 +171,7 @@ class Report:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether every paid order has its ticket, nothing needs a person or a gateway, and no section is missing."""
+        """Whether no order, payment or event in the report needs attention, and no section is missing."""
         missing = any(gap.is_failure for gap in self.gaps) or (self.money is not None and self.money.more)
         waiting = self.waiting.pending or self.waiting.dead > self.closed
         return not (self.without_ticket or self.for_a_person or self.overdue or waiting or missing)

@@ -55,7 +55,7 @@ def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
 
 
 def _began(flow: Flow, points: Sequence[Point], parts: Parts, part: int) -> datetime:
-    """Return when a pause began. ``part`` is the first part that lies completely in the pause.
+    """Return when a pause began. ``part`` is the first part that is completely in the pause.
 
     The pause began in the part before it, either when that part's last event was sent or when the first waiting event
     was created.
@@ -71,7 +71,7 @@ def _began(flow: Flow, points: Sequence[Point], parts: Parts, part: int) -> date
 def _ended(flow: Flow, parts: Parts, part: int) -> datetime:
     """Return when a pause ended, which is when the next event was sent.
 
-    ``part`` is the part after the last part that lies completely in the pause.
+    ``part`` is the part after the last part that is completely in the pause.
     """
     sent = flow.sent.get(part)
     return sent.first if sent else parts.start(part)
