@@ -60,11 +60,11 @@ def judged_superseded(which: str = "true", rights: Rights = ALL_RIGHTS, *, given
 
     The last query, ``superseded``, has one row for each event, with the columns ``id``, ``at``, ``blocks``, ``why`` and
     ``closed``. ``why`` is a value of :class:`WhyNeedless`. ``closed`` is true if a person has closed the event for this
-    reason. An event of an unknown type is found only if it is closed. ``blocks`` is
-    true if a superseded event blocks a pending event of its payment. Any other event is left out if it blocks another.
-    The pending events are read once, and only if an event is found. Each event is compared with the later
-    events of its payment in one sort. If Debezium is the publisher, no event blocks another. ``which`` is an SQL
-    condition that limits the events. If ``given`` is true, a parameter has the ids of the events that repeat a success.
+    reason. An event of an unknown type is found only if it is closed. ``blocks`` is true if a superseded event blocks a
+    pending event of its payment. An event with another ``why`` is left out if it blocks a pending event. The pending
+    events are read once, and only if an event is found. Each event is compared with the later events of its payment in
+    one sort. If Debezium is the publisher, no event blocks another. ``which`` is an SQL condition that limits the
+    events. If ``given`` is true, a parameter has the ids of the events that repeat a success.
     """
     found = given_repeated if given else partial(judged_repeated, which)
     again = found(with_closings=rights.closings)
@@ -99,8 +99,8 @@ def judged_superseded(which: str = "true", rights: Rights = ALL_RIGHTS, *, given
 def _closed(which: str = "true") -> str:
     """Return the SQL query for the ids of the dead events that count as closed. All commands use this query.
 
-    A closed event counts as closed only while it is harmless. Otherwise a customer might be waiting. ``which`` is an
-    SQL condition that limits the events.
+    An event with a closing record counts as closed only while it is harmless. Otherwise a customer might be waiting.
+    ``which`` is an SQL condition that limits the events.
     """
     queries = judged_superseded(f"{which} AND {_HAS_CLOSING}")
     return f"WITH {queries} SELECT id FROM superseded WHERE closed AND NOT blocks"  # noqa: S608 - constants only
@@ -117,8 +117,8 @@ _RIGHTS = f"""SELECT {may_read_payments("id", "status")},
 class DeadCount(NamedTuple):
     """The number of dead events.
 
-    ``failures`` counts those for which no paying customer waits: the events of type PAYMENT_FAILED or
-    PAYMENT_CANCELLED, those that repeat a sent success, and the closed ones of an unknown type. ``closed`` counts the
+    ``failures`` counts the events that no paying customer waits for: events of type PAYMENT_FAILED or
+    PAYMENT_CANCELLED, events that repeat a sent success, and closed events of an unknown type. ``closed`` counts the
     failures that count as closed. ``closings_known`` is False if the role is not allowed to read the payments or the
     closing records. Then no event counts as closed.
     """
@@ -132,12 +132,12 @@ class DeadCount(NamedTuple):
 class SupersededDead(NamedTuple):
     """The number of dead events that are superseded, or that no customer waits for and that block no event.
 
-    Events of an unknown type count only if they are closed. ``blocking`` counts those that block a pending event of
-    their payment. The others are harmless, and ``closed`` counts the harmless events that a person has closed.
+    Events of an unknown type count only if they are closed. ``blocking`` counts the events that block a pending event
+    of their payment. The others are harmless, and ``closed`` counts the harmless events that a person has closed.
     ``repeated`` counts the open harmless events that repeat a sent success. ``ids`` and ``orders`` are the ids and
     order codes of the five oldest open harmless events. ``repeats`` contains the ids of all events that repeat a sent
-    success, even if they block another event. ``sent`` contains the payments of these events whose success is published
-    now.
+    success, even if they block another event. ``sent`` contains the payments of the events in ``repeats``, if the
+    payment's success is published now.
     """
 
     events: int = 0
@@ -212,9 +212,9 @@ class NamedEvent(NamedTuple):
 
 
 def superseded(connection: Connection, max_retries: int, rights: Rights = ALL_RIGHTS) -> SupersededDead:
-    """Find the dead events that no customer waits for.
+    """Find the dead events that no customer waits for. The role must have the given ``rights``.
 
-    The role needs ``rights``. Without the right to read the closing records, no event counts as closed.
+    Without the right to read the closing records, no event counts as closed.
     """
     sql = f"""
         WITH {judged_superseded(rights=rights)}
@@ -250,7 +250,7 @@ def harmless(connection: Connection, max_retries: int) -> int:
 def oldest_age(connection: Connection, max_retries: int) -> float | None:
     """Return the age in seconds of the oldest dead event that is not harmless, or None if all are harmless.
 
-    An event that the role cannot judge counts as not harmless.
+    If the role is not allowed to read why an event is harmless, the event counts as not harmless.
     """
     sql = f"""
         WITH {judged_superseded(rights=rights(connection))}

@@ -37,18 +37,18 @@ _MOST_UNKNOWN = 5
 class ErrorGroup:
     """Unpublished events that failed in the same way. All times are in UTC.
 
-    ``sample`` is the error of the newest event that a replay does not leave out. If a replay leaves out all of them, it
-    is the error of the newest event that is not superseded, or else of the newest event. ``sample_type`` is the type of
-    this event. ``by_type`` counts the events of each type.
+    ``sample`` is the error of the newest event that a replay does not leave out. If a replay leaves out all events,
+    ``sample`` is the error of the newest event that is not superseded. If all events are superseded, it is the error of
+    the newest event. ``sample_type`` is the type of this event. ``by_type`` counts the events of each type.
 
     ``superseded`` counts the superseded events, ``unknown`` the events of an unknown type, and ``too_large`` the other
     events that Kafka refused because they are larger than payctl sends. A replay leaves out all of them.
-    ``message_bytes`` is the size of the largest message that Kafka refused and that a replay sends, or else of the
-    sample's message. ``blocking`` counts those superseded dead events that block a pending event of their payment.
-    ``blocks`` counts the payments whose later events wait behind the group's dead events. ``closed`` counts the dead
-    events that count as closed, and ``closed_unknown`` those of them that have an unknown type. ``repeated`` counts the
-    harmless dead events that repeat a sent success, which a replay does not leave out. ``to_close`` is the id of the
-    oldest harmless dead event that is not closed, or None.
+    ``message_bytes`` is the size of the largest message that Kafka refused and that a replay would send. If there is no
+    such message, it is the size of the sample's message. ``blocking`` counts the superseded dead events that block a
+    pending event of their payment. ``blocks`` counts the payments whose later events wait behind the group's dead
+    events. ``closed`` counts the dead events that count as closed. ``closed_unknown`` counts the closed events of an
+    unknown type. ``repeated`` counts the harmless dead events that repeat a sent success, which a replay does not leave
+    out. ``to_close`` is the id of the oldest harmless dead event that is not closed, or None.
     """
 
     group: str
@@ -81,7 +81,7 @@ class ErrorGroup:
     def harmless(self) -> int:
         """The number of dead events that no customer waits for, and that block no pending event.
 
-        Those of an unknown type count only if a person has closed them.
+        An event of an unknown type counts only if a person has closed it.
         """
         return self.superseded + self.repeated + self.closed_unknown - self.blocking
 
@@ -243,8 +243,8 @@ def with_harmless(
 ) -> list[ErrorGroup]:
     """Return the groups with the oldest harmless dead event of each, which a person can close.
 
-    Among the events of an unknown type, only the oldest few are looked at. The role needs ``rights``.
-    Without the right to read closings, no group names an event, because the role cannot close one. Like
+    Among the events of an unknown type, only the oldest few are checked. The role must have the given ``rights``. If it
+    is not allowed to read closing records, no group gets such an event, because the role cannot close it. Like
     :func:`with_blocked`, this function changes the planner settings of the transaction.
     """
     if not rights.closings:
@@ -270,8 +270,8 @@ def _with_needless_unknown(
 ) -> list[ErrorGroup]:
     """Return the groups. Add to each group its oldest event of an unknown type that a person can close.
 
-    No customer and no other event waits for such an event. At most five events of all groups are judged, because each
-    judgement reads published events. The oldest event of each group comes first.
+    No customer and no other event waits for such an event. At most five events in all groups are checked, because each
+    check reads published events. The oldest event of each group comes first.
     """
     if not any(group.open_unknown for group in found):
         return [*found]

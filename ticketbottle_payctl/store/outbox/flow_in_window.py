@@ -42,8 +42,8 @@ class Parts(NamedTuple):
 class SentPart(NamedTuple):
     """The number of events that were sent in one part of the window, and their lags in seconds.
 
-    The first of these events was sent at ``first``, and the last at ``last``. The lags are None if all events had been
-    sent before.
+    The first of these events was sent at ``first``, and the last at ``last``. The lags are None if all these events had
+    already been sent before a replay requeued them.
     """
 
     sent: int
@@ -134,7 +134,8 @@ def _flow_sql(again: str) -> str:
     wait for it.
     """
     # The index skips the published events when the server reads the unpublished ones. Each event's parts and lag are
-    # computed once, because the events are then read six times. They are NULL if they are not in the window.
+    # computed once, because the events are then read six times. A part is NULL if its instant is outside the window.
+    # The lag is NULL unless the event was first sent in the window.
     return f"""
     WITH found AS NOT MATERIALIZED (
         SELECT o.ctid AS place, COALESCE(requeued, o."createdAt") AS made, o."publishedAt" AS sent,

@@ -15,10 +15,10 @@ def message_bytes(row: str = "") -> str:
 
 
 _HEADERS = {"id": 2, '"eventType"': 1, '"aggregateType"': 1}
-"""The columns whose values are in the headers, and how often."""
+"""For each column, the number of headers that contain its value."""
 
 
 def _header(column: str) -> str:
-    """Return the SQL expression for the bytes that a value adds to an empty header. A long value has a long length."""
+    """Return the SQL expression for the bytes that a value adds to an empty header, including a longer length field."""
     size = f"octet_length({column})"
     return f"({size} + CASE WHEN {size} < 64 THEN 0 WHEN {size} < 8192 THEN 1 ELSE 2 END)"

@@ -55,10 +55,11 @@ _MAY_READ = f"""SELECT {may_read_payments("id", "status", "completedAt")}
 
 
 def needless_among(connection: Connection, ids: Sequence[str], max_retries: int) -> dict[str, str]:
-    """Return those of the given events that are dead, have an unknown type and that no customer waits for.
+    """Return the given dead events of an unknown type that no customer waits for, each with the reason.
 
-    The values are the reasons that a closing record has. An event without a payment in the database is not one of them,
-    because payctl cannot tell. The result is empty if the role is not allowed to read the payments or the receipts.
+    A closing record contains the same reason. An event without a payment in the database is left out, because payctl
+    cannot know whether a customer waits. The result is empty if the role is not allowed to read the payments or the
+    receipts.
     """
     if not ids or not connection.exec_driver_sql(_MAY_READ).scalar_one():
         return {}

@@ -24,8 +24,8 @@ def behind_dead(
     """Return the orders whose PAYMENT_COMPLETED event is dead or waits behind a dead event of the payment.
 
     An order whose success was already sent does not wait. ``payctl report`` lists these orders too. ``repeated``
-    contains the ids of the dead events that repeat a sent success, and ``sent`` the payments of these events whose
-    success is published now. With ``by_debezium``, no event waits behind another.
+    contains the ids of the dead events that repeat a sent success. ``sent`` contains the payments of these events, if
+    the payment's success is published now. With ``by_debezium``, no event waits behind another.
     """
     # The planner expects few dead events, so it would join them in a nested loop. It expects few elements in an array,
     # so it always uses a hash table. Each event is then compared with the earlier events of its payment in one sort.

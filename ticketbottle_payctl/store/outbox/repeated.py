@@ -1,11 +1,11 @@
 """Find the dead success events that repeat a success which was already sent.
 
 Such an event is harmless if another success event of the payment is published now. It is also harmless if a person has
-closed it as repeated, because payctl has checked the payment before it recorded the closing. That an event itself was
-sent before a replay does not count, because operators replay events that were lost. The outbox has no index on the
-payment. Therefore payctl looks for the other event among the published events that were created just before and just
-after the dead event. Two success events of one payment were usually written at the same time. A person can close an
-event whose twin was created at another time.
+closed it as repeated, because payctl has checked the payment before it recorded the closing. It is not enough that the
+dead event itself was sent before a replay, because operators replay events that were lost. The outbox has no index on
+the payment. Therefore payctl looks for the other event among the published events that were created just before and
+just after the dead event. Two success events of one payment were usually written at the same time. A person can close
+an event whose twin was created at another time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ MOST_READ = 100
 """The maximum number of published events to read on each side of a dead event."""
 
 BEFORE_PAYMENT = timedelta(days=1)
-"""How long before its payment an event may have been created, because instants may be in another time zone."""
+"""A search for a payment's events begins this long before the payment's creation time.
+
+The creation times of the payment and of its events may be in different time zones.
+"""
 
 
 def closed_as(reason: str) -> str:
-    """Return the SQL condition for an event ``o`` that a person has closed for this reason, an SQL expression.
+    """Return the SQL condition for an event ``o`` that a person has closed for ``reason`` (an SQL expression).
 
     ``store.payctl.runs`` defines the outcome.
     """
@@ -72,8 +75,8 @@ def judged_repeated(which: str = "true", *, with_closings: bool) -> str:
 
     If an earlier statement of the transaction has found them, use :func:`given_repeated` instead. The last query,
     ``repeated``, has the columns ``id``, ``key``, ``at`` and ``closed``. The query ``sent_key`` has the payments of
-    these events whose success is published now. ``which`` is an SQL condition that limits the events. Without
-    ``with_closings``, the role does not need privileges on the closing records.
+    these events, if the payment's success is published now. ``which`` is an SQL condition that limits the events.
+    Without ``with_closings``, the role does not need privileges on the closing records.
     """
     closed = CLOSED_REPEATED if with_closings else "false"
     # The planner expects few elements in an array, so it always uses a hash table.
@@ -102,7 +105,7 @@ def judged_repeated(which: str = "true", *, with_closings: bool) -> str:
 
 
 def _near(side: str, direction: str) -> str:
-    """Return the SQL array of the payments whose success events were published on this side of a burst's first event.
+    """Return the SQL array of the payments with a published success on one side of the first event of a burst.
 
     The dead events of one second are a burst, for which the published events are read once.
     """

@@ -32,8 +32,8 @@ def was_sent_before(event_id: str) -> str:
 MOST_LOOKED_AT = 200_000
 """The maximum number of pending events for which the record of replays is read, oldest first."""
 
-# Events that were never sent wait since they were created. Only an older event, which a replay has requeued, can have
-# waited longer than the oldest of them.
+# Events that were never sent have waited since they were created. Only an older event that a replay has requeued can
+# have waited longer than the oldest of these events.
 _WAITING = f"""(
         SELECT o.id, o."createdAt" FROM outbox AS o WHERE {states.pending("o.")}
         ORDER BY o."createdAt" LIMIT {MOST_LOOKED_AT}) AS o"""  # noqa: S608 - built from constants only
@@ -54,7 +54,7 @@ _LONGEST = f"""
 class LongestWait(NamedTuple):
     """The pending event that has waited longest, and how long it has waited, in seconds.
 
-    If ``requeued`` is true, the event had already been sent, so it waits only since a replay requeued it.
+    If ``requeued`` is true, the event had already been sent, so it has waited only since a replay requeued it.
     """
 
     id: str

@@ -42,7 +42,7 @@ class DeletedBatch(NamedTuple):
 
     ``found`` counts the expired events that were found and locked, and ``deleted`` those that will be deleted. ``last``
     is the position of the last found event. ``lines`` contains each row as JSON, if requested. ``publishing`` is true
-    if a publisher had an open batch at that time.
+    if a publisher had an open batch when the statement ran.
     """
 
     found: int

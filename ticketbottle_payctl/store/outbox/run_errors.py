@@ -11,7 +11,7 @@ from ticketbottle_payctl.redaction import redact
 _HIDE = """
 UPDATE payctl.run_items AS i
 SET before = jsonb_set(i.before, '{last_error}', to_jsonb(e.hidden)),
-    after = jsonb_set(i.after, '{last_error}', to_jsonb(e.hidden))  -- stays null for a row that was left alone
+    after = jsonb_set(i.after, '{last_error}', to_jsonb(e.hidden))  -- stays null for a row that was left unchanged
 FROM unnest(%(errors)s::text[], %(hidden)s::text[]) AS e (error, hidden)
 WHERE i.run_id = %(run)s::uuid AND i.chunk = %(chunk)s AND i.before->>'last_error' = e.error
 """

@@ -47,7 +47,7 @@ REFUSED_FOR_SIZE = f"""({states.unpublished("o.")}
 TOO_LARGE = f"(CASE WHEN {REFUSED_FOR_SIZE} THEN {message_bytes('o.')} > {LARGEST_MESSAGE} ELSE false END)"
 """An SQL condition that is true if an event failed because it is larger than the largest message that payctl sends.
 
-Only the payload of an event with an error of size is read.
+A payload is read only if the event's last error is about its size.
 """
 
 # A word with a digit is an id, a number, an address or an instant. The other words describe the kind of error.

@@ -6,10 +6,10 @@ A new publisher must acquire one lock, and must find the other lock free. It nev
 that is refused may still hold one of the locks, but ends its transaction at once. Therefore the shard's publisher waits
 only a few microseconds for this lock.
 
-A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since then.
-This is true under two conditions. The returning publisher's name must still be on the shard. Since then, no publisher
-with a different shard count must have written its name on any shard. ``payctl.publishers`` identifies a shard by the
-number of its lock 0. This number also contains the publisher's number of shards.
+A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since it left.
+Two conditions show this. The returning publisher's name is still on the shard. No publisher with a different shard
+count has written its name on any shard since then. ``payctl.publishers`` identifies a shard by the number of its lock
+0. This number also contains the publisher's number of shards.
 
 If another publisher has held the shard in the meantime and has not ended, the returning publisher first looks for new
 events. If it finds none, it leaves without writing its name. Therefore the other publisher keeps its cached state, and
@@ -73,11 +73,11 @@ REPLAY_PLACE = 0
 Publishers never use this number, because it encodes zero shards.
 """
 
-# Until the replay commits, a publisher does not see its row, so the publisher's new time is the clock or a microsecond
-# after the latest time. The row must be later than that. Therefore it is 30 seconds ahead of the clock, and 10
-# milliseconds, which are 10,000 names, ahead of the latest time. Requeueing a chunk takes longer than 10 milliseconds,
-# so many chunks do not move the times further ahead of the clock. Another replay can commit while this one waits for
-# the row, so the row's own time counts too.
+# Until the replay commits, a publisher does not see the replay's row, so the publisher writes the clock's time or a
+# microsecond after the latest time. The replay's time must be later. Therefore it is 30 seconds ahead of the clock, and
+# 10 milliseconds, which are 10,000 names, ahead of the latest time. Requeueing a chunk takes longer than 10
+# milliseconds, so many chunks do not move the times further ahead of the clock. Another replay can commit while this
+# one waits for the row, so the row's own time counts too.
 _MARGIN = "interval '10 milliseconds'"
 MAKE_RESCAN = f"""
 INSERT INTO payctl.publishers (shard, owner, since)
@@ -223,7 +223,7 @@ def ended(owner: str) -> str:
 
 
 def name_of(owner: str) -> tuple[str, bool]:
-    """Return a publisher's host and process id as text, and whether it has signed off."""
+    """Return a publisher's host and process id as text, and whether it has ended."""
     own, mark, _ = owner.partition(_ENDED)
     return own.rpartition(":")[0] or own, bool(mark)
 

@@ -185,7 +185,7 @@ def unpublished(
 ) -> Unpublished:
     """Count the events that are not marked as published.
 
-    Also count those of them that were created in the time window that ``seen`` covers.
+    Also count how many of them were created in the time window that ``seen`` covers.
     """
     sql = f"""
         WITH each AS (
