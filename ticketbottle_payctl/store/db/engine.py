@@ -236,7 +236,7 @@ def _limits_sql(limits: Limits, schema: str) -> str:
     if schema != "public":
         values["search_path"] = f'"{schema}"'
     if limits.index_only_plan:
-        # Without this, the planner could scan the whole table for a claim if statistics are stale.
+        # Without these settings, the planner could scan the whole table for a claim if statistics are stale.
         values |= {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
     if limits.index_only_plan or not limits.jit:
         values["jit"] = "off"

@@ -121,7 +121,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     """
     rights = dead.rights(connection) if found.dead else None
     superseded = dead.SupersededDead()
-    if rights and rights.payments:  # needs a nested loop
+    if rights and rights.payments:  # this query needs a nested loop
         superseded = dead.superseded(connection, max_retries, rights)
     connection.exec_driver_sql(_JOIN_BY_HASH)
     slot = cdc.slot(connection)
@@ -219,8 +219,8 @@ def _dead_groups(
 ) -> list[DeadGroup]:
     """Return the largest groups of dead events, without groups whose events all count as closed.
 
-    The role needs ``rights``. The right to read closings may be left out if no event counts as closed. ``repeated``
-    contains the ids of the events that repeat a sent success.
+    The role must have the given ``rights``. If no event counts as closed, the right to read closing records is not
+    needed. ``repeated`` contains the ids of the events that repeat a sent success.
     """
     found = error_groups.groups(
         connection,

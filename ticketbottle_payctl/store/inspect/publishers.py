@@ -86,10 +86,10 @@ def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
 def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: Sequence[_Noted]) -> list[SeenPublisher]:
     """Return one entry for each publisher.
 
-    The last name that was written on a held shard is the holder's name, unless the publisher with this name has signed
-    off. An idle session does not show which process it belongs to, so it counts as a sign of life of the publisher that
-    was seen last, preferably one that can reach its brokers. If no publisher was seen lately, the session gets its own
-    entry.
+    The last name that was written on a held shard is the holder's name, unless the publisher with this name has ended.
+    An idle session does not show which process it belongs to. Therefore it counts as a session of the publisher that
+    was seen last, preferably of one that can reach its brokers. If no publisher was seen lately, the session gets its
+    own entry.
     """
     found = {id(one): one.seen for one in noted}
     unnamed: dict[str, SeenPublisher] = {}

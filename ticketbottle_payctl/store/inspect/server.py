@@ -45,7 +45,7 @@ def server(connection: Connection) -> ServerInfo:
         """
         SELECT current_setting('server_version_num')::int, current_user::text, current_database()::text,
             pg_is_in_recovery(),
-            -- the zone that a session starts with; ours was set to UTC for this transaction
+            -- a session's initial time zone; payctl has set this transaction's zone to UTC
             (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')
         """
     ).one()

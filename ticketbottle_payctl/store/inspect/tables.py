@@ -95,7 +95,7 @@ def privileges(
             ELSE has_column_privilege(t.oid, a.attnum, w.kind) END
         FROM unnest(%(tables)s::text[], %(kinds)s::text[], %(columns)s::text[]) AS w (name, kind, attribute)
         CROSS JOIN LATERAL (
-            -- not by to_regclass: it raises where the role may not look into the schema
+            -- for payctl.*, to_regclass would raise an error if the role is not allowed to use the schema
             SELECT c.oid, n.oid AS schema FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE CASE WHEN w.name LIKE 'payctl.%%' THEN n.nspname = 'payctl' AND c.relname = substr(w.name, 8)
                   ELSE c.oid = to_regclass(quote_ident(w.name)) END

@@ -142,8 +142,8 @@ class RunItem:
 class Closing(NamedTuple):
     """A closing record, with the run that wrote it. ``until`` is the latest instant that the record covers.
 
-    ``asked_at`` is None unless the record is about an overdue payment. Then it is the database's time when payctl read
-    the order and asked the gateway.
+    If the record is about an overdue payment, ``asked_at`` is the database's time when payctl read the order and asked
+    the gateway. Otherwise it is None.
     """
 
     until: datetime
@@ -295,7 +295,7 @@ def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run,
 
 
 def closings(connection: Connection, subjects: Sequence[str]) -> list[tuple[str, Closing]]:
-    """Return the closing records of these payments, orders or receipts with the closed id or code, earliest first."""
+    """Return the closing records of these payments, orders or receipts, each with its id or code, earliest first."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT i.item_id, max({UNTIL}), max({ASKED_AT}) FILTER (WHERE {OF_OVERDUE_PAYMENT}), {_COLUMNS}

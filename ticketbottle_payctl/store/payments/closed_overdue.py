@@ -3,8 +3,8 @@
 A person closes an overdue payment after looking in the gateway's portal. The closing does not change the payment. It
 stops counting when the payment's own gateway calls back later, because then the gateway knows the payment.
 
-A person can also close a callback of the payment's own gateway. Then the payment needs nobody, unless a later callback
-has a finding of its own.
+A person can also close a callback of the payment's own gateway. Then the payment needs no further check, unless a later
+callback has its own finding.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ticketbottle_payctl.store.payments.receipt_rows import names
 _MAY_READ = f"""({may_read_ours("run_items", "item_id", "outcome", "reason", "before", "after", "at")}
     AND {may_read_ours("webhook_receipts", "id", "payment_id", "provider", "reference", "order_ref", "received_at")})"""
 
-# A callback without a payment belongs to a payment by the same rules as in `receipts_of_payments`. Each subquery can
-# use an index. There are few closing records, so this search starts from them.
+# `receipts_of_payments` has the same rules for receipts without a payment's id. Each subquery can use an index. There
+# are few closing records, so this search starts from them.
 _IS_NEWS = "r.provider = c.gateway AND r.received_at > c.asked_at"
 CLOSINGS = f"""
     closed_overdue AS MATERIALIZED (
@@ -65,7 +65,7 @@ def has_closed_callback(row: str) -> str:
 def is_closed(row: str) -> str:
     """Return an SQL condition that is true if a person has closed an overdue payment or one of its callbacks.
 
-    It needs the same as :func:`has_closed_callback`.
+    The row and the statement need the same as for :func:`has_closed_callback`.
     """
     return f"({row}.id IN (SELECT id FROM closed_overdue) OR {has_closed_callback(row)})"  # noqa: S608 - constants
 
@@ -76,7 +76,7 @@ def may_read(connection: Connection) -> bool:
 
 
 def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
-    """Return the ids of those of the given payments that are PENDING and that a person has closed.
+    """Return the ids of the given PENDING payments that a person has closed.
 
     If the role is not allowed to read the closing records, no payment counts as closed.
     """

@@ -23,7 +23,8 @@ class CreatedPayments(NamedTuple):
     ``overdue`` counts the payments that have been PENDING for too long. ``silent`` counts the overdue payments that no
     callback in the window explains and no person has closed. Only the gateways can tell whether these payments are
     paid. ``forgotten`` counts the silent payments that are too old for their gateway's status query, and are only shown
-    in the gateway's portal. ``closed`` counts the overdue payments that a person has closed after looking there.
+    in the gateway's portal. ``closed`` counts the overdue payments that a person has closed after looking in the
+    portal.
     """
 
     by_status: Mapping[str, int]

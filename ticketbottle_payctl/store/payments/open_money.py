@@ -18,8 +18,8 @@ from ticketbottle_payctl.store.payments.closed_transfers import STILL_OPEN, TOLD
 _ONCE_SETTLED = "('settled', 'already_settled')"
 
 # The search begins with the receipts of the window, whose time has an index. The outbox has no index on the payment. A
-# payment that was paid after it ended has a receipt that settled it. Transfers that a person has closed since are left
-# out.
+# payment that was paid after it had failed or been cancelled has a receipt that settled it. Transfers that a person has
+# closed since are left out.
 _FOUND = f"""
 WITH told AS MATERIALIZED (
     SELECT DISTINCT ON (r.reference, {transfer("r.")}) {TOLD}

@@ -40,7 +40,7 @@ class WithoutTicket(StrEnum):
 class OpenOrder(NamedTuple):
     """An order that needs attention.
 
-    Either it was paid or may have been paid but has no ticket, or its money needs manual review.
+    The customer has paid or may have paid but has no ticket, or the payment needs manual review.
 
     ``id`` is the id of the event, payment or receipt that shows the fault. ``at`` is the time when the event was
     created, the payment was completed, or the callback arrived. ``amount`` is in whole VND. ``why`` is the event's last
@@ -93,9 +93,9 @@ _UNPUBLISHED = f"""
 
 # If a payment has no success event, an unpublished event of an unknown type may have been meant as one. An index finds
 # the unpublished events. The outbox has no index on the payment's id. Therefore the statement reads the events since
-# the window's start once, and finds each payment's events with a hash join. If a receipt names an event, the event
-# must have existed. The status is not cast to text, because the planner would then expect too few payments and read the
-# larger table into the hash table.
+# the window's start once, and finds each payment's events with a hash join. If a receipt names the payment's success
+# event, this event existed, so it is not missing. The status is not cast to text, because the planner would then expect
+# too few payments and read the larger table into the hash table.
 _NO_EVENT = f"""
     WITH unknown AS MATERIALIZED (
         SELECT DISTINCT ON (o."aggregateId") o."aggregateId" AS payment, o."eventType" AS type FROM outbox AS o
@@ -150,7 +150,7 @@ def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOr
 
 
 def refused(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
-    """Return the orders that are not COMPLETED now and whose callback in the window reported money but was refused.
+    """Return the orders with a refused callback in the window that reported money, unless the payment is COMPLETED now.
 
     Orders that a person has closed are left out.
     """

@@ -118,7 +118,10 @@ def receipts_of(
     order_ref: str | None,
     receipt_id: str | None = None,
 ) -> tuple[ReceiptRow, ...]:
-    """Return the receipts of a payment, reference or unreadable order, or the receipt with an id, earliest first."""
+    """Return the receipts of this payment or reference, the unreadable ones of this order, and the one with this id.
+
+    The earliest receipt comes first.
+    """
     # If an unclear callback names no order, only its copies are returned with it.
     rows = connection.exec_driver_sql(
         f"""

@@ -12,7 +12,8 @@ from ticketbottle_payctl.store.payctl.transfers import transfer
 from ticketbottle_payctl.store.payments.closed_transfers import STILL_OPEN, TOLD
 
 # Callbacks about the same transfer count as one callback. A callback is no longer unsettled if its payment is
-# COMPLETED, if a person has closed its transfer, or if the payment has ended and the callback reports no money.
+# COMPLETED, if a person has closed its transfer, or if the payment is FAILED or CANCELLED and the callback reports no
+# money.
 _FOUND = f"""
 WITH told AS MATERIALIZED (
     SELECT DISTINCT ON (r.reference, {transfer("r.")}) {TOLD}
