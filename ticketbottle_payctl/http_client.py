@@ -61,7 +61,8 @@ async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
             connections.append(details["return_value"])
 
     try:
-        # httpx's own timeout applies to each operation. If a server sent one byte now and then, it would never expire.
+        # httpx's own timeout applies to each operation. If a server sent one byte now and then, this timeout would
+        # never expire.
         async with (
             asyncio.timeout(seconds),
             httpx.AsyncClient(verify=ssl.create_default_context(), trust_env=False, timeout=seconds) as client,

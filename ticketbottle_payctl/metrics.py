@@ -24,7 +24,7 @@ MOST_VALUES = 100
 
 
 class Function(StrEnum):
-    """A Lambda function. The value is the function's name in the ``function`` dimension."""
+    """A Lambda function. A member's value is the function's name in the ``function`` dimension."""
 
     WEBHOOK = "webhook"
     PUBLISH_OUTBOX = "publish_outbox"

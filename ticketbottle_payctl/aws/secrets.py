@@ -183,7 +183,7 @@ def _fields(text: str) -> dict[str, Any] | None:
 
 
 def _database_url(fields: Mapping[str, Any]) -> str | None:
-    """Build the database URL from an RDS secret, or return None if the fields are not those of a login.
+    """Build the database URL from an RDS secret, or return None if it has no user or no password.
 
     Raises:
         ConfigError: the secret has a user and a password, but not the host or the database's name.

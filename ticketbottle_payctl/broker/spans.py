@@ -10,7 +10,7 @@ from ticketbottle_payctl.broker.range_reader import Place, RangeReader
 from ticketbottle_payctl.errors import BrokerUnavailableError
 
 _EARLIER = 1000
-"""How many records before the instant to read as well, because producers' and brokers' clocks can differ."""
+"""The number of additional records to read before the instant, because producers' and brokers' clocks can differ."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -71,7 +71,7 @@ def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place,
 def _without_lookup(reader: RangeReader, filled: Iterable[Place], begins: dict[Place, int | None]) -> set[Place]:
     """Return the partitions whose brokers cannot look up offsets by time.
 
-    Even for 1970, such brokers do not find a record.
+    Such brokers find no record even if the requested time is in 1970.
     """
     silent = [place for place in filled if begins[place] is None]
     return {place for place, offset in reader.offsets_at(silent, _EPOCH).items() if offset is None}

@@ -11,7 +11,7 @@ from ticketbottle_payctl.errors import BrokerRefusedError, BrokerUnavailableErro
 _CREDENTIALS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
 _REFUSED = {*_CREDENTIALS, KafkaError._SSL}
 _NONE_IS_DOWN = re.compile(r"(?:: )?(?<![0-9])0/[0-9]+ brokers are down")
-"""A pattern for librdkafka's count of unavailable brokers while it has not yet noticed that any broker is down."""
+"""A pattern for the text "0/3 brokers are down", which librdkafka writes before it notices that a broker is down."""
 
 
 def is_refusal(error: KafkaError | None) -> bool:

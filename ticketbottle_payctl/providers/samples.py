@@ -1,8 +1,8 @@
 """Provide sample callbacks, so that users can try payctl without a gateway account.
 
 Every key in ``samples.json`` is public. The gateways publish these keys for their sandbox or in their documentation.
-VNPay does not publish a key, so the key of its sample is made up. In one record of each gateway, both ``name`` and
-``gateway`` are the gateway's name. ``genuine`` means that the gateway itself created the signature.
+VNPay does not publish a key, so the key of its sample is made up. Each gateway has one record whose ``name`` equals its
+``gateway``. ``genuine`` means that the gateway itself created the signature.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class SignedContent(NamedTuple):
     """The signed fields of a gateway's request.
 
     ``read`` returns the fields, and ``write`` replaces them and keeps the old signature. A user can leave out the
-    ``prefix`` of a field's name. ``steps`` contains the fields whose numbers change by more than 1, because the gateway
-    counts in smaller units.
+    ``prefix`` of a field's name. ``steps`` says by how much :func:`tamper` changes a field's number. The default is 1.
+    A field in smaller units than VND needs a larger step.
     """
 
     read: Callable[[Request], Content]

@@ -21,10 +21,10 @@ _PORTS = {
     "scram-sha-512": (9096, 9196, 20096),
     "aws-iam": (9098, 9198, 20098),
 }
-"""The port of each connection, its port for public access, and its port for IPv6."""
+"""For each kind of connection, the port, the port for public access, and the port for IPv6."""
 
 _FIRST_FOR_OTHER_VPCS = 14001
-"""MSK chooses the ports for clients in other VPCs from this one on. Their numbers say nothing about the login."""
+"""The first of the ports that MSK chooses for clients in other VPCs. These ports say nothing about the login."""
 
 _KNOWN = {port for ports in _PORTS.values() for port in ports}
 
@@ -32,7 +32,8 @@ _KNOWN = {port for ports in _PORTS.values() for port in ports}
 class Names(NamedTuple):
     """The settings' names in a message.
 
-    ``without`` is the value that stands for no login. ``ports`` names every setting that contains the port.
+    A message shows ``without`` instead of the login if no login is set. ``ports`` names every setting that contains the
+    port.
     """
 
     brokers: str

@@ -1,4 +1,4 @@
-"""Check the files that settings name, and say what is wrong with one."""
+"""Check the files that settings name, and say why a file cannot be used."""
 
 from __future__ import annotations
 

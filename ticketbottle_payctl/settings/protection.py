@@ -16,9 +16,9 @@ _CHECKED = frozenset({"verify-ca", "verify-full"})
 
 
 def unprotected(settings: DatabaseSettings, environ: Mapping[str, str]) -> str | None:
-    """Return how the connection is unprotected, or None if it is protected or needs no protection.
+    """Return why the connection is not protected, or None if it is protected or needs no protection.
 
-    A connection on this machine needs none, and neither does an environment for development.
+    A connection within this machine needs no protection, and neither does a connection in a development environment.
     """
     if environ.get("ENVIRONMENT", "dev") in TRUSTED_ENVIRONMENTS or settings.place.is_this_machine:
         return None
@@ -35,7 +35,7 @@ def unprotected(settings: DatabaseSettings, environ: Mapping[str, str]) -> str |
 
 
 def _has_certificates(settings: DatabaseSettings, environ: Mapping[str, str]) -> bool:
-    """Return whether libpq has a file of certificates, which the settings name or which is libpq's default file."""
+    """Return whether the settings name a file of certificates, or libpq's default file of certificates exists."""
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path raises if the user has no home
     # Path.exists raises an error for a directory that the user cannot open.
     return bool(settings.parameters.get("sslrootcert")) or os.access(Path(home, ".postgresql", "root.crt"), os.F_OK)
