@@ -36,7 +36,7 @@ CHANGES = ["publish-outbox", "replay --failed -y", "cleanup --older-than 1d -y",
 FOR_PROGRAMS = {"schema", "completion", "cdc config", "config path"}
 """Commands whose output is meant for another program."""
 NOT_RUN = {
-    "demo": "has its own tests and its own world",
+    "demo": "has its own tests and its own servers",
     "report": "is Markdown, and its commands name exact instants",
     "listen": "a server",
     "reconcile payments": "asks the gateways",

@@ -90,7 +90,7 @@ def story(postgres, template_database, tmp_path_factory, payctl_path):
 
 @pytest.fixture
 def world(postgres, clones, story, tmp_path, payctl_path):
-    """Yield a copy of the story's directory, and environment variables that point to a copy of the story's database."""
+    """Yield a copy of the examples' directory, and environment variables that name a copy of the examples' database."""
     place, template = story
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     name = clones.create(template, prefix="examples")

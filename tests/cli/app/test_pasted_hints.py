@@ -53,7 +53,7 @@ def test_every_hint_marks_its_commands():
 
 
 def unmarked(path):
-    """Yield each f-string in a file that contains a built command outside backticks."""
+    """Yield the file's name and each f-string with a command from ``command_line`` outside backticks."""
     tree = ast.parse(path.read_text("utf-8"))
     aliases = {
         target.id

@@ -50,7 +50,7 @@ def test_a_signal_ends_payctl_with_one_document(sent, code, word, started):
     process = started("-o", "json", "verify-signature", "-")
     reads_its_stdin(process)
     process.send_signal(sent)
-    process.wait(20)  # communicate would close stdin, and payctl could see its end before the signal
+    process.wait(20)  # communicate would close stdin, and payctl could end before it handles the signal
     assert process.returncode == code
     assert json.loads(process.stdout.read())["error"]["code"] == word
     assert b"Traceback" not in process.stderr.read()

@@ -244,7 +244,7 @@ def silent_server():
 def test_a_dead_database_does_not_hang_the_shell(line, process, silent_server):
     """If the database server does not answer, completion gives up after about a second and prints nothing."""
     asked = {"_PAYCTL_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": line}
-    process(**asked, DATABASE_URL="x")  # the modules are in the file cache now
+    process(**asked, DATABASE_URL="x")  # the first run brings the modules into the file cache
     begun = time.monotonic()
     nothing = process(**asked, DATABASE_URL="not a url")
     without = time.monotonic() - begun

@@ -112,7 +112,7 @@ def test_a_shell_offers_files_only_where_a_file_belongs(completed, shell, line, 
 def test_payctl_answers_with_the_word_that_the_script_gave(process, kind, line, answer):
     """If no word matches and no file belongs at the cursor, payctl prints the word in _PAYCTL_NO_FILES.
 
-    An older script gives no word, so payctl prints nothing.
+    A completion script of an older version does not set this variable, so payctl prints nothing.
     """
     asked = {"_PAYCTL_COMPLETE": f"complete_{kind}", "_TYPER_COMPLETE_ARGS": line}
     old, new = process(**asked), process(**asked, _PAYCTL_NO_FILES="/")

@@ -131,7 +131,7 @@ def test_the_first_line_of_publish_outbox_breaks_between_facts(monkeypatch, held
 
 @pytest.mark.parametrize("number", [1, 123_456_789])
 def test_the_first_line_of_cleanup_breaks_between_facts(monkeypatch, number):
-    """The first line of `cleanup` fits, also with long figures."""
+    """The first line of `cleanup` fits in 80 columns, even with long figures."""
     nothing = Unpublished(0, 0, 0, 0, None, None, None, 0, 0, {})
     because = CleanupStoppedBecause.DEADLINE
     report = CleanupReport(NOW, because, number, number, 0, number * 999, number, 0, 0, nothing, (), 98_765.0)
@@ -160,7 +160,7 @@ def test_any_first_line_breaks_between_facts(parts):
 
 
 def test_other_lines_also_break_between_parts(monkeypatch):
-    """A line that is no headline keeps each part after its longest part on one line, and breaks the longest part."""
+    """In a line that is not a headline, only the longest part is broken. The parts after it stay on one line."""
     monkeypatch.setenv("COLUMNS", "60")
     long = "publishers never send dead events, and they block all later events of their payments"
     parts = (warn("!"), bold(long), "2 of 3 runs were stopped by hand", "12 dead events")

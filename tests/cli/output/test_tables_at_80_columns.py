@@ -94,7 +94,7 @@ def test_the_plan_of_reconcile_payments_folds_no_word():
 
 
 def test_a_payment_that_is_too_old_takes_at_most_three_lines():
-    """At 80 columns, a payment that is too old takes at most three lines. A warning says why it was not queried."""
+    """At 80 columns, a payment that is too old to be queried takes at most three lines. A warning says why."""
     payment = replace(finding(CODES[0], "").payment, created_at=NOW - timedelta(days=9))
     endpoint = StatusEndpoint(zalopay.QUERY, {}, exchange=lambda *_: None)
     (found,) = ask_gateways([payment], {"zalopay": endpoint}, AskOptions(), now=lambda: NOW, stop=Event())
@@ -112,7 +112,7 @@ def test_a_figure_of_the_plan_is_not_folded():
     lines = lines_of(planned([finding("TB-MISSING", "completed", "", right, amount=450_000), wrong]))
     assert sum("(321,000 VND)" in line for line in lines) == 1, lines
     assert sum("320,000 VND" in line for line in lines) == 1
-    assert sum("settle: COMPLETED" in line for line in lines) == 1, "no column takes room that saves it no line"
+    assert sum("settle: COMPLETED" in line for line in lines) == 1, "the other columns leave enough room for the action"
     assert max(map(len, lines)) <= 80
 
 

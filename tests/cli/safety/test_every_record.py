@@ -30,7 +30,7 @@ class Record(StrEnum):
     RUN = "its own run"
     ACT = "an action on the run that it names"
     NOTHING = "no record: a deployment runs this command all the time"
-    NO_ROW = "no record: it does not change the payment and no event"
+    NO_ROW = "no record: it changes no payment and no event"
     REFUSED = "no record: it is for development, and refused in production"
     ELSEWHERE = "tests/cdc, because it needs a logical log and Apache Kafka"
 

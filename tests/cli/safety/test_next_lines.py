@@ -1,4 +1,4 @@
-"""Test that a long command below an advice is moved to the left, so that it fits into 80 columns."""
+"""Test that a long command below a line of advice begins further to the left, so that it fits in 80 columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALIGNED = 20
     [(20, ALIGNED), (60, ALIGNED), (61, 19), (70, 10), (77, 3), (78, 0), (80, 0), (120, 0)],
 )
 def test_a_long_command_begins_further_to_the_left(length, column):
-    """A command that fits begins below the advice. A longer one begins further to the left, so that it still fits."""
+    """A command that fits begins in the advice's column. A longer command begins further to the left."""
     command = "payctl ".ljust(length, "x")
     words, pasted = next_lines(" " * 12, dim("fix:"), "do this", command)
     assert [part if isinstance(part, str) else part.text for part in words.parts][-1] == "do this:"

@@ -78,7 +78,7 @@ def run(world, answer, tmp_path):
 def test_a_command_says_what_was_not_recorded(name, lacks, run, execute):
     """If a run cannot be recorded, its command does the work, prints one warning and does not show a run id.
 
-    `payctl runs` does not list a finished run.
+    The database has no record of the run, or a record without an end.
     """
     before = execute(WORK)
     execute(f"REVOKE {lacks.replace(' ON ', ' ON TABLE ')} FROM {ROLE}")

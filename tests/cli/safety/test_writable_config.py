@@ -78,7 +78,7 @@ def test_the_mode_of_a_linked_configuration_file_decides(answer, config, tmp_pat
     assert show(answer, str(link), "-p", "prod")[0] == 3
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 def test_a_configuration_file_of_another_user_is_refused(answer, config):
     """`payctl` refuses a configuration file that another user owns, because the owner can always write it."""
     file = config(0o600)
