@@ -33,7 +33,7 @@ def test_publish_outbox_names_each_dead_event_once(invoke, places, add):
 def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, places, add):
     """If only a failure event is dead, `publish-outbox` suggests `doctor`.
 
-    It also says that no paying customer is waiting.
+    `publish-outbox` also says that no paying customer is waiting.
     """
     dead_failure(add)
     text = invoke("publish-outbox", **places).stdout
@@ -62,7 +62,7 @@ def test_publish_outbox_tells_a_customer_s_dead_event_from_a_dead_failure(invoke
 def test_publish_outbox_names_the_dead_events_of_paying_customers(invoke, places, add):
     """`publish-outbox` names each paying customer's dead event once, even if another dead event blocks an event.
 
-    It names at most three of these dead events, and counts the others.
+    `publish-outbox` names at most three of these dead events, and counts the others.
     """
     add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", order_code="TB-BLOCKER")
     add("k", age=50)
@@ -118,7 +118,7 @@ def test_dead_events_of_unknown_types_are_counted_apart_from_waiting_customers(
 
 
 def test_a_released_success_has_no_waiting_customer(invoke, places, add, engine):
-    """After `--on-dead release` has sent the success behind an event of an unknown type, no customer waits."""
+    """Once `--on-dead release` has sent the success event behind a dead event, `publish-outbox` names no customer."""
     with engine.begin() as connection:
         key = insert_payment(connection, status="COMPLETED").id
     add(key, event_type=NOTE, retry_count=5, last_error="UNKNOWN_EVENT_TYPE: no")
@@ -159,7 +159,7 @@ def test_an_event_that_dies_and_blocks_hides_no_older_dead_event(invoke, places,
 
 @pytest.mark.parametrize("options", [[], ["--on-dead", "release"]], ids=["block", "release"])
 def test_a_waiting_customer_comes_before_an_event_that_died(invoke, places, add, options):
-    """If an event of a paying customer died, the first line of `publish-outbox` begins with the customer."""
+    """If an event of a paying customer dies, the first line of `publish-outbox` first says that a customer waits."""
     add("k", payload_bytes=2_000_000)
     ran = invoke("publish-outbox", *options, **places)
     assert ran.stdout.startswith(f"!  {CUSTOMER}, 1 event died  published 0")

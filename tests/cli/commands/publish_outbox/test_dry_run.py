@@ -62,7 +62,10 @@ def test_a_dry_run_of_publish_outbox_says_which_events_would_die(invoke, places,
 
 
 def test_a_dry_run_of_publish_outbox_counts_the_events_behind_a_dying_one(invoke, places, add):
-    """`publish-outbox -n` holds back the events behind an event that would die, and names both kinds of advice."""
+    """`publish-outbox -n` counts the events behind an event that would die as held back.
+
+    `publish-outbox -n` prints both the task about the unknown type and the command for the real run.
+    """
     add("k", event_type="NO_SUCH_TYPE")
     add("k", age=50)
     add("k", age=40)
@@ -111,7 +114,7 @@ def test_a_dry_run_of_publish_outbox_names_no_death_that_does_not_happen(invoke,
 
 
 def test_a_dry_run_of_publish_outbox_does_not_advise_a_run_that_only_kills_events(invoke, places, add):
-    """If a run would only mark events as dead, `publish-outbox -n` says what helps instead of how to apply it."""
+    """If a run would only mark events as dead, `publish-outbox -n` prints what to do, and no command for the run."""
     add("k", event_type="NO_SUCH_TYPE")
     add("k", age=50)
     lines = invoke("publish-outbox", "-n", **places).stdout.splitlines()
@@ -121,7 +124,7 @@ def test_a_dry_run_of_publish_outbox_does_not_advise_a_run_that_only_kills_event
 
 @pytest.mark.parametrize("options", [[], ["--on-dead", "release"]], ids=["block", "release"])
 def test_a_dry_run_of_publish_outbox_counts_the_messages_that_are_too_large(invoke, places, add, options):
-    """`publish-outbox -n` does not count an event that payctl cannot send, because it is too large, as published."""
+    """`publish-outbox -n` says that events whose messages are too large for payctl would die."""
     large = [add("k", payload_bytes=1_100_000, age=90), add("other", payload_bytes=1_100_000)]
     add("k", age=50)
     add("small", payload_bytes=990_000)
@@ -144,7 +147,7 @@ def test_a_dry_run_of_publish_outbox_counts_the_messages_that_are_too_large(invo
 
 @pytest.mark.parametrize("event", [{"retry_count": 4}, {"age": 20}], ids=["waits for its retry", "behind a dead event"])
 def test_a_dry_run_of_publish_outbox_knows_when_a_large_message_would_not_die_yet(invoke, places, add, event):
-    """If a message is too large but cannot be sent yet, `publish-outbox -n` only says that it is held back."""
+    """If an event with too large a message is not due yet, `publish-outbox -n` only counts the event as held back."""
     if "age" in event:
         add("k", retry_count=5, last_error="x")
     add("k", payload_bytes=1_100_000, **{"age": 5, **event})

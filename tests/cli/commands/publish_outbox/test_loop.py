@@ -81,7 +81,7 @@ def _read_for(descriptor, seconds, until=(), during=lambda _text: None):
 def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
     """The live line of a publisher loop fits in 80 columns.
 
-    It shows the event counts, the age of the oldest event, and why events are waiting.
+    The live line shows the event counts, the age of the oldest event, and why events are waiting.
     """
     blocked(add)
     change = r"! \d\d:\d\d:\d\d 1 event waits behind the dead event"

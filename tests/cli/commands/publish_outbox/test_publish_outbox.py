@@ -177,7 +177,7 @@ def test_on_dead_blocks_or_releases_the_events_behind_a_dead_one(
 ):
     """--on-dead decides whether `publish-outbox` sends the events behind a dead event or lets them wait.
 
-    Once another success event of the payment was sent, the dead one is harmless.
+    A dead success event is harmless once another success event of its payment has been sent.
     """
     insert(1, state="dead", age=HOUR)
     insert(3)

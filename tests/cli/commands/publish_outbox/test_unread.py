@@ -1,4 +1,4 @@
-"""Test that ``payctl publish-outbox`` reports no success if it cannot read which events still wait."""
+"""Test that ``payctl publish-outbox`` does not report success if it cannot read which events are waiting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ UNREAD = "it is unknown which events are still waiting"
 
 
 @pytest.mark.parametrize("options", [[], ["--loop", "--deadline", "1s"]], ids=["drain", "loop"])
-def test_publish_outbox_without_knowledge_of_waiting_events_is_no_success(invoke, places, add, monkeypatch, options):
+def test_publish_outbox_does_not_report_success_if_waiting_events_are_unknown(
+    invoke, places, add, monkeypatch, options
+):
     """If `publish-outbox` cannot read which events wait, its first line says so, and its exit code is 4."""
     with monkeypatch.context() as slowly:
         slowly.setattr("ticketbottle_payctl.jobs.publish_outbox.run._LOOK_LIMIT", timedelta(milliseconds=20))
@@ -50,7 +52,10 @@ def test_publish_outbox_without_knowledge_of_waiting_events_is_no_success(invoke
     ],
 )
 def test_another_exit_code_also_says_that_the_rest_is_unknown(counts, reason, signalled, code, words):
-    """`publish-outbox` keeps a different exit code if one applies. Its output says what it could not read."""
+    """If events died or were held back, or the run was stopped, `publish-outbox` keeps the exit code for this.
+
+    The first line also says that `publish-outbox` could not read which events are waiting.
+    """
     obstacles = Obstacles(unread=DatabaseUnavailableError("the database took too long"))
     report = PublishReport(counts, reason, 2.0, obstacles)
     result = result_of(report, loop=False, signalled=signalled)

@@ -86,7 +86,7 @@ def many(add):
 
 
 TABLE = [
-    # situation, held elsewhere?, options, environment, exit code, mark, first words, reasons
+    # how to insert the events, what another publisher does, options, environment, exit code, mark, first words, reasons
     (nothing_waits, nothing, [], {}, 0, "✔", "published 1", []),
     (blocked, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
     (blocked, nothing, ["--on-dead", "release"], {}, 0, "✔", "published 2", []),

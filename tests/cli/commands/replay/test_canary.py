@@ -89,7 +89,7 @@ def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, 
 
 def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, engine, payctl_command):
     """A replay that waits for its canary detects an idle publisher, even if the canary's events are locked."""
-    publisher.send_signal(signal.SIGSTOP)  # so that it cannot send the events before this test has locked them
+    publisher.send_signal(signal.SIGSTOP)  # the publisher must not send the events before this test locks them
     with engine.connect() as holder, holder.begin():
         replay = subprocess.Popen(
             [*payctl_command, *WAITING, "3s"],
@@ -118,7 +118,7 @@ def test_a_replay_continues_after_its_canary_is_published(ask):
 
 
 def test_a_canary_that_cannot_see_its_result_replays_nothing_else(started, database_url, engine, ask):
-    """If a replay cannot read its canary's state, it says so, exits with 4, and leaves the rest for a resume."""
+    """If a replay cannot read its canary's state, it exits with 4, requeues no other event and suggests a resume."""
     replay = started(*WAITING, "5m", "-o", "json", DATABASE_URL=database_url)
     wait_until(lambda: pending(engine) == 2, what="the canary to be requeued", timeout=20)
     with engine.begin() as connection:

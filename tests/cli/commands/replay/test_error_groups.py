@@ -132,8 +132,8 @@ def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url
     """`payctl errors` counts the superseded events in a group.
 
     `payctl errors` says whether the dead events block other events. If all events in the group are superseded, it does
-    not suggest a replay. In the document, the replay command is empty. If only some of them are superseded, the release
-    comes after the replay.
+    not suggest a replay. In the document, the replay command is empty. If only some of them are superseded, it suggests
+    the replay first and the release second.
     """
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x")
@@ -169,7 +169,7 @@ def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url
 def test_a_group_with_messages_of_several_sizes_has_a_replay_for_those_that_payctl_sends(
     ask, invoke, database_url, engine
 ):
-    """`payctl errors` says how many events of a group are too large for payctl. Its replay requeues the others."""
+    """`payctl errors` says how many events are too large for payctl. The suggested replay requeues the others."""
     with engine.begin() as connection:
         for age, size in ((1, 1_100_000), (2, 5_000), (3, 6_000)):
             error = "MSG_SIZE_TOO_LARGE: Broker: Message size too large"
@@ -194,7 +194,7 @@ def test_a_group_with_messages_of_several_sizes_has_a_replay_for_those_that_payc
 
 
 def test_a_group_with_several_types_says_how_many_events_have_each_type(ask, invoke, database_url, engine):
-    """`payctl errors` counts the events of each type of a mixed group, and names the topic of each type to fix."""
+    """If a group has several types, `payctl errors` counts the events of each type, and names each type's topic."""
     with engine.begin() as connection:
         for event_type, number in (("PAYMENT_COMPLETED", 1), ("PAYMENT_FAILED", 3)):
             insert_events(connection, number, state="dead", event_type=event_type, last_error="MSG_SIZE_TOO_LARGE: no")

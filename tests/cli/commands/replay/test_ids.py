@@ -28,7 +28,7 @@ def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path
 
 @pytest.mark.usefixtures("dead")
 def test_a_truncated_list_is_refused_as_input_of_a_replay(invoke, database_url, engine):
-    """`replay` exits with 2 for a truncated list. Otherwise, it would silently omit the unlisted events."""
+    """`replay` exits with 2 for a truncated list. Otherwise, `replay` would silently omit the unlisted events."""
     select = ("list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson")
     page = invoke(*select, "--limit", "2", DATABASE_URL=database_url).stdout
     refused = invoke("replay", "-", "-y", "-o", "json", stdin=page, DATABASE_URL=database_url)

@@ -53,7 +53,7 @@ def test_for_an_order_without_a_dead_event_payctl_advises_show(ask, orders):
 def test_a_replay_of_an_event_id_and_an_order_code_requeues_the_event(invoke, database_url, orders):
     """Given an event id and an order code, `replay` requeues the event and exits with 6.
 
-    It suggests a second command for the order.
+    `replay` suggests a second command for the order.
     """
     event, name = orders("dead")[2], orders("dead")[0]
     result = invoke("replay", event, name, "-y", DATABASE_URL=database_url)
@@ -96,7 +96,7 @@ def test_a_replay_that_leaves_out_every_named_event_shows_a_cross(invoke, databa
     ],
 )
 def test_a_replay_says_which_option_selects_published_events(invoke, database_url, engine, options, hinted):
-    """With --allow-published alone, `replay` selects no published event, and names the option that does."""
+    """With --allow-published but not --published, `replay` selects no published event, and names --published."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published")
     result = invoke("replay", *options, "-n", DATABASE_URL=database_url)

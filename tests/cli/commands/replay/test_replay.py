@@ -82,7 +82,7 @@ def test_a_replay_of_published_events_needs_allow_published(ask, engine):
 def test_a_replay_of_a_pending_event_by_id_has_nothing_to_do(invoke, ask, database_url, engine, options):
     """If the named event is pending with all its retries left, `replay` says so and exits with 0.
 
-    It does not record a run.
+    `replay` does not record a run.
     """
     with engine.begin() as connection:
         insert_events(connection, 1)

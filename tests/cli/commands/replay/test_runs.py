@@ -116,7 +116,7 @@ def test_resuming_a_run_names_its_superseded_events(invoke, ask, database_url, d
 def test_resuming_a_finished_run_changes_nothing_and_says_so(invoke, ask, database_url):
     """For a run that is done, `runs resume` says when the run ended.
 
-    It records nothing and exits with 0, even without -y.
+    `runs resume` records nothing and exits with 0, even without -y.
     """
     run = ask("replay", "--failed", "-y")["run_id"]
     before = ask("runs", "show", run)

@@ -1,4 +1,4 @@
-"""Test that a stopped replay says so first, and that `runs show` and `runs resume` tell the same story."""
+"""Test that a stopped replay says so in its first line, and that `runs show` and `runs resume` agree with it."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ ENDED = rf"the last publisher ended \S+ s ago; {NEXT_RUN}"
     ids=["never", "running", "ended", "ended long ago", "waits for its brokers", "ended without brokers"],
 )  # fmt: skip
 def test_a_canary_says_what_it_waits_for(invoke, ask, execute, world, sign, running, words, told, command):
-    """A canary that waits says whether a publisher is running, and what happens next.
+    """A replay that waits for its canary says whether a publisher is running, and what happens next.
 
-    When it stops, its first line, its mark and its exit code say so, and the next command fits the publisher.
+    When the time is over, the first line, the mark and the exit code say so. The next command depends on the publisher.
     """
     if sign:
         execute(sign)
@@ -117,7 +117,7 @@ def test_the_commands_of_a_waiting_canary_keep_the_profile(
 
 @pytest.mark.usefixtures("events")
 def test_a_finished_replay_starts_with_its_count(invoke, world):
-    """A replay that is done starts with a tick and the number of events, and exits with 0."""
+    """The output of a replay that is done starts with a tick and the number of events. The exit code is 0."""
     result = invoke("replay", "--failed", "-y", **world)
     assert (result.exit_code, result.stdout.startswith("✔  5 events requeued  in")) == (0, True)
 
@@ -179,7 +179,7 @@ def test_runs_show_says_what_has_happened_since(invoke, ask, execute, world, cha
 
 @pytest.mark.usefixtures("events")
 @pytest.mark.parametrize("change", ['"retryCount" = 0', PUBLISHED, '"retryCount" = 5'], ids=["pending", "sent", "dead"])
-def test_runs_show_repeats_the_story_of_a_finished_replay(invoke, execute, world, change):
+def test_runs_show_repeats_the_lines_of_a_finished_replay(invoke, execute, world, change):
     """`runs show` and `runs resume` say the same about the events of a replay that is done."""
     run = re.search(r"run\t(\S+)", invoke("replay", "--failed", "-y", **world).stdout)[1]
     execute(f'UPDATE outbox SET {change} WHERE "retryCount" = 0')  # noqa: S608
@@ -260,7 +260,7 @@ def test_a_stopped_run_says_why_and_what_comes_next(invoke, ask, execute, world,
 
 @pytest.mark.usefixtures("events")
 def test_a_replay_records_why_it_stopped(ask, invoke, execute, world):
-    """A canary that is not published in time records this reason, and a resumed run that is done has none."""
+    """The record of a replay says that the canary was not published in time, until a resume finishes the replay."""
     run = ask(*WAITS)["run_id"]
     assert ask("runs", "show", run)["result"]["ended_by"] == "canary_timeout"
     assert f"stopped because\t{TIMED_OUT}" in invoke("runs", "show", run, **world).stdout
