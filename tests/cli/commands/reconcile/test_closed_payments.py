@@ -1,4 +1,4 @@
-"""Test that a person can close an overdue payment that only the gateway's portal shows, and that nothing gets lost."""
+"""Test that a person can close an overdue payment that no status query settles, and that later callbacks count."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def first_lines(invoke, gateways, database_url):
 
 
 def test_a_payment_that_the_gateway_does_not_know_needs_a_person(overdue, reconcile, first_lines):
-    """`reconcile payments` counts unknown payments apart from pending ones, and names the next step. It exits with 6.
+    """`reconcile payments` counts payments that the gateway does not know separately, and names the next step.
 
-    After the step that it names, it exits with 0.
+    The exit code is 6.
     """
     overdue(reference="waits")
     overdue(reference="unheard", state="unknown", age=2 * HOUR)
@@ -118,7 +118,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_payment_is_closed_only_if_the_gateway_does_not_know_it(name, overdue, close, content):
-    """If the gateway knows the payment, `payctl close` exits with 7, and without an answer with 4. Nothing changes."""
+    """If the gateway knows the payment, or has no keys, `payctl close` exits with 7 and changes nothing.
+
+    If the gateway does not answer, `payctl close` exits with 4 and changes nothing.
+    """
     state, environment, hint = REFUSED[name]
     payment = overdue(state=state)
     before = content()
@@ -175,7 +178,7 @@ def test_reconcile_settles_a_closed_payment(overdue, reconcile, close, engine, g
     document = reconcile("--yes")
     assert (document["counts"]["settled"], document["counts"]["closed"]) == (1, 0)
     assert status_of(engine, payment) == ("COMPLETED", 1, 1)
-    assert ask_with_keys("show", payment.order_code)["exit_code"] == 5  # the event is not sent yet
+    assert ask_with_keys("show", payment.order_code)["exit_code"] == 5  # the payment's event has not been sent yet
     published = ask_with_keys("publish-outbox", KAFKA_BROKERS=mock_kafka.bootstrap)
     assert published["counts"]["published"] == 1
     assert ask_with_keys("show", payment.order_code)["result"]["verdict"]["kind"] == "published"
@@ -197,7 +200,7 @@ def test_a_genuine_callback_settles_a_closed_payment(overdue, close, engine, ask
 
 
 def test_a_refused_callback_after_the_closing_is_a_new_finding(overdue, close, engine, ask_with_keys):
-    """If a callback with a wrong amount arrives after the closing, the money is open, and no closing hides it."""
+    """If a callback with a wrong amount arrives after `payctl close`, `show` and `report` show the order as open."""
     callback = sample("momo")
     data = json.loads(callback.request.body)
     overdue(reference=data["orderId"], state="unknown", amount=data["amount"] + 1, order_code="TB-wrong")
@@ -210,7 +213,7 @@ def test_a_refused_callback_after_the_closing_is_a_new_finding(overdue, close, e
 
 
 def test_a_new_answer_of_the_gateway_is_not_hidden(overdue, reconcile, close, gateways):
-    """If the gateway reports a closed payment as refunded later, the payment needs a person again."""
+    """If the gateway later reports a closed payment as refunded, `reconcile payments` no longer counts it as closed."""
     payment = overdue(state="unknown")
     close(payment.order_code)
     gateways.states[payment.reference] = "refunded"
@@ -228,7 +231,10 @@ def test_the_printed_close_command_works(overdue, first_lines, ask_with_keys):
 
 @pytest.fixture
 def call_back(engine):
-    """Return a function that processes a MoMo callback about a reference. Its content differs in some fields."""
+    """Return a function that processes a MoMo callback about a reference.
+
+    The function's keyword arguments replace fields of the callback.
+    """
 
     def run(reference, **changes):
         momo = sample("momo")
@@ -245,7 +251,10 @@ CALLBACKS = {"pending": {"resultCode": 7002}, "undocumented_code": {"resultCode"
 
 @pytest.fixture
 def state_of(invoke, gateways, database_url):
-    """Return a function that returns whether each command finds the payment open, and checks that no one disagrees."""
+    """Return a function that returns the exit code of `reconcile payments`, which is 6 if the payment is open.
+
+    The function fails if `show` or `report` disagrees.
+    """
 
     def run(code):
         environment = {"DATABASE_URL": database_url, **gateways.environment}
@@ -264,9 +273,9 @@ def state_of(invoke, gateways, database_url):
 @pytest.mark.parametrize("reason", CALLBACKS)
 @pytest.mark.parametrize("closed_before", [False, True])
 def test_the_advised_close_command_ends_the_advice(reason, closed_before, overdue, close, call_back, state_of):
-    """If `reconcile payments` advises `payctl close`, it closes something, and `reconcile payments` then exits with 0.
+    """If `reconcile payments` advises `payctl close`, this command closes the payment.
 
-    This is also true if the gateway has called back, before or after a closing.
+    After that, `reconcile payments` exits with 0. This is also true if a callback arrived after an earlier closing.
     """
     payment = overdue(state="unknown")
     if closed_before:
@@ -279,7 +288,7 @@ def test_the_advised_close_command_ends_the_advice(reason, closed_before, overdu
 
 
 def test_a_payment_too_old_for_a_query_is_closed_with_its_callback(overdue, close, engine, ask_with_keys, reconcile):
-    """If a person closes an unreadable callback, `reconcile payments` no longer counts its old payment as open."""
+    """If a person closes an old payment with an unreadable callback, `reconcile payments` counts it as closed."""
     payment = overdue("zalopay", reference="261120_1", age=OLD)
     orders = Orders(engine)
     orders.payment = payment
@@ -293,7 +302,7 @@ def test_a_payment_too_old_for_a_query_is_closed_with_its_callback(overdue, clos
 
 
 def test_a_callback_that_arrives_during_the_prompt_keeps_the_payment_open(overdue, call_back, engine, state_of):
-    """If the gateway calls back while `payctl close` reads its answer, the closing does not cover the callback."""
+    """A callback that arrives after `payctl close` has read the findings keeps the payment open."""
     payment = overdue(state="unknown")
     found = find_open(engine, payment.order_code, max_retries=5, now=datetime.now(UTC))
     call_back(payment.reference, resultCode=9000)

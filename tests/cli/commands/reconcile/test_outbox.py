@@ -60,7 +60,7 @@ def test_reconcile_shows_ten_differences_and_ends_with_the_verdict(invoke, publi
 def test_reconcile_reports_a_message_with_another_value_key_or_topic(change, word, compare, published, send):
     """If a message has a wrong value, key or topic, `reconcile outbox` exits with 5 and names the difference.
 
-    It does not suggest a replay, because the right topic also has a correct message for the event.
+    `reconcile outbox` does not suggest a replay, because the right topic also has a correct message for the event.
     """
     event_id, key, value = published[2]
     send(event_id, **{"key": key, "value": value, **change})

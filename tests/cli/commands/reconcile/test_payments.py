@@ -21,7 +21,7 @@ ENDS = {"paid": "COMPLETED", "failed": "FAILED", "expired": "CANCELLED", "abando
 def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, gateways, overdue, reconcile, engine):
     """After a gateway's final response, payctl writes one event and one receipt.
 
-    After any other response, the payment is unchanged, and the exit code is 0 only if the payment is pending there too.
+    Any other response leaves the payment unchanged, and the exit code is 0 only if the response says pending.
     """
     payment = overdue(gateway, state=state)
     document = reconcile("--yes")
@@ -41,7 +41,7 @@ def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, gate
 def test_an_undocumented_code_needs_manual_review(gateway, state, overdue, reconcile, engine):
     """If the code in a gateway's response is unknown or missing, payctl settles nothing and warns about the order.
 
-    It does not mark the payment as FAILED, because that would release the tickets.
+    `reconcile payments` does not mark the payment as FAILED, because that would release the tickets.
     """
     payment = overdue(gateway, state=state)
     document = reconcile("--yes")
@@ -98,7 +98,7 @@ def test_a_dry_run_of_reconcile_payments_names_the_command_that_applies_it(
 def test_a_limit_that_leaves_payments_out_is_a_warning(overdue, reconcile, gateways, invoke, database_url):
     """If more payments are overdue than `--limit` allows, the command warns that the oldest were not queried.
 
-    Its exit code is then 6.
+    The exit code is 6.
     """
     overdue(reference="order-1", age=2 * HOUR)
     newest = overdue(reference="order-2", age=HOUR)
@@ -189,8 +189,8 @@ def test_reconcile_payments_asks_only_about_overdue_payments(gateways, overdue, 
     assert "261120_old" not in {reference for _, reference in gateways.asked}
 
 
-def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile, invoke, database_url, gateways):
-    """`reconcile payments` does not ask about orders that ZaloPay has forgotten. It counts them, and exits with 6."""
+def test_payments_too_old_for_zalopay_are_only_counted(overdue, reconcile, invoke, database_url, gateways):
+    """`reconcile payments` only counts orders that are too old for ZaloPay's status query, and exits with 6."""
     for number in range(3):
         overdue("zalopay", reference=f"old-{number}", age=timedelta(hours=49))
     overdue("momo", reference="momo-old", age=timedelta(hours=49))

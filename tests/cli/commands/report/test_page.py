@@ -225,7 +225,7 @@ def test_a_browser_shows_every_plot_and_requests_nothing_else(written, browser, 
         """[...document.querySelectorAll('figure svg [fill^="var("], figure svg [stroke^="var("]')]
         .map(mark => getComputedStyle(mark)).map(style => style.fill + style.stroke)"""
     )
-    assert len({*fills}) >= 5, "the variables of the style colour the plots"
+    assert len({*fills}) >= 5, "the CSS variables colour the plots"
     assert tab.evaluate("document.scripts.length") == 0
     context.close()
 

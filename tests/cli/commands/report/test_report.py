@@ -3,7 +3,7 @@
 Separate statements in plain SQL give the expected figures.
 """
 
-# ruff: noqa: S608 - the SQL is made of constants of this file
+# ruff: noqa: S608 - the SQL contains only constants from this file
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ REFUSED = Moment(START, MomentKind.FIRST_REFUSED, "a", "wrong_amount")
     ],
 )  # fmt: skip
 def test_a_run_that_started_and_ended_in_the_window_is_one_entry(timeline, said):
-    """A run that both started and ended in the window has one entry. Otherwise its start or its end is the entry."""
+    """A run that started and ended in the window has one entry. Any other run has an entry for its start or its end."""
     assert [moment_sentence(each, UTC, plain) for each in with_runs_once(timeline)] == said
 
 

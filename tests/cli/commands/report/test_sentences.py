@@ -1,4 +1,4 @@
-"""Test that the report's sentences fit the numbers none, one and two."""
+"""Test that the nouns and verbs in the report's sentences agree with their counts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def orders(number):
 
 
 def payments(silent, forgotten=0, closed=0):
-    """Return the given number of overdue payments, of which some are too old for a status query, and closed ones."""
+    """Return the counts of overdue payments. ``forgotten`` counts the open ones that are too old for a query."""
     return CreatedPayments({}, silent + closed, silent, forgotten, closed)
 
 
@@ -137,6 +137,6 @@ def test_the_sentences_about_overdue_payments_fit_the_number(silent, forgotten, 
 
 @pytest.mark.parametrize(("what", "did"), [(None, "created"), ("requeued", "requeued")])
 def test_the_timeline_says_since_when_an_event_waits(what, did):
-    """The timeline says whether the event that has waited longest waits since its creation or since a replay."""
+    """The timeline says when the event that has waited longest was created or, after a replay, requeued."""
     moment = Moment(START, MomentKind.OLDEST_PENDING, "e", what)
     assert moment_sentence(moment, UTC, str) == f"the event that has waited longest was {did}"
