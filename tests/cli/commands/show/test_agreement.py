@@ -243,7 +243,7 @@ def seen(ask, orders):
         }
 
     yield look
-    stats = ask("stats")  # once, because an event that waits after an earlier look still waits now
+    stats = ask("stats")  # one check at the end is enough: an event that waited earlier still waits
     assert (stats["exit_code"], stats["result"]["pending"], stats["result"]["dead"]) == (0, 0, 0)
 
 

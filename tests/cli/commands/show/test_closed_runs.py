@@ -26,7 +26,7 @@ def dead(orders):
 def test_the_runs_name_the_order_or_the_event_that_was_closed(command, dead, orders, ask, engine, invoke, database_url):
     """`payctl runs list` and the report name what each `payctl close` closed.
 
-    They show the order code or the dead event's short id.
+    Both show the order code or the dead event's short id.
     """
     with engine.begin() as connection:
         refused_money(connection, orders.payment)

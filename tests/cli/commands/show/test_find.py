@@ -178,6 +178,6 @@ def test_too_few_or_wrong_last_characters_find_no_order(ask, typed):
     ("D25", "; to search for the end of an order code, give at least 4 characters"), ("0D25", " or ends with it"),
 ])  # fmt: skip
 def test_the_end_of_an_order_code_needs_four_characters(ask, typed, said):
-    """If too few characters are given, the message says how many are needed, and not that no order code ends so."""
+    """The error says that no order code ends with the given characters, or how many characters a search needs."""
     begin = "no payment, event or callback has this id, and no order code equals it"
     assert ask("show", typed)["error"]["message"] == begin + said

@@ -69,7 +69,7 @@ def test_the_first_lines_say_that_the_event_is_closed(orders, ask, invoke, datab
 
 
 def test_an_order_code_shows_no_line_about_one_event(orders, ask, invoke, database_url):
-    """If the order code was given, `payctl show` has only the verdict, and no line about one of the events."""
+    """Given an order code, `payctl show` prints the verdict, and no line about a single event."""
     orders.pay("COMPLETED").event("FAILED", "dead", age=2 * HOUR).event(state="published")
     assert ask("show", orders.name)["result"]["event"] is None
     shown = invoke("show", orders.name, DATABASE_URL=database_url).stdout

@@ -41,7 +41,7 @@ def test_a_payment_that_is_too_small_may_be_completed(orders, screen):
 def test_a_settlement_by_reconcile_is_not_called_a_callback(orders, screen):
     """If `reconcile` settled a payment, `payctl show` says that payctl asked the gateway.
 
-    It does not mention a callback.
+    `payctl show` does not mention a callback.
     """
     orders.pay("COMPLETED").event(state="published").callback(method="RECONCILE")
     lines = screen()
@@ -77,7 +77,7 @@ def test_show_says_that_nothing_was_paid_for_a_failed_order(status, orders, scre
 
 @pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "PENDING"])
 def test_without_a_callback_show_does_not_say_that_nothing_was_paid(status, orders, screen):
-    """If a payment ended without a callback, `payctl show` says that no callback reported what was paid."""
+    """If no callback has arrived, `payctl show` says that no callback reported what was paid."""
     orders.pay(status)
     assert "paid\tno callback reported this" in screen()
 
@@ -157,9 +157,9 @@ def test_a_too_large_payload_names_the_team_that_makes_it_smaller(orders, shown)
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED"])
 def test_show_says_who_writes_a_missing_event_and_when_the_finding_ends(orders, ask, shown, status):
-    """If an ended payment has no event, `payctl show` names the team that writes it and what ends the finding.
+    """If a final payment has no event, `payctl show` names the team that must write it, and what ends the finding.
 
-    After the event was written and published, nothing is open.
+    Once the event has been written and published, nothing is open.
     """
     orders.pay(status)
     document = shown()
@@ -281,6 +281,6 @@ def test_show_names_the_transfer_that_each_callback_reports(orders, screen, ask)
     ],
 )
 def test_show_names_an_error_that_the_old_service_stored(orders, screen, error, name):
-    """The old service stored the Kafka client's text, which begins with the error's origin. Its name comes after it."""
+    """If the old service stored an error, `payctl show` prints its code or, without a code, the text and no detail."""
     orders.pay("COMPLETED").event(state="dead", error=error)
     assert f"the event is dead because of {name} after " in screen()[0]

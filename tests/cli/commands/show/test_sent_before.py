@@ -1,4 +1,4 @@
-"""Test that a customer may wait for an event that was sent before a replay, because people replay lost events."""
+"""Test that a customer counts as waiting if a sent event was requeued, because its message may be lost."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def requeued(orders, ask):
 
 
 def waiting(ask):
-    """Return how many customers wait, by `payctl report`."""
+    """Return how many customers wait according to `payctl report`."""
     return ask("report")["result"]["customers_without_ticket"]
 
 
 def test_the_customer_of_a_requeued_event_may_wait(orders, shown, requeued, ask, invoke, database_url):
-    """`show` says that the event had been sent and waits to be sent again. The exit code is 5.
+    """`show` says that the event was sent before and waits to be sent again. The exit code is 5.
 
     `report` counts the customer.
     """
@@ -57,7 +57,7 @@ def test_an_event_that_was_never_sent_still_keeps_the_customer_waiting(orders, s
 
 
 def test_a_requeued_event_that_nobody_sends_is_overdue(orders, shown, requeued, execute, ask):
-    """If the requeued event was not sent for a long time, `show` marks it as bad, and `report` counts its customer."""
+    """If a requeued event has not been sent for an hour, `show` marks it as bad, and `report` counts its customer."""
     orders.pay("COMPLETED").event(state="published", age=2 * HOUR)
     requeued()
     execute(_LONG_AGO)
@@ -69,7 +69,7 @@ def test_a_requeued_event_that_nobody_sends_is_overdue(orders, shown, requeued, 
 
 
 def test_a_requeued_event_behind_a_dead_one_is_blocked(orders, shown, requeued, ask):
-    """If the requeued event waits behind a dead event, `show` names the dead one. All screens count its customer."""
+    """If a requeued event waits behind a dead event, `show` names it. `report` and `stats` count the order."""
     orders.pay("COMPLETED").event("CANCELLED", "dead", age=3 * HOUR).event(state="published", age=2 * HOUR)
     requeued()
     found = shown()
@@ -95,7 +95,7 @@ def test_a_requeued_event_that_died_is_dead(orders, shown, requeued, execute, as
     assert ask("close", event, "-y", "--reason", "has the ticket")["exit_code"] == 7
 
 
-def test_a_requeued_twin_comes_before_the_dead_event_in_the_verdict(orders, shown, requeued, ask):
+def test_no_success_is_harmless_after_the_sent_one_was_requeued(orders, shown, requeued, ask):
     """If the sent event of a payment with two success events was requeued, neither of them counts as harmless."""
     orders.pay("COMPLETED").event(state="published", age=2 * HOUR).event(state="dead", age=HOUR)
     requeued(0)
@@ -104,7 +104,7 @@ def test_a_requeued_twin_comes_before_the_dead_event_in_the_verdict(orders, show
     assert waiting(ask) == 1
 
 
-def test_a_requeued_twin_of_a_closed_event_is_not_hidden(orders, shown, requeued, ask):
+def test_a_closed_event_does_not_hide_a_requeued_success(orders, shown, requeued, ask):
     """If a person closed the dead event before the sent one was requeued, the verdict is about the requeued event."""
     orders.pay("COMPLETED").event(state="published", age=2 * HOUR).event(state="dead", age=HOUR)
     assert ask("close", orders.events[1], "-y", "--reason", "has the ticket")["counts"] == {"closed": 1}

@@ -26,7 +26,7 @@ CASES = {
     "callback never came": (
         lambda o: o.pay(age=2 * HOURS),
         5, "no_callback", "NO TICKET: no genuine callback arrived; the order was placed 2 h ago", [SETTLE]),
-    "callback never came, and ZaloPay has forgotten the order": (
+    "callback never came, and the order is too old for ZaloPay's status query": (
         lambda o: o.pay(age=3 * DAYS, provider="ZALOPAY"),
         5, "no_callback", "NO TICKET: no genuine callback arrived; the order was placed 3 d ago", []),
     "callback never came, of a gateway that payctl does not know": (
@@ -83,7 +83,7 @@ CASES = {
         lambda o: o.pay("COMPLETED", age=3 * MINUTES).callback().event(age=3 * MINUTES),
         5, "overdue", "NO TICKET: the event has waited 3 min: no publisher has ever run on this database",
         ["payctl publish-outbox"]),
-    "settled, and the event waits for long": (
+    "settled, and the event has waited for hours": (
         lambda o: o.pay("COMPLETED").callback().event(age=2 * HOURS),
         5, "overdue", "NO TICKET: the event has waited 2 h: no publisher has ever run on this database",
         ["payctl publish-outbox"]),
@@ -114,10 +114,10 @@ CASES = {
         lambda o: o.pay("COMPLETED").event(state="dead", error=TIMED_OUT),
         5, "dead", "NO TICKET: the event is dead because of INVALID_REQUEST after 5 tries; written 1 h ago",
         ["payctl replay {first}"]),
-    "dead by a message too large": (
+    "dead, because the message is too large": (
         lambda o: o.pay("COMPLETED").event(state="dead", error=TOO_LARGE),
         5, "dead", "NO TICKET: the event is dead because of MSG_SIZE_TOO_LARGE on the first try; written 1 h ago", []),
-    "dead by an invalid record": (
+    "dead, because the record is invalid": (
         lambda o: o.pay("COMPLETED").event(state="dead", error="INVALID_RECORD: Broker: Broker failed to validate"),
         5, "dead", "NO TICKET: the event is dead because of INVALID_RECORD on the first try", []),
     "dead, and another dead one before it": (
@@ -225,10 +225,10 @@ def test_show_gives_each_state_of_an_order_its_verdict(orders, shown, engine, na
     write(orders)
     seen = shown()
     assert (seen.exit_code, seen.verdict["kind"]) == (code, kind)
-    said = re.sub(r"min \d s:", "min:", seen.verdict["text"])  # a slow machine needs a few seconds
+    said = re.sub(r"min \d s:", "min:", seen.verdict["text"])  # on a slow machine, an age also has seconds
     assert said.startswith(orders.named(text))
     assert (seen.verdict["mark"] == "good") == (code == 0)
     assert seen.commands == [orders.named(each) for each in commands]
     if code and not commands:
         waits = seen.verdict["kind"] in {"retrying", "behind", "not_paid", "in_progress"}
-        assert waits or seen.verdict["todo"], "nothing to type and nothing to do"
+        assert waits or seen.verdict["todo"], "show prints neither a command nor a task"

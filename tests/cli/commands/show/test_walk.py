@@ -110,7 +110,7 @@ def test_show_advises_a_command_that_publishes_a_blocked_success(world):
 
 @pytest.fixture
 def overdue(world, engine):
-    """Insert a paid order whose event is an hour old. Return the order's World."""
+    """Settle the order's payment, and make its event an hour old. Return the object from ``world``."""
     world.gateway("paid")
     with engine.begin() as connection:
         connection.exec_driver_sql("""UPDATE outbox SET "createdAt" = "createdAt" - interval '1 hour'""")

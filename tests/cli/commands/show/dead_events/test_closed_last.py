@@ -78,7 +78,7 @@ def test_a_replay_names_an_open_event_first(three, orders, ask, invoke, database
 
 
 def test_a_cleanup_warns_only_about_open_dead_events(three, orders, ask, invoke, database_url):
-    """`payctl cleanup` counts closed events apart. It does not warn about them."""
+    """`payctl cleanup` counts closed events separately, and does not warn about them."""
     assert len(three) == 3
     document = ask("cleanup", "-n")
     assert (document["counts"]["dead"], document["counts"]["closed"]) == (3, 3)
@@ -106,7 +106,7 @@ def test_a_cleanup_logs_only_open_dead_events(three, orders, engine, caplog):
 
 
 def test_errors_counts_no_kind_if_all_events_are_closed(three, invoke, database_url):
-    """If an operator has closed every event, the first line of `payctl errors` counts no kind of error."""
+    """If an operator has closed every event, the first line of `payctl errors` does not count kinds of errors."""
     first = invoke("errors", DATABASE_URL=database_url).stdout.splitlines()[0]
     assert first == f"✔  {len(three)} events, closed by an operator"
 

@@ -136,7 +136,7 @@ def test_a_closed_event_that_blocks_a_later_one_is_not_called_closed_already(dea
 def test_a_dead_event_is_not_closed_without_a_reason(options, dead, ask, content):
     """`payctl close -n` counts a dead event.
 
-    Without both -n and `--reason`, the command exits with 2. Neither command records a run.
+    If neither -n nor --reason is given, the command exits with 2. In both cases, no run is recorded.
     """
     before = content()
     document = ask("close", dead, *options)

@@ -107,7 +107,7 @@ KEPT = {
 
 @pytest.mark.parametrize("name", KEPT)
 def test_an_event_of_an_unknown_type_that_may_be_needed_stays_open(name, orders, ask, content):
-    """If a customer may wait for the event, or another event does, `payctl close EVENT` exits with 7."""
+    """If the event is not dead, or a customer or an event may wait for it, `payctl close EVENT` exits with 7."""
     KEPT[name](orders)
     before = content()
     document = ask("close", event_of(orders), "-y", "--reason", WHY)
@@ -129,7 +129,7 @@ def test_show_and_errors_name_the_command_that_closes_the_event(orders, ask, inv
 
 
 def test_errors_names_the_oldest_needless_event(orders, ask):
-    """If a customer may wait for the oldest event of a group, `payctl errors` names the next one that is needless."""
+    """`payctl errors` names the oldest event of a group that no customer waits for, even if an older one is needed."""
     odd(orders.pay("COMPLETED"), age=3 * HOUR)
     odd(orders.pay("FAILED"), age=2 * HOUR)
     odd(orders.pay("FAILED"))
@@ -170,7 +170,7 @@ def test_a_second_event_of_the_same_type_stays_open(orders, ask, close):
 
 
 def test_closing_an_event_of_an_unknown_type_leaves_the_money_open(orders, ask, close):
-    """The id of the event closes only this event."""
+    """`payctl close EVENT` closes only this event, and leaves a finding about the order's money open."""
     NEEDLESS["the success was sent"](orders)
     orders.callback("COMPLETED", "refused", "wrong_amount", amount=5, number="9")
     close(event_of(orders))

@@ -49,7 +49,7 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
 def test_the_number_of_dead_events_is_the_sum_of_the_causes(
     orders, close, ask, invoke, database_url, closed, superseded, open_ones, first
 ):
-    """The first line of `stats` counts the closed events separately, because no cause below it counts them.
+    """The first line of `stats` counts closed events separately, so the other dead events are the sum of its causes.
 
     The first lines of `report` and `errors` and the verdict of `stats --check` show the same numbers.
     """
@@ -75,7 +75,7 @@ def test_the_number_of_dead_events_is_the_sum_of_the_causes(
         verdict, counts, *_ = invoke("stats", "--check", DATABASE_URL=database_url).stdout.splitlines()
         harmless = f" ({superseded} superseded: harmless)" if superseded else ""
         assert (verdict, counts) == (f"✘  {number} dead events{harmless}, more than 0", first[3:])
-    if number:  # otherwise the first lines say only that all of them are closed
+    if number:  # if all dead events are closed, the first lines say only this
         screens = [invoke(each, DATABASE_URL=database_url).stdout for each in ("report", "errors")]
         report, errors = (screen.splitlines()[0] for screen in screens)
         assert re.search(rf" {number} events? (is|are) dead", report), report

@@ -1,4 +1,4 @@
-"""Test that a closing of a dead event never hides a customer whose payment was completed or corrected later."""
+"""Test that a closed dead event never hides a waiting customer, even if the payment or an event changes later."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def screens(orders, ask, mock_kafka):
     return read
 
 
-# how to insert the order, the statement after the closing, the bad findings, the exit codes, the customers, the closed
+# how to insert the order, the statement after the closing, the kinds of bad findings, the exit codes, the number of
+# waiting customers, and the number of closed events
 OPEN = {
     "failed, completed later": (lambda o: odd(o.pay("FAILED")), COMPLETED, {"unknown_type"}, (5, 5, 6), 1, 0),
     "cancelled, completed later": (lambda o: odd(o.pay("CANCELLED")), COMPLETED, {"unknown_type"}, (5, 5, 6), 1, 0),
@@ -65,7 +66,7 @@ OPEN = {
 
 @pytest.mark.parametrize("name", OPEN)
 def test_a_closing_does_not_hide_a_customer(name, orders, close, execute, screens):
-    """After the payment, the event or its twin has changed, all commands say that the customer may wait."""
+    """If the payment or one of its events changes after the closing, `show` and `report` report the customer."""
     insert, change, *expected = OPEN[name]
     insert(orders)
     event = next(each for each in orders.events if each not in execute("SELECT id FROM outbox WHERE published"))
@@ -79,7 +80,7 @@ def test_a_closing_does_not_hide_a_customer(name, orders, close, execute, screen
 
 @pytest.mark.parametrize("status", ["PENDING", "COMPLETED"])
 def test_an_event_whose_payment_may_need_it_is_not_closed(status, orders, ask):
-    """If the payment is not final or its success was not sent, `payctl close EVENT` exits with 7."""
+    """If the payment is PENDING, or COMPLETED without a sent success event, `payctl close EVENT` exits with 7."""
     odd(orders.pay(status))
     document = ask("close", orders.events[0], "-y", "--reason", WHY)
     assert (document["exit_code"], "payctl show" in document["error"]["hint"]) == (7, True)
@@ -91,7 +92,7 @@ def test_an_event_whose_payment_may_need_it_is_not_closed(status, orders, ask):
 )
 @pytest.mark.parametrize("kind", ["COMPLETED", ODD])
 def test_the_refusal_advises_a_release_only_if_it_takes_no_ticket_away(kind, behind, hint, orders, ask):
-    """A released cancellation would take the tickets away, so the hint names `payctl show` instead."""
+    """If a release would send a cancellation of a paid order, the hint names `payctl show` instead of a release."""
     orders.pay("COMPLETED").event(state="published", age=3 * HOUR).event(kind, "dead", age=2 * HOUR, error=ERROR)
     for minutes, each in enumerate(behind):
         orders.event(each, age=HOUR - timedelta(minutes=minutes))
@@ -105,7 +106,7 @@ def test_the_refusal_advises_a_release_only_if_it_takes_no_ticket_away(kind, beh
 
 @pytest.mark.parametrize("kind", ["FAILED", "CANCELLED"])
 def test_show_finds_each_failure_that_was_sent_after_the_success(kind, orders, shown):
-    """A failure or cancellation that was sent after the success may have taken the tickets away."""
+    """If a failure or cancellation was sent after the success event, `payctl show` exits with 5."""
     orders.pay("COMPLETED").event(state="published", age=2 * HOUR).event(kind, "published", age=HOUR)
     found = shown()
     assert (found.exit_code, found.verdict["kind"]) == (5, "released_after_success")
