@@ -123,7 +123,7 @@ def test_a_missing_configuration_file_is_an_error_only_if_it_is_named(tmp_path):
 
 
 def test_config_show_has_every_setting(answer):
-    """`config show` also lists the settings for key rotation and Lambda functions. It never shows a secret's value."""
+    """`config show` also lists the settings for key rotation and Lambda functions. No secret is shown."""
     given = {
         "PAYCTL_LOOP_SECONDS": "30", "PAYCTL_ALERTS_TOPIC_ARN": "arn:aws:sns:x", "AWS_REGION": "ap-southeast-1",
         "PAYCTL_DEAD_EVENTS_QUEUE_URL": "https://sqs/q", "PAYCTL_TRACES": "xray-udp", "PAYCTL_ACTOR": "Lan",

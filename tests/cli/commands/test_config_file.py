@@ -111,7 +111,7 @@ LOCKED = {
 def test_the_hint_about_an_unusable_file_says_what_helps(name, command, tmp_path, answer):
     """If the configuration file cannot be used, the error names the file and says what to do.
 
-    It does not suggest a payctl command.
+    The error does not suggest a payctl command.
     """
     write, message, hint = UNUSABLE[name]
     file = tmp_path / "config.toml"

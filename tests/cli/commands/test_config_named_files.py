@@ -58,7 +58,7 @@ def page(tmp_path):
 def test_validate_finds_a_missing_file_or_identity(settings, name, words, answer, page):
     """`config validate` exits with 3 if a certificate file, the region or the AWS identity is missing.
 
-    It shows no part of DATABASE_URL, and no text of a key that a variable contains instead of a path.
+    `config validate` shows no part of DATABASE_URL, and no text of a key that a variable contains instead of a path.
     """
     given = {variable: value.replace("PAGE", page) for variable, value in {**RIGHT, **settings}.items()}
     document = answer("config", "validate", **given)

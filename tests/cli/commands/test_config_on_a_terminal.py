@@ -75,14 +75,14 @@ def test_config_show_breaks_brokers_only_after_a_comma(shown):
 
 
 def test_config_show_names_the_environment_and_needs_no_profile(shown):
-    """Without a profile, no line names a file. A value from the environment has this origin next to it."""
+    """Without a profile, no line names a file. The origin of a value from the environment is `environment`."""
     lines = shown(KAFKA_CLIENT_ID="payctl-linh")
     assert lines[0].split() == ["name", "origin", "value"]
     assert row(lines, "KAFKA_CLIENT_ID") == ["KAFKA_CLIENT_ID", "environment", "payctl-linh"]
 
 
 def test_a_long_origin_does_not_move_the_other_values(shown):
-    """The guard of another profile has a long origin, but the values of all other lines begin in the usual column."""
+    """The long origin of another profile's guard does not move the values on the other lines to the right."""
     lines = shown(DATABASE_URL=URL)
     assert row(lines, "guard.protected")[1:7] == ["profile", "prod,", "which", "has", "the", "same"]
     start = lines[0].index("value")

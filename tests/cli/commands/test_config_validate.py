@@ -183,7 +183,7 @@ def test_validate_accepts_secrets_that_only_the_functions_read(answer):
 def test_validate_finds_faults_without_a_connection(settings, name, words, answer):
     """`config validate` detects an invalid setting without connecting to a server.
 
-    It exits with 3, and names the fault but not the value.
+    The exit code is 3. `config validate` names the fault but not the value.
     """
     right = {"DATABASE_URL": "postgresql://u:p@h.invalid/d", "KAFKA_BROKERS": "b.invalid:9092"}
     document = answer("config", "validate", **{**right, **settings})

@@ -182,7 +182,7 @@ def test_hostile_text_in_a_row_does_not_move_the_cursor(shown, engine):
 
 
 def test_a_short_id_is_the_id_for_every_command(shop, ask):
-    """Each command accepts a short id from a list, and finds the same row as by the complete id."""
+    """Each command accepts a short id from a list, and finds the same row as with the complete id."""
     event = ask("list", "outbox", "--failed")["items"][0]
     short, aggregate = event["id"][:8], event["aggregate_id"]
     assert [item["id"] for item in ask("list", "outbox", short)["items"]] == [event["id"]]

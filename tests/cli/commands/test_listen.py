@@ -32,7 +32,7 @@ def listening(started, database_url):
         for line in process.stderr:
             if found := re.search(rb"http://127\.0\.0\.1:(\d+)/", line):
                 return process, int(found[1])
-        pytest.fail("it ended before it listened")
+        pytest.fail("payctl listen ended before it listened on a port")
 
     return start
 

@@ -126,7 +126,7 @@ def listening(started):
             if b"stop with Ctrl-C" in line:
                 process.said = said.decode()
                 return process, int(re.search(r"listening http://127\.0\.0\.1:(\d+)/", process.said)[1])
-        pytest.fail("it ended before it listened")
+        pytest.fail("payctl listen ended before it listened on a port")
 
     return start
 

@@ -79,8 +79,8 @@ ELSEWHERE = {("demo", "✘"): "a step of the story", ("stats", "✘"): "stats --
 def marks_in(source):
     """Return the marks ! and ✘ in the code's strings, except docstrings.
 
-    A mark is a whole string, or the first word of a string or an f-string. A mark that the code builds from other
-    values is not found. No command does this, and the check after each run would find a wrong one.
+    A mark is a whole string, or the first word of a string or an f-string. The function does not find
+    a mark that the code builds from other values. No command builds one, and the check after each run would notice it.
     """
     tree = ast.parse(source)
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}

@@ -69,7 +69,7 @@ def test_an_interrupted_run_says_which_error_ended_it(engine, ask):
     ],
 )
 def test_a_run_ends_in_the_words_of_its_own_command(engine, database_url, invoke, command, ended_by, row):
-    """`runs show` says what ended a run in the words of the run's command, or with the stored code."""
+    """`runs show` explains why a run stopped. If the command has no words for the reason, it prints the stored code."""
     with open_run(engine, NewRun(RUN, command, Actor("an", "here")), LIMITS) as opened:
         opened.end(RunStatus.INCOMPLETE, {}, ended_by=ended_by)
     lines = invoke("runs", "show", RUN, DATABASE_URL=database_url).stdout.splitlines()
@@ -106,7 +106,7 @@ def test_a_resumed_run_forgets_which_error_ended_it(deed, kept, engine, ask):
 def test_the_list_shows_the_reason_at_80_columns(command, status, selector, engine, terminal, database_url):
     """At 80 columns, `runs list` shows at least 20 characters of each reason.
 
-    It ends with a hint on how to see the rest.
+    The list ends with a hint on how to see the complete reasons.
     """
     run = NewRun(RUN, command, Actor("an", "here"), reason=REASON, selector=selector)
     with engine.begin() as connection:

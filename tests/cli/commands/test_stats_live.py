@@ -84,7 +84,7 @@ def test_the_live_screen_shows_what_an_operator_needs(troubled, terminal):
 
 
 def test_the_ids_of_a_blocked_event_are_short(engine, database_url, terminal):
-    """At 80 columns, the short ids in a line about a blocked event let `stats --watch` show the whole line."""
+    """At 80 columns, `stats --watch` shows a line about a blocked event completely, because the line has short ids."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1, age=timedelta(hours=1))
         connection.exec_driver_sql(

@@ -43,9 +43,9 @@ def test_a_run_without_brokers_is_the_cause_on_every_screen(world, given, invoke
 
 
 def test_a_publisher_that_waits_for_its_brokers_is_seen_as_such(world, given, started, answer, invoke):
-    """A publisher loop that waits for its brokers is the same cause for `stats`, `doctor` and a canary.
+    """If a publisher loop waits for its brokers, `stats`, `doctor` and a waiting replay name the brokers as the cause.
 
-    The loop says that the brokers are unavailable, so no screen says that a publisher is working.
+    The loop records this in the database, so no screen says that a publisher is working.
     """
     given({"age": MINUTES})
     away = {**world, "KAFKA_BROKERS": "127.0.0.1:1"}
@@ -70,7 +70,7 @@ def test_a_publisher_that_waits_for_its_brokers_is_seen_as_such(world, given, st
 
 
 def test_a_young_event_after_a_publisher_ended_waits_for_the_next_run(world, given, invoke):
-    """If the last publisher has ended, `stats` says at once that none is active, and to wait for the next one."""
+    """Once the last publisher has ended, `stats` says that none is active, and advises waiting for the next run."""
     sent = {"state": "published", "age": timedelta(seconds=5)}
     given({"age": HALF_A_MINUTE}, sent, SEEN.format("1 s").replace(":x", ":x ended"))
     shown = invoke("stats", **world).stdout
@@ -95,7 +95,7 @@ def test_stats_name_a_publisher_without_brokers_if_only_dead_or_blocked_events_a
 def test_show_names_a_publisher_without_brokers_before_the_event_is_overdue(world, given, invoke, execute, age):
     """`show` says that the last publisher could not reach its brokers, and does not advise sending the event now.
 
-    After a publisher has sent another event, the brokers are available, so `show` advises to send this event.
+    After a publisher has sent another event, the brokers are available, so `show` advises sending this event.
     """
     given({"age": age})
     (event,) = execute("SELECT id FROM outbox")

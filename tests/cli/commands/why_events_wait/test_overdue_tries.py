@@ -41,7 +41,7 @@ def agree(world, answer):
     ids=["never", "gone", "ended"],
 )
 def test_every_command_says_that_no_publisher_runs(given, agree, steps, seen, fact):
-    """If no publisher is running, all three commands say so, and all of them suggest to publish by hand."""
+    """If no publisher is running, all three commands say so, and all of them suggest publishing by hand."""
     given(*steps, *seen)
     cause, item, result = agree()
     (advice,) = result["next"]

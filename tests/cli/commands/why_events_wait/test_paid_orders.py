@@ -73,7 +73,7 @@ def test_an_order_counts_once(order, findings):
 
 
 def test_no_ticket_waits_for_a_failure_event(order, findings):
-    """A dead failure event, a pending success event and a success event before a dead one keep no ticket back."""
+    """If no success event is dead or behind a dead event, no paid order counts as waiting because of a dead event."""
     dead(order("TB-1"), "FAILED")
     order("TB-2").event(age=MINUTE)
     dead(order("TB-3").event(age=9 * MINUTE), "FAILED", age=MINUTE)

@@ -1,4 +1,4 @@
-"""Test that all screens agree on a dead success event of a payment whose success was sent."""
+"""Test that all screens agree on a dead success event if another success event of its payment was sent."""
 
 from __future__ import annotations
 
@@ -82,18 +82,18 @@ def test_a_closed_repeated_success_stays_closed_after_a_cleanup(twice, world, in
     assert answer("stats", **world)["result"]["closed"] == 1
 
 
-def test_a_dead_success_whose_twin_was_not_sent_cannot_be_closed(engine, world, invoke):
-    """If no success of the payment was sent, the customer waits, and `close` refuses the event."""
+def test_a_dead_success_cannot_be_closed_if_no_other_success_was_sent(engine, world, invoke):
+    """If no success event of the payment was sent, the customer waits, and `close` refuses the dead event."""
     orders = Orders(engine).pay("COMPLETED").event(state="dead").event(state="dead")
     refused = invoke("close", orders.events[0], "--reason", "x", "-y", **world)
     assert (refused.exit_code, "a customer may be waiting for it" in refused.stderr) == (7, True), refused.stderr
     assert invoke("show", orders.name, **world).exit_code == 5
 
 
-def test_a_twin_that_was_written_long_ago_is_named_by_show_and_can_be_closed(engine, world, invoke, answer):
+def test_show_names_the_close_command_if_the_sent_success_is_old(engine, world, invoke, answer):
     """If the search of `stats` does not reach the sent event, `show` still names the command that closes the dead one.
 
-    Afterwards the screens agree.
+    After `close`, the screens agree.
     """
     far = Orders(engine).pay("COMPLETED", age=3 * MINUTE * 60).event(state="published", age=2 * MINUTE * 60)
     with engine.begin() as connection:

@@ -106,7 +106,7 @@ def test_an_ended_publisher_does_not_count_as_running(
 def test_doctor_gives_a_requeued_event_one_age(world, given, ask, invoke, answer):
     """In `payctl doctor`, the lines about publishers and about the backlog both count from the event's replay.
 
-    The line about publishers warns only if the event has been overdue since then.
+    The line about publishers warns only if the event is overdue, counted from its replay.
     """
     given({"state": "dead", "last_error": "INVALID_REQUEST: no", "age": timedelta(hours=2)})
     assert ask("replay", "--failed", "-y")["counts"]["requeued"] == 1
