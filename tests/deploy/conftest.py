@@ -154,7 +154,7 @@ def forks(tools, tmp_path_factory):
 def whole_sources(root, tmp_path_factory):
     """Return a copy of the deployment files and the record of a build from them.
 
-    The copy does not change if somebody edits the clone during the tests.
+    The copy does not change if a developer edits the clone during the tests.
     """
     copy = tmp_path_factory.mktemp("sources")
     for folder in ("deploy", "ticketbottle_payctl", "lambda_entrypoints", "locks"):

@@ -1,4 +1,4 @@
-"""Test the numbers of connections and of concurrent executions that docs/deploy.md says the stack needs."""
+"""Test the numbers of database connections and of concurrent executions in docs/deploy.md."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def page(root):
 
 @pytest.fixture(scope="module")
 def reserved(root):
-    """Return the concurrency that the shipped section for prod reserves, by parameter."""
+    """Return the concurrency that each parameter for prod in samconfig.toml reserves."""
     config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))
     given = config["prod"]["deploy"]["parameters"]["parameter_overrides"]
     return {name: int(value) for name, value in (each.split("=", 1) for each in given) if name.startswith("Reserved")}
@@ -32,13 +32,13 @@ def reserved(root):
 
 @pytest.fixture(scope="module")
 def fixed(functions):
-    """Return the concurrency of the functions whose reservation is a number."""
+    """Return the sum of the reservations that are numbers in the template, and not parameters."""
     found = (one.get("ReservedConcurrentExecutions") for one in functions.values())
     return sum(number for number in found if isinstance(number, int))
 
 
 def test_the_page_says_which_quota_production_needs(page, reserved, fixed):
-    """The quota that the page names is the sum of the reservations in production, and what AWS keeps unreserved."""
+    """The quota on the page is the sum of prod's reservations and of the concurrency that AWS keeps unreserved."""
     (total, *parts) = re.search(
         r"prod reserves (\d+): (\d+) for `ReservedWebhook`, (\d+) for `ReservedProcessor`, and (\d+) for\s+"
         r"`reconcile-payments`",
@@ -50,7 +50,7 @@ def test_the_page_says_which_quota_production_needs(page, reserved, fixed):
 
 
 def test_the_page_adds_up_the_database_connections(page, reserved, functions):
-    """The table of database connections is correct for the shipped section for prod, and has every function.
+    """The page's table of database connections fits prod in samconfig.toml, and has every function in the VPC.
 
     A publisher's engine keeps at most as many connections as the table says.
     """

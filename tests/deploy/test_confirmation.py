@@ -67,7 +67,7 @@ def test_a_pipeline_deploys_production_without_a_question(production):
     assert (done.returncode, called) == (0, [*UPLOADS, "deploy"])
 
 
-def test_sam_asks_itself(checkout):
+def test_the_sam_cli_asks_for_the_confirmation(checkout):
     """SAM reads `confirm_changeset` from the configuration, unless a pipeline disables the prompt."""
     assert "--no-confirm-changeset" not in checkout.planned("prod")[0]
     assert "--no-confirm-changeset" in checkout.planned("prod", "--no-confirm-changeset")[0]

@@ -111,7 +111,7 @@ RIGHT = [
 
 
 def test_the_line_of_the_tutorial_is_a_wrong_parameter(root, checkout):
-    """The line that the tutorial changes in dev's parameters stops the command, which names the parameter."""
+    """If a reader changes dev's parameters as the tutorial says, `make deploy` stops and names the parameter."""
     page = (root / "docs" / "tutorials" / "first-deployment.md").read_text("utf-8")
     (line, entry) = re.search(r'^```\n( +"(LoopSeconds=.*)",)\n```$', page, re.MULTILINE).groups()
     assert checkout.deploy("dev", "--print").returncode == 0
@@ -188,7 +188,7 @@ def test_everything_that_is_wrong_is_named_at_once(checkout):
     ],
 )
 def test_an_error_about_paths_names_only_parameters_that_are_set(checkout, entries, faults):
-    """`make deploy` says which parameter of a hidden path needs another one, and does not mention the others."""
+    """If the parameters of a hidden path are incomplete, each error is about a parameter that is set."""
     checkout.name_real_resources()
     checkout.configure("dev", *entries)
     stderr = checkout.deploy("dev", *BUCKET, "--print").stderr

@@ -40,7 +40,7 @@ def run(checkout, *arguments, stdin=""):
     ],
 )
 def test_a_missing_program_is_named_before_anything_is_done(shop, arguments, words):
-    """Without the tool, `make deploy` exits with 3 and says what to install. There is no traceback."""
+    """If `sam` or `aws` is missing, `make deploy` exits with 3 and says what to install. There is no traceback."""
     done = run(shop, "dev", *arguments)
     assert (done.returncode, done.stdout) == (3, "")
     *before, last = done.stderr.splitlines()
@@ -50,7 +50,7 @@ def test_a_missing_program_is_named_before_anything_is_done(shop, arguments, wor
 
 
 def test_production_prints_its_deployment_once(shop):
-    """With `--print`, `make deploy` prints the deployment once, and says that it asks first."""
+    """With `--print`, `make deploy` prints the deployment once, and says that a real run asks for confirmation."""
     done = shop.deploy("prod", *BUCKET, "--print")
     assert done.returncode == 0
     assert done.stdout.count("aws cloudformation deploy") == 1
@@ -89,7 +89,7 @@ def test_the_bucket_must_be_the_one_of_the_configuration(shop, arguments):
     ],
 )
 def test_the_error_about_a_release_says_what_is_wrong_with_it(shop, arguments, words):
-    """`make deploy` names the given release and says what a release looks like."""
+    """If RELEASE cannot be deployed, `make deploy` says that BUCKET is missing or that RELEASE is not valid."""
     done = shop.deploy("dev", *arguments, "--print")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"cannot deploy: {words}")
@@ -220,7 +220,7 @@ def test_without_credentials_nothing_is_uploaded(shop, identity, arguments):
 
 
 def test_sam_s_profile_is_also_used_for_the_account(shop):
-    """`make deploy` asks for the account with the `profile` that the SAM CLI reads from the configuration."""
+    """`make deploy` uses the SAM CLI's `profile` from the configuration when it asks AWS for the account."""
     shop.edit(CONFIG, 's3_prefix = "payctl-dev"', 's3_prefix = "payctl-dev"\nprofile = "payments"')
     program(shop, "aws", IDENTITY.format("444455556666", ""))
     program(shop, "sam", "exit 4")

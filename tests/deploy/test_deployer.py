@@ -117,7 +117,7 @@ def who_deploys(root):
 def test_the_id_of_a_statement_says_what_it_reaches(policy, who_deploys):
     """A statement's id begins with `OneStack` only if its resources name the stack. IAM accepts each id.
 
-    The page explains each beginning.
+    docs/deploy.md explains each beginning of an id.
     """
     reached = {}
     for one in policy:

@@ -218,7 +218,7 @@ def test_samconfig_is_complete(root, template, environment):
     deploy = config[environment]["deploy"]["parameters"]
     given = dict(each.split("=", 1) for each in deploy["parameter_overrides"])
     required = {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
-    assert "Release" not in given  # `make deploy` sets it
+    assert "Release" not in given  # `make deploy` sets this parameter
     assert required - {"CodeBucket", "CodeKey", "LayerKey"} <= given.keys() <= template["Parameters"].keys()
     assert given["Environment"] == environment
     for name, value in given.items():

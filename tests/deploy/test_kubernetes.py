@@ -204,7 +204,7 @@ def test_the_page_names_each_file_that_its_commands_read(root):
 
 
 def test_config_validate_finds_quotes_in_the_file_of_a_secret(root, payctl_path, tmp_path):
-    """The page's check accepts the variables of `publisher.env`, and finds a value in quotes."""
+    """The page's check accepts the variables of `publisher.env`, and refuses a value in quotes."""
     page = (root / "docs" / "how-to" / "container.md").read_text("utf-8")
     (row,) = re.findall(r"^ +\| `publisher\.env` \| `payctl-publisher` \| (.*) \|$", page, re.MULTILINE)
     assert re.search(r"^ +docker run --rm --env-file publisher\.env payctl config validate$", page, re.MULTILINE)
@@ -229,7 +229,7 @@ def test_config_validate_finds_quotes_in_the_file_of_a_secret(root, payctl_path,
 
 @pytest.mark.parametrize("name", ["cleanup", "reconciler"])
 def test_config_validate_accepts_the_file_of_a_job_without_brokers(root, payctl_path, tmp_path, name):
-    """The page's check of a job's file succeeds without brokers, and finds a value in quotes."""
+    """The page's check of a job's file succeeds without brokers, and refuses a value in quotes."""
     page = (root / "docs" / "how-to" / "container.md").read_text("utf-8")
     (options,) = re.findall(
         rf"^ +docker run --rm --env-file {name}\.env payctl config validate (.*)$", page, re.MULTILINE

@@ -193,7 +193,7 @@ def test_an_earlier_release_is_not_deployed_with_a_setting_of_another_environmen
     ],
 )
 def test_a_mixed_value_does_not_prevent_a_rollback(shop, entries):
-    """`make deploy RELEASE=...` only warns about a mixed value, because the release has its own parameters."""
+    """`make deploy RELEASE=...` only warns about another environment's value, because a release has its own values."""
     before = shop.planned("prod", *EARLIER)
     shop.configure("prod", *entries)
     assert shop.deploy("prod", "--print").returncode == 2
@@ -207,7 +207,7 @@ def test_a_mixed_value_does_not_prevent_a_rollback(shop, entries):
 
 
 def test_production_cannot_read_a_secret_of_another_section(shop):
-    """`make deploy` refuses a secret that prod shares with another section, even if its name has no environment."""
+    """`make deploy` refuses a secret that prod and another section share, even if its name contains no environment."""
     for environment in ("dev", "staging", "prod"):
         shop.configure(environment, f"GatewaySecretArn={secret('shop/gateways')}")
     for environment in ("staging", "prod"):
@@ -269,7 +269,7 @@ def test_two_sections_without_production_can_share_a_kafka_cluster(shop):
     ],
 )
 def test_the_brokers_belong_to_the_cluster_of_the_arn(shop, host, cluster, accepted):
-    """`make deploy` refuses brokers whose host names another cluster than the ARN. MSK shortens long names."""
+    """`make deploy` refuses brokers of a cluster that the ARN does not name. MSK shortens long names in hosts."""
     shop.configure(
         "prod",
         f"KafkaBrokers={host}.kafka.ap-southeast-1.amazonaws.com:9098",
@@ -300,7 +300,7 @@ RIGHT = [
 
 @pytest.mark.parametrize(("environment", "entry"), RIGHT)
 def test_a_value_that_only_looks_mixed_is_not_found(known, environment, entry):
-    """The check accepts words that only contain an environment's name, and values that also name their own."""
+    """The check accepts words such as `developers`, and values that name their own environment and another one."""
     assert found(known, environment, entry) == []
 
 
@@ -338,7 +338,7 @@ def test_a_cluster_or_a_key_of_another_account_is_deployed_with_a_warning(shop, 
 
 
 def test_brokers_of_another_region_are_refused(shop):
-    """`make deploy` refuses MSK brokers in another region than the stack."""
+    """`make deploy` refuses MSK brokers that are not in the stack's region."""
     shop.configure("dev", BROKER.format("shopdev", "eu-west-1"))
     done = shop.deploy("dev", ALLOW, "--print")
     assert (done.returncode, done.stdout) == (2, "")

@@ -30,7 +30,7 @@ def section(stack, bucket=None, account=None):
     ],
 )
 def test_no_stack_s_name_begins_with_the_name_of_another(here, there, refused):
-    """The check finds two names of one account if one begins with the other and a hyphen."""
+    """In one account, the check refuses a stack's name that begins with another stack's name and a hyphen."""
     found = overlapping_names({"dev": here, "prod": there}, "dev")
     assert len(found) == refused
     names = [one["global"]["parameters"]["stack_name"] for one in (here, there)]
@@ -80,7 +80,7 @@ ALLOW = "--allow-mixed"
     ],
 )
 def test_a_deployment_that_reaches_another_stack_is_refused(checkout, before, after, words, allowed):
-    """`make deploy` refuses the setting. The option allows only a name that overlaps with another name."""
+    """`make deploy` refuses overlapping names and a section without a bucket. `--allow-mixed` allows only the names."""
     checkout.name_real_resources()
     checkout.edit(CONFIG, before, after)
     done = checkout.deploy("dev", "--print")

@@ -1,4 +1,4 @@
-"""Test the IAM policy for operators. The commands of the pages say what it must allow."""
+"""Test that the IAM policy for operators allows the commands on the pages and nothing else."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_an_operator_can_read_no_secret_and_change_no_resource(allowed):
 
 
 def test_an_operator_uses_keys_only_through_two_services(policy):
-    """An operator can decrypt logs and messages of queues, but nothing that the operator has got elsewhere."""
+    """An operator can decrypt data only through CloudWatch Logs and SQS."""
     (keys,) = (one for one in policy if "kms:Decrypt" in one["Action"])
     assert keys["Condition"] == {
         "StringEquals": {"kms:ViaService": ["logs.REGION.amazonaws.com", "sqs.REGION.amazonaws.com"]}

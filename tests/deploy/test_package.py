@@ -83,7 +83,7 @@ def python():
     found = interpreter()
     if found is not None:
         return found
-    reason = f"no CPython {RUNTIME} here: the functions run on it"
+    reason = f"CPython {RUNTIME}, which the functions run on, is not installed"
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     return pytest.skip(reason)

@@ -106,7 +106,7 @@ def test_the_page_names_objects_of_the_manifests(page, root):
 
 
 def test_the_page_says_how_long_a_tick_on_standby_can_run(page, functions):
-    """With `LoopSeconds=0`, a tick can use the function's time except its reserve. PublishOutboxSlow sees this."""
+    """With `LoopSeconds=0`, a tick can run for the timeout minus the reserve. PublishOutboxSlow fires before that."""
     longest = functions["PublishOutboxFunction"]["Timeout"] - RESERVE_SECONDS
     (written,) = re.findall(r"A tick then runs for up to (\d+) s", page)
     assert int(written) == longest

@@ -60,7 +60,7 @@ def test_every_verdict_that_needs_an_action_is_in_the_runbook(kind, verdicts):
 
 
 def test_the_runbook_and_the_screen_give_the_same_task_for_a_missing_event(runbook):
-    """The runbook's row about a missing event has the task that `payctl show` prints, and says when it ends."""
+    """The runbook's row about a missing event contains the whole task that `payctl show` prints."""
     (row,) = re.findall(r"^\| `but no event tells the order service`.*$", runbook, re.MULTILINE)
     assert verdict_words._TODO[Remedy.WRITE_EVENT] in row  # noqa: SLF001
 

@@ -1,4 +1,4 @@
-"""Test that neither git nor an image takes a file with secrets that the pages tell an operator to write."""
+"""Test that git and the image ignore each file with secrets that the pages tell an operator to write."""
 
 from __future__ import annotations
 

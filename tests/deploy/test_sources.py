@@ -88,7 +88,10 @@ def test_an_earlier_release_does_not_depend_on_the_build(whole_checkout):
 
 @pytest.fixture(params=["inside", "outside", "link"])
 def certificates(request, whole_checkout, tmp_path_factory):
-    """Return a file with certificates, in or outside the clone or a link, after a build that contains them."""
+    """Return a file with certificates after a build that contains them.
+
+    The file is in the clone or outside, or it is a link.
+    """
     elsewhere = tmp_path_factory.mktemp("certificates")
     ca = (elsewhere if request.param == "outside" else whole_checkout.folder) / "bundle.pem"
     if request.param == "link":

@@ -122,7 +122,7 @@ def test_the_page_s_commands_install_the_command_line_without_a_package_index(ro
     The test uses its own Python version and processor on both machines.
     """
     if importlib.util.find_spec("ensurepip") is None:
-        reason = "this Python has no ensurepip, which Debian has in python3-venv"
+        reason = "this Python has no ensurepip, which is in Debian's package python3-venv"
         pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
     own = {"PYTHON": os.path.realpath(sys.executable), "MACHINE": platform.machine()}
     own |= {"PIP_COMPILE": "0"}  # writing bytecode would take most of the time

@@ -59,7 +59,7 @@ def other(declared, value):
 def main(way):
     """Print the ids of the version and the layer after each change to a parameter, the template or a zip."""
     os.environ["AWS_DEFAULT_REGION"] = "ap-southeast-1"
-    template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # alarms and dashboard would make this slower
+    template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # the alarms and the dashboard would slow the transform
     build = Build("c" * 64, "d" * 64)
     declared = {name: one for name, one in read_template(template)["Parameters"].items() if name != "Release"}
     before = {name: str(one.get("Default", one.get("AllowedValues", ["x"])[0])) for name, one in declared.items()}
