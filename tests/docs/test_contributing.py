@@ -14,7 +14,7 @@ GUIDE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.timeout(180)  # it starts the demo and four interpreters
+@pytest.mark.timeout(180)  # the test starts the demo and four interpreters
 def test_a_gateway_can_be_tried_by_hand(world, tmp_path):
     """The block creates a payment, simulates its callback, and queries the demo's gateway server."""
     (block,) = [block for block in BLOCKS if "insert_payment" in block]

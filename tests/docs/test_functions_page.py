@@ -1,4 +1,4 @@
-"""Test that the page about the Lambda functions describes the template, and refuses what it cannot describe."""
+"""Test that the page about the Lambda functions describes the template, and that its generator fails if it cannot."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_an_excerpt_is_rewritten_only_if_it_is_stale(old, new):
     ],
 )
 def test_an_excerpt_stays_if_a_longer_or_shorter_age_changes_where_a_line_ends(old, now):
-    """docs/pictures.py keeps an excerpt if an age has more or fewer digits, and a sentence therefore wraps or not."""
+    """docs/pictures.py keeps an excerpt if an age has more or fewer digits, even if a line then breaks elsewhere."""
     ran = PICTURES.Ran("payctl x", now, 0)
     assert PICTURES._excerpt(old, ran, ROOT / "README.md") == old  # noqa: SLF001 - the rule itself
 

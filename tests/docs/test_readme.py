@@ -29,7 +29,7 @@ def section(title):
 def test_the_installation_of_the_readme_gives_a_working_payctl(tmp_path):
     """The commands in the README's Install section install payctl in a clone and verify a callback."""
     if importlib.util.find_spec("ensurepip") is None:
-        reason = "this Python has no ensurepip, which Debian has in python3-venv"
+        reason = "this Python has no ensurepip, which is in Debian's package python3-venv"
         pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
     for name in NEEDED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -41,7 +41,7 @@ def test_the_installation_of_the_readme_gives_a_working_payctl(tmp_path):
     ran = subprocess.run(
         ["/bin/bash", "-ec", f"{commands}\ncommand -v payctl\n{verify}"],
         cwd=tmp_path,
-        env={**os.environ, "PATH": path, "PIP_NO_COMPILE": "1"},  # most modules are never loaded here
+        env={**os.environ, "PATH": path, "PIP_NO_COMPILE": "1"},  # this test loads few of the modules
         capture_output=True,
         text=True,
         check=False,

@@ -14,8 +14,8 @@ VARIES = re.compile(r"[0-9.]+ (?:ms|s|min)(?: ago)?\b|just now")
 """A regular expression for the durations and ages in a command's output."""
 
 
-@pytest.mark.timeout(120)  # it starts the demo and runs nine commands
-def test_the_first_callback(world):
+@pytest.mark.timeout(120)  # the test starts the demo and runs nine commands
+def test_the_tutorial_on_the_first_callback_prints_what_its_page_shows(world):
     """The tutorial's commands, pasted in order, print the output that the page shows.
 
     If the page leaves lines out, it shows ``...`` in their place.
