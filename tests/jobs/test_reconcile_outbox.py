@@ -51,7 +51,7 @@ def partition(minutes=None, *, oldest=0, begin=None, unread=None):
 
 
 def three(home, others=None):
-    """Return three partitions. One of them is the partition for the key."""
+    """Return three partitions. ``home`` is the partition for the key."""
     return [home if number == HOME else others or partition(300) for number in range(3)]
 
 
@@ -148,7 +148,7 @@ def test_every_reason_of_the_reader_is_a_reason_of_the_report():
 
 @pytest.mark.postgres
 def test_an_event_that_its_topic_contains_cannot_be_repaired(engine):
-    """A replay would send an event again that was sent twice or too late, so it cannot repair these differences."""
+    """A replay cannot repair an event that was sent twice or too late, because it would send the event again."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1, state="published", age=MINUTE)
     since, until = datetime.now(UTC) - 5 * MINUTE, datetime.now(UTC)

@@ -155,7 +155,7 @@ def test_a_timeline_names_a_lag_of_a_second_or_more(lag_s, shown):
 
 
 def test_a_timeline_has_the_largest_backlog_at_the_end_of_its_part():
-    """The timeline shows the largest backlog at the end of its part of the window.
+    """The timeline shows the largest backlog at the end of the part in which the backlog was largest.
 
     Of equal backlogs, it shows the first one.
     """

@@ -121,7 +121,7 @@ def test_each_part_of_the_window_has_its_own_count():
 def test_an_explained_forecast_leaves_out_blocked_events(pending, blocked, drain, expected):
     """If the caller asks for an explanation, the forecast covers only events that are not blocked.
 
-    If all events are blocked, it says so.
+    If all events are blocked, the forecast says so.
     """
     eta = {Drain.DRAINING: 30.0, Drain.EMPTY: 0.0}.get(drain)
     found = explained(replace(report(), pending=pending, drain=drain, drain_eta_s=eta), Evidence(blocked=blocked))
@@ -150,10 +150,10 @@ def held_for(seconds):
     ],
 )
 def test_an_explained_forecast_leaves_out_locked_events(evidence, locked, expected):
-    """The forecast covers only events that no other session has locked for ten seconds. If none is left, it says so.
+    """The forecast covers only events that no other session has locked for ten seconds.
 
-    If a session has locked the whole table for ten seconds, all pending events are locked. A lock of unknown age counts
-    if its event is overdue. No event counts as stuck twice.
+    If no such event is left, the forecast says so. If a session has locked the whole table for ten seconds, all pending
+    events are locked. A lock of unknown age counts if its event is overdue. No event counts as stuck twice.
     """
     found = explained(replace(report(), drain=Drain.DRAINING, drain_eta_s=30.0), evidence)
     assert (found.drain, found.drain_eta_s, found.locked) == (*expected, locked)

@@ -35,7 +35,7 @@ def rows(report):
 
 @pytest.mark.usefixtures("events")
 def test_a_live_screen_lists_only_pending_events(engine):
-    """The breakdown of a live screen has the pending events of each type. The dead ones are listed by their error."""
+    """The breakdown of a live screen has the pending events of each type. Dead events are listed by error."""
     live = collect_live(engine, max_retries=5)
     assert (rows(live), live.stats.by) == ([("PAYMENT_COMPLETED", 2, 0, 0)], By.TYPE)
     assert [(group.events, list(group.event_types)) for group in live.dead_groups] == [(3, ["PAYMENT_FAILED"])]

@@ -154,7 +154,7 @@ def test_the_pause_grows_while_the_server_is_slow(slow, share):
 
 
 def test_the_pause_is_halved_after_each_fast_batch():
-    """After the server has become fast again, each pause is half as long as the one before, as a share of its batch."""
+    """When the server is fast again, each pause is half as long as the last one, down to a tenth of a batch's time."""
     rest = Rest()
     for seconds in (0.1, 1.0, 1.0, 1.0):
         rest.after(seconds, 1000)

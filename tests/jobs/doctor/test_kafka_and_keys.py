@@ -148,7 +148,7 @@ def test_unavailable_brokers_are_a_failure():
 
 
 def test_the_doctor_says_what_it_looks_at():
-    """The doctor names each check before it runs. It connects to the database only if a check needs it."""
+    """The doctor names each check before it runs. It connects to the database only for a check that needs it."""
     seen = []
     report = diagnose(subject(), ["keys"], looking=seen.append)
     assert seen == ["database", "keys"]

@@ -113,7 +113,7 @@ def test_the_doctor_says_if_it_did_not_count_all_payments_in_time(engine, found,
 
 
 def test_the_doctor_reads_each_payment_once(engine, found):
-    """The doctor looks only for late payments, so it scans the table once, whatever statuses the payments have."""
+    """To count the overdue payments, the doctor reads each row of the payments table only once."""
     with engine.begin() as connection:
         for status in ("PENDING", "COMPLETED", "FAILED"):
             insert_payment(connection, status=status, age=timedelta(hours=1))

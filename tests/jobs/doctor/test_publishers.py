@@ -139,7 +139,7 @@ def test_an_idle_publisher_is_named_before_one_without_brokers(look, execute):
 
 @pytest.mark.parametrize("events", [0, 1])
 def test_the_doctor_says_what_events_do_without_brokers(look, insert, execute, events):
-    """The finding is true with and without waiting events: events wait, and use up no retries."""
+    """With and without waiting events, the doctor says that events wait for the brokers and use up no retries."""
     insert(events)
     execute(CUT_OFF)
     (finding,) = look("publishers")
@@ -176,9 +176,9 @@ def test_the_advice_about_a_publisher_without_brokers_follows_from_the_brokers(
     ],
 )
 def test_the_advice_about_a_missing_publisher_follows_from_the_brokers(look, execute, mock_kafka, bootstrap, remedy):
-    """The doctor does not advise publishing by hand if the brokers do not answer it.
+    """If the brokers do not answer the doctor, it does not advise publishing by hand.
 
-    If Kafka is not configured, it does not know whether they would answer.
+    If Kafka is not configured, the advice says what to do if publishing by hand exits with code 4.
     """
     execute(GONE)
     (finding,) = look("publishers", bootstrap=mock_kafka.bootstrap if bootstrap is None else bootstrap)

@@ -189,7 +189,7 @@ def test_a_key_with_a_space_or_a_quotation_mark_at_its_end_is_a_warning(value):
 def test_a_failure_about_a_key_comes_before_a_warning():
     """The doctor lists failures about keys before warnings.
 
-    If any of a gateway's keys is wrong, it does not report the other keys as ok.
+    If any of a gateway's keys is wrong, the doctor does not report the gateway's other keys as ok.
     """
     good, bad, odd = ok("keys", "g"), fail("keys", "f", "m"), warn("keys", "w", "m")
     assert _worst_first([odd, bad, good]) == [bad, odd, good]
@@ -233,8 +233,8 @@ def test_a_missing_privilege_is_named_with_its_table_and_column():
     ],
 )
 def test_a_role_is_meant_for_a_task_if_it_may_write_what_only_this_task_writes(held, explained, expected):
-    """A role's write permissions on the payment service's tables show what the role is for.
+    """A role is meant for a task if it has a write permission on the service's tables that only this task needs.
 
-    Every task reads these tables.
+    Read permissions do not count, because every task reads these tables.
     """
     assert _is_meant(held, explained) is expected

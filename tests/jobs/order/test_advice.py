@@ -50,7 +50,7 @@ NEXT_RUN = "a scheduled one starts again within a minute; if none is scheduled, 
     ],
 )
 def test_the_advice_for_a_new_event_names_the_publisher(publishers, replays, why):
-    """For a new event, the advice names the publisher that is running, or says that none is."""
+    """For a new event, the advice names the running publisher, or says that no publisher is running."""
     state = None if publishers is None else publishing(publishers, known=True)
     verdict = Verdict(VerdictKind.WAITING, Mark.OPEN, START, event=EVENT, publishing=state, replays=replays)
     (advice,) = advise(history(PAID, EVENT), [verdict], START, debezium_publishes=False)

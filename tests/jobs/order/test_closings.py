@@ -107,7 +107,7 @@ def test_an_overdue_payment_is_closed_under_its_id():
     ],
 )
 def test_an_overdue_payment_is_closed_until_its_gateway_calls_back(changes, kept):
-    """A closing record covers an overdue payment if its own gateway has not called back since it was asked."""
+    """A closed overdue payment is open again if its own gateway called back after payctl had queried the gateway."""
     receipts = [replace(RECEIPT, **changes)]
     for asked_at, stays in ((START, kept), (None, True)):
         found = history(PAID, receipts=receipts, closings=[Closing(START + MINUTE, RUN, asked_at)])

@@ -114,7 +114,7 @@ def test_a_second_transfer_for_a_paid_payment_raises_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_each_second_payment_alerts_once(shop, provider):
-    """Each additional transfer for a payment raises one alert. Repeated callbacks about that transfer raise none."""
+    """Each additional transfer for a payment raises one alert. Repeated callbacks about it raise no alert."""
     payment = shop.payment(provider)
     first = callback(payment)
     second, third = [alter(first, provider, [(NUMBERS[provider], number)], environment()) for number in ("98765", "4")]

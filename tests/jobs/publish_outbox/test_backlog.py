@@ -100,7 +100,7 @@ def test_a_rewind_goes_back_by_the_late_commit_window(caught_up):
 
 
 def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
-    """A rewind counts from the newest event only if the publisher has caught up."""
+    """A rewind starts at the publisher's newest position if the publisher has caught up, or else at its current one."""
     backlog = Backlog(PublishOptions(), 0)
     backlog.advance(at(1000))
     backlog.block(Block("k", at(5), 1.0))

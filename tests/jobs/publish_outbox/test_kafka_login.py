@@ -57,7 +57,7 @@ def producer(kafka):
 
 
 def test_a_loop_waits_while_its_password_is_refused(kafka_outbox, kafka, producer, change_password, database_url):
-    """While its password is refused, a loop waits, a single run exits with code 3, and no retry is used up."""
+    """While the brokers refuse the password, a loop waits, a run exits with code 3, and no retry is used up."""
     outbox, heard = kafka_outbox, []
     outbox.insert(40, event_type=FAILED, aggregates=20)
     with a_loop(outbox, producer=producer, observer=Observer(on_wait=lambda error, _: heard.append(error))):

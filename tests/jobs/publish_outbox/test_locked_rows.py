@@ -12,7 +12,7 @@ from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 
 
 def test_a_loop_waits_for_a_locked_row_again_after_ten_seconds(outbox, monkeypatch):
-    """After a loop has waited for a locked row in vain, it passes over locked rows for ten seconds."""
+    """After a loop has waited for a locked row until the lock timeout, it skips locked rows for ten seconds."""
     limits = replace(LIMITS, lock=timedelta(milliseconds=50))
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.pipeline.LIMITS", limits)
     waited = []

@@ -200,7 +200,7 @@ def unknown_alone(outbox):
     ids=lambda case: case.__name__,
 )  # fmt: skip
 def test_a_preview_foresees_the_deaths_of_a_run(case, shards, on_dead, outbox):
-    """Like a run, a preview counts the events that would be sent, would die, and would wait behind the dying ones."""
+    """A preview counts the events that a run would send, the events that would become dead, and those behind them."""
     expected = case(outbox)
     waiting, obstacles, _ = preview_outbox(outbox.engine, PublishOptions(shards=shards, on_dead=on_dead))
     told_before = {(each.reason.value, each.events, each.event_id) for each in obstacles.blockers}

@@ -134,7 +134,7 @@ def test_a_loop_reports_unavailable_brokers_once(outbox, mock_kafka, monkeypatch
 def test_a_loop_counts_the_events_that_wait_for_the_brokers(outbox, mock_kafka):
     """While the brokers are unavailable, each report of a loop counts all pending events and has the oldest one's age.
 
-    Events that arrive during the outage are counted, too. Afterwards no event is held back.
+    Events that arrive during the outage are counted, too. After the outage, no event waits.
     """
     mock_kafka.down()
     outbox.insert(2, age=timedelta(minutes=1))

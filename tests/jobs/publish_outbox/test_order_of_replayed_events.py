@@ -69,7 +69,10 @@ def test_publishers_are_not_told_of_other_replays(outbox):
 
 
 def test_a_publisher_notices_a_replay_that_commits_after_it_wrote_its_name(outbox):
-    """If a replay commits after a publisher has written its name, the publisher still rescans the outbox."""
+    """A replay records a time ahead of the clock, so a publisher that wrote its name before the commit also rescans.
+
+    No list of publishers contains the replay.
+    """
     failed = outbox.add("k", FAILED, age=20)
     outbox.publish()
     requeue(outbox, failed)
@@ -82,7 +85,7 @@ def test_a_publisher_notices_a_replay_that_commits_after_it_wrote_its_name(outbo
 
 
 def test_a_replay_of_many_chunks_dates_publishers_half_a_minute_ahead(outbox):
-    """However many chunks a replay has, the times of publishers are at most half a minute ahead of the clock."""
+    """After a replay of many chunks, the times in payctl.publishers are at most half a minute ahead of the clock."""
     outbox.insert(3 * CHUNK, event_type=FAILED, state="published", age=timedelta(minutes=10))
     requeue(outbox, *(row.id for row in outbox.rows()))
     assert set(outbox.states()) == {"pending"}

@@ -43,7 +43,7 @@ def refuse_outages(engine):
 
 @pytest.mark.usefixtures("short_probe")
 def test_a_loop_without_brokers_is_seen_as_such_until_it_reaches_them(outbox, mock_kafka, look):
-    """A loop that cannot reach its brokers says so in the database. After it has reached them, it only ends."""
+    """The database shows that a loop cannot reach its brokers, until the loop reaches them."""
     found = {}
     mock_kafka.down()
     at = {
@@ -63,7 +63,7 @@ def test_a_loop_without_brokers_is_seen_as_such_until_it_reaches_them(outbox, mo
 @pytest.mark.usefixtures("short_probe")
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_publisher_that_ends_without_brokers_is_not_running(outbox, mock_kafka, look, loop):
-    """A run that gave up, and a loop that was stopped during an outage, are seen as ended without their brokers."""
+    """A publisher that gave up or was stopped during an outage is shown as ended without reaching its brokers."""
     mock_kafka.down()
     report = outbox.run(Clockwork(waits=2), loop=loop)
     found = look()

@@ -76,9 +76,9 @@ def test_two_loops_send_a_blocked_event_when_its_cause_is_gone(case, shards, out
 
 
 def test_a_loop_that_has_not_tried_again_reports_the_type_without_the_topic(outbox, mock_kafka):
-    """If a loop looks for causes after the topic is back but before its own rescan, it reports only the event type.
+    """If a loop looks for causes after the topic is back but before its own rescan, it does not report a waiting event.
 
-    The seed makes this loop look just after the other loop has sent the event.
+    The loop still reports the event type. The seed makes this loop look just after the other loop has sent the event.
     """
     cause, fix = topic_missing(outbox, mock_kafka)
     turns = Turns(2, SECONDS, {40: fix})
@@ -132,7 +132,7 @@ def test_a_standby_does_not_send_an_event_behind_an_event_that_died_elsewhere(ou
 def test_a_publisher_that_was_refused_rescans_before_its_next_claim(outbox):
     """A publisher that failed to lock its shard later sends each payment's events in order.
 
-    In the meantime, another publisher may have sent a payment's first event and died before it wrote its name.
+    In the meantime, another publisher may have sent a payment's first event and ended before it wrote its name.
     """
     outbox.insert(3)
     added = []
@@ -197,9 +197,9 @@ def test_a_loop_does_not_report_a_blocked_event_as_sent_while_another_publisher_
 
 @pytest.mark.usefixtures("looks_at_each_poll")
 def test_a_loop_that_has_cleared_its_memory_does_not_report_that_no_event_waits(outbox, mock_kafka):
-    """If a topic exists again, a loop clears its memory.
+    """When a missing topic exists again, a loop clears its cached state.
 
-    If the loop cannot enter its shard then, it reports nothing new.
+    If another publisher holds the shard at that time, the loop does not report that no event waits.
     """
     cause, _ = dead(outbox, mock_kafka)
     mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)

@@ -87,7 +87,7 @@ def test_every_writer_of_outbox_rows_is_tested():
     assert files_with(lambda path: any(name.startswith(statement) for name in imports(path))) == WRITERS.keys()
     inserts = files_with(lambda path: "insert into outbox" in path.read_text("utf-8").lower())
     assert inserts == {"store/payments/settle.py"}
-    # The publisher's release holds the shard's lock. The tests in tests/jobs/replay cover the order of a replay.
+    # claim.py runs while the publisher holds the shard's lock. The tests in tests/jobs/replay cover replay.py.
     requeues = files_with(lambda path: "set published = false" in path.read_text("utf-8").lower())
     assert requeues == {"store/outbox/claim.py", "store/outbox/replay.py"}
     senders = files_with(lambda path: "claim_these(" in path.read_text("utf-8"))
