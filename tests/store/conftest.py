@@ -65,5 +65,5 @@ def at_noon(engine):
     with engine.begin() as connection:
         connection.exec_driver_sql(_CLOCK, (NOON,))
     with engine.connect() as connection:
-        connection.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+        connection.exec_driver_sql("SET search_path = public, pg_catalog")  # by default, pg_catalog is first
         yield connection

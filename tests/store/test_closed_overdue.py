@@ -49,7 +49,7 @@ _MANY = """
 
 @pytest.fixture
 def close(engine):
-    """Return a function that writes a closing record. payctl asked the gateway ``age`` ago."""
+    """Return a function that writes a closing record, which says that payctl queried the gateway ``age`` ago."""
 
     def run(orders, reason="no_callback", outcome="closed", age=10 * MINUTE):
         with engine.begin() as connection:
@@ -108,7 +108,7 @@ def order(engine):
 
 @pytest.fixture
 def call_back(engine):
-    """Return a function that processes a MoMo callback about an order. Its content differs in some fields."""
+    """Return a function that processes a MoMo callback about an order, with the given changes."""
 
     def run(orders, *, text=None, **changes):
         fields = json.loads(MOMO.request.body)
@@ -157,7 +157,7 @@ def test_a_settled_payment_is_not_closed(order, close, is_closed, status):
 
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_a_later_callback_of_the_gateway_opens_the_payment_again(order, close, is_closed, call_back, name):
-    """If the payment's own gateway calls back after the closing, it knows the payment, so the payment is open again."""
+    """A closed payment is open again if its own gateway calls back after the closing."""
     changes, reason = CALLBACKS[name]
     orders = order()
     close(orders)
@@ -196,7 +196,7 @@ def test_an_order_whose_gateway_has_called_back_can_be_closed(order, is_closed, 
     ],
 )
 def test_a_callback_opens_the_payment_that_it_names(order, close, is_closed, callback, expected):
-    """A callback opens a payment if it came later from the payment's own gateway, and names the payment."""
+    """A callback opens a closed payment if its gateway sent it after payctl's query, and it names the payment."""
     orders = order()
     close(orders)
     values = {"outcome": "IGNORED", "result": "ignored", "reason": "pending", "amount": None, "age": MINUTE}
@@ -217,7 +217,7 @@ def test_a_callback_opens_the_payment_of_an_earlier_callback_with_its_reference(
 
 @pytest.mark.parametrize("days", [-1, 0, 1, 2])
 def test_a_callback_with_the_date_before_the_order_code_opens_the_payment(engine, order, close, is_closed, days):
-    """ZaloPay puts the date in Vietnam in front of the order code."""
+    """A callback opens a payment if its reference is the date in Vietnam and the order code, as for ZaloPay."""
     orders = order()
     close(orders)
     with engine.connect() as connection:
@@ -228,7 +228,7 @@ def test_a_callback_with_the_date_before_the_order_code_opens_the_payment(engine
 
 
 def test_a_callback_that_arrives_while_the_operator_is_asked_is_not_covered(engine, order, is_closed, call_back):
-    """The closing covers the payment as payctl read it before it asked the gateway and the operator."""
+    """The closing does not cover a callback that arrived after payctl had read the payment."""
     orders = order()
     found = find_open(engine, orders.payment.id, max_retries=5, now=datetime.now(UTC))
     call_back(orders, resultCode=9000)
@@ -237,7 +237,7 @@ def test_a_callback_that_arrives_while_the_operator_is_asked_is_not_covered(engi
 
 
 def test_payments_too_old_for_a_query_are_counted_by_their_closing(engine, order, close):
-    """The closed ones are counted apart. The newest open one is named."""
+    """Open and closed payments that are too old for a query are counted separately. The newest open one is named."""
     first, second, third = (order() for _ in range(3))
     with engine.begin() as connection:
         for each, age in ((first, 3), (second, 2), (third, 1)):

@@ -43,7 +43,7 @@ def test_a_closing_covers_the_transfers_up_to_its_instant(pay, call, close, clos
 
 
 def test_a_repeat_of_a_closed_transfer_is_closed(pay, call, close, closed):
-    """A callback that repeats a closed transfer is closed, but not another transfer that has the same reference."""
+    """A callback that repeats a closed transfer is closed. Another transfer with the same reference is not closed."""
     orders = pay()
     for number in ("1", "1", "2"):
         call(orders, HOUR if orders.receipts else 0 * HOUR, number=number)

@@ -34,7 +34,7 @@ ALL = Claim(after=START, limit=9, max_retries=5)
 def collated(request, engine, execute):
     """Give the ids a collation. The English collation sorts a lower-case letter before its upper-case letter."""
     if not execute(f"SELECT 1 FROM pg_collation WHERE collname = '{request.param}'"):  # noqa: S608
-        pytest.skip(f"this PostgreSQL has no collation {request.param}; the system's in CI has it")
+        pytest.skip(f"this PostgreSQL has no collation {request.param}; the system's PostgreSQL in CI has it")
     for table in ("outbox", "payments"):
         execute(f'ALTER TABLE {table} ALTER id TYPE text COLLATE "{request.param}"')
     return engine
@@ -98,7 +98,7 @@ def test_pending_and_published_events_are_listed_in_the_order_of_code_points(eve
 
 
 def test_events_are_held_by_the_barrier_with_the_least_code_point(events, connection):
-    """If two barriers have the same time, the one with the lower id holds back the later events."""
+    """If two barriers have the same time, the one with the lower id blocks the later events."""
     key = events().payment.id
     barriers = [Barrier(key, (AT, name), itself=True) for name in ("a", "C", "B")]
     assert [(each.barrier, each.events) for each in held.held(connection, barriers, [], [], 5)] == [(2, 3)]
@@ -192,7 +192,7 @@ def test_waiting_events_are_grouped_in_the_order_of_code_points(collated, connec
         INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
             VALUES (gen_random_uuid(), 0, 0, 'B', 'requeued')
     """)
-    connection.exec_driver_sql("SET LOCAL jit = off")  # the commands also leave the statement uncompiled
+    connection.exec_driver_sql("SET LOCAL jit = off")  # payctl's commands also turn JIT off
     recent = stats.recent(connection, 3600)
     found = evidence.evidence(connection, 5, stats.unpublished(connection, 5, late_after_s=300, seen=recent), recent)
     (group,) = (each for each in found.waiting if each.event_type == "PAYMENT_COMPLETED")

@@ -83,7 +83,7 @@ def groups(engine):
 
 
 def test_an_error_group_counts_only_events_that_have_failed(engine, groups):
-    """An error group counts pending and dead events that have failed. It counts the dead ones separately."""
+    """An error group counts pending and dead events that have failed. It counts dead events separately."""
     orders = Orders(engine).pay("COMPLETED")
     orders.event(retries=0, error="e").event(retries=1, error="e", age=3 * HOUR)
     orders.event("CANCELLED", retries=4, error="e", age=2 * HOUR).event(retries=5, error="e")

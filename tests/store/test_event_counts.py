@@ -69,7 +69,7 @@ def test_only_the_newest_events_are_read(engine, insert, newest):
 
 
 def test_the_window_begins_at_its_start_if_all_events_are_read(engine, insert, newest):
-    """If there are fewer events than are read, the counts cover the whole window."""
+    """If every published event is read, the counts cover the whole window."""
     insert(newest - 1, state="published", age=12 * SECOND)
     with engine.connect() as connection:
         found = stats.recent(connection, 3600)
@@ -127,7 +127,7 @@ def unpublished(engine):
 
 
 def test_a_window_of_unpublished_events_begins_at_its_start(at, unpublished):
-    """An event that was created at the start of a window, or of the last minute, is in it."""
+    """A window includes its start, and so does the last minute, so an event that was created then counts."""
     early = timedelta(milliseconds=1)
     at(NOON - HOUR, NOON - HOUR - early)
     at(NOON - 60 * SECOND, NOON - 60 * SECOND - early, retries=5)
@@ -239,7 +239,7 @@ def test_events_are_grouped_by_the_provider_of_their_payload_or_of_their_payment
 
 
 def test_events_are_grouped_by_the_kind_of_their_error(engine):
-    """A group has an error pattern and an id. Events without an error form a group that has neither."""
+    """A group has an error pattern and an id. Events without an error form a group without a pattern and an id."""
     Orders(engine).event(error="no 1", retries=1).event(error="no 2", retries=1).event()
     with engine.connect() as connection:
         with_error, without = stats.groups(connection, 5, [stats.By.ERROR])

@@ -170,7 +170,7 @@ def test_a_lock_without_a_visible_session_is_reported(engine, execute, order):
     with engine.connect() as holder, transaction(engine, Limits(jit=False), commit=False) as reader:
         holder.exec_driver_sql("LOCK TABLE outbox IN EXCLUSIVE MODE; SELECT id FROM outbox FOR UPDATE")
         pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-        reader.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+        reader.exec_driver_sql("SET search_path = public, pg_catalog")  # by default, pg_catalog is first
         recent = stats.recent(reader, 3600)
         found = evidence.evidence(reader, 20, stats.unpublished(reader, 20, late_after_s=300, seen=recent), recent)
     unseen = Holder(pid, None, None, None, None)

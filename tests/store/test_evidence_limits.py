@@ -26,7 +26,7 @@ def order(engine):
 
 def read(connection):
     """Return the evidence about pending and dead events. An event is dead after 20 retries."""
-    connection.exec_driver_sql("SET LOCAL jit = off")  # the commands also leave the statement uncompiled
+    connection.exec_driver_sql("SET LOCAL jit = off")  # payctl's commands also turn JIT off
     recent = stats.recent(connection, 3600)
     found = stats.unpublished(connection, 20, late_after_s=300, seen=recent)
     return evidence.evidence(connection, 20, found, recent)
@@ -76,7 +76,10 @@ def waiting_at_noon(at_noon, engine):
     ],
 )
 def test_an_event_waits_after_ten_seconds_or_until_its_retry_is_due(order, waiting_at_noon, age, retries, reason):
-    """An event belongs to a group if it is older than ten seconds, or waits for its retry. A due retry is failing."""
+    """An event is in a group if it waits for its retry or is older than ten seconds.
+
+    If its retry is due, the event counts as failing.
+    """
     order().event(retries=retries)
     assert [each.reason for each in waiting_at_noon(age)] == ([reason] if reason else [])
 

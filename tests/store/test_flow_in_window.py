@@ -159,7 +159,7 @@ OTHERS = """
 
 @pytest.fixture(params=["small", "large"])
 def record(request, engine):
-    """Make the record of replays smaller or larger than the window's number of events."""
+    """Make the number of replay records smaller or larger than the number of events in the window."""
     if request.param == "large":
         with engine.begin() as connection:
             connection.exec_driver_sql(OTHERS)

@@ -278,7 +278,7 @@ def test_receipts_without_a_payment_are_found_by_one_of_their_names(engine):
     [({}, True), ({"body": b"y"}, False), ({"reference": "1"}, False), ({"order_ref": "1"}, False)],
 )
 def test_a_callback_without_any_name_is_returned_with_its_copies(engine, changes, together):
-    """A callback without a reference and an order code is returned only with its copies."""
+    """For a callback that has neither a reference nor an order code, only the callback and its copies are returned."""
     orders = Orders(engine)
     for more in (changes, {}):
         orders.callback(

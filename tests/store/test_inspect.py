@@ -194,5 +194,5 @@ def test_the_last_analyze_is_the_later_one_of_the_two_kinds(reader, execute, rev
             timestamptz '{first}' AS last_analyze, timestamptz '{last}' AS last_autoanalyze
         FROM pg_catalog.pg_stat_all_tables
     """)  # noqa: S608 - constants only
-    reader.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+    reader.exec_driver_sql("SET search_path = public, pg_catalog")  # by default, pg_catalog is first
     assert f"{tables.housekeeping(reader, 'outbox').last_analyze:%F}" == "2026-11-29"

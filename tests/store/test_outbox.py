@@ -130,7 +130,7 @@ def test_shards_divide_the_keys(connection, add, shards):
 
 
 def test_the_shard_of_a_key_never_changes(connection, add):
-    """A key always belongs to the same shard, because publishers of different payctl versions run at the same time."""
+    """The shard of a key must not change, because publishers of different payctl versions can run at the same time."""
     for number in range(8):
         add(str(number), number, key=f"k{number}", retryCount=1)
     shards = []

@@ -84,7 +84,7 @@ def test_a_payos_payment_is_found_by_its_number_without_a_table_scan(engine, mak
     with engine.connect() as connection:
         known = "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = %(name)s)"
         if not connection.exec_driver_sql(known, {"name": collation}).scalar_one():
-            pytest.skip(f"this PostgreSQL has no collation {collation}; the system's in CI has it")
+            pytest.skip(f"this PostgreSQL has no collation {collation}; the system's PostgreSQL in CI has it")
     for other in ("A", "ROCK", "ROCK2", "S"):
         for day in ("20251122", "20251123", "20251124"):
             make(f"TB-{other}-{day}-AAAAAAA{other[-1]}")

@@ -197,7 +197,7 @@ def test_a_transition_sets_its_own_instant(engine, payment, after, column):
 def test_a_payment_is_found_by_both_names_then_by_its_reference_then_by_its_order_code(
     engine, reference, order_ref, place
 ):
-    """A payment is searched by reference and order code together, then by reference, then by order code."""
+    """`payctl` searches for a payment by reference and order code together, then by reference, then by order code."""
     with engine.begin() as connection:
         made = [
             insert_payment(connection, provider="VNPAY", order_code=code, reference=other, age=timedelta(hours=age))
@@ -220,7 +220,7 @@ def test_the_payments_are_counted_roughly_from_the_statistics(engine, execute, e
         ) AS t (relid, n_live_tup) WHERE n_live_tup IS NOT NULL
     """)  # noqa: S608 - numbers only
     with engine.connect() as connection:
-        connection.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+        connection.exec_driver_sql("SET search_path = public, pg_catalog")  # by default, pg_catalog is first
         assert lookup.count_roughly(connection) == expected
 
 

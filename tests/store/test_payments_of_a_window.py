@@ -1,4 +1,4 @@
-"""Test the overdue payments of a window, the callbacks about them, and the payments that gateways forget."""
+"""Test the overdue payments of a window, the callbacks about them, and the payments that are too old for a query."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_callback_explains_the_payment_that_it_names(pay, call, in_window, cal
 
 @pytest.mark.parametrize(("after", "forgotten"), [(MINUTE - MILLISECOND, 1), (MINUTE, 1), (MINUTE + MILLISECOND, 0)])
 def test_a_gateway_has_forgotten_the_payments_up_to_an_instant(engine, pay, in_window, after, forgotten):
-    """A gateway has forgotten a payment that is at least as old as its limit. Other gateways' limits do not count."""
+    """A payment is too old for a status query if it was created at or before its own gateway's limit."""
     pay(after)
     pay(after, provider="VNPAY")
     known = {"momo": NOON + MINUTE, "zalopay": NOON + HOUR}

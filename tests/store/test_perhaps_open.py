@@ -70,7 +70,10 @@ def test_perhaps_open_orders_are_sorted_by_their_first_callback(engine, pay, cal
     ],
 )
 def test_an_order_is_perhaps_open_unless_it_counts_elsewhere(pay, call, judged, status, changes, counts):
-    """Another search counts ended payments and refused callbacks about money for orders that are not COMPLETED."""
+    """The search leaves out the refused transfers that `open_orders.refused` counts.
+
+    It also leaves out callbacks without money if the payment failed or was cancelled.
+    """
     orders = call(pay(status), MINUTE, **changes)
     assert judged(["late", "refund"]) == ([(orders.payment.id, orders.receipts)] if counts else [])
 

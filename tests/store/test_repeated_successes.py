@@ -44,7 +44,7 @@ def write(engine):
 
 @pytest.fixture
 def requeue(write):
-    """Return a function that records that a replay has requeued an event, which had been sent by default."""
+    """Return a function that records that a replay has requeued an event. By default, the event had been sent."""
     return lambda name, before=SENT: write(_ITEM, (name, "requeued", None, before))
 
 
@@ -52,8 +52,8 @@ def requeue(write):
 def found(engine):
     """Return a function that returns what each screen counts.
 
-    It returns the harmless dead events, those of the error groups, the events without a waiting customer, and the
-    waiting customers of `stats`, `publish-outbox` and `report`.
+    The first two counts are the harmless dead events in total and in the error groups. The third count is the events
+    for which no customer waits. The last three are the waiting customers in `stats`, `publish-outbox` and `report`.
     """
 
     def run(rights=dead.ALL_RIGHTS):
@@ -113,7 +113,7 @@ def test_a_requeued_twin_does_not_count_as_sent(order, found, requeue):
 
 
 def test_a_closed_event_says_nothing_about_the_other_events_of_its_payment(order, found, requeue, write):
-    """After the sent twin of a closed event was requeued, its customer may wait. Only the closed event is harmless."""
+    """If a payment's sent success was requeued, the customer may wait, and only its closed event is harmless."""
     closed = order().event(state="published", age=9 * MINUTE).event(state="dead", age=8 * MINUTE)
     write(_ITEM, (closed.events[1], "closed", "repeated", None))
     write('UPDATE outbox SET published = false, "publishedAt" = NULL, "retryCount" = 5')
@@ -135,7 +135,7 @@ def test_an_event_of_an_unknown_type_that_was_closed_does_not_count_as_sent_afte
 
 
 def test_a_closed_dead_success_counts_as_closed(order, engine, write):
-    """A dead success that a person has closed counts as closed and harmless, even after its twin was cleaned up."""
+    """A dead success that a person has closed counts as closed and harmless, even after the sent one was cleaned up."""
     closed, left = (order().event(state="published").event(state="dead") for _ in range(2))
     write(_ITEM, (closed.events[1], "closed", "repeated", None))
     write("DELETE FROM outbox WHERE published")

@@ -78,7 +78,7 @@ def test_requeued_events_do_not_hide_an_event_that_was_never_sent(engine):
 
 @pytest.mark.parametrize("never_sent", [True, False])
 def test_an_event_that_was_requeued_before_the_others_were_created_has_waited_longest(engine, never_sent):
-    """A requeued event has waited since its last replay, which may be longer than an event that was never sent."""
+    """An event that was requeued two days ago has waited longer than a new event that was never sent."""
     orders = Orders(engine).pay().event(id="asked", age=timedelta(days=9)).event(id="later", age=timedelta(days=8))
     if never_sent:
         orders.event(age=timedelta(minutes=1))

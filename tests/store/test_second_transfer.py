@@ -59,7 +59,7 @@ def test_a_failure_is_no_second_transfer(engine, second):
 
 
 def test_the_request_of_a_receipt_is_found_by_its_id(engine, second):
-    """A receipt's id returns the request of this receipt, or nothing if the receipt does not exist."""
+    """`find_request` returns the request in the receipt with the given id, or None if the receipt does not exist."""
     second(Orders(engine).pay("COMPLETED").callback())
     with engine.connect() as connection:
         assert receipts.find_request(connection, NEW) == StoredRequest(NEW, "momo", REQUEST)

@@ -161,7 +161,7 @@ def test_a_publisher_is_refused_if_the_holder_ends_before_it_looks(session, exec
     """If the shard's lock was not free at the attempt, the publisher is refused, even if the holder has ended since."""
     execute("CREATE FUNCTION public.pg_try_advisory_xact_lock(int, int) RETURNS boolean LANGUAGE sql RETURN false")
     newcomer = session()
-    newcomer.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+    newcomer.exec_driver_sql("SET search_path = public, pg_catalog")  # by default, pg_catalog is first
     assert enter(newcomer, 0, 1, 0, "b") is Entry.REFUSED
 
 
@@ -190,7 +190,7 @@ def assert_each_shard(connection, entry):
 def test_each_chunk_of_a_replay_makes_each_shard_rescan_once(session, ahead):
     """Each chunk of a replay makes every shard rescan once, even if a publisher took the shard over during the replay.
 
-    Many chunks do not move the times further ahead of the clock. The clock may have been turned back.
+    Many chunks do not move the times in payctl.publishers further ahead, even if the clock was turned back.
     """
     publisher, replay = session(), session()
     assert_each_shard(publisher, Entry.TAKEN_OVER)
@@ -269,7 +269,7 @@ def test_advisory_locks_of_other_applications_do_not_block_a_shard(session):
 
 @pytest.mark.parametrize(("shard", "shards"), [(0, 1), (1, 2), (3, 4), (63, 64)])
 def test_a_lock_number_gives_the_shard_and_the_number_of_shards(session, shard, shards):
-    """`shard_of` returns the same shard and number of shards for each of the two locks of a shard."""
+    """For both locks of a shard, `shard_of` returns the same shard and the same number of shards."""
     first, second = session(), session()
     enter(first, shard, shards, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(shard, shards, 1)}")
@@ -311,7 +311,7 @@ def test_a_holder_that_has_ended_since_is_named_without_its_application(session,
     enter(publisher, 0, 1, 0, "a")
     publisher.commit()
     enter(publisher, 0, 1, 0, "a")
-    reader.exec_driver_sql("SET search_path = public, pg_catalog")  # else pg_catalog comes first
+    reader.exec_driver_sql("SET search_path = public, pg_catalog")  # by default, pg_catalog is first
     assert holders(reader, 0, 1) == [(pid_of(publisher), 1, None, None, "a")]
 
 

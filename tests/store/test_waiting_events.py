@@ -165,7 +165,7 @@ def test_the_oldest_five_superseded_events_are_named(order, reader):
 
 
 def test_the_oldest_three_dead_successes_are_named(order, reader):
-    """The three oldest dead events that report no failure are listed, except excluded ones. All are counted."""
+    """Dead events that report no failure are counted, except excluded ones, and the three oldest are listed."""
     orders = [order().event(age=number * MINUTE, retries=5) for number in range(1, 6)]
     order().event("FAILED", retries=5).event(retries=4)
     found = unsent_successes(reader, 5, orders[4].events)
