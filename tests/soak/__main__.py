@@ -44,7 +44,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=200.0, help="events a second [default: 200]")
     parser.add_argument("--payments", type=float, default=8.0, help="new payments a second [default: 8]")
     parser.add_argument(
-        "--patience", type=float, default=1.0, help="multiply the bounds on time, on a machine that others use too"
+        "--patience", type=float, default=1.0, help="factor for the time limits, if the machine also does other work"
     )
     parser.add_argument("--page", action="store_true", help="add the run to docs/explanation/reliability.md")
     return parser

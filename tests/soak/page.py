@@ -17,20 +17,20 @@ BEGIN, END = "<!-- written by make soak: begin -->", "<!-- written by make soak:
 
 HAPPENS = {
     Kind.KILL_PUBLISHER: "the claim is rolled back; another publisher sends the batch, at most once more",
-    Kind.FREEZE_PUBLISHER: "another publisher takes the shard over; the frozen one gives its batch back",
+    Kind.FREEZE_PUBLISHER: "another publisher takes the shard over; the batch of the frozen one is rolled back",
     Kind.KILL_WEBHOOK: "nothing is half written; the gateway gets no reply and calls again",
     Kind.FREEZE_WEBHOOK: "the server ends its open transaction; the gateway calls again",
     Kind.KILL_REPLAY: "the run is shown as interrupted; `payctl runs resume` does the rest",
     Kind.KILL_CLEANUP: "every deleted event is in the archive; the next cleanup continues",
     Kind.KILL_RECONCILE: "settled payments stay settled; the next reconcile asks about the others",
-    Kind.FREEZE_OPERATOR: "it continues, or ends with an error and can be run again",
+    Kind.FREEZE_OPERATOR: "the command continues, or ends with an error and can be run again",
     Kind.CUT_SESSIONS: "the transaction is rolled back, and the process connects again",
     Kind.RESTART_POSTGRES: "as above, for every process at once",
-    Kind.KILL_BROKER: "events wait without using up a retry, and are sent when it is back",
+    Kind.KILL_BROKER: "events wait without using up a retry, and are sent when the broker is back",
     Kind.STOP_BROKER: "as above, also for several minutes",
     Kind.SLOW_BROKER: "events are sent later, in order",
     Kind.NARROW_BROKER: "events are sent later, in order",
-    Kind.HALF_OPEN_BROKER: "the batch is given back after its time limit, and sent again",
+    Kind.HALF_OPEN_BROKER: "the batch is rolled back after its time limit, and sent again",
 }
 
 
