@@ -18,12 +18,12 @@ PASSWORD = "a-password-of-this-test"
 
 
 def create_master(postgres):
-    """Create a role without superuser rights, like the RDS master user. It runs the page's SQL."""
+    """Create a role without superuser rights, like the RDS master user. This role runs the page's SQL."""
     _run(postgres, f"CREATE ROLE payctl_master LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
 
 
 def drop_roles(postgres):
-    """Drop all roles. No database may contain an object or a grant of them."""
+    """Drop all roles. Before this, drop each database that contains their objects or privileges."""
     _run(postgres, "; ".join(f"DROP ROLE payctl_{role}" for role in (*reversed(ROLES), "master")))
 
 

@@ -55,7 +55,7 @@ GC_THRESHOLD = 50_000
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that CI uses to split the tests between two machines and to sample them on other interpreters."""
     parser.addoption("--skipped-to", metavar="FILE", type=Path, help="write the ids of the skipped tests to a file")
-    about = "run only the tests that a file lists, and two cases of each that proves the SQL on this PostgreSQL server"
+    about = "run only the tests that a file lists, and two cases of each test that sends SQL from the store package"
     parser.addoption("--skipped-in", metavar="FILE", type=Path, help=about)
     parser.addoption("--cases", type=int, help="run each test with at most this many of its parameter sets")
 

@@ -1,4 +1,4 @@
-"""Stand in for the gateways: answer payctl's status queries over HTTP, and check and sign them as a gateway does.
+"""Stand in for the gateways over HTTP. Check payctl's status queries and answer them as each gateway does.
 
 This code follows the gateways' documentation and shares no code with payctl.
 """

@@ -86,7 +86,7 @@ class Cloud:
 def cloud_server():
     """Yield moto's server, which starts once for the whole test run."""
     if not PYTHON.exists():
-        (pytest.fail if IN_CI else pytest.skip)("AWS's services are not there; make functions")
+        (pytest.fail if IN_CI else pytest.skip)("the environment of moto is missing: run `make functions`")
     port, server = free_port(), Server("moto")
     url = f"http://127.0.0.1:{port}"
     server.run([str(PYTHON), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
@@ -105,7 +105,7 @@ def cloud_server():
 
 @pytest.fixture
 def cloud(cloud_server, monkeypatch):
-    """Return an empty moto server. This process's environment variables point to it."""
+    """Return an empty moto server. This process's environment variables point to the server."""
     cloud_server.reset()
     for name, value in cloud_server.environ.items():
         monkeypatch.setenv(name, value)

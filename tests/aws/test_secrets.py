@@ -42,7 +42,7 @@ def counting(cloud):
 
 @pytest.fixture
 def environment_of(counting, clock):
-    """Return a function that makes an environment from variables. The counting client reads the secrets."""
+    """Return a function that creates a `SecretEnvironment`, which reads secrets with the counting client."""
     return lambda **environ: SecretEnvironment(environ, client=lambda: counting, clock=clock)
 
 

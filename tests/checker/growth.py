@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 def sample(pid: int) -> Sample | None:
     """Return a sample of the process, or None if the process has ended."""
     place = Path("/proc") / str(pid)
-    with suppress(OSError, KeyError):  # a process that has just ended has no memory
+    with suppress(OSError, KeyError):  # the status of a process that has just ended has no VmRSS
         lines = (place / "status").read_text().splitlines()
         value = {name: line.split()[1] for line in lines for name in ("VmRSS", "Threads") if line.startswith(name)}
         links = []

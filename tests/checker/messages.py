@@ -9,8 +9,9 @@
 * ``duplicates``: events that arrived more than once, which is allowed only after a fault
 
 Offsets of two topics cannot be compared, but times can. The producer's time is the time when the client got the
-message, so it cannot reveal a publisher that did not wait for the acknowledgement. The broker's time
-(``message.timestamp.type=LogAppendTime``) is the time of the append, and ``by_the_broker`` applies the strict rule.
+message, so this time cannot reveal a publisher that did not wait for the acknowledgement. The broker's time
+(``message.timestamp.type=LogAppendTime``) is the time of the append. ``by_the_broker`` is true if the messages have the
+broker's time.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ REPLAYS = """
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A replay with its planned and decided events.
+    """A replay with the events of its plan, and ``decided``, the events for which it recorded an outcome.
 
     ``requeued`` counts the requeued events in the replay's items, and ``counted`` is the count in its record.
     """

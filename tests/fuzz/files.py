@@ -98,7 +98,7 @@ def archives(data: bytes) -> None:
 
 
 def _members(draw: Draw) -> Iterator[bytes]:
-    """Yield gzip members, of which some are cut short, damaged, not compressed, or have another header."""
+    """Yield gzip members. Some of them are cut short, damaged or not compressed, or have another header."""
     while draw.left:
         kind = draw.byte() % 8
         text = draw.raw()

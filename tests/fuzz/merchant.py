@@ -60,8 +60,8 @@ def in_query(name: str) -> bool:
 def signed_fields(name: str, request: Request) -> object:
     """Return the content that a request's signature covers. Use only the standard library to read it.
 
-    Values with the same signed string are equal. The request must be one that payctl accepted, so its body is valid
-    JSON.
+    Requests with the same signed string have equal contents. The request must be one that payctl accepted, so its body
+    is valid JSON.
     """
     return SIGNED_FIELDS[name](request)
 

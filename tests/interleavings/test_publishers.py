@@ -122,7 +122,7 @@ def publisher(producer: SteppedProducer, shards: int):
                     pass
             actor.point("wait for events")
             if any(shard.result is DrainResult.LOCKED for shard in drained) and actor.stage.free:
-                return  # the other publisher continues
+                return  # the publisher that holds the shard drains it
 
     return job
 

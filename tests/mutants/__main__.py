@@ -58,7 +58,7 @@ def main() -> int:
     """
     given = arguments()
     BUILD.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("PAYCTL_KAFKA_HOME", str(ROOT / ".kafka"))  # the copies of the project do not have it
+    os.environ.setdefault("PAYCTL_KAFKA_HOME", str(ROOT / ".kafka"))  # the copies of the project have no .kafka
     with (BUILD / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second run waits, because it would use the same copies
         return 0 if _enough(given) else 1

@@ -105,7 +105,7 @@ _BINARY = {"arith_expr", "term"}
 
 
 def _never_run(node) -> bool:
-    """Return whether the code is in an annotation, or in a decorator that only says how a class is stored."""
+    """Return whether the code is in an annotation or a decorator, for example in ``@dataclass(slots=True)``."""
     child, parent = node, node.parent
     while parent is not None:
         if parent.type in {"decorator", "tfpdef"} or (parent.type == "annassign" and parent.children[1] is child):

@@ -69,11 +69,11 @@ class Map:
         lines = [line.strip() for line in source.splitlines()[mutant.first - 1 : mutant.line]]
         known = self.lines[mutant.file]
         chosen = _spread(next((known[line] for line in reversed(lines) if line in known), []), room)
-        # A test that imports a file of the project may run the function only for a constant, as the import does.
+        # If each test of a function also imports a file, the function may run only at import, for a constant.
         importing = {test.id for lines in list(self.lines.values()) for test in lines.get(_FIRST_LINE, [])}
         once = mutant.shared or importing.issuperset(test.id for test in chosen)
         if once or lines[-1] not in known:
-            # Fewer tests can run the nearest line above, for example only the tests that import the file.
+            # The nearest known line above may have fewer tests, for example only the tests that import the file.
             chosen += _spread({test.id: test for tests in known.values() for test in tests}.values(), room)
         if once:
             names = made_from(source, mutant.line)

@@ -52,7 +52,7 @@ class Worker:
             if failed is None:
                 return None
             doubtful = [test for test in steady if test.id == failed and test.seconds > _QUICK]
-            if failed in {"time-out", "the process of the tests died"}:
+            if failed in {"time-out", "the test process ended early"}:
                 doubtful = steady
             if not doubtful:
                 return failed

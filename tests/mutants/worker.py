@@ -39,7 +39,7 @@ def run(files: list[str], limits: dict[str, float], deadline: float) -> dict[str
         said = answer.read()
     if not ended:
         return {"failed": "time-out", "code": None}
-    return json.loads(said) if said else {"failed": "the process of the tests died", "code": None}
+    return json.loads(said) if said else {"failed": "the test process ended early", "code": None}
 
 
 def _in_child(writer: int, files: list[str], limits: dict[str, float]) -> None:

@@ -128,7 +128,7 @@ def _verify(program: Program, home: Path) -> None:
     found = _checksums(home)
     wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
     if wrong:
-        message = f"not the jars that were recorded: {', '.join(wrong[:5])}"
+        message = f"the checksums of these jars are not the recorded ones: {', '.join(wrong[:5])}"
         raise ConfigError(message, hint=f"remove {home} and try again")
 
 

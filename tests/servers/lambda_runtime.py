@@ -44,8 +44,8 @@ class Function:
     def __init__(self, name: str, environ: dict[str, str], *, timeout: int = 60) -> None:
         binary = next(ROOT.glob(f".venv-lambda/lib/python*/site-packages/samcli/local/rapid/*-{ARCHITECTURE}"), None)
         if binary is None or not PYTHON.exists():
-            message = "the environment of AWS's runtime is not there"
-            raise ConfigError(message, hint="make functions")
+            message = "the environment of AWS's runtime is missing"
+            raise ConfigError(message, hint="run `make functions`")
         self.port = free_port()
         self.server = Server("lambda", last_signal=signal.SIGTERM)
         limits = {"AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout), "AWS_LAMBDA_FUNCTION_NAME": f"payctl-{name}"}

@@ -67,7 +67,7 @@ def settings() -> dict[str, str]:
     except ValueError:
         host = None
     if host is None or not is_loopback(host):
-        wrong = "names no database on this machine" if found.get("DATABASE_URL") else "is not set"
+        wrong = "does not point to this machine" if found.get("DATABASE_URL") else "is not set"
         message = f"DATABASE_URL {wrong}"
         raise ConfigError(message, hint="run `payctl demo --keep` in another terminal and paste its `source` line here")
     return {"ENVIRONMENT": "dev", "PAYCTL_LOOP_SECONDS": "0", **found}

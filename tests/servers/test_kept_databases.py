@@ -1,4 +1,4 @@
-"""Test that a database which a test has used is as new when another test gets it."""
+"""Test that each test gets a database in its initial state, even if an earlier test has used this database."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def main() -> int:
             kafka.recreate_topics(TOPICS.values())
             sys.stdout.write(f"export KAFKA_BROKERS={kafka.bootstrap}\n")
             sys.stdout.flush()
-            sys.stderr.write(f"{kafka} is up with {', '.join(TOPICS.values())}; Ctrl-C ends it and forgets its data\n")
+            sys.stderr.write(f"{kafka} is up with {', '.join(TOPICS.values())}; Ctrl-C stops it and removes its data\n")
             stopped.wait()
     except PayctlError as error:
         sys.stderr.write(f"{error.message}\n{error.hint or ''}\n")

@@ -51,7 +51,7 @@ class RunningCommands:
             self._poll.register(descriptor, select.POLLIN)
 
     def wait(self) -> socket.socket:
-        """Return the next client. Meanwhile, report each command that ends, and kill each command without a client.
+        """Return the next client. Until then, report each command that ends, and kill each command without a client.
 
         If stdin is closed, end this process.
         """

@@ -111,7 +111,7 @@ class KafkaConnect(OneServer):
         return {"connector": found["connector"]["state"], **tasks}
 
     def _fail_once(self, home: Path, option: str) -> None:
-        """Run the worker until it finds that the connector's database is unavailable. It then ends by itself."""
+        """Run the worker until it ends by itself, because the connector's database is unavailable."""
         (home / "failing.properties").write_text(properties(self._connector | _NO_DATABASE))
         command = _command(home, "failing.properties", option)
         subprocess.run(command, capture_output=True, check=False, cwd=home, timeout=120)
