@@ -188,7 +188,7 @@ def table(place: str) -> set[str]:
 def test_every_table_has_every_gateway(place):
     """Every gateway is in each table of the code and of the tests.
 
-    A missing gateway would cause a KeyError, or tests would leave out the gateway without a word.
+    A missing gateway would cause a KeyError, or the tests would silently leave out the gateway.
     """
     missing = [gateway for gateway in GATEWAYS if gateway not in table(place)]
     need(not missing, f"add {', '.join(missing)} to {place.replace(' ', ': ')}")
@@ -196,7 +196,7 @@ def test_every_table_has_every_gateway(place):
 
 @pytest.mark.parametrize("place", TABLES)
 def test_an_entry_is_none_only_if_the_table_s_docstring_explains_it(place):
-    """A table's docstring says what None means, and in any other table no entry is None."""
+    """Only a table in MAY_BE_NONE can have an entry that is None, and its docstring says what None means."""
     found = value(place)
     nothing = [key for key in table(place) if isinstance(found, dict) and found.get(key, ...) is None]
     need(place in MAY_BE_NONE or not nothing, f"replace the None of {', '.join(nothing)} in {place.replace(' ', ': ')}")

@@ -254,7 +254,7 @@ def test_a_sample_counts_what_a_process_holds():
 
 
 def test_the_audit_notes_what_payctl_does_not_record(engine, tmp_path):
-    """The audit triggers record changes made by hand, and the rows restored from an archive are the deleted ones."""
+    """The audit triggers record changes made by hand. The rows restored from an archive equal the deleted rows."""
     audits.install(engine)
     with engine.begin() as connection:
         payment = insert_payment(connection)
@@ -277,7 +277,7 @@ def test_the_audit_notes_what_payctl_does_not_record(engine, tmp_path):
 
 
 def test_a_replay_is_read_with_its_plan_and_its_items(engine):
-    """The checker reads the planned events and the decided events of a replay from the database."""
+    """The checker reads a replay's planned events, and the events with a recorded outcome, from the database."""
     with engine.begin() as connection:
         run = "11111111-1111-4111-8111-111111111111"
         connection.exec_driver_sql(

@@ -182,7 +182,7 @@ def test_the_reconciler_role_counts_the_payments_that_a_person_has_closed(engine
 
 @pytest.fixture
 def without_grants(engine_as):
-    """Take away what the cleanup role is allowed to read about closed events, and grant it again after the test."""
+    """Revoke the cleanup role's privileges to read closed events, and grant them again after the test."""
     grants = ("SELECT (id, status) ON payments", "SELECT (item_id, outcome, reason) ON payctl.run_items")
     with engine_as("superuser").begin() as connection:
         for each in grants:
@@ -229,7 +229,7 @@ def close_one(engine_as):
 
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_the_cleanup_role_leaves_out_the_dead_events_that_a_person_has_closed(engine_as, dry_run):
-    """The scheduled cleanup counts closed dead events apart, reports only the others, and deletes neither."""
+    """The scheduled cleanup counts closed dead events separately, reports only the others, and deletes none of them."""
     dead_failures(engine_as, 2)
     close_one(engine_as)
     report = cleanup(engine_as("cleanup"), retention=timedelta(0), max_retries=5, dry_run=dry_run)
@@ -241,7 +241,7 @@ def test_the_cleanup_role_leaves_out_the_dead_events_that_a_person_has_closed(en
 
 @pytest.mark.usefixtures("without_grants")
 def test_a_cleanup_that_may_not_read_the_closings_says_so(engine_as, caplog):
-    """A role that has not been granted the new privileges yet still cleans up. It does not claim to know them.
+    """A cleanup works without permission to read closing records, but then it counts closed events as open.
 
     The log line says that its number includes closed events.
     """

@@ -29,7 +29,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 GENERATED = (
     *("commands.md", "environment.md", "errors.md", "functions.md", "log-events.md", "metrics.md", "schemas.md"),
 )
-INPUTS = (ROOT / "tests" / "fuzz" / "corpus", ROOT / "tests" / "fuzz" / "found")  # bytes of any kind
+INPUTS = (ROOT / "tests" / "fuzz" / "corpus", ROOT / "tests" / "fuzz" / "found")  # inputs with any bytes
 SKIPPED = {".git", ".kafka", "__pycache__", "build", "dist"}
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -185,9 +185,9 @@ def test_a_log_event_without_a_meaning_stops_the_generator(monkeypatch):
 
 @pytest.mark.parametrize("page", ["security.md", "reliability.md"])
 def test_every_line_of_a_page_about_proofs_names_its_tests(page):
-    """Each table row on the pages about proofs ends with test files that exist and contain tests.
+    """Each table row of security.md and reliability.md ends with test files that exist and contain tests.
 
-    Generated tables are not checked.
+    The tables that `make soak` and `make mutants` write are not checked.
     """
     text = read(ROOT / "docs" / "explanation" / page)
     for written in (soak, mutants):

@@ -63,7 +63,7 @@ def installed(wheel, tmp_path_factory):
 
 
 def files_of(place):
-    """Return the relative paths of files below a directory that belong to either package, without bytecode."""
+    """Return the relative paths of the files of both packages in a directory, without bytecode."""
     found = [file for package in PACKAGES for file in (place / package).rglob("*") if file.is_file()]
     return {file.relative_to(place).as_posix() for file in found if "__pycache__" not in file.parts}
 

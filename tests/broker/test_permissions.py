@@ -1,6 +1,7 @@
 """Test that the permissions of docs/how-to/kafka-security.md are enough for each command.
 
-The user has exactly the permissions of the command's row, as Apache Kafka's ACLs. Amazon MSK runs only on AWS.
+The user has exactly the permissions in the command's row, as ACLs of Apache Kafka. No test runs on Amazon MSK, which
+exists only on AWS.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def mark(settings):
 
 
 def findings(settings):
-    """Run the doctor's check of Kafka, with the producer that it probes."""
+    """Return the findings of the doctor's Kafka check, and close the producers that the check created."""
     made = []
 
     def producer():
@@ -155,7 +156,7 @@ def findings(settings):
 
 
 def doctor(settings):
-    """Check the brokers and the topics as `payctl doctor` does, with a probe of the producer."""
+    """Run the doctor's Kafka check, and assert that it finds no fault in the brokers and the topics."""
     found = findings(settings)
     assert [(one.check, one.status) for one in found] == [("kafka", Status.OK)] * (1 + len(TOPICS)), found
 
@@ -170,7 +171,7 @@ DONE = {
 
 
 def test_each_command_that_uses_kafka_needs_only_the_permissions_of_its_row(broker):
-    """With exactly the permissions of the page's row, each command can do its work in Kafka."""
+    """With only the permissions in its row of the table, each command can do its work in Kafka."""
     assert ROWS.keys() == DONE.keys()
     settings = Settings.from_env(broker.environment("plain")).kafka
     for command, run in DONE.items():
@@ -179,7 +180,7 @@ def test_each_command_that_uses_kafka_needs_only_the_permissions_of_its_row(brok
 
 
 def test_doctor_names_each_topic_that_it_is_not_allowed_to_describe(broker):
-    """Without permission to describe the topics, the probe of the producer and the check of `doctor` say so."""
+    """If the user may not describe the topics, the doctor reports an authorization failure for each topic."""
     settings = Settings.from_env(broker.environment("plain")).kafka
     grant(broker, [re.sub("`DescribeTopic`", "", cell) for cell in ROWS["doctor"]])
     found = findings(settings)

@@ -147,7 +147,7 @@ def test_a_claim_that_is_lost_while_messages_are_queued_lets_none_of_them_leave(
     def lost():
         if next(checks) == 0:
             return False
-        time.sleep(1)  # the client's own threads run during this time
+        time.sleep(1)  # in this time, the client's threads could send the messages
         return True
 
     failures = producer.send(wave("a", "b"), 10, lost=lost)
@@ -239,7 +239,7 @@ def test_a_new_client_sends_all_messages_again_after_a_fatal_error(make, mock_ka
 
 
 def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
-    """A probe names the event types whose topics cannot be used. After the topics work again, a probe names none."""
+    """A probe names the event types whose topics cannot be used. If all topics work, it names no type."""
     producer = make()
     assert producer.probe(5) == {}
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)

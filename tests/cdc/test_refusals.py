@@ -1,4 +1,4 @@
-"""Test the refusals of cut-over, mark and cut-back, the events that they mark, and the runs that they record."""
+"""Test when cut-over, mark and cut-back are refused, which events they mark, and which runs they record."""
 
 import json
 from contextlib import contextmanager, nullcontext
@@ -285,7 +285,7 @@ def test_a_cut_over_and_a_cut_back_say_what_was_not_recorded(scene, cdc):
 
 
 def test_a_cut_over_with_a_dead_event_has_the_mark_of_its_exit_code(scene, own_url):
-    """If an event of an unknown type dies in a cut-over, the first line begins with the mark for exit code 6."""
+    """If an event becomes dead during a cut-over, the first line begins with the mark for exit code 6."""
     insert(scene, 2)
     insert(scene, 1, event_type="PAYMENT_REFUNDED")
     environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}

@@ -1,4 +1,4 @@
-"""Test what a callback's request shows of its content."""
+"""Test that a callback's request does not show its content."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_a_publisher_counts_as_running_for_90_seconds():
 
 
 def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
-    """The `backlog` cause is not reported if payctl has sent an event that is more than two minutes newer."""
+    """If payctl has sent an event that is over two minutes newer than a waiting event, the cause is not `backlog`."""
     newest = LATE - OVERDUE_AFTER.total_seconds()
     kinds = [
         causes(seen(READY, publishers=[WORKS], newest_sent_s=seconds), ANSWERED)[0].kind

@@ -197,7 +197,10 @@ def test_a_group_with_messages_of_several_sizes_is_judged_event_by_event():
 
 
 def test_a_group_is_judged_smaller_now_only_if_payctl_itself_refused_it():
-    """The limit of payctl itself is known. After a refusal by a broker, the topic's limit must still be raised."""
+    """If messages that payctl itself refused are small enough now, the advice is to requeue their events.
+
+    For messages that a broker refused, the topic's limit must also be raised.
+    """
     client = "MSG_SIZE_TOO_LARGE: Unable to produce message: Broker: Message size too large"
     small, mixed = TOO_LARGE._replace(events=2, error=client), TOO_LARGE._replace(events=3, too_large=1, error=client)
     advice = [causes(seen(dead=each.events, dead_groups=[each]), ANSWERED)[0].advice for each in (small, mixed)]

@@ -96,6 +96,9 @@ def test_another_cause_comes_before_an_attempt_without_an_answer(evidence, broke
 
 
 def test_an_event_without_a_used_retry_waits_for_a_publisher():
-    """Such events count as waiting without an error in a group, and show that no publisher is active."""
+    """If the last attempt to send events used up no retry, the events count as waiting without an error.
+
+    For such events, `idle` also reports that no publisher is active.
+    """
     evidence = seen(UNANSWERED, publishers=[GONE])
     assert (without_error(evidence), idle(evidence) is None) == ((2, True, False), False)

@@ -37,7 +37,7 @@ def test_events_of_unknown_types_are_counted_apart(waiting, meaning, command):
 
 
 def test_the_next_run_does_not_send_events_of_unknown_types_either():
-    """If the last publisher has ended, the cause counts events of unknown types apart as well."""
+    """If the last publisher has ended, the cause also counts events of unknown types separately."""
     waiting = [each._replace(requeued_s=5.0) for each in (READY, UNKNOWN)]
     (cause,) = causes(seen(*waiting, publishers=[ENDED]))
     assert (cause.kind, COMPLETED in cause.meaning) == ("between_runs", False)

@@ -158,7 +158,7 @@ def test_a_cause_says_what_it_means_and_which_command_helps(evidence, brokers, s
 
 
 def test_the_advice_about_a_missing_publisher_depends_on_the_brokers():
-    """If nobody has queried the brokers, the advice says what exit code 4 means.
+    """If payctl has not queried the brokers, the advice says what exit code 4 means.
 
     If the brokers are unavailable, the advice does not suggest publishing by hand, because that would fail too.
     """

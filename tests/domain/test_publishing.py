@@ -99,9 +99,9 @@ def test_the_last_sign_of_a_publisher_decides_whether_one_is_running(publishers,
 def test_the_end_of_a_publisher_and_its_brokers_decide_the_cause(evidence, brokers, expected):
     """An event that is newer than the last run waits for the next run.
 
-    A requeued event waits until the running publisher looks at old events. An event that the last run left has no known
-    cause. If the publisher cannot reach its brokers, the brokers are the
-    cause, unless an event has been sent since.
+    A requeued event waits until the running publisher's next rescan. If the last run has not sent an older event, the
+    cause is unknown. If the publisher cannot reach its brokers, the brokers are the cause, unless an event has been
+    sent since.
     """
     assert [cause.kind for cause in causes(evidence, brokers)] == expected
 

@@ -53,7 +53,7 @@ def test_a_permanent_fault_makes_the_event_dead_at_once(count, limit):
 
 @given(st.text(), st.text())
 def test_an_error_text_is_one_line_of_at_most_500_characters(code, reason):
-    """The error text for ``lastError`` contains the error's class and message, without line breaks."""
+    """The error text for ``lastError`` is one line of at most 500 characters."""
     text = error_text(code, reason)
     assert len(text) <= 500
     assert text.splitlines() in ([text], [])

@@ -57,7 +57,7 @@ def small_server(disk):
     engine = engine_of(server.create_database("payments"))
     with engine.begin() as connection:
         create_tables(connection)
-        # Autovacuum would give the space of the undone inserts back to the disk.
+        # Autovacuum would return the space of the rolled-back inserts to the file system.
         connection.exec_driver_sql("CREATE UNLOGGED TABLE heap (content text) WITH (autovacuum_enabled = false)")
     upgrade(engine)
     audit.install(engine)
@@ -87,8 +87,8 @@ def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, wha
         place.fill()
 
         def is_noticed():
-            until_it_fails(engine, GROW[what])  # again, because a checkpoint may remove a part of the log
-            # Without its log, the server is down. Perhaps no payment was stored, and then no gateway calls.
+            until_it_fails(engine, GROW[what])  # repeated, because a checkpoint can remove log files
+            # If the log is full, the server is down. Then perhaps no payment is stored, and so no callback fails.
             return business.failures or (what == "the log" and business.refused)
 
         wait_until(is_noticed, what="a callback is not answered", timeout=30)

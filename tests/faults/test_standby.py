@@ -52,7 +52,7 @@ def synchronous(primary):
     url = primary.url()
     execute(url, f"ALTER SYSTEM SET synchronous_standby_names = '{NAME}'")
     execute(url, "SELECT pg_reload_conf()")
-    wait_until(lambda: execute(url, IN_STEP), what="the standby is in step", timeout=30)
+    wait_until(lambda: execute(url, IN_STEP), what="the standby is synchronous", timeout=30)
 
 
 def both(primary, standby):
@@ -66,7 +66,7 @@ def caught_up(primary, standby):
     """Wait until the standby has received every commit from the primary."""
     now = execute(primary.url(), "SELECT pg_current_wal_lsn()::text")
     behind = f"SELECT pg_last_wal_replay_lsn() < '{now}'"
-    wait_until(lambda: not standby.execute(behind), what="the standby has all of it", timeout=30)
+    wait_until(lambda: not standby.execute(behind), what="the standby has received every commit", timeout=30)
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def test_the_daily_cleanup_sends_an_alert_about_dead_events(called, engine, clou
 
 @pytest.mark.parametrize("open_ones", [0, 1])
 def test_the_daily_cleanup_sends_no_alert_about_closed_events(called, engine, execute, cloud, database_url, open_ones):
-    """The daily cleanup's alert leaves out closed dead events, also from the age of the oldest one."""
+    """The daily cleanup's alert leaves closed dead events out of its count and out of the oldest age."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", age=events.days(2), event_type="PAYMENT_FAILED")
         insert_payments_of_events(connection)

@@ -43,7 +43,7 @@ def test_the_runbooks_commands_replay_the_events_of_the_queue(
     queue = cloud.queue()
     environ = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_LOOP_SECONDS": "0"}
     called(publish_outbox.handler, SCHEDULED, PAYCTL_DEAD_EVENTS_QUEUE_URL=queue, **environ)
-    with engine.begin() as connection:  # someone corrects the events, because a replay leaves out unknown types
+    with engine.begin() as connection:  # the operator corrects the events, because a replay leaves out unknown types
         correct = """UPDATE outbox SET "eventType" = 'PAYMENT_COMPLETED' WHERE "eventType" = 'PAYMENT_UNHEARD_OF'"""
         connection.exec_driver_sql(correct)
     script = runbook.replace("--from-file dead-events.ndjson", "--from-file dead-events.ndjson --yes")

@@ -100,7 +100,7 @@ def test_the_probe_filter_finds_each_verdict(lambda_):
 
 @pytest.mark.parametrize(("working", "found"), [(True, 0), (False, 1)])
 def test_the_filter_for_a_new_stack_finds_a_login_that_does_not_work(lambda_, database_url, working, found):
-    """A provisioned webhook that cannot log in writes one line that the filter finds, and otherwise none."""
+    """If a provisioned webhook cannot log in to the database, it writes one line that the filter finds."""
     url = database_url if working else "postgresql://a:b@127.0.0.1:1/c"
     how = {"AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency"}
     function = lambda_("webhook", timeout=10, DATABASE_URL=url, **how, **JSON_LOGS)

@@ -100,7 +100,7 @@ VNPAY = [
 
 @pytest.mark.parametrize(("code", "text_of"), VNPAY)
 def test_the_explanation_names_the_wrong_vnpay_signing_rule(merchant, code, text_of):
-    """For VNPay, mistakes with the encoding, empty or foreign parameters, or the order each have their own hint."""
+    """For VNPay, a wrong encoding or order, and a signed parameter that is empty or not VNPay's, each have a hint."""
     params = {**merchant.vnpay_params, "vnp_OrderInfo": "ve * (2)!"}
     every = {**params, "vnp_BankTranNo": "", "vnp_SecureHashType": "HMACSHA512", "utm": "x"}
     query = vnpay_text(every, order=lambda names: sorted(names, reverse=True))

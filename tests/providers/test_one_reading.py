@@ -69,7 +69,7 @@ def cuts(text):
 
 
 def queries(text, mac):
-    """Yield each query that could have this signed string, for each cut, meaning and encoding.
+    """Yield each query that could have this signed string, for each way to split, decode and encode the string.
 
     The queries also vary in their additional parameters.
     """

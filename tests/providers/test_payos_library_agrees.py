@@ -4,7 +4,7 @@ import pytest
 
 from ticketbottle_payctl.domain.callback import Callback
 
-payos = pytest.importorskip("payos", reason="PayOS's own library is what this file compares with")
+payos = pytest.importorskip("payos", reason="this file compares payctl with PayOS's own library")
 
 # The vectors on which the official Python library 1.1.0 disagrees, and the reason why payctl's verdict is right.
 DISAGREEMENTS = {

@@ -36,7 +36,7 @@ def test_a_vector_gives_its_expected_verdict(vector):
 
 
 def test_path_and_shape_of_a_vector_lead_to_the_same_gateway(vector):
-    """A callback's path and shape lead to the same gateway. Only a callback without a signature has no known shape."""
+    """A vector's path and format lead to the same gateway. Only a vector without a signature has no known format."""
     assert resolve(vector.request).name == vector.gateway
     by_shape = resolve(replace(vector.request, path="/hook"))
     missing = "-missing-" in vector.name

@@ -48,7 +48,7 @@ def test_a_request_of_no_gateway_is_rejected_without_a_provider(credentials_for)
 
 
 def test_verify_signature_uses_the_given_gateway(merchant, credentials_for):
-    """A PayOS webhook that is checked as a ZaloPay callback is refused, regardless of its shape."""
+    """A PayOS webhook that is checked as a ZaloPay callback is refused, regardless of its format."""
     report = verify_signature(merchant.payos(), GATEWAYS["zalopay"], credentials_for)
     assert (report.provider, report.valid) == ("zalopay", False)
 

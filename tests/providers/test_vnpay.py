@@ -97,7 +97,7 @@ def test_a_vnp_parameter_given_twice_is_refused(merchant, appended):
     ],
 )
 def test_unsigned_vnpay_parameters_change_nothing(merchant, beside):
-    """Foreign parameters, empty parameters and the hash type do not affect how VNPay's callbacks are verified."""
+    """The hash type, empty parameters and parameters without the vnp_ prefix do not affect VNPay's verification."""
     genuine = merchant.vnpay()
     expected = merchant.verify("vnpay", genuine)
     assert isinstance(expected, Callback)

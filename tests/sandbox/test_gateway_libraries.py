@@ -17,7 +17,7 @@ from ticketbottle_payctl.sandbox.altering import alter
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment, scenarios
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 
-payos = pytest.importorskip("payos", reason="PayOS's own library is what this file compares with")
+payos = pytest.importorskip("payos", reason="this file compares payctl with PayOS's own library")
 
 pytestmark = pytest.mark.timeout(180)  # npm may need to download the libraries first
 

@@ -102,8 +102,8 @@ K = CANARIES.letters("key that is quoted")
 FAILS = {
     "a port that is closed": (["stats"], {"DATABASE_URL": f"postgresql://u:{P}@127.0.0.1:1/shop"}),
     "a wrong password": (["stats"], {"DATABASE_URL": f"postgresql://{ROLE}:{P}@PLACE/{DATABASE}"}),
-    "a role that is not there": (["doctor", "--only", "database"], {"DATABASE_URL": f"postgresql://u:{P}@PLACE/shop"}),
-    "a port that is no number": (["db", "status"], {"DATABASE_URL": f"postgresql://u:{P}@h:port/d"}),
+    "an unknown role": (["doctor", "--only", "database"], {"DATABASE_URL": f"postgresql://u:{P}@PLACE/shop"}),
+    "a port that is not a number": (["db", "status"], {"DATABASE_URL": f"postgresql://u:{P}@h:port/d"}),
     "a slash in the password": (["config", "validate"], {"DATABASE_URL": f"postgresql://u:{P}/{P}@h/d"}),
     "a hash in the password": (["stats"], {"DATABASE_URL": f"postgresql://u:{P}#{P}@h/d"}),
     "a question mark in the password": (["stats"], {"DATABASE_URL": f"postgresql://u:{P}?{P}@h/d"}),
