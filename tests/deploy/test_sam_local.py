@@ -45,7 +45,7 @@ def made(root, tools, tmp_path_factory):
     The function returns the settings file, the output, and SAM's result.
     """
     if not PYTHON.exists():
-        missing("the environment of AWS's runtime is missing: make functions")
+        missing("the environment of AWS's runtime is missing: run `make functions`")
 
     def make(url):
         file = tmp_path_factory.mktemp("sam") / "folder" / "sam local.json"

@@ -34,7 +34,7 @@ def shop(engine):
 def settings(database_url, monkeypatch):
     """Set the variables that `payctl demo --keep` prints."""
     if not PYTHON.exists():
-        (pytest.fail if IN_CI else pytest.skip)("the environment of AWS's runtime is missing: make functions")
+        (pytest.fail if IN_CI else pytest.skip)("the environment of AWS's runtime is missing: run `make functions`")
     for name, value in {**environment(), "DATABASE_URL": database_url, "KAFKA_BROKERS": "127.0.0.1:1"}.items():
         monkeypatch.setenv(name, value)
     return monkeypatch
