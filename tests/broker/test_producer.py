@@ -139,8 +139,8 @@ def test_a_claim_that_is_lost_while_messages_are_queued_lets_none_of_them_leave(
     """A publisher that lost its claim while frozen sends none of its queued messages when it resumes."""
     producer = make()
     producer.send(wave("before"), 10)
-    # For some microseconds after a flush, the client's thread may still send queued messages at once. A publisher commits
-    # its last batch during this time.
+    # For some microseconds after a flush, the client's thread may still send queued messages at once. A publisher
+    # commits its last batch during this time.
     time.sleep(0.2)
     checks = count()
 
