@@ -45,14 +45,18 @@ class Terminal:
     def read(self, seconds):
         """Read the output that arrives within the given number of seconds."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and self.process.returncode is None and not self.closed:
-            if not select.select([self.master], [], [], left)[0]:
-                break
-            try:
-                self.sent += os.read(self.master, 65536)
-            except OSError:  # Linux raises this error when the other end is closed
-                self.closed = True
-                break
+        while not self.closed and self._receive(end - time.monotonic()):
+            pass
+
+    def _receive(self, seconds):
+        """Wait for output, and read what has arrived. Return whether there was any."""
+        if seconds <= 0 or not select.select([self.master], [], [], seconds)[0]:
+            return False
+        try:
+            self.sent += os.read(self.master, 65536)
+        except OSError:  # Linux raises this error when the other end is closed
+            self.closed = True
+        return not self.closed
 
     def wait_for(self, text, seconds=40):
         """Read until the terminal shows the given text. Return everything that is visible."""
@@ -83,11 +87,12 @@ class Terminal:
         return self.finish()
 
     def finish(self, seconds=40):
-        """Read until the process ends, and return its exit code."""
+        """Read until the process ends, then the rest of its output, and return its exit code."""
         end = time.monotonic() + seconds
         while not self.closed and self.process.poll() is None and time.monotonic() < end:
             self.read(0.2)
-        self.read(0.2)
+        while not self.closed and self._receive(0.2):
+            pass
         return self.process.wait(max(1.0, end - time.monotonic()))
 
     def text(self):

@@ -66,7 +66,8 @@ def test_the_screen_names_overdue_payments_and_the_command_that_asks_the_gateway
     """The report counts overdue payments, and suggests a command that asks the gateways about them."""
     story.payment(52, "PENDING")
     story.connection.commit()
-    _, _, text = shown(*window(told))
+    code, _, text = shown(*window(told))
+    assert code == 0
     assert re.search(r"\nAsk the gateways\n  \d+ payments? created in the window (is|are) PENDING for over 20", text)
     assert "\n    payctl reconcile payments -n\n" in text
 
