@@ -24,7 +24,7 @@ pytestmark = pytest.mark.postgres
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 RULES = OverdueRules(20 * MINUTE, ["held", "wrong_amount", "unreadable"], {})
 MOMO = sample("momo")
-RUN = "0b7a7f1e-35a5-4b5c-9d2e-4a3f1c2b5d6e"
+RUN, AGAIN = "0b7a7f1e-35a5-4b5c-9d2e-4a3f1c2b5d6e", "1b7a7f1e-35a5-4b5c-9d2e-4a3f1c2b5d6e"
 _CLOSING = """
     WITH run AS (
         INSERT INTO payctl.runs (id, command, status, os_user, host, started_at)
@@ -43,6 +43,8 @@ _MANY = """
         generate_series(1, %(many)s) AS n,
         jsonb_populate_record(NULL::payctl.webhook_receipts, row || jsonb_build_object('id', md5(n::text)::uuid,
             'payment_id', 'q' || n, 'reference', 'z' || n, 'order_ref', 'y' || n)) AS made;
+    INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome)
+    SELECT gen_random_uuid(), 0, 0, 'e' || n, 'requeued' FROM generate_series(1, %(many)s) AS n;
     ANALYZE payments, payctl.webhook_receipts, payctl.run_items
 """
 
@@ -63,10 +65,10 @@ def close(engine):
 def close_findings_of(engine):
     """Return a function that closes the open findings about an order, as `payctl close` does."""
 
-    def run(orders):
+    def run(orders, run_id=RUN):
         found = find_open(engine, orders.payment.order_code, max_retries=5, now=datetime.now(UTC))
         assert found.findings
-        close_findings(engine, found, NewRun(RUN, "close", Actor("me", "here")))
+        close_findings(engine, found, NewRun(run_id, "close", Actor("me", "here")))
 
     return run
 
@@ -178,6 +180,33 @@ def test_an_order_whose_gateway_has_called_back_can_be_closed(order, is_closed, 
 
 
 @pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"amount": 5, "transId": 2}, False),
+        ({"amount": 6}, False),
+        ({"resultCode": 98765}, False),
+        ({"amount": 5}, True),
+        ({"resultCode": 9000}, True),
+    ],
+)
+def test_a_later_finding_opens_an_order_whose_callback_was_closed(
+    order, is_closed, call_back, close_findings_of, changes, expected
+):
+    """If the gateway reports another transfer or a new problem later, the payment is open again.
+
+    A repeat of the closed callback and a callback about a payment in progress do not open it.
+    """
+    orders = order()
+    call_back(orders, amount=5)
+    close_findings_of(orders)
+    call_back(orders, **changes)
+    assert is_closed(orders) is expected
+    if not expected:
+        close_findings_of(orders, AGAIN)
+        assert is_closed(orders) is True
+
+
+@pytest.mark.parametrize(
     ("callback", "expected"),
     [
         ({}, False),
@@ -274,7 +303,10 @@ def test_a_window_without_a_closing_has_no_closed_payment(engine, order):
 
 
 def test_the_callbacks_of_open_payments_are_not_read(engine, order, close):
-    """The search for closed payments starts from the closing records, however many payments and callbacks exist."""
+    """The search for closed payments starts from the closing records, however many payments and callbacks exist.
+
+    The records of replayed events are not read either.
+    """
     orders = order()
     orders.callback("IGNORED", "ignored", "pending", age=HOUR)
     close(orders)
@@ -284,7 +316,8 @@ def test_the_callbacks_of_open_payments_are_not_read(engine, order, close):
     with plans_of(engine, "closed_overdue") as plans, engine.connect() as connection:
         assert count_forgotten(connection, Overdue(now, {"momo": now}))[:2] == (many, 1)
         assert silent(connection, now - 3 * HOUR, now, RULES, most=2)[::2] == (2, 1)
-    forgotten, window = plans
+        assert closed_among(connection, [orders.payment.id]) == {orders.payment.id}
+    forgotten, window, named = plans
     assert rows_read(forgotten, "webhook_receipts") < 10
-    assert rows_read(forgotten, "run_items") < 10
-    assert rows_read(window, "payments") < 10
+    assert [rows_read(plan, "run_items") < 10 for plan in plans] == [True] * 3
+    assert [rows_read(plan, "payments") < 10 for plan in (window, named)] == [True] * 2

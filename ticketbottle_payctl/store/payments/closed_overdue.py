@@ -3,8 +3,9 @@
 A person closes an overdue payment after looking in the gateway's portal. The closing does not change the payment. It
 stops counting when the payment's own gateway calls back later, because then the gateway knows the payment.
 
-A person can also close a callback of the payment's own gateway. Then the payment needs no further check, unless a later
-callback has its own finding.
+A person can also close a callback of the payment's own gateway. Then the payment needs no further check until the
+gateway reports another transfer or a new problem. A repeat of a closed callback does not count, as in
+`closed_transfers`.
 """
 
 from __future__ import annotations
@@ -13,17 +14,23 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.domain.callback import IgnoredBecause
 from ticketbottle_payctl.store.db.gateway_names import GATEWAY
-from ticketbottle_payctl.store.db.privileges import may_read_ours
-from ticketbottle_payctl.store.payctl.runs import ASKED_AT, IS_CLOSING, OF_OVERDUE_PAYMENT
+from ticketbottle_payctl.store.db.privileges import may_read_all_of_ours, may_read_ours
+from ticketbottle_payctl.store.payctl.runs import ASKED_AT, IS_CLOSING, OF_OVERDUE_PAYMENT, UNTIL
+from ticketbottle_payctl.store.payctl.transfers import transfer
 from ticketbottle_payctl.store.payments.receipt_rows import names
 
 _MAY_READ = f"""({may_read_ours("run_items", "item_id", "outcome", "reason", "before", "after", "at")}
-    AND {may_read_ours("webhook_receipts", "id", "payment_id", "provider", "reference", "order_ref", "received_at")})"""
+    AND {may_read_all_of_ours("webhook_receipts")})"""
 
 # `receipts_of_payments` has the same rules for receipts without a payment's id. Each subquery can use an index. There
 # are few closing records, so this search starts from them.
 _IS_NEWS = "r.provider = c.gateway AND r.received_at > c.asked_at"
+_WITHOUT_FINDING = tuple(each.value for each in (IgnoredBecause.PING, IgnoredBecause.AGREEMENT, IgnoredBecause.PENDING))
+_IS_NEW_FINDING = f"""r.provider = c.provider AND r.received_at > c.until AND r.reason NOT IN {_WITHOUT_FINDING}
+    AND NOT EXISTS (SELECT FROM payctl.webhook_receipts AS e
+        WHERE e.reference = r.reference AND e.received_at <= c.until AND {transfer("e.")} = {transfer("r.")})"""
 CLOSINGS = f"""
     closed_overdue AS MATERIALIZED (
         SELECT c.id, c.created_at FROM (
@@ -42,12 +49,21 @@ CLOSINGS = f"""
                 WHERE o.payment_id = c.id AND o.provider = c.gateway AND o.reference <> ''
                     AND r.payment_id IS NULL AND {_IS_NEWS})
     ), closed_callbacks AS MATERIALIZED (
-        SELECT i.item_id, r.payment_id, r.reference, r.order_ref, r.provider
-        FROM payctl.run_items AS i JOIN payctl.webhook_receipts AS r ON r.id = (i.before ->> 'receipt')::uuid
-        WHERE {IS_CLOSING}
+        SELECT c.item_id, c.payment_id, c.reference, c.order_ref, c.provider FROM (
+            SELECT i.item_id, r.payment_id, r.reference, r.order_ref, r.provider, {UNTIL} AS until
+            FROM payctl.run_items AS i JOIN payctl.webhook_receipts AS r ON r.id = (i.before ->> 'receipt')::uuid
+            WHERE {IS_CLOSING}) AS c
+        WHERE NOT EXISTS (SELECT FROM (
+            SELECT * FROM payctl.webhook_receipts WHERE payment_id = c.item_id
+            UNION ALL SELECT * FROM payctl.webhook_receipts WHERE reference = NULLIF(c.reference, '')
+            UNION ALL SELECT * FROM payctl.webhook_receipts WHERE order_ref = NULLIF(c.order_ref, '') AND reference = ''
+        ) AS r WHERE {_IS_NEW_FINDING})
     )
 """  # noqa: S608 - built from constants only
-"""The SQL of two parts of a WITH clause: the closed overdue payments, and the closed callbacks."""
+"""The SQL of two parts of a WITH clause: the closed overdue payments, and the closed callbacks.
+
+A closed callback is left out if its gateway has reported another transfer or a new problem since.
+"""
 
 
 def has_closed_callback(row: str) -> str:
