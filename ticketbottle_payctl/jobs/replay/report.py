@@ -100,6 +100,11 @@ class ReplayPlan:
         return Counter(event.state for event in self.events)
 
     @property
+    def open_left_out(self) -> tuple[LeftOut, ...]:
+        """Return the events that are left out and that no operator has closed."""
+        return tuple(left for left in self.left_out if left.id not in self.closed)
+
+    @property
     def matched(self) -> int:
         """Return the number of selected events that exist."""
         missing = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}

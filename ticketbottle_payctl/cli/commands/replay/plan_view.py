@@ -81,7 +81,7 @@ def left_out_blocks(plan: ReplayPlan) -> Iterator[Block]:
     yield Table(("left out", "type", "why"), rows)
     if len(left_out) > len(rows):
         yield line(f"and {len(left_out) - len(rows):,} more; -o json lists all")
-    advice = unknown_type_advice(left_out)
+    advice = unknown_type_advice(plan.open_left_out)
     if advice:
         yield line(bold("to do:"), advice)
 

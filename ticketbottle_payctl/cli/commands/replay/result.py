@@ -107,7 +107,7 @@ def result_of_plan(  # noqa: PLR0913 - most are passed by name
         items=[_left_out(left) for left in plan.left_out[:_MOST_LISTED]],
         truncated=len(plan.left_out) > _MOST_LISTED,
         human=human,
-        warnings=_warnings(plan.left_out, plan.superseded, adviser),
+        warnings=_warnings(plan.open_left_out, plan.superseded, adviser),
         dry_run=not nothing,
     )
 
@@ -165,7 +165,7 @@ def result_of(  # noqa: PLR0913 - most are passed by name
         items=items,
         truncated=len(items) < report.skipped + report.failed - report.progress.dead,
         human=[*_human(report, code, adviser), *(misnamed_blocks(plan.misnamed, adviser, said=False) if plan else ())],
-        warnings=_warnings(plan.left_out if plan else (), superseded, adviser),
+        warnings=_warnings(plan.open_left_out if plan else (), superseded, adviser),
         run_id=report.run_id,
     )
 

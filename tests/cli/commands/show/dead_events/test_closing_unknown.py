@@ -189,10 +189,12 @@ def test_a_replay_says_that_the_event_was_closed(orders, ask, close, invoke, dat
     )
 
 
-def test_a_replay_says_that_a_closed_event_has_an_unknown_type(orders, close, invoke, database_url):
-    """`replay -n` does not call a closed event of an unknown type superseded."""
+def test_a_replay_says_that_a_closed_event_has_an_unknown_type(orders, ask, close, invoke, database_url):
+    """`replay -n` does not call a closed event of an unknown type superseded, and nobody must do anything about it."""
     NEEDLESS["the success was sent"](orders)
     event = event_of(orders)
     close(event)
     shown = invoke("replay", event, "-n", DATABASE_URL=database_url).stdout
     assert f"{event}\t{ODD}\tunknown type, and closed by an operator" in shown
+    assert "to do:" not in shown
+    assert not [each for each in ask("replay", event, "-n")["warnings"] if ODD in each]
