@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 pytestmark = pytest.mark.postgres
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 _LONG_AGO = "UPDATE payctl.runs SET started_at = started_at - interval '1 hour'"
+JUST_NOW = r"(just now|\d s ago)"
 AGAIN = ("-y", "--allow-published", "--reason", "the order has no ticket")
 
 
@@ -38,12 +40,22 @@ def test_the_customer_of_a_requeued_event_may_wait(orders, shown, requeued, ask,
     event = requeued()
     found = shown()
     assert (found.exit_code, found.verdict["kind"], found.verdict["mark"]) == (5, "waiting", "open")
-    said = "MAYBE NO TICKET: requeued just now after it had been sent; waits to be sent again"
-    assert found.verdict["text"] == said
+    said = rf"MAYBE NO TICKET: requeued {JUST_NOW} after it had been sent; waits to be sent again"
+    assert re.fullmatch(said, found.verdict["text"])
     assert found.verdict["sent_before"] is not None
     assert found.commands == ["payctl publish-outbox"]
     assert invoke("show", event, DATABASE_URL=database_url).exit_code == 5
     assert waiting(ask) == 1
+
+
+def test_no_customer_waits_for_a_requeued_failure(orders, shown, requeued, ask):
+    """`show` says that the tickets may still be reserved, because the requeued event reports a failure."""
+    orders.pay("FAILED").event("FAILED", "published", age=2 * HOUR)
+    requeued()
+    found = shown()
+    assert (found.exit_code, found.verdict["kind"]) == (5, "waiting")
+    assert re.match(rf"TICKETS MAYBE STILL RESERVED: requeued {JUST_NOW} after it had been sent", found.verdict["text"])
+    assert waiting(ask) == 0
 
 
 def test_an_event_that_was_never_sent_still_keeps_the_customer_waiting(orders, shown, ask):

@@ -174,7 +174,7 @@ def _prefix(verdict: Verdict, timeline: Timeline) -> str:
     if verdict.kind in _COMPLETE or verdict.closing is not None or verdict.is_about_another_event:
         return ""
     if verdict.sent_before is not None:
-        return "MAYBE NO TICKET: "
+        return "MAYBE NO TICKET: " if verdict.ticket_is_due else "TICKETS MAYBE STILL RESERVED: "
     about_event = verdict.event is not None or verdict.kind is VerdictKind.NO_EVENT
     if status == "COMPLETED" and not about_event:
         also = "" if verdict is timeline.verdict else "ALSO: "
