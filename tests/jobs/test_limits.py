@@ -93,7 +93,7 @@ def test_a_cleanup_waits_up_to_ten_seconds_for_a_batch(engine, opened):
     scans = {(given["statement_timeout"], given.get("enable_seqscan")) for given in opened}
     assert scans == {("10000", "off"), ("60000", "off"), ("300000", None)}
     opened.clear()
-    preview_cleanup(engine, retention=timedelta(days=7))
+    preview_cleanup(engine, retention=timedelta(days=7), max_retries=5)
     assert limits(opened) == {(300, 5, 60)}
 
 

@@ -81,7 +81,7 @@ def test_a_cleanup_preview_has_the_counts_of_the_real_run(clean, insert, events,
     insert(5, state="published", age=OLD)
     insert(2, state="sent_unmarked", age=OLD)
     insert(9, state="dead", age=OLD)
-    preview = preview_cleanup(engine, retention=timedelta(days=7))
+    preview = preview_cleanup(engine, retention=timedelta(days=7), max_retries=5)
     dry = clean(dry_run=True)
     assert (dry.matched, dry.bytes, dry.dry_run) == (preview.matched, preview.bytes, True)
     assert (dry.deleted, dry.archived, dry.batches) == (0, 0, 0)
@@ -95,7 +95,7 @@ def test_a_cleanup_deletes_nothing_that_expired_after_the_plan(clean, insert, ev
     """A cleanup keeps events that expired after the plan was made, because the approved plan does not include them."""
     insert(3, state="published", age=OLD)
     insert(2, state="published", age=timedelta(days=7, hours=1))
-    planned = preview_cleanup(engine, retention=timedelta(days=7, hours=2))
+    planned = preview_cleanup(engine, retention=timedelta(days=7, hours=2), max_retries=5)
     report = clean(planned=planned, receipts_older_than=timedelta(days=1))
     assert (report.deleted, report.horizon, events()) == (3, planned.horizon, 2)
 

@@ -1,6 +1,7 @@
 """Delete old published events in short transactions. Publishers can keep running. Pending and dead events are kept.
 
-Only events that were published before the horizon are deleted. With an archive, a deletion is committed only after the
+Only events that were published before the horizon are deleted. A sent success is kept while its payment has a dead
+event that may be harmless because of it. With an archive, a deletion is committed only after the
 events are in the archive on disk. If the run is stopped or killed, events in committed batches stay deleted, and the
 next run deletes the rest.
 """
@@ -159,10 +160,15 @@ def cleanup(  # noqa: PLR0913 - one argument per option
         closed, known = counted.closed, counted.closings_known
         groups = stats.groups(connection, max_retries, (By.TYPE, By.ERROR), without_closed=closed > 0)
         oldest_s = dead.oldest_age(connection, max_retries) if found.dead else None
+        successes = store.payments_to_keep(connection, max_retries) if found.dead else ()
     _alert(found, counted, groups, oldest_s)
     if dry_run:
         preview = preview_cleanup(
-            engine, retention=retention, keep_newest=keep_newest, receipts_older_than=receipts_older_than
+            engine,
+            retention=retention,
+            max_retries=max_retries,
+            keep_newest=keep_newest,
+            receipts_older_than=receipts_older_than,
         )
         previewed = _previewed(preview, found, groups, clock() - began)
         return replace(previewed, closed=closed, closings_known=known, oldest_dead_s=oldest_s)
@@ -171,7 +177,7 @@ def cleanup(  # noqa: PLR0913 - one argument per option
         horizon, receipts_before = planned.horizon, planned.receipts_before
     deadline = None if max_duration is None else began + max_duration.total_seconds()
     record = Record(engine, run)
-    sweep = Sweep(engine, horizon, batch_size, stop or Event(), _both(record.begin, done), clock, deadline)
+    sweep = Sweep(engine, horizon, batch_size, stop or Event(), _both(record.begin, done), clock, deadline, successes)
     reason = None
     try:
         with Archive(archive) if archive else nullcontext() as kept:
@@ -205,6 +211,7 @@ def preview_cleanup(
     engine: Engine,
     *,
     retention: timedelta,
+    max_retries: int,
     keep_newest: timedelta | None = None,
     receipts_older_than: timedelta | None = None,
 ) -> CleanupPreview:
@@ -217,7 +224,8 @@ def preview_cleanup(
     with transaction(engine, _READING, commit=False) as connection:
         now = outbox.now(connection).replace(tzinfo=UTC)
         horizon = _horizon(now, retention, keep_newest)
-        amounts = [store.measure(connection, kind) for kind in kinds(horizon)]
+        kept = store.payments_to_keep(connection, max_retries)
+        amounts = [store.measure(connection, kind) for kind in kinds(horizon, kept)]
         receipts_before = _before(now, receipts_older_than)
         receipts = store.count_receipts(connection, receipts_before) if receipts_before else 0
     rows, size = sum(amount.rows for amount in amounts), sum(amount.bytes for amount in amounts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -48,9 +48,12 @@ class Swept:
     receipts: int = 0
 
 
-def kinds(horizon: datetime) -> tuple[Expired, Expired]:
-    """Return two selections of events that were published before ``horizon``: fully marked and half-marked events."""
-    return Expired(horizon), Expired(horizon, half_marked=True)
+def kinds(horizon: datetime, kept: Sequence[str]) -> tuple[Expired, Expired]:
+    """Return two selections of events that were published before ``horizon``: fully marked and half-marked events.
+
+    The success events of the payments in ``kept`` are left out.
+    """
+    return Expired(horizon, kept=kept), Expired(horizon, half_marked=True, kept=kept)
 
 
 @dataclass(slots=True)
@@ -77,7 +80,7 @@ class Rest:
 class Sweep:
     """A cleanup in progress. ``deadline`` is a time as returned by ``clock``.
 
-    ``done`` is called after each committed batch.
+    ``done`` is called after each committed batch. The success events of the payments in ``kept`` stay in the outbox.
     """
 
     engine: Engine
@@ -87,6 +90,7 @@ class Sweep:
     done: Callable[[Swept], None]
     clock: Callable[[], float]
     deadline: float | None
+    kept: Sequence[str] = ()
     swept: Swept = field(default_factory=Swept)
     _rest: Rest = field(default_factory=Rest)
     _publishing: bool = False
@@ -94,7 +98,7 @@ class Sweep:
     def run(self, archive: Archive | None, receipts_before: datetime | None) -> CleanupStoppedBecause:
         """Delete expired events, then old receipts if ``receipts_before`` is given. Return why the run ended."""
         with translated_errors(), open_connection(self.engine, LIMITS) as connection:
-            for kind in kinds(self.horizon):
+            for kind in kinds(self.horizon, self.kept):
                 reason = self._each(self._events(connection, kind, archive))
                 if reason is not None:
                     return reason
@@ -105,7 +109,7 @@ class Sweep:
     def remaining(self) -> int:
         """Count the expired events that are still in the table, up to 100,000."""
         with transaction(self.engine, _COUNTING, commit=False) as connection:
-            found = sum(store.count(connection, kind, _MOST_COUNTED) for kind in kinds(self.horizon))
+            found = sum(store.count(connection, kind, _MOST_COUNTED) for kind in kinds(self.horizon, self.kept))
         return min(found, _MOST_COUNTED)
 
     def _each(self, batches: Iterator[int]) -> CleanupStoppedBecause | None:

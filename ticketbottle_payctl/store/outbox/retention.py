@@ -2,20 +2,23 @@
 
 An event's age is measured from ``"publishedAt"``, or from ``"createdAt"`` if a published event has no
 ``"publishedAt"``. Half-marked events from the old service are included, because they were sent. Pending and dead
-events are never deleted.
+events are never deleted. A sent success is kept while its payment has a dead event that may be harmless because of it.
+Otherwise the dead event would count as one for which a customer waits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.event import Position
+from ticketbottle_payctl.domain.event import FAILURES, Position
 from ticketbottle_payctl.store.db.owner_time import stored
 from ticketbottle_payctl.store.outbox import shard_lock, states
+from ticketbottle_payctl.store.outbox.repeated import is_success
 
 # An event is created before it is published. The old service stored "createdAt" in the session's time zone, and no
 # zone differs more from UTC than this. This bound only limits the range of the index that is read.
@@ -23,6 +26,8 @@ _WRONG_ZONE = timedelta(hours=15)
 
 _MARKED = 'published = true AND COALESCE("publishedAt", "createdAt") < %(horizon)s'
 _HALF_MARKED = f'{states.half_marked()} AND "publishedAt" < %(horizon)s'
+# The planner expects few elements in an array, so it always uses a hash table.
+_NOT_KEPT = f"""NOT ({is_success()} AND ("aggregateId" IN (SELECT unnest(%(kept)s::text[]))) IS TRUE)"""
 _IN_ORDER = '"createdAt", id COLLATE "C"'
 
 
@@ -30,11 +35,13 @@ _IN_ORDER = '"createdAt", id COLLATE "C"'
 class Expired:
     """The condition for events to delete, which were published before ``horizon`` (aware).
 
-    If ``half_marked`` is true, half-marked events are selected instead of fully marked ones.
+    If ``half_marked`` is true, half-marked events are selected instead of fully marked ones. The success events of the
+    payments in ``kept`` are never selected.
     """
 
     horizon: datetime
     half_marked: bool = False
+    kept: Sequence[str] = ()
 
 
 class DeletedBatch(NamedTuple):
@@ -58,6 +65,18 @@ class Amount(NamedTuple):
 
     rows: int
     bytes: int
+
+
+def payments_to_keep(connection: Connection, max_retries: int) -> list[str]:
+    """Return the payments whose sent success must be kept, because a dead event may be harmless because of it.
+
+    A dead failure event is not one of them: whether it is superseded depends only on the payment's status.
+    """
+    sql = f"""
+        SELECT DISTINCT "aggregateId" FROM outbox WHERE {states.dead()} AND "eventType" <> ALL(%(failures)s)
+    """  # noqa: S608 - built from constants only
+    values = {"max_retries": max_retries, "failures": list(FAILURES)}
+    return list(connection.exec_driver_sql(sql, values).scalars())
 
 
 def delete_next(connection: Connection, wanted: Expired, after: Position, limit: int, *, whole: bool) -> DeletedBatch:
@@ -128,9 +147,10 @@ def delete_receipts(connection: Connection, before: datetime, limit: int) -> int
 
 
 def _condition(wanted: Expired) -> str:
-    return f'{_HALF_MARKED if wanted.half_marked else _MARKED} AND "createdAt" < %(created_before)s'
+    expired = f'{_HALF_MARKED if wanted.half_marked else _MARKED} AND "createdAt" < %(created_before)s'
+    return f"{expired} AND {_NOT_KEPT}" if wanted.kept else expired
 
 
 def _parameters(wanted: Expired) -> dict[str, object]:
     horizon = stored(wanted.horizon)
-    return {"horizon": horizon, "created_before": horizon + _WRONG_ZONE}
+    return {"horizon": horizon, "created_before": horizon + _WRONG_ZONE, "kept": list(wanted.kept)}

@@ -86,6 +86,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
             return preview_cleanup(
                 session.services.engine,
                 retention=retention,
+                max_retries=settings.max_retries,
                 keep_newest=keep_newest,
                 receipts_older_than=receipts_older_than,
             )

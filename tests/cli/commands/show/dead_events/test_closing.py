@@ -155,3 +155,15 @@ def test_the_advised_command_closes_the_event_on_every_profile(dead, invoke, dat
     ran = invoke(*shlex.split(command.replace("TEXT", "'they have tickets'"))[1:], "-y")
     assert (ran.exit_code, "1 dead event  closed" in ran.stdout) == (0, True), ran.stderr + ran.stdout
     assert doctor()["status"] == "ok", dead
+
+
+def test_a_dead_event_stays_harmless_after_a_cleanup(orders, ask, close):
+    """A cleanup keeps the sent success. So the dead event stays harmless, and a person can close it."""
+    old = 9 * 24 * HOUR
+    orders.pay("COMPLETED", age=old).event(state="published", age=old).event(
+        state="dead", age=old, error="TIMED_OUT: no"
+    )
+    assert ask("cleanup")["counts"]["deleted"] == 0
+    assert ask("stats")["result"]["superseded"] == 1
+    assert ask("show", orders.name)["exit_code"] == 0
+    assert close(orders.events[1])["counts"] == {"closed": 1}
