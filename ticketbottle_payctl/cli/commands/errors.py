@@ -72,10 +72,10 @@ class ErrorGroupItem(TypedDict):
     by_type: NotRequired[Mapping[str, Count]]
     """The number of events of each type."""
     sample: str | None
-    """The error of the newest event that a replay would requeue.
+    """The error of the newest open event that a replay would requeue.
 
-    If a replay leaves out all of them, this is the error of the newest event that is not superseded, or else of the
-    newest event."""
+    If a replay leaves out all of them, this is the error of the newest open event that is not superseded, or else of
+    the newest open event. A closed event is named only if all events are closed."""
     sample_id: str
     """The id of the event whose error is in `sample`."""
     replay: str
@@ -227,9 +227,9 @@ def _todo(group: ErrorGroup) -> str | None:
     if group.is_closed:
         return None
     if group.open_unknown:
-        return what_to_do(group.event_types)
+        return what_to_do(group.open_types)
     remedy = _remedy(group)
-    return remedy_sentence(remedy, group.event_types, group.message_bytes, events=group.count) if remedy else None
+    return remedy_sentence(remedy, group.open_types, group.message_bytes, events=group.count) if remedy else None
 
 
 def _first(group: ErrorGroup) -> str | None:
@@ -296,7 +296,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
         them, paid = ("it", "customer has") if group.superseded == 1 else ("them", "customers have")
         left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves {them} out, because the {paid} paid"
         sent = f"{group.repeated:,} of {group.count:,}: harmless, because another event of the payment was sent"
-        unknown = f"{group.open_unknown:,} of {group.count:,}: {what_to_do(group.event_types)}"
+        unknown = f"{group.open_unknown:,} of {group.count:,}: {what_to_do(group.open_types)}"
         large = f"{group.too_large:,} of {group.count:,}: payctl sends at most {LARGEST_MESSAGE:,} bytes"
         blocks += [
             line(),

@@ -123,7 +123,7 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
     replay = Command(("replay",), (), replay_options(group.group, dead=True), changes=True, rows=rows)
     shown = show(group.id)
     if _is_unknown(group):
-        return f"{what_to_do(group.event_types)}; {'the' if group.events == 1 else 'one such'} event is", shown
+        return f"{what_to_do(group.event_types)}; {'the' if group.unknown == 1 else 'one such'} event is", shown
     if not rows and group.too_large:
         smaller = "ask the payment service's team to make the payload smaller"
         return f"do not replay: {_too_large(group)}; {smaller}; see which payment it is", shown

@@ -107,13 +107,13 @@ class Waiting(NamedTuple):
 class DeadGroup(NamedTuple):
     """A group of dead events with the same kind of error.
 
-    ``id`` and ``error`` describe one event. A replay leaves out three kinds of events. ``superseded`` counts the
-    superseded events, and the closed events of an unknown type. ``unknown`` counts the open events of an unknown type.
-    ``too_large`` counts the events that are larger than payctl sends. ``message_bytes`` is the size of the largest
-    message that Kafka refused and that a replay would send. If there is no such message, it is the size of the
-    described event's message. ``blocking`` counts the superseded events that block a pending event of their payment.
-    ``closed`` counts the events that a person has closed. ``repeated`` counts the harmless events that repeat a sent
-    success, which a replay does not leave out.
+    ``id`` and ``error`` describe one open event, and ``event_types`` are the types of the open events. A replay leaves
+    out three kinds of events. ``superseded`` counts the superseded events, and the closed events of an unknown type.
+    ``unknown`` counts the open events of an unknown type. ``too_large`` counts the events that are larger than payctl
+    sends. ``message_bytes`` is the size of the largest message that Kafka refused and that a replay would send. If
+    there is no such message, it is the size of the described event's message. ``blocking`` counts the superseded
+    events that block a pending event of their payment. ``closed`` counts the events that a person has closed.
+    ``repeated`` counts the harmless events that repeat a sent success, which a replay does not leave out.
     """
 
     group: str

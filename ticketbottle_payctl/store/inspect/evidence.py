@@ -233,7 +233,7 @@ def _dead_groups(
     )
     return [
         DeadGroup(
-            one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,
+            one.group, one.dead, one.open_types, one.sample_id, redact(one.sample) if one.sample else None,
             one.message_bytes, one.superseded + one.closed_unknown, one.open_unknown, one.blocking,
             one.too_large, one.closed, one.repeated,
         )

@@ -37,9 +37,11 @@ _MOST_UNKNOWN = 5
 class ErrorGroup:
     """Unpublished events that failed in the same way. All times are in UTC.
 
-    ``sample`` is the error of the newest event that a replay does not leave out. If a replay leaves out all events,
-    ``sample`` is the error of the newest event that is not superseded. If all events are superseded, it is the error of
-    the newest event. ``sample_type`` is the type of this event. ``by_type`` counts the events of each type.
+    ``sample`` is the error of the newest open event that a replay does not leave out. If a replay leaves out all open
+    events, ``sample`` is the error of the newest open event that is not superseded. If all open events are superseded,
+    it is the error of the newest open event. A closed event is the sample only if all events are closed.
+    ``sample_type`` is the type of this event. ``by_type`` counts the events of each type. ``open_types`` are the types
+    of the events that are not closed, in alphabetical order.
 
     ``superseded`` counts the superseded events, ``unknown`` the events of an unknown type, and ``too_large`` the other
     events that Kafka refused because they are larger than payctl sends. A replay leaves out all of them.
@@ -71,6 +73,7 @@ class ErrorGroup:
     repeated: int = 0
     to_close: str | None = None
     closed_unknown: int = 0
+    open_types: tuple[str, ...] = ()
 
     @property
     def event_types(self) -> tuple[str, ...]:
@@ -135,7 +138,8 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     again = f"SELECT id FROM superseded WHERE why = '{WhyNeedless.REPEATED}'"  # noqa: S608 - built from constants only
     repeats = f"o.id IN (SELECT unnest(ARRAY({again})))"
     harmless = f"count(*) FILTER (WHERE {repeats})" if with_payments else "0"
-    closed = f"count(*) FILTER (WHERE {CLOSED_DEAD})" if with_closings else "0"
+    is_closed = CLOSED_DEAD if with_closings else "(NOT true)"
+    closed = f"count(*) FILTER (WHERE {is_closed})"
     larger = f"SELECT id FROM refused WHERE bytes > {LARGEST_MESSAGE}"  # noqa: S608 - built from constants only
     too_large = f"(o.id IN (SELECT unnest(ARRAY({larger}))))"
     # Grouping keeps only counts and bounds, not the rows. The sample is then found by its creation time. A payload is
@@ -155,8 +159,10 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
                 {superseded} AS superseded, {blocking} AS blocking, {closed} AS closed,
                 {harmless} AS repeated,
                 min(o."createdAt") AS first, max(o."createdAt") AS last,
-                max(o."createdAt") FILTER (WHERE NOT {is_superseded} AND NOT {too_large}) AS sampled,
-                max(o."createdAt") FILTER (WHERE NOT {is_superseded}) AS kept, {UNKNOWN_TYPE} AS unknown
+                max(o."createdAt") FILTER (
+                    WHERE NOT {is_superseded} AND NOT {too_large} AND NOT {is_closed}) AS sampled,
+                max(o."createdAt") FILTER (WHERE NOT {is_superseded} AND NOT {is_closed}) AS kept,
+                max(o."createdAt") FILTER (WHERE NOT {is_closed}) AS open, {UNKNOWN_TYPE} AS unknown
             FROM outbox AS o WHERE {failed} GROUP BY 1, 2, unknown
         ), kind AS (
             SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
@@ -166,13 +172,14 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
                 COALESCE(sum(closed) FILTER (WHERE unknown), 0)::bigint AS closed_unknown, min(first) AS first,
                 max(last) AS last,
                 COALESCE(max(sampled) FILTER (WHERE NOT unknown), max(kept) FILTER (WHERE NOT unknown), max(kept),
-                    max(last)) AS sampled,
-                json_object_agg(type, events ORDER BY events DESC, type) AS types
+                    max(open), max(last)) AS sampled,
+                json_object_agg(type, events ORDER BY events DESC, type) AS types,
+                array_agg(type ORDER BY type) FILTER (WHERE events > closed) AS open_types
             FROM part GROUP BY 2 ORDER BY sum(closed) = sum(events), 3 DESC, 1 LIMIT %(limit)s
         )
         SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, sample.error, sample.id,
             k.superseded, sample.type, COALESCE(size.largest, sample.bytes), k.blocking, k.closed, k.unknown,
-            size.too_large, k.repeated, k.closed_unknown
+            size.too_large, k.repeated, k.closed_unknown, k.open_types
         FROM kind AS k CROSS JOIN LATERAL (
             SELECT COALESCE(sum(too_large), 0)::bigint AS too_large, max(largest) AS largest
             FROM sized WHERE sized.pattern = k.pattern
@@ -181,7 +188,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
                 {message_bytes("o.")} AS bytes
             FROM outbox AS o
             WHERE o."createdAt" = k.sampled AND {failed} AND {PATTERN} = k.pattern
-            ORDER BY {is_superseded}, {UNKNOWN_TYPE}, {too_large}, o.id COLLATE "C" DESC LIMIT 1
+            ORDER BY {is_closed}, {is_superseded}, {UNKNOWN_TYPE}, {too_large}, o.id COLLATE "C" DESC LIMIT 1
         ) AS sample
         ORDER BY k.closed = k.events, k.events DESC, k.id
     """  # noqa: S608 - built from constants only
@@ -209,6 +216,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
             too_large=row[15],
             repeated=row[16],
             closed_unknown=row[17],
+            open_types=tuple(row[18] or ()),
         )
         for row in rows
     ]

@@ -29,6 +29,11 @@ The closing counts only while the payment has the status that it had when the pe
 becomes COMPLETED later, the event is open again. If it was COMPLETED already, payctl had found the sent success.
 """
 
+
+CLOSED_IF_COMPLETED = closed_as(f"'{WhyNeedless.UNKNOWN_TYPE}_completed'")
+"""The SQL condition for an event ``o`` of an unknown type that a person has closed after its payment was COMPLETED."""
+
+
 # A success event is created when its payment is completed. The outbox has no index on the payment, so only the
 # published events next to this instant and next to the dead event are read.
 _NEAR = " UNION ALL ".join(

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.outbox import blocked, dead, states
+from ticketbottle_payctl.store.outbox.needless_unknown import CLOSED_IF_COMPLETED
 from ticketbottle_payctl.store.outbox.repeated import judged_repeated
 from ticketbottle_payctl.store.outbox.selector import UNKNOWN_TYPE
 from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
@@ -91,7 +92,8 @@ _UNPUBLISHED = f"""
     FROM open LEFT JOIN payments AS p ON p.id = open.payment ORDER BY at, open.id LIMIT {MOST_SHOWN}
 """  # noqa: S608 - only constants are put in
 
-# If a payment has no success event, an unpublished event of an unknown type may have been meant as one. An index finds
+# If a payment has no success event, an unpublished event of an unknown type may have been meant as one, unless a person
+# has closed it. An index finds
 # the unpublished events. The outbox has no index on the payment's id. Therefore the statement reads the events since
 # the window's start once, and finds each payment's events with a hash join. If a receipt names the payment's success
 # event, this event existed, so it is not missing. The status is not cast to text, because the planner would then expect
@@ -99,7 +101,8 @@ _UNPUBLISHED = f"""
 _NO_EVENT = f"""
     WITH unknown AS MATERIALIZED (
         SELECT DISTINCT ON (o."aggregateId") o."aggregateId" AS payment, o."eventType" AS type FROM outbox AS o
-        WHERE {states.unpublished("o.")} AND {UNKNOWN_TYPE} ORDER BY o."aggregateId", o."createdAt", o.id COLLATE "C"
+        WHERE {states.unpublished("o.")} AND {UNKNOWN_TYPE} AND NOT {CLOSED_IF_COMPLETED}
+        ORDER BY o."aggregateId", o."createdAt", o.id COLLATE "C"
     )
     SELECT CASE WHEN u.payment IS NULL THEN 'no_event' ELSE 'unknown_type' END, p.id, p."orderCode", p."amountCents",
         p."completedAt", u.type, count(*) OVER (), sum(p."amountCents") OVER ()
@@ -141,7 +144,7 @@ def unpublished(connection: Connection, max_retries: int) -> OpenOrders:
 def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
     """Return the payments that were completed in the window but have no PAYMENT_COMPLETED event.
 
-    If such a payment has an unpublished event of an unknown type, its kind is UNKNOWN_TYPE.
+    If such a payment has an unpublished event of an unknown type that no person has closed, its kind is UNKNOWN_TYPE.
 
     The window must be within the retention period, because a cleanup deletes older events.
     """

@@ -149,7 +149,7 @@ def dead_words(group: ErrorGroup) -> str:
 
 def unknown_type_advice(group: ErrorGroup, quote: Quote) -> str | None:
     """Return what to do about the group's events of unknown types, or None if it has none."""
-    return what_to_do(group.event_types, quote) if group.open_unknown else None
+    return what_to_do(group.open_types, quote) if group.open_unknown else None
 
 
 def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:

@@ -198,3 +198,28 @@ def test_a_replay_says_that_a_closed_event_has_an_unknown_type(orders, ask, clos
     assert f"{event}\t{ODD}\tunknown type, and closed by an operator" in shown
     assert "to do:" not in shown
     assert not [each for each in ask("replay", event, "-n")["warnings"] if ODD in each]
+
+
+def test_a_closed_event_is_no_example_and_its_type_is_not_named(orders, ask, close, invoke, database_url):
+    """If one of two events of unknown types is closed, `errors`, `stats`, `doctor` and `report` name only the other."""
+    odd(orders.pay("FAILED"), age=2 * HOUR)
+    orders.pay("FAILED").event("?CLOSED", "dead", age=HOUR, error=ERROR)
+    still_open, closed = orders.events
+    close(closed)
+    (group,) = ask("errors")["items"]
+    assert (group["count"], group["closed"], group["sample_id"]) == (2, 1, still_open)
+    (cause,) = [each for each in ask("stats")["result"]["causes"] if each["cause"] == "dead"]
+    assert (cause["events"], cause["command"]) == (1, f"payctl show {still_open}")
+    assert cause["advice"].endswith("; the event is")
+    told = [group["todo"], cause["advice"], ask("doctor", "--only", "backlog")["items"][0]["remedy"]]
+    told.append(invoke("report", DATABASE_URL=database_url).stdout.partition("## Open now")[2].partition("##")[0])
+    assert [(ODD in each, "?CLOSED" in each) for each in told] == [(True, False)] * 4
+
+
+def test_the_report_says_that_a_closed_event_is_no_reason_for_a_missing_success(orders, ask, close, execute):
+    """If the success disappears after the closing, `show` and `report` both say that the order has no event."""
+    NEEDLESS["the success was sent"](orders)
+    close(event_of(orders))
+    execute("DELETE FROM outbox WHERE published")
+    assert ask("show", orders.name)["result"]["verdict"]["kind"] == "no_event"
+    assert [each["kind"] for each in ask("report")["result"]["orders"]] == ["no_event"]
