@@ -167,7 +167,7 @@ def test_a_timeline_has_the_largest_backlog_at_the_end_of_its_part():
 
 def test_a_timeline_has_the_oldest_pending_event_and_the_first_dead_one():
     """The timeline shows the oldest pending event and each error group's first dead event at their creation times."""
-    group = SimpleNamespace(first=at(7), pattern="MSG_SIZE_TOO_LARGE", dead=4)
+    group = SimpleNamespace(first=at(7), pattern="MSG_SIZE_TOO_LARGE", dead=4, closed=0)
     waiting = NOTHING._replace(longest=LongestWait("e", 40.0, requeued=False))
     assert timeline(dead_groups=[group], waiting=waiting) == [
         (MomentKind.FIRST_DEAD, 7, None, "MSG_SIZE_TOO_LARGE", 4), (MomentKind.OLDEST_PENDING, 10, "e", None, None),

@@ -94,7 +94,8 @@ class Moment(NamedTuple):
 
     ``id`` is the id of a run, a receipt or an event. ``number`` is a count, or a lag in seconds. ``until`` is the end
     of a pause. ``what`` is a command, a reason, an event type or an error. For an event that has
-    waited since a replay, ``what`` is ``requeued``.
+    waited since a replay, ``what`` is ``requeued``. ``closed`` counts those of ``number`` dead events that a person has
+    closed.
     """
 
     at: datetime
@@ -103,6 +104,7 @@ class Moment(NamedTuple):
     what: str | None = None
     number: float | None = None
     until: datetime | None = None
+    closed: int = 0
 
 
 class Pause(NamedTuple):

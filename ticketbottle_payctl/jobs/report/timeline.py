@@ -92,7 +92,8 @@ def timeline_of(  # noqa: PLR0913 - one argument per section
     """Return the moments within the window, sorted by time."""
     found = [*_of_runs(runs), *_of_callbacks(callbacks), *_of_flow(flow, points, pause, parts)]
     found += [
-        Moment(group.first, MomentKind.FIRST_DEAD, what=group.pattern, number=group.dead) for group in dead_groups
+        Moment(group.first, MomentKind.FIRST_DEAD, what=group.pattern, number=group.dead, closed=group.closed)
+        for group in dead_groups
     ]
     longest = waiting.longest
     if longest is not None:

@@ -31,7 +31,7 @@ from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
 from ticketbottle_payctl.domain.causes.words import locked
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import command_line, count, duration, rate
-from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, PublishReport, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, Obstacles, PublishReport, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.facts import DeadItem
 
 SCHEMA = "payctl.publish-outbox/1"
@@ -141,7 +141,7 @@ def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Bloc
                 ("publish lag", _lag(report)),
                 ("stopped because", _STOPPED.get(report.stopped_because, report.stopped_because.value)),
                 ("oldest pending", _age(report, age)),
-                ("dead in total", f"{obstacles.dead:,}" if counts.dead and obstacles.dead > counts.dead else None),
+                ("dead in total", _dead_in_total(obstacles) if counts.dead and obstacles.dead > counts.dead else None),
             )
         )
     )
@@ -149,6 +149,12 @@ def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Bloc
         rows = tuple((bad(event.id), event.event_type, event.error) for event in counts.dead_events[:_MOST_LISTED])
         blocks.append(Table(("dead event", "type", "error"), rows))
     return blocks
+
+
+def _dead_in_total(obstacles: Obstacles) -> str:
+    """Return the number of dead events in the outbox. Count the closed ones apart."""
+    closed = obstacles.dead_closed
+    return f"{obstacles.dead - closed:,}" + (f" and {closed:,} closed by an operator" if closed else "")
 
 
 def _trouble(report: PublishReport, code: ExitCode) -> str | None:

@@ -108,7 +108,10 @@ def _now(report: Report, commands: Commands) -> Iterator[Figure]:
     yield _seconds(
         "oldest_pending_age_s", "age of the oldest event that is waiting now", waiting.oldest_age_s, commands.stats()
     )
-    yield _number("dead", "events that are dead now", waiting.dead, commands.counted("outbox", ["--failed"]))
+    label = "events that are dead now, including those that a person has closed"
+    yield _number("dead", label, waiting.dead, commands.counted("outbox", ["--failed"]))
+    if report.closed:
+        yield _number("dead_closed", "those of them that a person has closed", report.closed, itself)
     if report.unpublished is not None:
         command = commands.counted("outbox", NOT_PUBLISHED, distinct="aggregate_id")
         number = report.unpublished.number
@@ -124,7 +127,8 @@ def _now(report: Report, commands: Commands) -> Iterator[Figure]:
         yield _number("money_orders", label, report.money.number, itself)
     for group in report.dead_groups or ():
         options = ["--failed", "--error-group", group.group]
-        label = f"dead events with the error {escape(redact(group.pattern)) or '(none)'}"
+        closed = f", including {group.closed:,} that a person has closed" if group.closed else ""
+        label = f"dead events with the error {escape(redact(group.pattern)) or '(none)'}{closed}"
         yield _number(f"dead_{group.group}", label, group.dead, commands.counted("outbox", options))
 
 

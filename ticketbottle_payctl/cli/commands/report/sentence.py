@@ -49,7 +49,7 @@ _SAID: Mapping[MomentKind, str] = {
     MomentKind.LONGEST_LAG: "longest lag: {what} was sent {lag} after it was created",
     MomentKind.MOST_WAITING: "most events waiting at once, at about this time: {number}",
     MomentKind.PAUSE: "no event was sent until {until}, although {waiting}",
-    MomentKind.FIRST_DEAD: "{first} now dead was created: {what}",
+    MomentKind.FIRST_DEAD: "{first} now dead{closed} was created: {what}",
     MomentKind.OLDEST_PENDING: "the event that has waited longest was {did}",
 }
 
@@ -176,6 +176,7 @@ def moment_sentence(moment: Moment, zone: tzinfo, quote: Quote) -> str:
         first="an event that is" if number == 1 else f"the first of {number:,.0f} events that are",
     )
 
+        closed=_closed_part(int(number), moment.closed),
 
 def with_runs_once(timeline: Sequence[Moment]) -> list[Moment]:
     """Return the timeline with one entry for each run. The entry says how the run ended, if it ended in the window."""
@@ -261,3 +262,10 @@ def _closed_words(number: int) -> str:
 
 def _upper(text: str) -> str:
     return text[0].upper() + text[1:]
+def _closed_part(number: int, closed: int) -> str:
+    """Return a phrase that says how many of the dead events a person has closed."""
+    if not closed:
+        return ""
+    return " and closed by an operator" if closed == number else f" ({closed:,} closed by an operator)"
+
+

@@ -23,7 +23,8 @@ def exposition(report: StatsReport) -> str:
 
 def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
     yield "pending_events", "Events that are pending.", [("", report.pending)]
-    yield "dead_events", "Events out of retries.", [("", report.dead)]
+    yield "dead_events", "Events out of retries, including the closed ones.", [("", report.dead)]
+    yield "dead_closed_events", "Dead events that a person has closed.", [("", report.closed)]
     yield "blocked_events", "Pending events behind a dead event of their payment.", [("", report.blocked)]
     yield "published_events", "Published events, estimated on a large table.", [("", report.published)]
     # If no event is pending, the age is 0 instead of absent, because an alert cannot fire on an absent series.

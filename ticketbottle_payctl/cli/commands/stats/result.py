@@ -17,6 +17,7 @@ from ticketbottle_payctl.cli.output.result import (
     Table,
     bad,
     bold,
+    dim,
     good,
     headline,
     line,
@@ -26,7 +27,7 @@ from ticketbottle_payctl.cli.output.sparkline import sparkline
 from ticketbottle_payctl.cli.safety.cause_advice import advice_text, next_lines
 from ticketbottle_payctl.domain.causes import NEXT_RESCAN, OVERDUE_AFTER, Cause, CauseKind
 from ticketbottle_payctl.domain.causes.words import locked
-from ticketbottle_payctl.formats import duration, gateway_name, rate
+from ticketbottle_payctl.formats import count, duration, gateway_name, rate
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
 SCHEMA = "payctl.stats/1"
@@ -101,6 +102,8 @@ def _details(report: StatsReport) -> Iterator[Block]:
     )
     if report.by:
         yield _table(report.by, report.items)
+        if report.closed:
+            yield line(dim(f"dead includes {count(report.closed, 'event')} that an operator has closed"))
 
 
 def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
