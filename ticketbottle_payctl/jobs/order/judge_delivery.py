@@ -126,11 +126,7 @@ def _without_event(found: History, now: datetime, retention: timedelta | None) -
 
 def _published(event: EventRow, events: Sequence[EventRow], records: Records, *, due: bool) -> Verdict:
     at = event.published_at or event.created_at
-    released = [
-        each
-        for each in events
-        if each.superseded and each.event_type in FAILURES and each.published_at and each.published_at > at
-    ]
+    released = [each for each in events if each.superseded and _was_sent_after(each, event, at)]
     if released:
         return Verdict(
             VerdictKind.RELEASED_AFTER_SUCCESS,
@@ -163,6 +159,15 @@ def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:
         replays=len(_replays(event, found)),
         remedy=remedy_for(event),
     )
+
+
+def _was_sent_after(failure: EventRow, success: EventRow, at: datetime) -> bool:
+    """Return whether the failure was sent after the success, which was published at this time.
+
+    One claim marks both events in any order, but the publisher sends them in order.
+    """
+    together = failure.version and failure.version == success.version
+    return failure.event_type in FAILURES and bool(failure.published_at and failure.published_at > at) and not together
 
 
 def tries_of(event: EventRow) -> int:

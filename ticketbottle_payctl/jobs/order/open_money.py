@@ -16,6 +16,7 @@ from ticketbottle_payctl.jobs.order.closed_findings import closed
 from ticketbottle_payctl.jobs.order.judge_money import MAY_NEED_A_PERSON, judge_money, judge_stray, reports_money
 from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
 from ticketbottle_payctl.jobs.order.model import Verdict
+from ticketbottle_payctl.store.payments.failed_after_success import failed_after_success
 from ticketbottle_payctl.store.payments.history import History
 from ticketbottle_payctl.store.payments.money import money_of, stray
 from ticketbottle_payctl.store.payments.open_money import PerhapsOpen, perhaps_open
@@ -42,13 +43,16 @@ def open_money(  # noqa: PLR0913 - the window, and one argument per limit
     """Return the orders with an open finding about money that was reported by a callback in the window.
 
     An order is left out if its only finding is a refused callback and its payment is not COMPLETED, because the order
-    already counts as an order without a ticket. At most ``most`` orders are returned, oldest first. The result says
+    already counts as an order without a ticket. At most ``most`` orders are returned. The orders whose failure event
+    was sent in the window and after their success come first, and the others follow, oldest first. The result says
     whether there may be more.
     """
-    found: list[OpenOrder] = []
+    found = failed_after_success(connection, since, until)
+    named = {each.id for each in found}
     candidates = perhaps_open(connection, since, until, MAY_NEED_A_PERSON, most_judged + 1)
     for start in range(0, min(len(candidates), most_judged), _AT_ONCE):
-        found += _judged(connection, candidates[start : min(start + _AT_ONCE, most_judged)], now)
+        some = candidates[start : min(start + _AT_ONCE, most_judged)]
+        found += _judged(connection, [each for each in some if each.payment_id not in named], now)
         if len(found) > most:
             break
     more = len(found) > most or len(candidates) > most_judged

@@ -77,7 +77,8 @@ class EventRow:
     """An outbox event. ``state`` is pending, dead or published.
 
     ``message_bytes`` is the size of the event's message. ``repeats`` is true if the event is dead and repeats a success
-    that was sent.
+    that was sent. ``version`` is the id of the transaction that wrote the row. One claim gives all its events the same
+    version.
     """
 
     id: str
@@ -92,6 +93,7 @@ class EventRow:
     payload: object
     message_bytes: int
     repeats: bool = False
+    version: int = 0
 
 
 class NearOrder(NamedTuple):
@@ -238,7 +240,8 @@ def _events(
     rows = connection.exec_driver_sql(
         f"""
         SELECT o.id, o."aggregateId", o."eventType", {states.name("o.")}, {SUPERSEDED}, o."createdAt", o."publishedAt",
-            o."retryCount", o."lastError", o.payload, {message_bytes("o.")}, {repeats()}
+            o."retryCount", o."lastError", o.payload, {message_bytes("o.")}, {repeats()},
+            o.xmin::text::bigint
         FROM outbox AS o WHERE o."aggregateId" = %(id)s {since} ORDER BY o."createdAt", o.id COLLATE "C"
         """,  # noqa: S608 - built from constants only
         {

@@ -1,0 +1,75 @@
+"""Test the search for paid orders whose failure event was sent after their success event."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.cli.commands.show.conftest import Orders
+from tests.plans import plans_of, rows_read
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.payments.failed_after_success import BEFORE_WINDOW, failed_after_success
+
+pytestmark = pytest.mark.postgres
+HOUR = timedelta(hours=1)
+_SENT = """UPDATE outbox SET "publishedAt" = clock_timestamp() AT TIME ZONE 'UTC' - %(ago)s WHERE id = %(id)s"""
+
+
+@pytest.fixture
+def order(engine):
+    """Return a function that inserts a paid order whose failure was sent after its success. Return its payment's id."""
+
+    def insert(kind="FAILED", *, completed=2 * HOUR, sent=HOUR):
+        ends = {kind: completed + HOUR, "COMPLETED": completed}
+        orders = Orders(engine).pay("COMPLETED", age=completed + 2 * HOUR, ended=ends)
+        orders.event(kind, "published", age=completed + HOUR).event(state="published", age=completed)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(_SENT, {"ago": sent, "id": orders.events[0]})
+        return orders.payment.id
+
+    return insert
+
+
+@pytest.fixture
+def found(engine):
+    """Return a function that returns the payments of the found orders, in a window of one day unless one is given."""
+
+    def run(since=24 * HOUR, until=timedelta(0)):
+        now = datetime.now(UTC)
+        with engine.connect() as connection:
+            return [each.id for each in failed_after_success(connection, now - since, now - until)]
+
+    return run
+
+
+def test_a_failure_and_a_cancellation_are_found_earliest_first(order, found):
+    """Orders whose failure or cancellation was sent after the success are found, in the order of these times."""
+    later, earlier = order("CANCELLED", sent=HOUR), order("FAILED", sent=1.5 * HOUR)
+    assert found() == [earlier, later]
+
+
+def test_the_window_is_about_the_time_at_which_the_failure_was_sent(order, found):
+    """An order is found if its failure was sent in the window, even if it was completed up to seven days before."""
+    one = order(completed=6 * 24 * HOUR, sent=2 * HOUR)
+    assert (found(3 * HOUR), found(HOUR), found(3 * HOUR, 2.5 * HOUR)) == ([one], [], [])
+    order(completed=BEFORE_WINDOW + 5 * HOUR, sent=2 * HOUR)
+    assert found(3 * HOUR) == [one]
+
+
+def test_a_failure_that_was_sent_before_the_success_is_not_found(order, found):
+    """If the failure was sent first, the order keeps its tickets."""
+    order(sent=2.5 * HOUR)
+    assert found() == []
+
+
+def test_the_search_reads_only_the_events_next_to_the_payments_times(engine, order, found):
+    """The search reads at most 100 published events on each side of the failure and of the success."""
+    with engine.begin() as connection:
+        insert_events(connection, 20_000, state="published", age=HOUR, payload_bytes=0)
+    one = order(completed=timedelta(hours=1, seconds=5), sent=HOUR / 2)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    with plans_of(engine, "given_up") as plans:
+        assert found() == [one]
+    assert rows_read(plans[0], "outbox") <= 500
