@@ -63,7 +63,7 @@ def found(engine):
             waiting = (
                 paid_orders.behind_dead(
                     connection, 5, all_harmless.repeats, all_harmless.sent, by_debezium=False
-                ).number,
+                ).paid_orders.number,
                 unsent_successes(connection, 5, []).customers,
                 unpublished(connection, 5).number,
             )

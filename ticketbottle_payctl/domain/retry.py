@@ -13,6 +13,9 @@ _FIRST_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(minutes=10)
 _LONGEST_ERROR = 500
 
+MOST_RETRIES = 1000
+"""The largest value of ``OUTBOX_MAX_RETRIES``. An event with this retry count is dead with every value."""
+
 
 class Fault(StrEnum):
     """The causes of a failed delivery."""

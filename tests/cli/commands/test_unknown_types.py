@@ -74,7 +74,10 @@ def texts_of_show(document):
 # command: (exit code, the texts in its answer)
 COMMANDS = {
     "stats": (0, texts_of_causes),
-    "doctor --only backlog": (5, lambda document: [item["remedy"] for item in document["items"]]),
+    "doctor --only backlog": (
+        5,
+        lambda document: [item["remedy"] for item in document["items"] if " is dead: " in item["fact"]],
+    ),
     "errors": (0, texts_of_errors),
     "errors --failed": (0, texts_of_errors),
     "show ORDER": (5, texts_of_show),
@@ -214,6 +217,18 @@ def test_a_named_event_of_an_unknown_type_counts_as_a_failure(ask, order):
     made = order(("PAYMENT_COMPLETED", "dead", "TIMED_OUT: x"), ("NO_SUCH_TYPE", "dead"))
     replayed = ask("replay", *made.ids, "-y")
     assert (replayed["exit_code"], replayed["counts"]["requeued"]) == (6, 1)
+
+
+def test_stats_and_doctor_name_a_paid_order_whose_only_event_has_an_unknown_type(ask, order):
+    """`stats` and `doctor` count a paid order without a success event, as `report` does, until its success was sent."""
+    made = order(("NO_SUCH_TYPE", "dead"))
+    order(("PAYMENT_COMPLETED", "published"), ("NO_SUCH_TYPE", "dead"))
+    said = f"1 paid order waits for a ticket behind a dead event: {made.ids[0]}"
+    causes = ask("stats")["result"]["causes"]
+    assert [each["fact"] for each in causes if each["cause"] == "no_ticket"] == [said]
+    facts = {each["fact"]: each for each in ask("doctor", "--only", "backlog")["items"]}
+    assert (facts[said]["status"], facts[said]["command"]) == ("fail", f"payctl show {made.ids[0]}")
+    assert [each["order_code"] for each in ask("report")["result"]["orders"]] == [made.code]
 
 
 @pytest.mark.parametrize("state", ["dead", "pending"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
 from ticketbottle_payctl.domain.causes.dead import harmless, of_dead, of_paid_orders
 from ticketbottle_payctl.domain.causes.evidence import (
+    NO_LATE_FAILURES,
     NO_PAID_ORDERS,
     OVERDUE_AFTER,
     SEEN_WITHIN,
@@ -18,12 +19,14 @@ from ticketbottle_payctl.domain.causes.evidence import (
     DeadGroup,
     Evidence,
     Holder,
+    LateFailures,
     PaidOrders,
     Reason,
     SeenPublisher,
     Waiting,
 )
 from ticketbottle_payctl.domain.causes.idle import Idle, awaits_rescan, idle
+from ticketbottle_payctl.domain.causes.late_failures import late_failure, of_late_failures, taken_tickets
 from ticketbottle_payctl.domain.causes.pending import of_failures, of_sendable, unexplained
 from ticketbottle_payctl.domain.causes.publishing import (
     NEXT_RESCAN,
@@ -47,11 +50,11 @@ from ticketbottle_payctl.domain.causes.without_error import WithoutError, withou
 from ticketbottle_payctl.domain.causes.words import overdue, replay_options
 
 __all__ = [
-    "NEXT_RESCAN", "NEXT_RUN", "NO_PAID_ORDERS", "OVERDUE_AFTER", "RESCANS", "SEEN_WITHIN", "SENDABLE", "WAITS_AFTER",
-    "Activity", "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence", "Holder", "Idle", "PaidOrders",
-    "Publishing", "Reason", "SeenPublisher", "Waiting", "WithoutError", "awaits_rescan", "causes", "cut_off",
-    "ended_lately", "harmless", "idle", "locked_events", "of_new_event", "publishing", "replay_options",
-    "without_error",
+    "NEXT_RESCAN", "NEXT_RUN", "NO_LATE_FAILURES", "NO_PAID_ORDERS", "OVERDUE_AFTER", "RESCANS", "SEEN_WITHIN",
+    "SENDABLE", "WAITS_AFTER", "Activity", "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence",
+    "Holder", "Idle", "LateFailures", "PaidOrders", "Publishing", "Reason", "SeenPublisher", "Waiting",
+    "WithoutError", "awaits_rescan", "causes", "cut_off", "ended_lately", "harmless", "idle", "late_failure",
+    "locked_events", "of_new_event", "publishing", "replay_options", "taken_tickets", "without_error",
 ]  # fmt: skip
 
 
@@ -73,6 +76,7 @@ def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, .
         unanswered = [one for one in late if one.reason is Reason.UNANSWERED]
         found += of_sendable(evidence, ready, unanswered, brokers)
     found += of_row_locks(evidence)
+    found += of_late_failures(evidence.late_failures)
     found += of_paid_orders(evidence)
     found += of_dead(evidence)
     found += of_failures(evidence)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 class CauseKind(StrEnum):
     """The kinds of causes, most urgent first."""
 
+    LATE_FAILURE = "late_failure"
     DEBEZIUM = "debezium"
     BROKERS = "brokers"
     NO_PUBLISHER = "no_publisher"

@@ -21,13 +21,21 @@ from ticketbottle_payctl.formats import count, short_id
 
 def of_paid_orders(evidence: Evidence) -> Iterator[Cause]:
     """Yield a cause if paid orders wait for a ticket because of a dead event."""
-    number, oldest = evidence.paid_orders
+    number, oldest, unknown = evidence.paid_orders
     if not number:
         return
     waits, them = ("1 paid order waits", "it") if number == 1 else (f"{number:,} paid orders wait", "the oldest order")
     more = f" and {number - len(oldest):,} more" if number > len(oldest) else ""
     fact = f"{waits} for a ticket behind a dead event: {', '.join(oldest)}{more}"
     meaning = "no ticket can be issued before the PAYMENT_COMPLETED event is sent"
+    if unknown:
+        some = (
+            ("the order has" if number == 1 else "these orders have")
+            if unknown == number
+            else (f"{unknown:,} of them {'has' if unknown == 1 else 'have'}")
+        )
+        only = f"{some} no success event that payctl knows, and the dead event has an unknown type"
+        meaning = only if unknown == number else f"{meaning}; {only}"
     yield Cause(CauseKind.NO_TICKET, number, fact, meaning, f"look at {them}", show(oldest[0]))
 
 

@@ -143,15 +143,32 @@ class DeadGroup(NamedTuple):
 class PaidOrders(NamedTuple):
     """The number of paid orders that wait for a ticket because of a dead event.
 
-    ``oldest`` contains the order codes of at most three of them, or the ids of their events.
+    ``oldest`` contains the order codes of at most three of them, or the ids of their events. ``unknown`` counts the
+    orders without a success event, whose dead event has an unknown type.
     """
 
     number: int = 0
     oldest: Sequence[str] = ()
+    unknown: int = 0
 
 
 NO_PAID_ORDERS = PaidOrders()
 """The value if no paid order waits because of a dead event."""
+
+
+class LateFailures(NamedTuple):
+    """The pending failure events of COMPLETED payments, if no success event waits behind them.
+
+    ``id`` is the id of the oldest one, and ``order_code`` is its order code, or None if its payload has none.
+    """
+
+    number: int = 0
+    id: str = ""
+    order_code: str | None = None
+
+
+NO_LATE_FAILURES = LateFailures()
+"""The value if no pending failure event would take the tickets of a paid order."""
 
 
 class SeenPublisher(NamedTuple):
@@ -189,7 +206,8 @@ class Evidence:
     other superseded events are harmless, and ``superseded_closed`` counts the harmless events that a person has closed.
     ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the oldest harmless events that are not
     closed. ``superseded_repeated`` counts the open harmless events that repeat a sent success. ``paid_orders`` are the
-    paid orders that wait for a ticket because of a dead event.
+    paid orders that wait for a ticket because of a dead event. ``late_failures`` are the pending failure events
+    that would take the tickets of paid orders.
 
     ``sent_lately`` counts the events published within the last minute, and ``newest_sent_s`` is the age of the newest
     of these events. ``last_sent_s`` is the time since an event was last published. ``publishers_known`` is False if the
@@ -207,6 +225,7 @@ class Evidence:
     superseded_ids: Sequence[str] = ()
     superseded_orders: Sequence[str | None] = ()
     paid_orders: PaidOrders = NO_PAID_ORDERS
+    late_failures: LateFailures = NO_LATE_FAILURES
     oldest_s: float | None = None
     oldest_id: str | None = None
     waiting: Sequence[Waiting] = ()

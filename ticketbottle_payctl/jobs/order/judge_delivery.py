@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy, error_name, remedy_of
 from ticketbottle_payctl.broker.faults import is_permanent
-from ticketbottle_payctl.domain.causes import OVERDUE_AFTER
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, late_failure
 from ticketbottle_payctl.domain.event import FAILURES, TOPICS
 from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.domain.unknown_types import is_unknown
@@ -22,7 +22,9 @@ _REPLAY, _CLOSE = "replay", "close"
 
 
 def judge_delivery(found: History, records: Records, now: datetime, retention: timedelta | None) -> Iterator[Verdict]:
-    """Return the verdict on the event that reports the payment's status, and on unsent events of unknown types.
+    """Return the verdict on the event that reports the payment's status.
+
+    Also return verdicts on pending superseded events and on unsent events of unknown types.
 
     If no payment exists, the last event of a known type counts as the event that reports the status.
     """
@@ -52,6 +54,17 @@ def judge_delivery(found: History, records: Records, now: datetime, retention: t
             is_only_event=only,
             closing=closing,
         )
+    yield from _late_failures(found.events)
+
+
+def _late_failures(events: Sequence[EventRow]) -> Iterator[Verdict]:
+    """Yield a verdict on each pending superseded event, unless a success event waits behind it."""
+    for number, event in enumerate(events):
+        behind = (each for each in events[number + 1 :] if each.event_type == "PAYMENT_COMPLETED")
+        if event.state == "pending" and event.superseded and all(each.state == "published" for each in behind):
+            yield Verdict(
+                VerdictKind.LATE_FAILURE, Mark.BAD, event.created_at, event=event, cause=late_failure(event.id)
+            )
 
 
 def _of_event(event: EventRow, found: History, records: Records, now: datetime) -> Verdict:
@@ -148,6 +161,15 @@ def _published(event: EventRow, events: Sequence[EventRow], records: Records, *,
     return Verdict(kind, Mark.GOOD, at, due, event=event, readers=past, behind=behind)
 
 
+def _was_sent_after(failure: EventRow, success: EventRow, at: datetime) -> bool:
+    """Return whether the failure was sent after the success, which was published at this time.
+
+    One claim marks both events in any order, but the publisher sends them in order.
+    """
+    together = failure.version and failure.version == success.version
+    return failure.event_type in FAILURES and bool(failure.published_at and failure.published_at > at) and not together
+
+
 def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:
     return Verdict(
         VerdictKind.DEAD,
@@ -159,15 +181,6 @@ def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:
         replays=len(_replays(event, found)),
         remedy=remedy_for(event),
     )
-
-
-def _was_sent_after(failure: EventRow, success: EventRow, at: datetime) -> bool:
-    """Return whether the failure was sent after the success, which was published at this time.
-
-    One claim marks both events in any order, but the publisher sends them in order.
-    """
-    together = failure.version and failure.version == success.version
-    return failure.event_type in FAILURES and bool(failure.published_at and failure.published_at > at) and not together
 
 
 def tries_of(event: EventRow) -> int:

@@ -59,6 +59,7 @@ class VerdictKind(StrEnum):
     UNREAD = "unread"
     NOT_IN_KAFKA = "not_in_kafka"
     ENDED = "ended"
+    LATE_FAILURE = "late_failure"
     RELEASED_AFTER_SUCCESS = "released_after_success"
     LATE_MONEY = "late_money"
     SECOND_PAYMENT = "second_payment"

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from ticketbottle_payctl.domain.causes import WAITS_AFTER
+from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, WAITS_AFTER, LateFailures
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import Flow, Parts
 from ticketbottle_payctl.store.outbox.republished import LongestWait
@@ -134,7 +134,8 @@ class Point(NamedTuple):
 class Report:
     """The facts about a window, and the state of the outbox at ``at``.
 
-    A field is None if its section is missing. ``gaps`` says why the section is missing. ``closed`` counts the dead
+    ``late_failures`` are the pending failure events that would take the tickets of paid orders. A field is None if its
+    section is missing. ``gaps`` says why the section is missing. ``closed`` counts the dead
     events that a person has closed. An event that blocks a pending event of its payment is not one of them.
     """
 
@@ -155,6 +156,7 @@ class Report:
     runs: tuple[Run, ...] | None
     timeline: tuple[Moment, ...]
     gaps: tuple[Gap, ...]
+    late_failures: LateFailures = NO_LATE_FAILURES
 
     @property
     def without_ticket(self) -> int:
@@ -182,11 +184,13 @@ class Report:
     def has_waiting_events(self) -> bool:
         """Whether an event is pending and ``stats`` shows a next step.
 
-        This is true if the oldest pending event is over ten seconds old, or if a dead event is not closed.
+        This is true if the oldest pending event is over ten seconds old, if a dead event is not closed, or if a pending
+        failure event would take the tickets of a paid order.
         """
         if not self.waiting.pending:
             return False
-        return self.waiting.dead > self.closed or (self.waiting.oldest_age_s or 0) > WAITS_AFTER.total_seconds()
+        urgent = self.waiting.dead > self.closed or self.late_failures.number > 0
+        return urgent or (self.waiting.oldest_age_s or 0) > WAITS_AFTER.total_seconds()
 
     @property
     def for_a_person(self) -> int:

@@ -13,12 +13,14 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.causes import (
+    NO_LATE_FAILURES,
     NO_PAID_ORDERS,
     OVERDUE_AFTER,
     WAITS_AFTER,
     DeadGroup,
     Evidence,
     Holder,
+    PaidOrders,
     Reason,
     Waiting,
 )
@@ -29,6 +31,7 @@ from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.outbox import cdc, dead, error_groups, paid_orders, republished, states
+from ticketbottle_payctl.store.outbox.orders_at_risk import OrdersAtRisk, orders_at_risk
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.outbox.stats import Recent, Unpublished
 
@@ -119,38 +122,39 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     ``found`` and ``recent`` must have been read in the same transaction. This function changes the planner settings of
     the transaction, so the caller must not run other statements in it after this call. Error texts are redacted.
     """
-    rights = dead.rights(connection) if found.dead else None
-    superseded = dead.SupersededDead()
-    if rights and rights.payments:  # this query needs a nested loop
-        superseded = dead.superseded(connection, max_retries, rights)
+    rights = dead.rights(connection) if found.dead or found.pending else None
+    superseded, risk = dead.SupersededDead(), OrdersAtRisk(NO_PAID_ORDERS, NO_LATE_FAILURES)
+    if rights and rights.payments:  # these queries need a nested loop
+        risk = orders_at_risk(connection, max_retries, rights)
+        superseded = dead.superseded(connection, max_retries, rights) if found.dead else superseded
     connection.exec_driver_sql(_JOIN_BY_HASH)
     slot = cdc.slot(connection)
+    behind = paid_orders.BehindDead(0, NO_PAID_ORDERS)
+    if found.dead:
+        behind = paid_orders.behind_dead(
+            connection, max_retries, superseded.repeats, superseded.sent, by_debezium=slot is not None
+        )
     seen, known = publishers.seen(connection)
     newest_sent = recent.newest_sent
     return Evidence(
         pending=found.pending,
         dead=found.dead,
-        blocked=cdc.waiting_behind_dead(connection, max_retries)
-        if found.dead and found.pending and slot is None
-        else 0,
+        blocked=behind.events,
         superseded=superseded.events,
         superseded_blocking=superseded.blocking,
         superseded_closed=superseded.closed,
         superseded_repeated=superseded.repeated,
         superseded_ids=superseded.ids,
         superseded_orders=superseded.orders,
-        paid_orders=paid_orders.behind_dead(
-            connection, max_retries, superseded.repeats, superseded.sent, by_debezium=slot is not None
-        )
-        if rights
-        else NO_PAID_ORDERS,
+        paid_orders=_both(behind.paid_orders, risk.unknown),
+        late_failures=risk.late_failures,
         oldest_s=found.oldest_pending_age_s,
         oldest_id=found.oldest_pending_id,
         waiting=_waiting(connection, max_retries, with_runs=recent.runs_readable) if found.pending else (),
         dead_groups=_dead_groups(
             connection, max_retries, rights._replace(closings=superseded.closed > 0), superseded.repeats
         )
-        if rights
+        if rights and found.dead
         else (),
         table_locks=table_locks(connection) if found.pending else (),
         publishers=seen,
@@ -161,6 +165,12 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         newest_sent_s=None if newest_sent is None else (recent.now - newest_sent).total_seconds(),
         last_sent_s=recent.last_sent_s,
     )
+
+
+def _both(waiting: PaidOrders, unknown: PaidOrders) -> PaidOrders:
+    """Return the orders of both kinds. No order is of both kinds. The orders with a success event come first."""
+    oldest = (*waiting.oldest, *unknown.oldest)[: paid_orders.MOST_NAMED]
+    return PaidOrders(waiting.number + unknown.number, oldest, unknown.number)
 
 
 def _waiting(connection: Connection, max_retries: int, *, with_runs: bool) -> list[Waiting]:

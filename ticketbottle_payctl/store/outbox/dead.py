@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.db.privileges import may_read_ours, may_read_payments
 from ticketbottle_payctl.store.outbox import cdc, states
 from ticketbottle_payctl.store.outbox.debezium_names import SLOT
-from ticketbottle_payctl.store.outbox.needless_unknown import CLOSED_UNKNOWN, needless_among
+from ticketbottle_payctl.store.outbox.needless_unknown import CLOSED_UNKNOWN, MAY_READ_SENT, needless_among
 from ticketbottle_payctl.store.outbox.repeated import (
     BEFORE_PAYMENT,
     CLOSED_REPEATED,
@@ -44,14 +44,16 @@ class Rights(NamedTuple):
     """What the database role is allowed to read.
 
     ``payments`` stands for the payments' ids and statuses, which show whether an event is superseded. ``closings``
-    stands for the records of closed events.
+    stands for the records of closed events. ``receipts`` stands for the receipts and the payments' times of completion,
+    which show whether a payment's success was sent.
     """
 
     payments: bool
     closings: bool
+    receipts: bool = False
 
 
-ALL_RIGHTS = Rights(payments=True, closings=True)
+ALL_RIGHTS = Rights(payments=True, closings=True, receipts=True)
 """The rights of a role that is allowed to read everything."""
 
 
@@ -111,7 +113,7 @@ CLOSED_DEAD = f"(o.id IN ({_closed()}))"
 
 # A publisher's role may have no privilege on the payments table.
 _RIGHTS = f"""SELECT {may_read_payments("id", "status")},
-    {may_read_ours("run_items", "item_id", "outcome", "reason")}"""
+    {may_read_ours("run_items", "item_id", "outcome", "reason")}, {MAY_READ_SENT}"""
 
 
 class DeadCount(NamedTuple):

@@ -36,18 +36,30 @@ CLOSED_IF_COMPLETED = closed_as(f"'{WhyNeedless.UNKNOWN_TYPE}_completed'")
 
 # A success event is created when its payment is completed. The outbox has no index on the payment, so only the
 # published events next to this instant and next to the dead event are read.
-_NEAR = " UNION ALL ".join(
-    f"SELECT * FROM ({published_near(at, side, direction)}) AS side"  # noqa: S608 - built from constants only
-    for at in ('p."completedAt"', 'o."createdAt"')
-    for side, direction in ((">=", "ASC"), ("<", "DESC"))
-)
-_UNPUBLISHED = """SELECT FROM outbox AS u WHERE u.published = false AND u."aggregateId" = p.id"""
-# A cleanup deletes only events that were sent. So if the event of a receipt is missing, it was sent.
-_BY_RECEIPT = f"""EXISTS (
+def near_success(*instants: str) -> str:
+    """Return the SQL query for the payments with a published success next to one of these instants."""
+    return " UNION ALL ".join(
+        f"SELECT * FROM ({published_near(at, side, direction)}) AS side"  # noqa: S608 - built from constants only
+        for at in instants
+        for side, direction in ((">=", "ASC"), ("<", "DESC"))
+    )
+
+
+def receipt_of_success(payment: str, unless: str = "false") -> str:
+    """Return the SQL condition that is true if a receipt of this payment proves that its success was sent.
+
+    A cleanup deletes only events that were sent. So if the event of a receipt is missing, it was sent, unless the
+    condition ``unless`` is true.
+    """
+    return f"""EXISTS (
     SELECT FROM payctl.webhook_receipts AS r LEFT JOIN outbox AS w ON w.id = r.event_id
-    WHERE r.payment_id = p.id AND r.outcome = 'COMPLETED' AND r.event_id IS NOT NULL AND (
-        w."aggregateId" = p.id AND {is_sent_success("w.")}
-        OR w.id IS NULL AND NOT EXISTS ({_UNPUBLISHED} AND {is_success("u.")})))"""
+    WHERE r.payment_id = {payment} AND r.outcome = 'COMPLETED' AND r.event_id IS NOT NULL AND (
+        w."aggregateId" = {payment} AND {is_sent_success("w.")} OR w.id IS NULL AND NOT {unless}))"""
+
+
+_NEAR = near_success('p."completedAt"', 'o."createdAt"')
+_UNPUBLISHED = """SELECT FROM outbox AS u WHERE u.published = false AND u."aggregateId" = p.id"""
+_BY_RECEIPT = receipt_of_success("p.id", f"EXISTS ({_UNPUBLISHED} AND {is_success('u.')})")
 _NEEDLESS = f"""
     SELECT o.id, {_reason("p.status")} FROM outbox AS o JOIN payments AS p ON p.id = o."aggregateId"
     WHERE o.id = ANY(%(ids)s) AND {states.dead("o.")} AND {UNKNOWN_TYPE} AND (
@@ -55,8 +67,9 @@ _NEEDLESS = f"""
         OR p.status::text = 'COMPLETED' AND (
             {_BY_RECEIPT} OR EXISTS ({_UNPUBLISHED} AND {is_sent_success("u.")}) OR p.id IN ({_NEAR})))
 """  # noqa: S608 - built from constants only
-_MAY_READ = f"""SELECT {may_read_payments("id", "status", "completedAt")}
-    AND {may_read_ours("webhook_receipts", "payment_id", "outcome", "event_id")}"""
+MAY_READ_SENT = f"""({may_read_payments("id", "status", "completedAt")}
+    AND {may_read_ours("webhook_receipts", "payment_id", "outcome", "event_id")})"""
+"""The SQL condition that is true if the role may read what shows whether a payment's success was sent."""
 
 
 def needless_among(connection: Connection, ids: Sequence[str], max_retries: int) -> dict[str, str]:
@@ -66,7 +79,7 @@ def needless_among(connection: Connection, ids: Sequence[str], max_retries: int)
     cannot know whether a customer waits. The result is empty if the role is not allowed to read the payments or the
     receipts.
     """
-    if not ids or not connection.exec_driver_sql(_MAY_READ).scalar_one():
+    if not ids or not connection.exec_driver_sql(f"SELECT {MAY_READ_SENT}").scalar_one():
         return {}
     rows = connection.exec_driver_sql(_NEEDLESS, {"ids": [*ids], "max_retries": max_retries})
     return {event_id: reason for event_id, reason in rows}  # noqa: C416 - a row is not a tuple

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.causes import PaidOrders
-from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox import cdc, states
 from ticketbottle_payctl.store.outbox.repeated import is_success
 
-_MOST_NAMED = 3
+MOST_NAMED = 3
+
+
+class BehindDead(NamedTuple):
+    """The number of pending events behind dead events of their payments, and the paid orders that wait."""
+
+    events: int
+    paid_orders: PaidOrders
 
 
 def behind_dead(
@@ -20,12 +28,13 @@ def behind_dead(
     sent: Sequence[str] = (),
     *,
     by_debezium: bool,
-) -> PaidOrders:
+) -> BehindDead:
     """Return the orders whose PAYMENT_COMPLETED event is dead or waits behind a dead event of the payment.
 
     An order whose success was already sent does not wait. ``payctl report`` lists these orders too. ``repeated``
     contains the ids of the dead events that repeat a sent success. ``sent`` contains the payments of these events, if
-    the payment's success is published now. With ``by_debezium``, no event waits behind another.
+    the payment's success is published now. With ``by_debezium``, no event waits behind another. The same statement
+    counts all pending events behind dead events.
     """
     # The planner expects few dead events, so it would join them in a nested loop. It expects few elements in an array,
     # so it always uses a hash table. Each event is then compared with the earlier events of its payment in one sort.
@@ -47,12 +56,12 @@ def behind_dead(
               AND (key IN (SELECT unnest(%(sent)s::text[]))) IS NOT TRUE
             ORDER BY key COLLATE "C", made, id COLLATE "C"
         )
-        SELECT count(*), ARRAY(
+        SELECT CASE WHEN %(by_debezium)s THEN 0 ELSE ({cdc.WAITING_BEHIND_DEAD}) END, count(*), ARRAY(
             SELECT COALESCE((SELECT {states.order_code("e.")} FROM outbox AS e WHERE e.id = named.id), named.id)
-            FROM (SELECT id, made FROM stuck ORDER BY made, id COLLATE "C" LIMIT {_MOST_NAMED}) AS named
+            FROM (SELECT id, made FROM stuck ORDER BY made, id COLLATE "C" LIMIT {MOST_NAMED}) AS named
             ORDER BY named.made, named.id COLLATE "C")
         FROM stuck
     """  # noqa: S608 - built from constants only
     values = {"max_retries": max_retries, "by_debezium": by_debezium, "repeated": list(repeated), "sent": list(sent)}
-    number, oldest = connection.exec_driver_sql(sql, values).one()
-    return PaidOrders(number, tuple(oldest))
+    events, number, oldest = connection.exec_driver_sql(sql, values).one()
+    return BehindDead(events, PaidOrders(number, tuple(oldest)))

@@ -149,7 +149,12 @@ _KAFKA = (
 _OUTBOX = (
     with_default("OUTBOX_BATCH_SIZE", WHOLE, (CLI, PUBLISH), "1000", "The number of events in a batch."),
     with_default(
-        "OUTBOX_MAX_RETRIES", WHOLE, (CLI, *IN_THE_VPC), "5", "The number of failures after which an event is dead."
+        "OUTBOX_MAX_RETRIES",
+        WHOLE,
+        (CLI, *IN_THE_VPC),
+        "5",
+        "The number of failures after which an event is dead."
+        " A larger value makes dead events with fewer failures pending again, superseded ones too.",
     ),
     with_default(
         "OUTBOX_RETENTION_DAYS",

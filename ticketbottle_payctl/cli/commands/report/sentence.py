@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, tzinfo
 
 from ticketbottle_payctl.cli.commands.report.figures import Commands, counts_of
+from ticketbottle_payctl.domain.causes import taken_tickets
 from ticketbottle_payctl.domain.unknown_types import what_to_do
 from ticketbottle_payctl.formats import count, duration, money, short_id, wall_clock
 from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Moment, MomentKind, Report, Section
@@ -75,6 +76,7 @@ def verdict(report: Report) -> str:
     if report.for_a_person:
         has = "has" if report.for_a_person == 1 else "have"
         parts.append(f"{count(report.for_a_person, 'order')} {has} a payment that needs manual review.")
+    parts += _tickets_at_risk(report)
     if waiting.pending:
         are = "is" if waiting.pending == 1 else "are"
         longest = duration(waiting.longest.age_s if waiting.longest else 0)
@@ -174,9 +176,9 @@ def moment_sentence(moment: Moment, zone: tzinfo, quote: Quote) -> str:
         number=f"{number:,.0f}",
         waiting=f"{count(int(number), 'event')} {'was' if number == 1 else 'were'} waiting",
         first="an event that is" if number == 1 else f"the first of {number:,.0f} events that are",
+        closed=_closed_part(int(number), moment.closed),
     )
 
-        closed=_closed_part(int(number), moment.closed),
 
 def with_runs_once(timeline: Sequence[Moment]) -> list[Moment]:
     """Return the timeline with one entry for each run. The entry says how the run ended, if it ended in the window."""
@@ -248,6 +250,11 @@ def _how_to_find_out(report: Report) -> str:
     return f"{ask}, or {portal} for the {which} too old for its status query"
 
 
+def _tickets_at_risk(report: Report) -> list[str]:
+    number = report.late_failures.number
+    return [f"{taken_tickets(number)}; payctl stats says what to do."] if number else []
+
+
 def _customers(report: Report) -> str:
     number = report.without_ticket
     if not number:
@@ -260,8 +267,6 @@ def _closed_words(number: int) -> str:
     return f"{count(number, 'dead event')} {'was' if number == 1 else 'were'} closed by an operator"
 
 
-def _upper(text: str) -> str:
-    return text[0].upper() + text[1:]
 def _closed_part(number: int, closed: int) -> str:
     """Return a phrase that says how many of the dead events a person has closed."""
     if not closed:
@@ -269,3 +274,5 @@ def _closed_part(number: int, closed: int) -> str:
     return " and closed by an operator" if closed == number else f" ({closed:,} closed by an operator)"
 
 
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -48,6 +48,7 @@ _SENTENCES = {
     VerdictKind.UNREAD: "published {ago}, but {unread}",
     VerdictKind.NOT_IN_KAFKA: "published {ago}, but not in {topic}: never sent, or later deleted by Kafka",
     VerdictKind.ENDED: "nothing is open: {type} was published {ago}{read}",
+    VerdictKind.LATE_FAILURE: "TICKETS AT RISK: the order loses its tickets if a publisher sends the pending {type}",
     VerdictKind.RELEASED_AFTER_SUCCESS: "{type} was published {ago}, after the success, and released the tickets",
     VerdictKind.LATE_MONEY: "PAID TOO LATE: the money arrived {ago}, after the payment had failed or was cancelled",
     VerdictKind.SECOND_PAYMENT: "PAID {often}: {transfers} transfers for one order; the latest callback arrived {ago}",
@@ -83,6 +84,7 @@ _COMPLETE = {
     VerdictKind.NOT_PAID, VerdictKind.IN_PROGRESS, VerdictKind.PUBLISHED, VerdictKind.UNREAD, VerdictKind.ENDED,
     VerdictKind.CLEANED_UP, VerdictKind.TEST_PING, VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT,
     VerdictKind.CONTRADICTED, VerdictKind.UNKNOWN_STATUS, VerdictKind.PAST_RETENTION, VerdictKind.NOT_IN_KAFKA,
+    VerdictKind.LATE_FAILURE,
 }  # fmt: skip
 """The kinds of finding whose sentences already say what the finding means for the customer."""
 

@@ -1,0 +1,180 @@
+"""Test that every overview names a paid order whose failure event is sent, or will be sent, after the success."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.cli.commands.show.dead_events.conftest import HOUR, WHY
+
+pytestmark = pytest.mark.postgres
+FAILED = {"ended": {"FAILED": 2 * HOUR}}
+
+
+@pytest.fixture
+def late(orders):
+    """Insert a paid order whose success was sent and whose earlier failure is pending. Return the failure's id."""
+    orders.pay("COMPLETED", age=3 * HOUR, **FAILED).event("FAILED", age=2 * HOUR, retries=1, error="TIMED_OUT: no")
+    orders.event(state="published", age=HOUR)
+    return orders.events[0]
+
+
+@pytest.fixture
+def causes(ask):
+    """Return a function that returns the facts of `stats` and `doctor` about pending failures of paid orders."""
+
+    def read():
+        stats = [each["fact"] for each in ask("stats")["result"]["causes"] if each["cause"] == "late_failure"]
+        doctor = [each for each in ask("doctor", "--only", "backlog")["items"] if "take the tickets" in each["fact"]]
+        assert all(each["status"] == "fail" for each in doctor)
+        assert [each["fact"] for each in doctor] == stats
+        return stats
+
+    return read
+
+
+def test_every_screen_names_a_failure_that_a_publisher_will_send_after_the_success(
+    late, orders, ask, causes, execute, close
+):
+    """`stats`, `doctor`, `report` and `show` name the order, and give the SQL that makes the event dead.
+
+    After this SQL, no publisher sends the event, even with a larger OUTBOX_MAX_RETRIES, and a person can close it.
+    """
+    named = f"{orders.name} ({late[:8]})"
+    assert causes() == [f"1 pending failure event would take the tickets of a paid order: {named}"]
+    verdict = ask("report")["result"]["verdict"]
+    assert "1 pending failure event would take the tickets of a paid order; payctl stats says what to do." in verdict
+    shown = ask("show", orders.name)
+    finding = shown["result"]["verdict"]
+    assert (shown["exit_code"], finding["kind"], finding["event_id"]) == (5, "late_failure", late)
+    (cause,) = [each for each in ask("stats")["result"]["causes"] if each["cause"] == "late_failure"]
+    assert (cause["command"], cause["sql"] in finding["todo"]) == (None, True)
+    execute(cause["sql"])
+    assert causes() == []
+    assert ask("list", "outbox", late, OUTBOX_MAX_RETRIES="1000")["items"][0]["state"] == "dead"
+    assert close(late)["counts"] == {"closed": 1}
+    assert ask("show", orders.name)["exit_code"] == 0
+
+
+def test_a_publisher_sends_a_dead_failure_after_the_success_if_the_retry_limit_is_raised(
+    orders, ask, causes, mock_kafka
+):
+    """A released success passes its dead failure. A larger OUTBOX_MAX_RETRIES makes the failure pending again.
+
+    The publisher then sends the failure, because it never leaves an event out. Before that, `stats` names the order,
+    and afterwards `show`, `report` and `doctor` do.
+    """
+    kafka, more = {"KAFKA_BROKERS": mock_kafka.bootstrap}, {"OUTBOX_MAX_RETRIES": "9"}
+    orders.pay("COMPLETED", age=3 * HOUR, **FAILED).event("FAILED", "dead", age=2 * HOUR, error="TIMED_OUT: no")
+    orders.event(age=HOUR)
+    assert ask("publish-outbox", "--on-dead", "release", **kafka)["counts"]["published"] == 1
+    assert causes() == []
+    found = ask("stats", **more)["result"]["causes"]
+    assert [each["cause"] for each in found].count("late_failure") == 1
+    assert ask("publish-outbox", **kafka, **more)["counts"]["published"] == 1
+    assert ask("show", orders.name)["result"]["verdict"]["kind"] == "released_after_success"
+    (order,) = ask("report")["result"]["money_orders"]
+    assert (order["order_code"], order["why"]) == (orders.name, "released_after_success")
+    (finding,) = ask("doctor", "--only", "callbacks")["items"]
+    assert (finding["status"], "1 released_after_success" in finding["fact"]) == ("warn", True)
+    assert finding["command"] == f"payctl show {orders.name}"
+
+
+# how to insert the order: whether a publisher will send a failure after the success
+NOT_LATE = {
+    "the success waits behind the failure": lambda o: o.pay("COMPLETED").event("FAILED", age=HOUR).event(age=HOUR / 2),
+    "the success behind the failure is dead": lambda o: (
+        o.pay("COMPLETED").event("FAILED", age=HOUR).event(state="dead", age=HOUR / 2)
+    ),
+    "the payment failed": lambda o: o.pay("FAILED").event("FAILED"),
+    "the failure is dead": lambda o: o.pay("COMPLETED").event("FAILED", "dead", age=HOUR).event(state="published"),
+    "the success waits alone": lambda o: o.pay("COMPLETED").event(),
+}
+
+
+@pytest.mark.parametrize("name", NOT_LATE)
+def test_no_screen_warns_about_a_failure_that_is_sent_before_the_success(name, orders, causes, ask):
+    """A failure event is in order if a success event of its payment waits behind it."""
+    NOT_LATE[name](orders)
+    assert causes() == []
+    assert "take the tickets" not in ask("report")["result"]["verdict"]
+    found = ask("show", orders.name)["result"]
+    assert "late_failure" not in [each["kind"] for each in (found["verdict"], *found["also"])]
+
+
+def test_two_late_failures_are_counted_and_the_oldest_is_named(late, orders, causes):
+    """If several failures would be sent after a success, the overviews count them and name the oldest."""
+    first = orders.name
+    orders.pay("COMPLETED").event("CANCELLED", age=HOUR)
+    said = "2 pending failure events would take the tickets of paid orders; the oldest is"
+    assert causes() == [f"{said} {first} ({late[:8]})"]
+
+
+SENT = """UPDATE outbox SET "publishedAt" = now() AT TIME ZONE 'UTC' - interval '{}' WHERE "eventType" = '{}'"""
+
+
+@pytest.fixture
+def released(orders, execute):
+    """Insert a paid order whose earlier failure was sent after its success."""
+    orders.pay("COMPLETED", age=3 * HOUR, ended={"FAILED": 2 * HOUR, "COMPLETED": HOUR})
+    orders.event("FAILED", "published", age=2 * HOUR).event(state="published", age=HOUR)
+    execute(SENT.format("30 minutes", "PAYMENT_FAILED"))
+
+
+@pytest.fixture
+def listed(ask, orders):
+    """Return a function that says which of `show`, `report` and `doctor` name the order as released."""
+
+    def read():
+        shown = ask("show", orders.name)["result"]
+        marks = {each["kind"]: each["mark"] for each in (shown["verdict"], *shown["also"])}
+        return (
+            marks.get("released_after_success") == "bad",
+            "released_after_success" in [each["why"] for each in ask("report")["result"]["money_orders"]],
+            "released_after_success" in ask("doctor", "--only", "callbacks")["items"][0]["fact"],
+        )
+
+    return read
+
+
+@pytest.mark.usefixtures("released")
+def test_the_overviews_name_an_order_whose_failure_was_sent_after_the_success_until_it_is_closed(
+    orders, ask, listed, execute
+):
+    """`report` and `doctor` name the order as `show` does, until a person closes it. A later failure opens it again."""
+    assert listed() == (True, True, True)
+    assert ask("close", orders.name, "-y", "--reason", WHY)["counts"] == {"closed": 2}  # also the late money
+    assert listed() == (False, False, False)
+    execute(SENT.format("-1 second", "PAYMENT_FAILED"))
+    assert listed()[0] is True
+
+
+@pytest.mark.usefixtures("released")
+@pytest.mark.parametrize(
+    "change",
+    [
+        SENT.format("90 minutes", "PAYMENT_FAILED"),
+        "UPDATE payments SET status = 'FAILED'",
+        """UPDATE outbox SET published = false, "publishedAt" = NULL WHERE "eventType" = 'PAYMENT_COMPLETED'""",
+    ],
+)
+def test_the_overviews_name_no_order_whose_failure_was_sent_first(change, listed, execute):
+    """An order is not named if its failure was sent before the success, or if no success was sent."""
+    execute(change)
+    assert listed() == (False, False, False)
+
+
+def test_events_of_one_claim_are_in_order_whatever_their_times_are(orders, listed, engine):
+    """One claim marks both events of a payment, perhaps the success first. The publisher sends them in order."""
+    orders.pay("COMPLETED", age=3 * HOUR, ended={"FAILED": 2 * HOUR, "COMPLETED": HOUR})
+    orders.event("FAILED", age=2 * HOUR).event(age=HOUR)
+    with engine.begin() as connection:
+        for kind, seconds in (("COMPLETED", 2), ("FAILED", 1)):
+            ago = timedelta(seconds=seconds)
+            connection.exec_driver_sql(
+                """UPDATE outbox SET published = true, "publishedAt" = now() AT TIME ZONE 'UTC' - %(ago)s
+                    WHERE "eventType" = %(type)s""",
+                {"ago": ago, "type": f"PAYMENT_{kind}"},
+            )
+    assert listed() == (False, False, False)

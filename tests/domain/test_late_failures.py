@@ -1,0 +1,60 @@
+"""Test the causes about paid orders that a failure event or an event of an unknown type leaves without a ticket."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.domain.evidence import seen
+from ticketbottle_payctl.domain.causes import CauseKind, LateFailures, PaidOrders, causes, late_failure
+from ticketbottle_payctl.domain.retry import MOST_RETRIES
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.settings import Settings
+
+BEFORE = "no ticket can be issued before the PAYMENT_COMPLETED event is sent"
+
+
+@pytest.mark.parametrize(
+    ("found", "fact"),
+    [
+        (LateFailures(1, "0123456789", "TB-1"),
+         "1 pending failure event would take the tickets of a paid order: TB-1 (01234567)"),
+        (LateFailures(1, "e1"), "1 pending failure event would take the tickets of a paid order: e1"),
+        (LateFailures(1_200, "e1", "TB-1"),
+         "1,200 pending failure events would take the tickets of paid orders; the oldest is TB-1 (e1)"),
+    ],
+)  # fmt: skip
+def test_a_late_failure_is_the_most_urgent_cause(found, fact):
+    """The cause about a late failure comes first, counts the events and names the oldest one."""
+    first, *_ = causes(seen(late_failures=found, paid_orders=PaidOrders(1, ["TB-2"])))
+    assert (first.kind, first.events, first.fact) == (CauseKind.LATE_FAILURE, found.number, fact)
+    assert first.is_harmless is False
+    assert first.sql == late_failure(found.id).sql
+
+
+def test_the_sql_quotes_the_id_of_the_event():
+    """An id with a quote stays one literal of the SQL statement that makes the event dead."""
+    assert "WHERE id = 'it''s' AND NOT published" in late_failure("it's").sql
+
+
+def test_an_event_with_the_largest_retry_count_is_dead_with_every_setting():
+    """No valid OUTBOX_MAX_RETRIES is larger than the retry count in the SQL statement."""
+    given = {"DATABASE_URL": "postgresql://host/name"}
+    assert Settings.from_env(given | {"OUTBOX_MAX_RETRIES": str(MOST_RETRIES)}).max_retries == MOST_RETRIES
+    with pytest.raises(ConfigError):
+        Settings.from_env(given | {"OUTBOX_MAX_RETRIES": str(MOST_RETRIES + 1)})
+
+
+@pytest.mark.parametrize(
+    ("number", "unknown", "meaning"),
+    [
+        (2, 0, BEFORE),
+        (1, 1, "the order has no success event that payctl knows, and the dead event has an unknown type"),
+        (2, 2, "these orders have no success event that payctl knows, and the dead event has an unknown type"),
+        (3, 1, f"{BEFORE}; 1 of them has no success event that payctl knows, and the dead event has an unknown type"),
+        (3, 2, f"{BEFORE}; 2 of them have no success event that payctl knows, and the dead event has an unknown type"),
+    ],
+)  # fmt: skip
+def test_the_cause_says_which_paid_orders_have_no_success_event(number, unknown, meaning):
+    """The cause about paid orders counts those without a success event apart."""
+    (cause,) = causes(seen(paid_orders=PaidOrders(number, ["TB-1"], unknown)))
+    assert (cause.kind, cause.events, cause.meaning) == (CauseKind.NO_TICKET, number, meaning)

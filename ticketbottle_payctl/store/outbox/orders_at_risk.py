@@ -1,0 +1,91 @@
+"""Find the paid orders that an event other than their success event leaves without a ticket.
+
+There are two kinds. An order may have only a dead event of an unknown type, which may be meant as its success. Or a
+failure event is still pending although the payment is COMPLETED and no success event waits behind the failure event.
+The publisher sends such a failure event, because it never reads the payments. Then the order service releases the
+tickets of a customer who has paid.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.causes import LateFailures, PaidOrders
+from ticketbottle_payctl.domain.event import FAILURES
+from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.dead import Rights
+from ticketbottle_payctl.store.outbox.needless_unknown import CLOSED_UNKNOWN, near_success, receipt_of_success
+from ticketbottle_payctl.store.outbox.repeated import is_success
+from ticketbottle_payctl.store.outbox.selector import SUPERSEDED, UNKNOWN_TYPE
+
+MOST_UNKNOWN = 50
+"""The maximum number of events of unknown types to judge, oldest first, because each reads published events."""
+
+MOST_FAILURES = 5_000
+"""The maximum number of pending failure events whose payments are read, oldest first."""
+
+_MOST_NAMED = 3
+
+
+class OrdersAtRisk(NamedTuple):
+    """The paid orders whose only event has an unknown type, and the pending failure events of paid orders."""
+
+    unknown: PaidOrders
+    late_failures: LateFailures
+
+
+_UNKNOWN = f"""
+    SELECT o.id, o."aggregateId" AS key, o."createdAt" AS made, p."completedAt" AS completed
+    FROM outbox AS o JOIN payments AS p ON p.id = o."aggregateId"
+    WHERE {states.dead("o.")} AND {UNKNOWN_TYPE} AND p.status::text = 'COMPLETED' AND NOT {CLOSED_UNKNOWN}
+    ORDER BY o."createdAt" LIMIT {MOST_UNKNOWN}
+"""  # noqa: S608 - built from constants only
+_NO_ROW = "SELECT NULL AS id, NULL AS key, NULL::timestamp AS made, NULL::timestamp AS completed WHERE false"
+
+
+def orders_at_risk(connection: Connection, max_retries: int, rights: Rights) -> OrdersAtRisk:
+    """Return the paid orders at risk. The role must be allowed to read the payments' ids and statuses.
+
+    Without the other ``rights``, no event of an unknown type is judged.
+    """
+    judges = rights.closings and rights.receipts
+    sent = f"{receipt_of_success('o.key')} OR o.key IN ({near_success('o.completed', 'o.made')})" if judges else "true"
+    # The planner expects few elements in an array, so it always uses a hash table.
+    sql = f"""
+        WITH odd AS MATERIALIZED ({_UNKNOWN if judges else _NO_ROW}), failure AS MATERIALIZED (
+            SELECT o.id, o."aggregateId" AS key, o."createdAt" AS made FROM (
+                SELECT id, "aggregateId", "createdAt", "eventType" FROM outbox
+                WHERE {states.pending()} AND "eventType" = ANY(%(failures)s)
+                ORDER BY "createdAt" LIMIT {MOST_FAILURES}
+            ) AS o WHERE {SUPERSEDED}
+        ), candidate AS MATERIALIZED (
+            SELECT key FROM odd UNION SELECT key FROM failure
+        ), success AS MATERIALIZED (
+            SELECT u."aggregateId" AS key, u."createdAt" AS made, u.id, {states.unpublished("u.")} AS waits
+            FROM outbox AS u
+            WHERE EXISTS (SELECT FROM candidate) AND u.published = false AND {is_success("u.")}
+                AND (u."aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM candidate)))) IS TRUE
+        ), unknown AS MATERIALIZED (
+            SELECT DISTINCT ON (o.key COLLATE "C") o.id, o.made FROM odd AS o
+            WHERE NOT EXISTS (SELECT FROM success AS s WHERE s.key = o.key) AND NOT ({sent})
+            ORDER BY o.key COLLATE "C", o.made, o.id COLLATE "C"
+        ), late AS MATERIALIZED (
+            SELECT f.id, f.made FROM failure AS f WHERE NOT EXISTS (
+                SELECT FROM success AS s WHERE s.waits AND s.key = f.key
+                    AND (s.made, s.id COLLATE "C") > (f.made, f.id COLLATE "C"))
+        )
+        SELECT (SELECT count(*) FROM unknown), ARRAY(
+            SELECT COALESCE((SELECT {states.order_code("e.")} FROM outbox AS e WHERE e.id = named.id), named.id)
+            FROM (SELECT id, made FROM unknown ORDER BY made, id COLLATE "C" LIMIT {_MOST_NAMED}) AS named
+            ORDER BY named.made, named.id COLLATE "C"),
+            (SELECT count(*) FROM late), oldest.id,
+            (SELECT {states.order_code("e.")} FROM outbox AS e WHERE e.id = oldest.id)
+        FROM (SELECT 1) AS one LEFT JOIN (
+            SELECT id FROM late ORDER BY made, id COLLATE "C" LIMIT 1) AS oldest ON true
+    """  # noqa: S608 - built from constants only
+    values = {"max_retries": max_retries, "failures": list(FAILURES)}
+    number, oldest, late, event_id, order_code = connection.exec_driver_sql(sql, values).one()
+    failures = LateFailures(late, event_id, order_code) if late else LateFailures()
+    return OrdersAtRisk(PaidOrders(number, tuple(oldest), unknown=number), failures)
