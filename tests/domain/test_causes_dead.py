@@ -7,6 +7,7 @@ import pytest
 from tests.domain.evidence import (
     ANSWERED,
     BLOCKED,
+    COMPLETED,
     FAILED,
     IN_THE_WAY,
     OLD_FAILURE,
@@ -194,6 +195,19 @@ def test_a_group_with_messages_of_several_sizes_is_judged_event_by_event():
         " has up to 900,000 bytes, then"
     )
     assert (typed(cause.command), cause.command.rows) == ("payctl replay --failed --error-group 0a1b2c3d", 2)
+
+
+def test_the_advice_about_a_mixed_group_is_only_about_the_events_that_a_replay_sends():
+    """The advice leaves out harmless events, and has only the topics and the largest size of the events to replay."""
+    group = TOO_LARGE._replace(
+        events=3, too_large=1, superseded=1, event_types=[COMPLETED, FAILED], replay_types=[COMPLETED]
+    )
+    (cause, _) = causes(seen(dead=3, superseded=1, dead_groups=[group]), ANSWERED)
+    assert cause.advice == (
+        "1 of 2 is larger than the 1,000,000 bytes that payctl sends;"
+        " for the other, raise max.message.bytes of payment.completed to 2,061 or more, because the message has up to"
+        " 2,000 bytes, then"
+    )
 
 
 def test_a_group_is_judged_smaller_now_only_if_payctl_itself_refused_it():

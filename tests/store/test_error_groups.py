@@ -130,14 +130,28 @@ def test_only_the_events_that_are_too_large_are_left_out_of_a_group(engine, grou
     assert groups(with_payments=False)[0].too_large == 2
 
 
-def test_a_group_without_a_message_that_payctl_can_send_shows_the_newest_one(engine, groups):
-    """If all messages of a group are too large for payctl, the group shows the newest event and its size."""
+def test_a_group_without_a_message_that_payctl_can_send_has_the_size_of_its_largest_one(engine, groups):
+    """If all messages of a group are too large for payctl, the group shows the newest event and the largest size."""
     orders = Orders(engine).pay()
     for age, size in ((2 * HOUR, 1_200_000), (HOUR, 1_100_000)):
         orders.event(retries=5, error="MSG_SIZE_TOO_LARGE: no", age=age, size=size)
     (group,) = groups()
     assert (group.too_large, group.left_out, group.sample_id) == (2, 2, orders.events[1])
-    assert 1_100_500 < group.message_bytes < 1_100_800
+    assert 1_200_500 < group.message_bytes == group.too_large_bytes < 1_200_800
+
+
+def test_the_types_of_a_group_that_a_replay_sends_are_those_of_the_events_that_it_does_not_leave_out(engine, groups):
+    """A replay sends no type of which all events of the group are superseded, too large or unknown."""
+    orders = Orders(engine).pay("COMPLETED")
+    for kind, size in (("FAILED", 0), ("COMPLETED", 5_000), ("?A", 0)):
+        orders.event(kind, retries=5, error="MSG_SIZE_TOO_LARGE: no", size=size)
+    Orders(engine).pay("CANCELLED").event("CANCELLED", retries=5, error="MSG_SIZE_TOO_LARGE: no", size=1_200_000)
+    (group,) = groups()
+    assert (group.count, group.replayable, group.replay_types) == (4, 1, ("PAYMENT_COMPLETED",))
+    orders.event("FAILED", retries=5, error="e").event("CANCELLED", retries=5, error="f")
+    Orders(engine).pay("FAILED").event("FAILED", retries=5, error="f")
+    types = {each.pattern: each.replay_types for each in groups()}
+    assert (types["e"], types["f"]) == ((), ("PAYMENT_FAILED",))
 
 
 def test_a_superseded_event_does_not_count_as_too_large(engine, groups):

@@ -180,7 +180,7 @@ def test_a_replay_requeues_the_other_events_of_a_mixed_group(ask, order):
     made = order(*mixed)
     (group,) = ask("errors")["items"]
     assert (group["count"], group["unknown"], group["sample_id"]) == (2, 1, made.ids[0])
-    assert (group["todo"], group["remedy"]) == (what_to_do(["NO_SUCH_TYPE"]), None)
+    assert (group["todo"], group["remedy"]) == (f"for 1 of 2, {what_to_do(['NO_SUCH_TYPE'])}", None)
     (cause,) = [each for each in ask("stats")["result"]["causes"] if each["cause"] == "dead"]
     assert cause["command"] == group["replay"] == f"payctl replay --failed --error-group {group['group']}"
     replayed = ask(*group["replay"].split()[1:], "-y")
@@ -202,9 +202,10 @@ def test_every_command_counts_the_same_events_that_a_replay_leaves_out(ask, invo
         assert said in invoke(command, DATABASE_URL=database_url).stdout
     (group,) = ask("errors")["items"]
     assert [group[name] for name in ("count", "unknown", "superseded", "too_large")] == [5, 1, 1, 1]
-    assert (
-        "too large\t1 of 5: payctl sends at most 1,000,000 bytes" in invoke("errors", DATABASE_URL=database_url).stdout
-    )
+    shown = invoke("errors", DATABASE_URL=database_url).stdout
+    assert "too large\t1 of 5: ask the payment service's team to make the payload smaller: the message has" in shown
+    assert "first\tfor 2 of 5, raise max.message.bytes of payment.completed to" in shown
+    assert "to replay\t2 of 5\n" in shown
     assert cause["command"] == group["replay"]
     replayed = ask(*group["replay"].split()[1:], "-y")
     assert (replayed["counts"]["requeued"], replayed["counts"]["skipped"]) == (2, 3)

@@ -191,7 +191,7 @@ def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
 
     The command has the same selectors, and a window with exact times.
     """
-    if group.left_out == group.count:
+    if not group.replayable:
         return ""
     words = [*replay_options(group.group, dead=selector.failed or group.dead == group.count)]
     for each in selector.types:
@@ -200,7 +200,7 @@ def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
     for option, value in (("--provider", selector.provider), ("--error", selector.error), *bounds):
         words += [option, value] if value else []
     reason = replace(adviser, reason=f"error group {group.group}")
-    return reason.changing(["replay"], options=words, rows=group.count - group.left_out)
+    return reason.changing(["replay"], options=words, rows=group.replayable)
 
 
 def _release(group: ErrorGroup, adviser: Adviser) -> str:
@@ -220,24 +220,70 @@ def _remedy(group: ErrorGroup) -> DeliveryRemedy | None:
 
 
 def _todo(group: ErrorGroup) -> str | None:
-    """Return a sentence that says what to do before a replay, or None.
-
-    If the group contains open events of an unknown type, the sentence is about these events.
-    """
+    """Return what to do before a replay as a sentence. In a mixed group, say how many events each step is for."""
     if group.is_closed:
         return None
-    if group.open_unknown:
-        return what_to_do(group.open_types)
-    remedy = _remedy(group)
-    return remedy_sentence(remedy, group.open_types, group.message_bytes, events=group.count) if remedy else None
+    steps = (
+        (group.open_unknown, what_to_do(group.open_types) if group.open_unknown else None),
+        (group.too_large, _shrink(group)),
+        (group.replayable, _before_replay(group)),
+    )
+    said = [f"{_for(number, group)}{step}" for number, step in steps if number and step]
+    return "; ".join(said) or None
+
+
+def _before_replay(group: ErrorGroup) -> str | None:
+    """Return what to do before the replay of the events that it does not leave out, or None."""
+    remedy = _remedy(group) if group.replayable else None
+    if remedy is None:
+        return None
+    return remedy_sentence(remedy, group.replay_types, group.message_bytes, events=group.replayable)
+
+
+def _shrink(group: ErrorGroup) -> str | None:
+    """Return what to do about the events that are too large for payctl, or None if there are none."""
+    if not group.too_large:
+        return None
+    return remedy_sentence(DeliveryRemedy.SHRINK_PAYLOAD, (), group.too_large_bytes, events=group.too_large)
+
+
+def _too_large(group: ErrorGroup) -> str | None:
+    """Return how many events are too large for payctl, or None. In a mixed group, also say what to do about them."""
+    if not group.too_large:
+        return None
+    limit = f"payctl sends at most {LARGEST_MESSAGE:,} bytes"
+    return f"{group.too_large:,} of {group.count:,}: {limit if group.too_large == group.count else _shrink(group)}"
+
+
+def _for(number: int, group: ErrorGroup) -> str:
+    """Return a phrase that says how many of the group's events a step is for, or an empty string for all of them."""
+    return "" if number == group.count else f"for {number:,} of {group.count:,}, "
 
 
 def _first(group: ErrorGroup) -> str | None:
-    """Return what to do before a replay, or a sentence that the refused messages are small enough now."""
-    rest = group.count - group.left_out
+    """Return what to do before a replay, or say that the refused messages are smaller now and nothing is to do."""
+    rest = group.replayable
     if rest and is_small_enough_now(group.sample, group.message_bytes):
-        return "the message is smaller now" if rest == 1 else "the messages are smaller now"
-    return _todo(group)
+        step: str | None = "the message is smaller now" if rest == 1 else "the messages are smaller now"
+    elif group.too_large == group.count:
+        step = _shrink(group)
+    else:
+        step = _before_replay(group)
+    return f"{_for(rest or group.count, group)}{step}" if step else None
+
+
+def _superseded(group: ErrorGroup) -> str | None:
+    """Return what a replay does about the superseded events, or None if there are none."""
+    them, paid = ("it", "customer has") if group.superseded == 1 else ("them", "customers have")
+    said = f"{group.superseded:,} of {group.count:,}: a replay leaves {them} out, because the {paid} paid"
+    return said if group.superseded else None
+
+
+def _to_release(group: ErrorGroup) -> str | None:
+    """Return behind how many events of a mixed group the release sends later events, or None."""
+    if not group.blocking or group.blocking == group.count:
+        return None
+    return f"the events behind {group.blocking:,} of {group.count:,}"
 
 
 def _types(group: ErrorGroup) -> str:
@@ -289,34 +335,33 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
         first = headline(mark, bold(count(report.events - closed, "event")), kinds, told)
     blocks = [first, *_waiting(report, adviser)]
     for group in report.groups:
-        all_superseded = group.superseded == group.count
         replay = _replay(group, selector, adviser)
         release = _release(group, adviser) or None
         pattern, sample = redact(group.pattern), redact(group.sample) if group.sample else None
-        them, paid = ("it", "customer has") if group.superseded == 1 else ("them", "customers have")
-        left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves {them} out, because the {paid} paid"
         sent = f"{group.repeated:,} of {group.count:,}: harmless, because another event of the payment was sent"
         unknown = f"{group.open_unknown:,} of {group.count:,}: {what_to_do(group.open_types)}"
-        large = f"{group.too_large:,} of {group.count:,}: payctl sends at most {LARGEST_MESSAGE:,} bytes"
         blocks += [
             line(),
             line(bold(count(group.count, "time")), pattern or "(no error was recorded)", dim(group.group)),
             Fields(
                 (
                     ("dead", f"{group.dead - group.closed:,} of {group.count:,}"),
-                    ("superseded", left_out if group.superseded else None),
+                    ("superseded", _superseded(group)),
                     ("sent before", sent if group.repeated else None),
                     ("unknown type", unknown if group.open_unknown else None),
-                    ("too large", large if group.too_large else None),
+                    ("too large", _too_large(group)),
                     ("closed", f"{group.closed:,} of {group.count:,}, by an operator" if group.closed else None),
                     ("created", _created(group, now)),
                     ("types", _types(group)),
                     ("sample", sample if sample != pattern else None),
                     ("event", adviser.reading(["show"], [group.sample_id])),
-                    ("first", None if all_superseded or group.unknown else _first(group)),
+                    ("first", _first(group)),
+                    ("to replay", f"{group.replayable:,} of {group.count:,}" if replay and group.left_out else None),
                     ("replay", replay or None),
+                    ("to release", _to_release(group) if replay else None),
                     ("then", release if replay else None),
                     ("blocks", _blocks(group) if group.dead else None),
+                    ("to release", None if replay else _to_release(group)),
                     ("release", None if replay else release),
                     ("close", _close(group, adviser) or None),
                 )

@@ -25,4 +25,7 @@ def remedy_sentence(remedy: DeliveryRemedy, event_types: Sequence[str], message_
     words = {"topic": ", ".join(topics) or "its topic"}
     limit = topic_limit(message_bytes)
     sizes = {"size": size_words(message_bytes, events), "limit": f"{limit:,}", "largest": f"{LARGEST_MESSAGE:,}"}
-    return _SENTENCES[remedy].format_map(words | sizes) + "; until then, a replayed event becomes dead again"
+    until = "a replayed event becomes dead again"
+    if remedy is DeliveryRemedy.SHRINK_PAYLOAD:
+        until = f"a replay leaves the {'event' if events == 1 else 'events'} out"
+    return f"{_SENTENCES[remedy].format_map(words | sizes)}; until then, {until}"

@@ -81,7 +81,7 @@ def harmless(evidence: Evidence) -> tuple[int, int]:
     return evidence.harmless, evidence.superseded_closed
 
 
-_ALREADY_SENT = "another event of the payment reported the success, so no customer waits for this event"
+_ALREADY_SENT = "the success was sent with another event of the payment, so no customer waits for this event"
 _NOT_SENT = "publishers never send dead events"
 _RELEASE = (
     "skip the dead failure and send the success",
@@ -140,13 +140,15 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
             "do not replay: the customer has paid since then; look at the payment",
             shown,
         )
-    topics = ", ".join(sorted({TOPICS[name] for name in group.event_types if not is_unknown(name)}))
+    types = group.replay_types or group.event_types
+    topics = ", ".join(sorted({TOPICS[name] for name in types if not is_unknown(name)}))
     if is_small_enough_now(group.error, group.message_bytes):
         return _smaller_now(group), replay
     if code in ERRORS_OF_SIZE:
-        size, limit = size_words(group.message_bytes, group.events), topic_limit(group.message_bytes)
+        size, limit = size_words(group.message_bytes, rows), topic_limit(group.message_bytes)
         raised = f"raise max.message.bytes of {topics} to {limit:,} or more, because {size}, then"
-        return f"{_too_large(group)}; for the others, {raised}" if group.too_large else raised, replay
+        others = "the other" if rows == 1 else "the others"
+        return f"{_too_large(group)}; for {others}, {raised}" if group.too_large else raised, replay
     return "remove the cause, then", replay
 
 
@@ -155,13 +157,16 @@ def _too_large(group: DeadGroup) -> str:
     if group.events == 1:
         return f"{size_words(group.message_bytes, 1)}, and payctl sends at most {LARGEST_MESSAGE:,}"
     are = "is" if group.too_large == 1 else "are"
-    return f"{group.too_large:,} of {group.events:,} {are} larger than the {LARGEST_MESSAGE:,} bytes that payctl sends"
+    dead = group.events - group.harmless
+    return f"{group.too_large:,} of {dead:,} {are} larger than the {LARGEST_MESSAGE:,} bytes that payctl sends"
 
 
 def _smaller_now(group: DeadGroup) -> str:
     """Return the advice for messages that payctl itself refused, and that are small enough for it now."""
     if group.too_large:
-        return f"{_too_large(group)}; the others are smaller now, so requeue them"
+        others = "the other is smaller now, so requeue it"
+        others = others if group.replayable == 1 else "the others are smaller now, so requeue them"
+        return f"{_too_large(group)}; {others}"
     if group.replayable == 1:
         return "the message is smaller now, so requeue the event"
     return "the messages are smaller now, so requeue the events"

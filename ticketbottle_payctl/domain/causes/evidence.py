@@ -111,7 +111,8 @@ class DeadGroup(NamedTuple):
     out three kinds of events. ``superseded`` counts the superseded events, and the closed events of an unknown type.
     ``unknown`` counts the open events of an unknown type. ``too_large`` counts the events that are larger than payctl
     sends. ``message_bytes`` is the size of the largest message that Kafka refused and that a replay would send. If
-    there is no such message, it is the size of the described event's message. ``blocking`` counts the superseded
+    there is no such message, it is the size of the largest message that is too large, or of the described event's
+    message. ``replay_types`` are the types of the events that a replay would send. ``blocking`` counts the superseded
     events that block a pending event of their payment. ``closed`` counts the events that a person has closed.
     ``repeated`` counts the harmless events that repeat a sent success, which a replay does not leave out.
     """
@@ -128,6 +129,7 @@ class DeadGroup(NamedTuple):
     too_large: int
     closed: int
     repeated: int
+    replay_types: Sequence[str] = ()
 
     @property
     def replayable(self) -> int:

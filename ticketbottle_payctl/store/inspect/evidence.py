@@ -245,7 +245,7 @@ def _dead_groups(
         DeadGroup(
             one.group, one.dead, one.open_types, one.sample_id, redact(one.sample) if one.sample else None,
             one.message_bytes, one.superseded + one.closed_unknown, one.open_unknown, one.blocking,
-            one.too_large, one.closed, one.repeated,
+            one.too_large, one.closed, one.repeated, one.replay_types,
         )
         for one in found if not one.is_closed
     ]  # fmt: skip

@@ -46,11 +46,13 @@ class ErrorGroup:
     ``superseded`` counts the superseded events, ``unknown`` the events of an unknown type, and ``too_large`` the other
     events that Kafka refused because they are larger than payctl sends. A replay leaves out all of them.
     ``message_bytes`` is the size of the largest message that Kafka refused and that a replay would send. If there is no
-    such message, it is the size of the sample's message. ``blocking`` counts the superseded dead events that block a
-    pending event of their payment. ``blocks`` counts the payments whose later events wait behind the group's dead
-    events. ``closed`` counts the dead events that count as closed. ``closed_unknown`` counts the closed events of an
-    unknown type. ``repeated`` counts the harmless dead events that repeat a sent success, which a replay does not leave
-    out. ``to_close`` is the id of the oldest harmless dead event that is not closed, or None.
+    such message, it is the size of the largest message that is too large, or of the sample's message.
+    ``too_large_bytes`` is the size of the largest message that is too large, or 0. ``replay_types`` are the types of
+    the events that a replay would send. ``blocking`` counts the superseded dead events that block a pending event of
+    their payment. ``blocks`` counts the payments whose later events wait behind the group's dead events. ``closed``
+    counts the dead events that count as closed. ``closed_unknown`` counts the closed events of an unknown type.
+    ``repeated`` counts the harmless dead events that repeat a sent success, which a replay does not leave out.
+    ``to_close`` is the id of the oldest harmless dead event that is not closed, or None.
     """
 
     group: str
@@ -74,6 +76,8 @@ class ErrorGroup:
     to_close: str | None = None
     closed_unknown: int = 0
     open_types: tuple[str, ...] = ()
+    too_large_bytes: int = 0
+    replay_types: tuple[str, ...] = ()
 
     @property
     def event_types(self) -> tuple[str, ...]:
@@ -97,6 +101,11 @@ class ErrorGroup:
     def left_out(self) -> int:
         """The number of events that a replay leaves out."""
         return self.superseded + self.unknown + self.too_large
+
+    @property
+    def replayable(self) -> int:
+        """The number of events that a replay does not leave out."""
+        return self.count - self.left_out
 
     @property
     def is_closed(self) -> bool:
@@ -147,11 +156,13 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     judged = f"{judged_superseded(wanted.sql, rights, given=repeated is not None)},"
     sql = f"""
         WITH {judged if with_payments else ""} refused AS MATERIALIZED (
-            SELECT o.id, {PATTERN} AS pattern, {message_bytes("o.")} AS bytes FROM outbox AS o
+            SELECT o.id, {PATTERN} AS pattern, o."eventType" AS type, {message_bytes("o.")} AS bytes FROM outbox AS o
             WHERE {failed} AND {REFUSED_FOR_SIZE} AND NOT {is_superseded} AND NOT {UNKNOWN_TYPE}
         ), sized AS MATERIALIZED (
             SELECT pattern, count(*) FILTER (WHERE bytes > {LARGEST_MESSAGE}) AS too_large,
-                max(bytes) FILTER (WHERE bytes <= {LARGEST_MESSAGE}) AS largest
+                max(bytes) FILTER (WHERE bytes > {LARGEST_MESSAGE}) AS too_large_bytes,
+                max(bytes) FILTER (WHERE bytes <= {LARGEST_MESSAGE}) AS largest,
+                array_agg(DISTINCT type) FILTER (WHERE bytes <= {LARGEST_MESSAGE}) AS types
             FROM refused GROUP BY 1
         ), part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
@@ -174,16 +185,16 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
                 COALESCE(max(sampled) FILTER (WHERE NOT unknown), max(kept) FILTER (WHERE NOT unknown), max(kept),
                     max(open), max(last)) AS sampled,
                 json_object_agg(type, events ORDER BY events DESC, type) AS types,
-                array_agg(type ORDER BY type) FILTER (WHERE events > closed) AS open_types
+                array_agg(type ORDER BY type) FILTER (WHERE events > closed) AS open_types,
+                array_agg(type ORDER BY type) FILTER (WHERE NOT unknown AND events > superseded) AS replay_types
             FROM part GROUP BY 2 ORDER BY sum(closed) = sum(events), 3 DESC, 1 LIMIT %(limit)s
         )
         SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, sample.error, sample.id,
-            k.superseded, sample.type, COALESCE(size.largest, sample.bytes), k.blocking, k.closed, k.unknown,
-            size.too_large, k.repeated, k.closed_unknown, k.open_types
-        FROM kind AS k CROSS JOIN LATERAL (
-            SELECT COALESCE(sum(too_large), 0)::bigint AS too_large, max(largest) AS largest
-            FROM sized WHERE sized.pattern = k.pattern
-        ) AS size CROSS JOIN LATERAL (
+            k.superseded, sample.type, COALESCE(size.largest, size.too_large_bytes, sample.bytes), k.blocking, k.closed,
+            k.unknown, COALESCE(size.too_large, 0), k.repeated, k.closed_unknown, k.open_types,
+            COALESCE(size.too_large_bytes, 0),
+            CASE WHEN size.pattern IS NULL THEN k.replay_types ELSE size.types END
+        FROM kind AS k LEFT JOIN sized AS size ON size.pattern = k.pattern CROSS JOIN LATERAL (
             SELECT left(o."lastError", 500) AS error, o.id, o."eventType" AS type,
                 {message_bytes("o.")} AS bytes
             FROM outbox AS o
@@ -217,6 +228,8 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
             repeated=row[16],
             closed_unknown=row[17],
             open_types=tuple(row[18] or ()),
+            too_large_bytes=row[19],
+            replay_types=tuple(sorted(row[20] or ())),
         )
         for row in rows
     ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from datetime import timedelta
 
 import pytest
 
 from tests.cli.commands.replay.conftest import pending
+from tests.cli.commands.show.conftest import Orders
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 
 pytestmark = pytest.mark.postgres
@@ -179,9 +181,12 @@ def test_a_group_with_messages_of_several_sizes_has_a_replay_for_those_that_payc
     (group,) = ask("errors")["items"]
     assert (group["count"], group["too_large"], group["remedy"]) == (3, 1, "raise_topic_limit")
     lines = invoke("errors", DATABASE_URL=database_url).stdout.splitlines()
-    assert "too large\t1 of 3: payctl sends at most 1,000,000 bytes" in lines
+    (large,) = [each for each in lines if each.startswith("too large\t")]
+    assert large.startswith(
+        "too large\t1 of 3: ask the payment service's team to make the payload smaller: the message "
+    )
     (first,) = [each for each in lines if each.startswith("first\t")]
-    assert "raise max.message.bytes of payment.completed to 6,5" in first
+    assert first.startswith("first\tfor 2 of 3, raise max.message.bytes of payment.completed to 6,5")
     (cause,) = [each for each in ask("stats")["result"]["causes"] if each["cause"] == "dead"]
     assert cause["advice"].startswith(
         "1 of 3 is larger than the 1,000,000 bytes that payctl sends; for the others, raise"
@@ -191,6 +196,33 @@ def test_a_group_with_messages_of_several_sizes_has_a_replay_for_those_that_payc
     assert (document["counts"]["requeued"], document["counts"]["skipped"]) == (2, 1)
     (left,) = ask("errors")["items"]
     assert (left["count"], left["too_large"], left["replay"]) == (1, 1, "")
+
+
+def test_a_mixed_group_says_which_step_is_for_how_many_events(ask, invoke, database_url, engine):
+    """`payctl errors` names one step for each part of a mixed group, with the number of events and the largest size."""
+    error = {"retries": 5, "error": "MSG_SIZE_TOO_LARGE: Broker: Message size too large"}
+    hours = [timedelta(hours=each) for each in range(6)]
+    Orders(engine).pay("COMPLETED").event("FAILED", **error, size=9_000, age=hours[5]).event(age=hours[4])
+    Orders(engine).pay("COMPLETED").event("FAILED", **error, size=9_000, age=hours[5])
+    for size, age in ((1_200_000, hours[3]), (1_100_000, hours[2]), (7_000, hours[2]), (5_000, hours[1])):
+        Orders(engine).pay("COMPLETED").event(**error, size=size, age=age)
+    (group,) = ask("errors")["items"]
+    large, small = group["todo"].split("; for 2 of 6, ")
+    assert large.startswith(
+        "for 2 of 6, ask the payment service's team to make the payload smaller: the largest message"
+    )
+    assert re.search(r"has up to 1,200,\d{3} bytes, .*; until then, a replay leaves the events out$", large)
+    assert re.match(r"raise max.message.bytes of payment.completed to 7,\d{3} or more, because the largest mes", small)
+    rows = dict(
+        line.split("\t", 1)
+        for line in invoke("errors", DATABASE_URL=database_url).stdout.splitlines()[2:]
+        if "\t" in line
+    )
+    assert rows["superseded"] == "2 of 6: a replay leaves them out, because the customers have paid"
+    assert rows["to release"] == "the events behind 1 of 6"
+    assert rows["too large"].startswith("2 of 6: ask the payment service's team to make the payload smaller: the larg")
+    assert (rows["first"], rows["to replay"]) == (f"for 2 of 6, {small}", "2 of 6")
+    assert ask(*shlex.split(rows["replay"])[1:], "-y")["counts"]["requeued"] == 2
 
 
 def test_a_group_with_several_types_says_how_many_events_have_each_type(ask, invoke, database_url, engine):
