@@ -189,6 +189,23 @@ def _metrics() -> Iterator[str]:
         functions = "all" if every else ", ".join(each.value.replace("_", "-") for each in one.functions)
         cells = (one.meaning, one.unit.value, one.statistic.value, by, functions)
         yield f"| `{one.name}`{' ●' if one.always else ''} | {' | '.join(map(_cell, cells))} |"
+    yield from _WHAT_METRICS_COUNT.splitlines()
+
+
+_WHAT_METRICS_COUNT = """
+## What some metrics count
+
+**`OutboxOldestPendingAge`** counts from the creation of the event, even after a replay. The role `payctl_publisher`
+is not allowed to read when a replay requeued an event. A running publisher sends requeued events within 35 seconds.
+The alarms `OutboxLate` and `OutboxStuck` need a high value in three of five minutes. So these alarms go off after a
+replay of old events only if the publisher takes minutes to send the events. `payctl stats --check` and
+`payctl_outbox_longest_wait_seconds` of `payctl stats --prometheus` count a requeued event from its replay. For
+this, their role must be allowed to read replays, as `payctl_operator` is. With another role, they count from the
+creation too.
+
+**`PaymentsOverdue`** and **`PaymentsUnsettled`** include payments that a person has closed with `payctl close`.
+These metrics show whether callbacks settle payments, and closing a payment does not settle it. A payment counts
+only while it is 30 to 90 minutes old. So a closed payment does not keep an alarm on."""
 
 
 def _log_events() -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from ticketbottle_payctl.cli.commands.report.sentence import verdict
 from ticketbottle_payctl.jobs.report import collect_report
-from ticketbottle_payctl.jobs.report.model import MomentKind, Section
+from ticketbottle_payctl.jobs.report.model import GapReason, MomentKind, Section
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
@@ -68,6 +68,18 @@ def test_a_report_names_each_section_before_it_reads_it(report):
     seen = []
     report(looking=seen.append)
     assert (sorted(seen), seen[0]) == (sorted(Section), Section.UNPUBLISHED_ORDERS)
+
+
+@pytest.mark.parametrize(("most", "reasons"), [(1, [GapReason.TOO_MANY_WAITING]), (2, [])])
+def test_a_report_says_if_the_longest_wait_is_not_certain(engine, report, most, reasons):
+    """If all events that the search reads were requeued and more are pending, the report says so."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, age=timedelta(hours=2))
+        for event_id in connection.exec_driver_sql("SELECT id FROM outbox").scalars().all():
+            requeue(connection, event_id, "2026-11-01T00:00:00", 20)
+    found = report(most_waiting=most)
+    assert [gap.reason for gap in found.gaps if gap.section is Section.FLOW] == reasons
+    assert found.waiting.longest.is_longest is (not reasons)
 
 
 def requeue(connection, event_id, published_at, minutes):

@@ -76,6 +76,34 @@ def test_requeued_events_do_not_hide_an_event_that_was_never_sent(engine):
     assert (found.requeued, 7_200 <= found.age_s < 7_800) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("most", "never_sent", "is_longest"), [(2, 1, False), (3, 1, True), (3, 0, True), (2, 0, True), (1, 0, False)]
+)
+def test_the_longest_wait_is_certain_only_if_no_other_event_can_have_waited_longer(
+    engine, most, never_sent, is_longest
+):
+    """The longest wait is certain if all pending events were read, or if one of those read was never requeued."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, age=timedelta(hours=9), payload_bytes=0)
+        connection.exec_driver_sql(REQUEUE_ALL, (SENT,))
+        insert_events(connection, never_sent, age=timedelta(hours=2), payload_bytes=0)
+    with engine.connect() as connection:
+        assert longest_wait(connection, 5, most=most).is_longest is is_longest
+
+
+@pytest.mark.parametrize("before", [SENT, UNSENT])
+def test_each_requeued_event_can_count_from_its_replay(engine, before):
+    """An alarm counts a requeued event from its replay, even if the event had never been sent before."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, age=timedelta(hours=9), payload_bytes=0)
+        connection.exec_driver_sql(REQUEUE_ALL, (before,))
+    with engine.connect() as connection:
+        found = longest_wait(connection, 5, after_any_replay=True)
+        of_customer = longest_wait(connection, 5)
+    assert (found.requeued, found.age_s < 60) == (True, True)
+    assert of_customer.requeued is (before == SENT)
+
+
 @pytest.mark.parametrize("never_sent", [True, False])
 def test_an_event_that_was_requeued_before_the_others_were_created_has_waited_longest(engine, never_sent):
     """An event that was requeued two days ago has waited longer than a new event that was never sent."""

@@ -24,7 +24,7 @@ from ticketbottle_payctl.store.outbox import dead, error_groups, republished, st
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import MOST_READ, flow
 from ticketbottle_payctl.store.outbox.orders_at_risk import orders_at_risk
-from ticketbottle_payctl.store.outbox.republished import LongestWait
+from ticketbottle_payctl.store.outbox.republished import MOST_LOOKED_AT, LongestWait
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.outbox.stats import Unpublished
 from ticketbottle_payctl.store.payctl import runs
@@ -65,14 +65,16 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     open_money: LookForMoney = no_money,
     explained_by: Sequence[str] = (),
     most_events: int = MOST_READ,
+    most_waiting: int = MOST_LOOKED_AT,
     looking: Callable[[Section], None] = lambda _: None,
 ) -> Report:
     """Read the facts about a time window, and the current state of the outbox.
 
     Each section is read in its own transaction, so no long transaction delays vacuum. A section that takes longer than
-    ``limit`` is left out. At most ``most_events`` published events are read, newest first. ``open_money`` finds the
-    orders whose payments need manual review. ``explained_by`` contains the callback reasons that explain why a payment
-    has been PENDING for too long. ``looking`` is called before each section.
+    ``limit`` is left out. At most ``most_events`` published events are read, newest first. The longest wait is searched
+    among the ``most_waiting`` oldest pending events. ``open_money`` finds the orders whose payments need manual review.
+    ``explained_by`` contains the callback reasons that explain why a payment has been PENDING for too long. ``looking``
+    is called before each section.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting the backlog took longer than ``limit``.
@@ -96,7 +98,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     with transaction(engine, limits, commit=False) as connection:
         recent = stats.recent(connection, 1)
         backlog = stats.unpublished(connection, max_retries, late_after_s=0, seen=recent)
-        longest = _longest(connection, max_retries, backlog, runs_readable=recent.runs_readable)
+        longest = _longest(connection, max_retries, backlog, most_waiting, runs_readable=recent.runs_readable)
     now = aware(recent.now)
     waiting = Waiting(
         backlog.pending,
@@ -139,6 +141,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     if seen is not None and seen.read_since is not None:
         gaps.append(Gap(Section.FLOW, GapReason.TOO_MANY_EVENTS, seen.read_since))
     cut_off = (
+        (Section.FLOW, GapReason.TOO_MANY_WAITING, longest is not None and not longest.is_longest),
         (Section.MONEY_ORDERS, GapReason.TOO_MANY_ORDERS, money is not None and money.more),
         (Section.DEAD_GROUPS, GapReason.TOO_MANY_GROUPS, len(groups or ()) > MOST_GROUPS),
         (Section.RUNS, GapReason.TOO_MANY_RUNS, len(acts or ()) > MOST_RUNS),
@@ -180,11 +183,11 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
 
 
 def _longest(
-    connection: Connection, max_retries: int, backlog: Unpublished, *, runs_readable: bool
+    connection: Connection, max_retries: int, backlog: Unpublished, most: int, *, runs_readable: bool
 ) -> LongestWait | None:
     """Return the event that has waited longest. If the runs cannot be read, return the oldest pending event."""
     if backlog.oldest_pending_id is None or backlog.oldest_pending_age_s is None:
         return None
     if runs_readable:
-        return republished.longest_wait(connection, max_retries)
+        return republished.longest_wait(connection, max_retries, most=most)
     return LongestWait(backlog.oldest_pending_id, backlog.oldest_pending_age_s, requeued=False)

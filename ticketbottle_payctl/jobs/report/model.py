@@ -39,6 +39,7 @@ class GapReason(StrEnum):
 
     TIMED_OUT = "timed_out"
     TOO_MANY_EVENTS = "too_many_events"
+    TOO_MANY_WAITING = "too_many_waiting"
     TOO_MANY_RUNS = "too_many_runs"
     TOO_MANY_GROUPS = "too_many_groups"
     TOO_MANY_ORDERS = "too_many_orders"

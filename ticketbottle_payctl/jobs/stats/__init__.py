@@ -26,7 +26,9 @@ from ticketbottle_payctl.domain.causes import (
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.inspect.evidence import evidence
+from ticketbottle_payctl.store.outbox import republished
 from ticketbottle_payctl.store.outbox import stats as store
+from ticketbottle_payctl.store.outbox.republished import LongestWait
 from ticketbottle_payctl.store.outbox.stats import PARTS, By, Group, Recent, Total, Unpublished
 
 __all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "followed", "follower"]
@@ -134,6 +136,19 @@ class StatsReport:
     by_debezium: bool = False
     away: SeenPublisher | None = None
     """The publisher that cannot reach its brokers, or None."""
+    longest: LongestWait | None = None
+    """The pending event that has waited longest, or None if no event is pending or the role may not read replays.
+
+    A requeued event counts from its replay.
+    """
+
+    @property
+    def longest_wait_s(self) -> float | None:
+        """How long the pending event that has waited longest has waited, or None if no event is pending.
+
+        If the role may not read replays, this is the age of the oldest pending event.
+        """
+        return self.oldest_pending_age_s if self.longest is None else self.longest.age_s
 
     @property
     def stuck(self) -> int:
@@ -161,9 +176,12 @@ def collect_stats(
         recent, found, report = read_state(connection, max_retries, since)
         groups = store.groups(connection, max_retries, (by,)) if by and by is not By.STATUS else []
         sent = store.sent_by(connection, by, recent.sent_since) if by in {By.TYPE, By.PROVIDER} and by else {}
+        longest = None
+        if explain and found.pending and recent.runs_readable:
+            longest = republished.longest_wait(connection, max_retries, after_any_replay=True)
         seen = evidence(connection, max_retries, found, recent) if explain else None
     if seen is not None:
-        report = explained(report, seen)
+        report = replace(explained(report, seen), longest=longest)
     return tallied(report, by, groups, sent)
 
 

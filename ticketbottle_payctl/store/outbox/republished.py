@@ -15,7 +15,10 @@ from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.db.privileges import may_read_all_of_ours
 from ticketbottle_payctl.store.outbox import states
 
-IS_REPUBLISHED = "outcome = 'requeued' AND before->>'published_at' IS NOT NULL"
+IS_REQUEUED = "outcome = 'requeued'"
+"""The SQL condition for a row of ``payctl.run_items`` whose event was requeued."""
+
+IS_REPUBLISHED = f"{IS_REQUEUED} AND before->>'published_at' IS NOT NULL"
 """The SQL condition for a row of ``payctl.run_items`` whose event had been published before it was requeued."""
 
 
@@ -24,29 +27,41 @@ def was_sent_before(event_id: str) -> str:
 
     The condition is a scalar subquery, so the server looks up each event in the index on the item's id.
     """
+    return _is_recorded(event_id, IS_REPUBLISHED)
+
+
+def _is_recorded(event_id: str, condition: str) -> str:
     return f"""COALESCE((
-        SELECT true FROM payctl.run_items WHERE item_id = {event_id} AND {IS_REPUBLISHED} LIMIT 1), false)
+        SELECT true FROM payctl.run_items WHERE item_id = {event_id} AND {condition} LIMIT 1), false)
     """  # noqa: S608 - built from constants only
 
 
 MOST_LOOKED_AT = 200_000
 """The maximum number of pending events for which the record of replays is read, oldest first."""
 
-# Events that were never sent have waited since they were created. Only an older event that a replay has requeued can
-# have waited longer than the oldest of these events.
 _WAITING = f"""(
         SELECT o.id, o."createdAt" FROM outbox AS o WHERE {states.pending("o.")}
-        ORDER BY o."createdAt" LIMIT {MOST_LOOKED_AT}) AS o"""  # noqa: S608 - built from constants only
-_LONGEST = f"""
+        ORDER BY o."createdAt" LIMIT %(most)s) AS o"""  # noqa: S608 - built from constants only
+
+
+def _longest(condition: str) -> str:
+    """Return the statement that finds the longest wait. An event whose replay meets the condition waits since then.
+
+    The other events wait since they were created. Only an older event, which a replay has requeued, can have waited
+    longer than the oldest of them.
+    """
+    return f"""
     WITH oldest AS MATERIALIZED (
         SELECT o."createdAt" AS made FROM {_WAITING}
-        WHERE NOT {was_sent_before("o.id")} ORDER BY o."createdAt" LIMIT 1
+        WHERE NOT {_is_recorded("o.id", condition)} ORDER BY o."createdAt" LIMIT 1
     ), since AS (
         SELECT o.id, o."createdAt" AS made, (SELECT max(at) AT TIME ZONE 'UTC' FROM payctl.run_items
-            WHERE item_id = o.id AND {IS_REPUBLISHED}) AS requeued
+            WHERE item_id = o.id AND {condition}) AS requeued
         FROM {_WAITING} WHERE o."createdAt" <= COALESCE((SELECT made FROM oldest), 'infinity')
     )
-    SELECT id, GREATEST(0, EXTRACT(epoch FROM {NOW} - COALESCE(requeued, made)))::float8, requeued IS NOT NULL
+    SELECT id, GREATEST(0, EXTRACT(epoch FROM {NOW} - COALESCE(requeued, made)))::float8, requeued IS NOT NULL,
+        EXISTS (SELECT FROM oldest) OR NOT EXISTS (
+            SELECT FROM outbox AS o WHERE {states.pending("o.")} ORDER BY o."createdAt" OFFSET %(most)s)
     FROM since ORDER BY COALESCE(requeued, made), id COLLATE "C" LIMIT 1
 """  # noqa: S608 - built from constants only
 
@@ -54,21 +69,27 @@ _LONGEST = f"""
 class LongestWait(NamedTuple):
     """The pending event that has waited longest, and how long it has waited, in seconds.
 
-    If ``requeued`` is true, the event had already been sent, so it has waited only since a replay requeued it.
+    If ``requeued`` is true, the event has waited only since a replay requeued it. If ``is_longest`` is false, payctl
+    did not look at all pending events, and another event may have waited longer.
     """
 
     id: str
     age_s: float
     requeued: bool
+    is_longest: bool = True
 
 
-def longest_wait(connection: Connection, max_retries: int) -> LongestWait | None:
+def longest_wait(
+    connection: Connection, max_retries: int, *, after_any_replay: bool = False, most: int = MOST_LOOKED_AT
+) -> LongestWait | None:
     """Return the pending event that has waited longest, or None if no event is pending.
 
-    Only the 200,000 oldest pending events are considered. The server looks up an event in the index on the item's id
-    only if no older event waits for its first publication.
+    An event that had been sent before waits only since its replay. With ``after_any_replay``, each requeued event waits
+    only since its replay. Only the ``most`` oldest pending events are considered. The server looks up an event in the
+    index on the item's id only if all older events were requeued too.
     """
-    row = connection.exec_driver_sql(_LONGEST, {"max_retries": max_retries}).first()
+    sql = _longest(IS_REQUEUED if after_any_replay else IS_REPUBLISHED)
+    row = connection.exec_driver_sql(sql, {"max_retries": max_retries, "most": most}).first()
     return None if row is None else LongestWait(*row)
 
 
@@ -86,7 +107,7 @@ def requeued_before_s(event_ids: str) -> str:
     ``event_ids`` is an SQL query. The server looks up each event in the index on the item's id.
     """
     return f"""(SELECT GREATEST(0, EXTRACT(epoch FROM clock_timestamp() - max(at)))::float8 FROM payctl.run_items
-        WHERE item_id = ANY(ARRAY({event_ids})) AND outcome = 'requeued' HAVING count(*) > 0)"""  # noqa: S608 - built from constants only
+        WHERE item_id = ANY(ARRAY({event_ids})) AND {IS_REQUEUED} HAVING count(*) > 0)"""  # noqa: S608 - built from constants only
 
 
 def was_requeued(event_id: str) -> str:
@@ -94,4 +115,4 @@ def was_requeued(event_id: str) -> str:
 
     The condition is a subquery, so the server looks up each event in the index on the item's id.
     """
-    return f"EXISTS (SELECT FROM payctl.run_items WHERE item_id = {event_id} AND outcome = 'requeued')"
+    return f"EXISTS (SELECT FROM payctl.run_items WHERE item_id = {event_id} AND {IS_REQUEUED})"

@@ -84,6 +84,8 @@ SENTENCES = [
      f"{NOBODY} 1 event is waiting, the longest for 1 min."),
     ({"waiting": NOTHING._replace(pending=2, longest=LONGEST)},
      f"{NOBODY} 2 events are waiting, the longest for 1 min."),
+    ({"waiting": NOTHING._replace(pending=3, longest=LONGEST._replace(is_longest=False))},
+     f"{NOBODY} 3 events are waiting, the longest for at least 1 min."),
     ({"waiting": NOTHING._replace(dead=1)}, f"{NOBODY} 1 event is dead."),
     ({"waiting": NOTHING._replace(dead=2)}, f"{NOBODY} 2 events are dead."),
     ({"waiting": NOTHING._replace(dead=2), "closed": 1}, f"{NOBODY} 1 event is dead, 1 closed by an operator."),

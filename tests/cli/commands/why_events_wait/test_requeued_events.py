@@ -81,6 +81,38 @@ def test_doctor_and_stats_say_since_when_requeued_events_wait(world, given, answ
         assert re.search(r"written 2 h ago,? has waited for 3 min( \d+ s)? since its replay", text), text
 
 
+LONGEST = re.compile(r"^payctl_outbox_longest_wait_seconds (\S+)$", re.MULTILINE)
+
+
+def test_an_alarm_counts_the_wait_of_a_requeued_event_from_its_replay(world, given, invoke, answer, ask):
+    """`stats --check` and the metric of the longest wait do not count the time before a replay.
+
+    If the event then waits too long, the check fails, and says that the event waits since its replay.
+    """
+    given(OLD_DEAD)
+    assert ask("replay", "--failed", "-y")["counts"]["requeued"] == 1
+    healthy = answer("stats", "--check", **world)
+    assert (healthy["exit_code"], healthy["result"]["longest_wait_s"] < 120) == (0, True)
+    assert healthy["result"]["oldest_pending_age_s"] > 7_000
+    assert float(LONGEST.search(invoke("stats", "--prometheus", **world).stdout)[1]) < 120
+    given("UPDATE payctl.run_items SET at = at - interval '6 min'")
+    late = answer("stats", "--check", **world)
+    assert late["exit_code"] == 5
+    assert re.fullmatch(
+        "an event has waited for 6 min( \\S+ s)? since its replay, more than 5 min", late["result"]["reasons"][0]
+    )
+
+
+def test_an_alarm_does_not_miss_an_event_behind_requeued_ones(world, given, answer, ask):
+    """If an older event has just been requeued, `stats --check` still fails for another event that waits too long."""
+    given(OLD_DEAD)
+    assert ask("replay", "--failed", "-y")["counts"]["requeued"] == 1
+    given({"age": timedelta(minutes=7)})
+    late = answer("stats", "--check", **world)
+    assert late["exit_code"] == 5
+    assert re.fullmatch("an event has waited for 7 min( \\S+ s)?, more than 5 min", late["result"]["reasons"][0])
+
+
 @pytest.mark.parametrize(
     ("seen", "headline", "kinds", "advice", "command"),
     [

@@ -16,6 +16,7 @@ from ticketbottle_payctl.formats import count, duration, money, short_id, wall_c
 from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Moment, MomentKind, Report, Section
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import MOST_READ
+from ticketbottle_payctl.store.outbox.republished import MOST_LOOKED_AT
 from ticketbottle_payctl.store.payctl.runs import Run, RunAct
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder, WithoutTicket
 
@@ -54,6 +55,19 @@ _SAID: Mapping[MomentKind, str] = {
     MomentKind.OLDEST_PENDING: "the event that has waited longest was {did}",
 }
 
+_TOO_MANY: Mapping[GapReason, str] = {
+    GapReason.TOO_MANY_EVENTS: f"Only the {MOST_READ:,} newest published events were read. The number of sent events"
+    " and the lag leave out events created before {before}.",
+    GapReason.TOO_MANY_WAITING: f"The longest wait was searched only among the {MOST_LOOKED_AT:,} oldest pending"
+    " events. A newer event may have waited longer.",
+    GapReason.TOO_MANY_ORDERS: "Only the oldest of {what} were counted; there may be more. Try a shorter window.",
+    **dict.fromkeys(
+        (GapReason.TOO_MANY_RUNS, GapReason.TOO_MANY_GROUPS),
+        "There are too many {things} to list. The list leaves out the last ones.",
+    ),
+}
+"""The sentences about what was counted or listed only in part."""
+
 
 def verdict(report: Report) -> str:
     """Return the report's main result on one line."""
@@ -80,6 +94,7 @@ def verdict(report: Report) -> str:
     if waiting.pending:
         are = "is" if waiting.pending == 1 else "are"
         longest = duration(waiting.longest.age_s if waiting.longest else 0)
+        longest = longest if waiting.longest is None or waiting.longest.is_longest else f"at least {longest}"
         parts.append(f"{count(waiting.pending, 'event')} {are} waiting, the longest for {longest}.")
     if waiting.dead > report.closed:
         harmless = ", harmless" if report.some_repeat else ", superseded: harmless"
@@ -219,11 +234,6 @@ def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:
     match gap.reason:
         case GapReason.TIMED_OUT:
             return f"{_upper(what)} were not counted: the database took too long. Try a shorter window."
-        case GapReason.TOO_MANY_EVENTS:
-            return (
-                f"Only the {MOST_READ:,} newest published events were read. The number of sent events and the lag leave"
-                f" out events created before {before}."
-            )
         case GapReason.PAST_RETENTION if gap.section is Section.NO_EVENT:
             return (
                 f"{_upper(what)} were not counted before {before}. That is longer ago than OUTBOX_RETENTION_DAYS, so a"
@@ -234,10 +244,8 @@ def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:
                 f"Events published before {before} may be missing. That is longer ago than OUTBOX_RETENTION_DAYS, so a"
                 " cleanup may have deleted them."
             )
-        case GapReason.TOO_MANY_ORDERS:
-            return f"Only the oldest of {what} were counted; there may be more. Try a shorter window."
-        case GapReason.TOO_MANY_RUNS | GapReason.TOO_MANY_GROUPS:
-            return f"There are too many {what.removeprefix('the ')} to list. The list leaves out the last ones."
+        case reason:
+            return _TOO_MANY[reason].format(what=what, before=before, things=what.removeprefix("the "))
 
 
 def _how_to_find_out(report: Report) -> str:

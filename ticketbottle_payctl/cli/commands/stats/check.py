@@ -16,7 +16,7 @@ from ticketbottle_payctl.jobs.stats import StatsReport
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """The limits of ``--check``: the age of the oldest pending event, and the number of dead events."""
+    """The limits of ``--check``: how long a pending event may wait, and the number of dead events."""
 
     age: timedelta
     dead: int
@@ -24,10 +24,11 @@ class HealthLimits:
 
 def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Result:
     """Return the report with a verdict. The exit code is 5 if a limit is exceeded."""
-    age = report.oldest_pending_age_s or 0.0
+    waited = report.longest_wait_s or 0.0
     failed = []
-    if age > limits.age.total_seconds():
-        failed.append(f"the oldest pending event is {duration(age)} old, more than {_span(limits.age)}")
+    if waited > limits.age.total_seconds():
+        since = " since its replay" if report.longest is not None and report.longest.requeued else ""
+        failed.append(f"an event has waited for {duration(waited)}{since}, more than {_span(limits.age)}")
     if report.dead - report.superseded > limits.dead:
         failed.append(f"{_open_dead(report)}, more than {limits.dead:,}")
     result = result_of(report, session)

@@ -91,6 +91,11 @@ class StatsFacts(TypedDict):
     """The age of the oldest pending event in seconds; null if no event is pending."""
     oldest_pending_id: str | None
     """The id of the oldest pending event."""
+    longest_wait_s: NotRequired[Seconds | None]
+    """How long the pending event that has waited longest has waited, in seconds; null if no event is pending.
+
+    A requeued event waits since its replay. --check compares this value with --max-age.
+    """
     oldest_dead_age_s: NotRequired[Seconds | None]
     """The age of the oldest dead event in seconds."""
     lag_s: LagFacts
@@ -157,6 +162,7 @@ def facts_of(report: StatsReport, session: Session) -> StatsFacts:
         "late": report.late,
         "oldest_pending_age_s": _seconds(report.oldest_pending_age_s),
         "oldest_pending_id": report.oldest_pending_id,
+        "longest_wait_s": _seconds(report.longest_wait_s),
         "oldest_dead_age_s": _seconds(report.oldest_dead_age_s),
         "lag_s": {"p50": report.lag.p50, "p95": report.lag.p95, "p99": report.lag.p99},
         "rate": {"in_per_s": report.in_per_s, "out_per_s": report.out_per_s},
