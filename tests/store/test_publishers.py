@@ -90,6 +90,15 @@ def test_the_last_used_session_of_an_address_is_named(reader, session, other_dat
     assert [each.name for each in publishers.seen(reader)[0]] == [f"pid {last}, {APPLICATION}"]
 
 
+@pytest.mark.parametrize(("sessions", "more"), [(0, 0), (2, 0), (3, 0), (4, 1), (6, 2)])
+def test_each_two_sessions_show_one_publisher(reader, session, sessions, more):
+    """A publisher has two sessions. If there are more sessions, other publishers are on standby."""
+    for _ in range(sessions):
+        session("SELECT")
+    session("SELECT", "payctl stats")
+    assert publishers.on_standby(reader, 1) == more
+
+
 def test_a_session_in_another_database_is_no_publisher(reader, session, other_database):
     """A publisher's session in another database on the server is not shown."""
     session("SELECT 1", dbname=other_database)

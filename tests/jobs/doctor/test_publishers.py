@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from threading import Event, Thread
 
+import psycopg2
 import pytest
 
 from ticketbottle_payctl.broker.config import producer_config
@@ -14,6 +15,8 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.jobs.doctor import Status
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.settings import KafkaSettings
+from ticketbottle_payctl.store.inspect.publishers import APPLICATION
+from ticketbottle_payctl.store.outbox import shard_lock
 
 pytestmark = pytest.mark.postgres
 
@@ -111,6 +114,56 @@ def test_the_doctor_names_the_idle_publisher_and_not_one_that_ended_later(look, 
     execute(SEEN.format(place=2000, ago="1 s").replace("host:2000:x", "cron:2:x ended"))
     (finding,) = look("publishers")
     assert "one is idle with PAYCTL_SHARDS=1: host:1000, last seen " in finding.fact
+
+
+def test_the_doctor_names_each_running_publisher(look, execute):
+    """If two publisher loops are running, the doctor names both of them, the one that was seen last first."""
+    execute(SEEN.format(place=2000, ago="20 s"))
+    execute(SEEN.format(place=2002, ago="9 s"))
+    execute(SEEN.format(place=3000, ago="3 min"))
+    facts = [(finding.status, finding.fact.partition(", last seen")[0]) for finding in look("publishers", shards=2)]
+    named = "one is idle with PAYCTL_SHARDS=2: host"
+    assert facts == [(Status.OK, f"{named}:2002"), (Status.OK, f"{named}:2000")]
+
+
+def test_the_doctor_names_an_idle_publisher_next_to_one_that_works(look, engine, execute):
+    """If a publisher holds one shard and another publisher is idle, the doctor names both."""
+    execute(SEEN.format(place=2000, ago="20 s"))
+    execute(SEEN.format(place=2002, ago="9 s"))
+    with engine.connect() as connection:
+        shard_lock.enter(connection, 0, 2, 0, "host:2000:x")
+        facts = [finding.fact for finding in look("publishers", shards=2)]
+    assert [facts[0][:15], facts[1].partition(", last seen")[0]] == [
+        "shard 0 of 2: p",
+        "one is idle with PAYCTL_SHARDS=2: host:2002",
+    ]
+
+
+def test_the_doctor_counts_a_publisher_on_standby(look, execute, database_url):
+    """A publisher on standby has only its sessions, so the doctor counts it by them."""
+    execute(SEEN.format(place=1000, ago="9 s"))
+    with ExitStack() as opened:
+        for _ in range(4):
+            parameters = {"dsn": database_url, "application_name": APPLICATION}
+            connection = opened.enter_context(closing(psycopg2.connect(**parameters)))
+            connection.cursor().execute("SELECT")
+        facts = [finding.fact for finding in look("publishers")]
+    assert facts[1:] == ["1 more publisher is on standby, judged by the database sessions"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "status", "words"),
+    [(False, "ok", "one is idle: loop:1, last seen 2"), (True, "ok", "no publisher is running now; loop:1 ended 2")],
+)
+def test_an_event_that_was_sent_since_ends_an_outage_of_the_brokers(look, insert, execute, ended, status, words):
+    """If an event was sent since a publisher could not reach its brokers, the doctor no longer names the outage.
+
+    `payctl stats` gives the same verdict.
+    """
+    execute(CUT_OFF.replace(" cannot reach its brokers: ", " ended without its brokers: ") if ended else CUT_OFF)
+    insert(1, state="published", age=timedelta(seconds=5))
+    (finding,) = look("publishers")
+    assert (finding.status.value, words in finding.fact) == (status, True), finding
 
 
 @pytest.mark.parametrize(

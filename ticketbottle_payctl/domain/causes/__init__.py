@@ -37,6 +37,8 @@ from ticketbottle_payctl.domain.causes.publishing import (
     cut_off,
     ended_lately,
     publishing,
+    publishing_of,
+    without_ended_outages,
 )
 from ticketbottle_payctl.domain.causes.stopped import (
     locked_events,
@@ -52,9 +54,10 @@ from ticketbottle_payctl.domain.causes.words import overdue, replay_options
 __all__ = [
     "NEXT_RESCAN", "NEXT_RUN", "NO_LATE_FAILURES", "NO_PAID_ORDERS", "OVERDUE_AFTER", "RESCANS", "SEEN_WITHIN",
     "SENDABLE", "WAITS_AFTER", "Activity", "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence",
-    "Holder", "Idle", "LateFailures", "PaidOrders", "Publishing", "Reason", "SeenPublisher", "Waiting",
-    "WithoutError", "awaits_rescan", "causes", "cut_off", "ended_lately", "harmless", "idle", "late_failure",
-    "locked_events", "of_new_event", "publishing", "replay_options", "taken_tickets", "without_error",
+    "Holder", "Idle", "LateFailures", "PaidOrders", "Publishing", "Reason", "SeenPublisher", "Waiting", "WithoutError",
+    "awaits_rescan", "causes", "cut_off", "ended_lately", "harmless", "idle", "late_failure", "locked_events",
+    "of_new_event", "publishing", "publishing_of", "replay_options", "taken_tickets", "without_ended_outages",
+    "without_error",
 ]  # fmt: skip
 
 

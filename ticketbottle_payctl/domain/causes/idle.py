@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ticketbottle_payctl.domain.causes.evidence import SENDABLE, WAITS_AFTER, Evidence, Waiting
-from ticketbottle_payctl.domain.causes.publishing import Activity, cut_off, publishing
+from ticketbottle_payctl.domain.causes.publishing import Activity, cut_off, publishing_of
 from ticketbottle_payctl.formats import duration
 
 
@@ -38,7 +38,7 @@ def idle(evidence: Evidence) -> Idle | None:
     if away is not None:
         words = f"the publisher cannot reach its brokers; the last attempt was {duration(away.seconds)} ago"
         return Idle(words, expected=False, activity=Activity.WITHOUT_BROKERS)
-    activity = publishing(evidence.publishers, known=evidence.publishers_known).activity
+    activity = publishing_of(evidence).activity
     if awaits_rescan(evidence):
         return None
     sent = evidence.last_sent_s
@@ -53,7 +53,7 @@ def awaits_rescan(evidence: Evidence) -> bool:
     waiting = _sendable(evidence)
     if not waiting or evidence.slot_active is not None:
         return False
-    activity = publishing(evidence.publishers, known=evidence.publishers_known).activity
+    activity = publishing_of(evidence).activity
     return activity is Activity.RUNNING and all(one.awaits_rescan for one in waiting)
 
 

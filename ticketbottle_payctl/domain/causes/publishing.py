@@ -87,11 +87,25 @@ def ended_lately(evidence: Evidence) -> SeenPublisher | None:
 
 def cut_off(evidence: Evidence) -> SeenPublisher | None:
     """Return the publisher that cannot reach its brokers, or None if an event has been sent since, or none is known."""
-    state = publishing(evidence.publishers, known=evidence.publishers_known)
-    if state.activity is not Activity.WITHOUT_BROKERS or state.last is None:
-        return None
-    sent = evidence.last_sent_s
-    return state.last if sent is None or sent > state.last.seconds else None
+    state = publishing_of(evidence)
+    return state.last if state.activity is Activity.WITHOUT_BROKERS else None
+
+
+def publishing_of(evidence: Evidence) -> Publishing:
+    """Return whether the evidence shows that a publisher is running."""
+    seen = without_ended_outages(evidence.publishers, evidence.last_sent_s)
+    return publishing(seen, known=evidence.publishers_known)
+
+
+def without_ended_outages(publishers: Sequence[SeenPublisher], last_sent_s: float | None) -> list[SeenPublisher]:
+    """Return the publishers without each outage of the brokers after which an event was sent.
+
+    ``last_sent_s`` is the number of seconds since an event was last sent, or None.
+    """
+    return [
+        one._replace(without_brokers=None) if last_sent_s is not None and last_sent_s <= one.seconds else one
+        for one in publishers
+    ]
 
 
 def publishing(publishers: Sequence[SeenPublisher], *, known: bool) -> Publishing:

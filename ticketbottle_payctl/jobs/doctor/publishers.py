@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes import (
     NEXT_RUN,
     OVERDUE_AFTER,
+    SEEN_WITHIN,
     Activity,
     Command,
+    Publishing,
     SeenPublisher,
     publishing,
+    without_ended_outages,
 )
 from ticketbottle_payctl.domain.causes.advice import if_cut_off, if_missing
 from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH
@@ -19,8 +22,8 @@ from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect import publishers
-from ticketbottle_payctl.store.inspect.publishers import Wait
-from ticketbottle_payctl.store.outbox import cdc
+from ticketbottle_payctl.store.inspect.publishers import Publisher, Wait
+from ticketbottle_payctl.store.outbox import cdc, stats
 
 _LIMITS = Limits()
 _GONE_AFTER = 600.0
@@ -37,22 +40,46 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
     """
     with transaction(subject.engine(), _LIMITS, commit=False) as connection:
         working = publishers.working(connection)
-        if working:
-            return [
-                _running(
-                    f"shard {one.shard} of {one.shards}: pid {one.pid}, {one.application or 'unnamed'}",
-                    one.shards,
-                    subject,
-                )
-                for one in working
-            ]
-        slot = cdc.slot(connection)
+        slot = None if working else cdc.slot(connection)
         seen, known = publishers.seen(connection)
-        wait = publishers.longest_wait(connection, subject.max_retries)
+        running = sum(one.working or (not one.ended and one.seconds < SEEN_WITHIN.total_seconds()) for one in seen)
+        standby = publishers.on_standby(connection, running)
+        wait = None if working else publishers.longest_wait(connection, subject.max_retries)
+        if any(one.without_brokers for one in seen):
+            sent = stats.recent(connection, OVERDUE_AFTER.total_seconds())
+            seen = without_ended_outages(seen, sent.last_sent_s)
     if slot is not None:
         reader = "active" if slot.active else "idle"
         return [ok("publishers", f"Debezium is publishing this outbox; its slot is {reader}")]
-    return [_not_working(seen, wait, subject, probe, known=known)]
+    state = publishing(seen, known=known)
+    if working or state.activity is Activity.RUNNING:
+        return [*_working(working, subject), *_idle(seen, subject), *_on_standby(standby)]
+    return [_not_running(state, wait, probe)]
+
+
+def _working(working: Sequence[Publisher], subject: Subject) -> Iterator[Finding]:
+    """Yield a finding for each shard that a publisher holds now."""
+    for one in working:
+        name = f"pid {one.pid}, {one.application or 'unnamed'}"
+        yield _running(f"shard {one.shard} of {one.shards}: {name}", one.shards, subject)
+
+
+def _idle(seen: Sequence[SeenPublisher], subject: Subject) -> Iterator[Finding]:
+    """Yield a finding for each running publisher that holds no shard now."""
+    healthy = [one for one in seen if not one.ended and not one.without_brokers]
+    noted = next((one.shards for one in healthy if one.shards is not None), None)
+    for one in healthy:
+        if not one.working and one.seconds < SEEN_WITHIN.total_seconds():
+            shards = noted if one.shards is None else one.shards
+            told = f" with PAYCTL_SHARDS={shards}" if shards is not None else ""
+            yield _running(f"one is idle{told}: {one.name}, last seen {duration(one.seconds)} ago", shards, subject)
+
+
+def _on_standby(number: int) -> Iterator[Finding]:
+    """Yield a finding if more publishers are running. Only their database sessions show this."""
+    if number:
+        are = "publisher is" if number == 1 else "publishers are"
+        yield ok("publishers", f"{number:,} more {are} on standby, judged by the database sessions")
 
 
 def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
@@ -63,17 +90,15 @@ def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
     return warn("publishers", fact, meaning, f"give every publisher PAYCTL_SHARDS={shards}")
 
 
-def _not_working(
-    seen: Sequence[SeenPublisher], wait: Wait | None, subject: Subject, probe: Probe, *, known: bool
-) -> Finding:
-    """Return the finding if no publisher is working. ``wait`` is the longest wait of an event."""
-    if not seen:
+def _not_running(state: Publishing, wait: Wait | None, probe: Probe) -> Finding:
+    """Return the finding if no publisher is running. ``wait`` is the longest wait of an event."""
+    last = state.last
+    if last is None:
+        known = state.activity is Activity.NEVER_SEEN
         unseen = (
             "no publisher has run yet" if known else "no publisher is active; the role cannot see when the last one ran"
         )
         return _absent(unseen, wait, probe)
-    state = publishing(seen, known=known)
-    last = state.last or seen[0]
     ago = duration(last.seconds)
     if state.activity is Activity.WITHOUT_BROKERS:
         meaning = f"{last.without_brokers}. Events wait until a publisher reaches its brokers, and use up no retries"
@@ -81,11 +106,6 @@ def _not_working(
     if state.activity is Activity.BETWEEN_RUNS:
         fact = f"no publisher is running now; {last}; {NEXT_RUN}"
         return _absent(fact, wait, probe, (WAIT_OR_PUBLISH, PUBLISH))
-    if state.activity is Activity.RUNNING:
-        healthy = (one for one in seen if one.shards is not None and not one.ended and not one.without_brokers)
-        noted = next(healthy, last)
-        told = f" with PAYCTL_SHARDS={noted.shards}" if noted.shards is not None else ""
-        return _running(f"one is idle{told}: {last.name}, last seen {ago} ago", noted.shards, subject)
     if last.seconds < _GONE_AFTER:
         return _absent(f"no publisher is running now; {last}", wait, probe)
     fact = f"no publisher has been seen for {ago}; the last one was {last.name}"

@@ -19,6 +19,7 @@ from ticketbottle_payctl.domain.causes import (
     ended_lately,
     of_new_event,
     publishing,
+    publishing_of,
 )
 from ticketbottle_payctl.domain.causes.publishing import NEXT_SCHEDULED_RUN
 from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH, overdue
@@ -97,7 +98,7 @@ def what_stops_a_new_event(engine: Engine) -> NewEvent:
     except (DatabaseUnavailableError, ConfigError):
         return NewEvent()
     found = Evidence(pending=1, publishers=seen, publishers_known=known, last_sent_s=last_sent_s)
-    return NewEvent(of_new_event(found), state)
+    return NewEvent(of_new_event(found), publishing_of(found))
 
 
 def _evidence(engine: Engine, max_retries: int) -> Evidence | None:

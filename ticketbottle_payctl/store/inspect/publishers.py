@@ -44,6 +44,13 @@ class Publisher(NamedTuple):
         return f"pid {self.pid}, {self.application or 'unnamed'}"
 
 
+_SESSIONS = 2
+"""The number of database sessions of one publisher."""
+
+_USED_WITHIN_S = 10.0
+"""A running publisher that holds no shard uses its sessions every second, and at least once in this time."""
+
+
 class _Session(NamedTuple):
     """A session with a publisher's application name, and the seconds since it was last used."""
 
@@ -81,6 +88,15 @@ def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
     noted = _noted(connection)
     found = _merged(at_work, sessions, noted or ())
     return sorted(found, key=lambda one: (not one.working, one.seconds)), noted is not None
+
+
+def on_standby(connection: Connection, running: int) -> int:
+    """Return how many publishers run in addition to the ``running`` ones, judged by their sessions.
+
+    A publisher on standby writes its name nowhere, so only its sessions show that it is running.
+    """
+    used = sum(one.seconds < _USED_WITHIN_S for one in _sessions(connection))
+    return max(0, used // _SESSIONS - running)
 
 
 def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: Sequence[_Noted]) -> list[SeenPublisher]:

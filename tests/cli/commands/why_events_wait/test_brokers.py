@@ -108,6 +108,20 @@ def test_show_names_a_publisher_without_brokers_before_the_event_is_overdue(worl
     assert "payctl publish-outbox" in invoke("show", event, **world).stdout
 
 
+def test_stats_and_doctor_agree_that_an_outage_is_over_when_an_event_was_sent_since(world, given, invoke):
+    """If an event was sent since a publisher could not reach its brokers, neither `stats` nor `doctor` warns."""
+    given(CUT_OFF)
+    assert [invoke(*words, **world).stdout[0] for words in (["stats"], ["doctor", "--only", "publishers"])] == [
+        "!",
+        "!",
+    ]
+    given({"state": "published", "age": SECONDS})
+    assert [invoke(*words, **world).stdout[0] for words in (["stats"], ["doctor", "--only", "publishers"])] == [
+        "✔",
+        "✔",
+    ]
+
+
 def test_stats_and_doctor_warn_about_a_publisher_without_brokers_if_nothing_is_pending(invoke, database_url):
     """If a publisher could not reach its brokers, `stats` and `doctor` both warn, even if no event is pending."""
     away = {"DATABASE_URL": database_url, "KAFKA_BROKERS": "127.0.0.1:1"}
