@@ -279,6 +279,28 @@ def test_payments_too_old_for_a_query_are_counted_by_their_closing(engine, order
     assert found == Forgotten(2, 1, second.payment.order_code)
 
 
+@pytest.mark.parametrize(("most", "more"), [(1, True), (2, True), (3, False)])
+def test_the_count_of_payments_too_old_for_a_query_stops_at_a_limit(engine, order, close, most, more):
+    """The count stops at a limit, and says if there are more payments."""
+    first, _, _ = (order() for _ in range(3))
+    close(first)
+    now = datetime.now(UTC)
+    with engine.connect() as connection:
+        found = count_forgotten(connection, Overdue(now, {"momo": now}), most)
+    assert (found.open + found.closed, found.more) == (most, more)
+
+
+def test_few_payments_are_read_if_many_are_too_old_for_a_query(engine, order):
+    """The statement reads no more payments than it counts, however many are too old."""
+    order()
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_MANY, {"many": 2_000})
+    now = datetime.now(UTC)
+    with plans_of(engine, "judged") as plans, engine.connect() as connection:
+        assert count_forgotten(connection, Overdue(now, {"momo": now}), 100)[:2] == (100, 0)
+    assert rows_read(plans[0], "payments") < 110
+
+
 @pytest.mark.parametrize("missing", ["payctl.run_items", "payctl.webhook_receipts"])
 def test_without_a_privilege_no_overdue_payment_counts_as_closed(engine, order, close, missing):
     """If the role is not allowed to read the closing records or the callbacks, every overdue payment counts as open."""

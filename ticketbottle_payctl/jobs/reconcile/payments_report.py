@@ -56,7 +56,7 @@ class PaymentsCounts(TypedDict):
     too_old: Count
     """Payments that were not selected, because they are too old for the gateway's status query.
 
-    The closed ones are left out.
+    The closed ones are left out. payctl counts at most 10,000, so the number may be higher.
     """
 
 

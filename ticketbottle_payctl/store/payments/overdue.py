@@ -69,16 +69,21 @@ class Overdue:
     gateway: str | None = None
 
 
+MOST_FORGOTTEN = 10_000
+"""The maximum number of payments to count that are too old for their gateways' status queries."""
+
+
 class Forgotten(NamedTuple):
     """The number of overdue payments that are too old for their gateways' status queries.
 
     ``closed`` counts those that a person has closed, and ``open`` the others. ``order_code`` is the order code of the
-    newest open one, or None.
+    newest open one, or None. ``more`` is true if there are more payments, which were not read.
     """
 
     open: int = 0
     closed: int = 0
     order_code: str | None = None
+    more: bool = False
 
 
 NONE_FORGOTTEN = Forgotten()
@@ -97,8 +102,11 @@ def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettl
     return [_payment(row) for row in rows]
 
 
-def count_forgotten(connection: Connection, wanted: Overdue) -> Forgotten:
-    """Count overdue payments that are too old for their gateways' status queries.
+def count_forgotten(connection: Connection, wanted: Overdue, most: int = MOST_FORGOTTEN) -> Forgotten:
+    """Count at most ``most`` overdue payments that are too old for their gateways' status queries.
+
+    The payments have no index on their creation time. Therefore the statement reads them in any order, and stops at the
+    limit.
 
     If the role is not allowed to read the closing records, no payment counts as closed.
     """
@@ -106,15 +114,18 @@ def count_forgotten(connection: Connection, wanted: Overdue) -> Forgotten:
     if closed_overdue.may_read(connection):
         closings, closed = f"{closed_overdue.CLOSINGS},", closed_overdue.is_closed("p")
     sql = f"""
-        WITH {closings} judged AS MATERIALIZED (
-            SELECT id, code, created_at, {closed} AS closed
-            FROM (SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, "createdAt" AS created_at,
-                {GATEWAY} AS gateway FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN}) AS p)
+        WITH {closings} found AS MATERIALIZED (
+            SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, "createdAt" AS created_at,
+                {GATEWAY} AS gateway
+            FROM payments WHERE {_OVERDUE} AND {_FORGOTTEN} LIMIT %(most)s + 1
+        ), judged AS MATERIALIZED (
+            SELECT id, code, created_at, {closed} AS closed FROM (SELECT * FROM found LIMIT %(most)s) AS p)
         SELECT count(*) FILTER (WHERE NOT closed), count(*) FILTER (WHERE closed),
-            (SELECT code FROM judged WHERE NOT closed ORDER BY created_at DESC, id LIMIT 1)
+            (SELECT code FROM judged WHERE NOT closed ORDER BY created_at DESC, id LIMIT 1),
+            (SELECT count(*) > %(most)s FROM found)
         FROM judged
     """  # noqa: S608 - built from constants only
-    return Forgotten(*connection.exec_driver_sql(sql, _parameters(wanted)).one())
+    return Forgotten(*connection.exec_driver_sql(sql, {**_parameters(wanted), "most": most}).one())
 
 
 def _parameters(wanted: Overdue) -> dict[str, object]:

@@ -11,6 +11,7 @@ from tests.cli.commands.reconcile.conftest import HOUR, RECONCILE, status_of
 from tests.stand_ins import KEYS, STATES
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.server import wait_until
+from ticketbottle_payctl.store.payments.overdue import count_forgotten
 
 pytestmark = pytest.mark.postgres
 
@@ -202,6 +203,20 @@ def test_payments_too_old_for_zalopay_are_only_counted(overdue, reconcile, invok
     assert (spoken[0], spoken.count("3 older payments")) == ("!", 1)
     named = reconcile("TB-old-1")
     assert (named["exit_code"], named["items"][0]["says"], named["counts"]["for_a_person"]) == (6, "too_old", 1)
+
+
+def test_more_payments_that_zalopay_has_forgotten_than_are_counted(
+    overdue, invoke, database_url, gateways, monkeypatch
+):
+    """If more payments are too old for a query than payctl counts, the screen says `at least`."""
+    monkeypatch.setattr(count_forgotten, "__defaults__", (2,))
+    for number in range(3):
+        overdue("zalopay", reference=f"old-{number}", age=timedelta(hours=49))
+    first = invoke(*RECONCILE, "-n", DATABASE_URL=database_url, **gateways.environment).stdout
+    overdue("momo", reference="momo-old", age=timedelta(hours=49))
+    below = invoke(*RECONCILE, "-n", DATABASE_URL=database_url, **gateways.environment).stdout
+    assert first.startswith("!  at least 2 payments  too old to ask the gateway about\n")
+    assert "\nat least 2 older payments still PENDING, too old to ask the gateway about\n" in below
 
 
 def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, reconcile, engine):

@@ -68,7 +68,7 @@ def blocks_of(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Bl
     if not it.findings:
         first = headline(good("✔"), "no payment is overdue", closed, dim("nothing to do"))
         if too_old:
-            first = headline(warn("!"), bold(count(too_old, "payment")), "too old to ask the gateway about", closed)
+            first = headline(warn("!"), bold(_too_old(it)), "too old to ask the gateway about", closed)
         return [first, *_next(it)]
     names = (
         "settled" if it.done else "to_settle",
@@ -101,7 +101,12 @@ def blocks_of(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Bl
 def _older(it: Reconciled) -> list[Block]:
     if not it.too_old.open:
         return []
-    return [line(f"{count(it.too_old.open, 'older payment')} still PENDING, too old to ask the gateway about")]
+    return [line(f"{_too_old(it, 'older payment')} still PENDING, too old to ask the gateway about")]
+
+
+def _too_old(it: Reconciled, noun: str = "payment") -> str:
+    """Return the number of payments that are too old for a query, with "at least" if not all of them were counted."""
+    return f"{'at least ' if it.too_old.more else ''}{count(it.too_old.open, noun)}"
 
 
 def _next(it: Reconciled) -> Iterator[Block]:
