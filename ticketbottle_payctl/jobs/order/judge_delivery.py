@@ -1,4 +1,4 @@
-"""Check whether the order service has received a payment's event. If not, find out why."""
+"""Check whether a payment's event was published, and what consumers have read. If not, find out why."""
 
 from __future__ import annotations
 

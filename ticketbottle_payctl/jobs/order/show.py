@@ -1,6 +1,6 @@
 """Show the state of an order, its history in chronological order, and the next commands.
 
-``judge_money`` checks the payment, ``judge_delivery`` checks whether the order service received the event, and
+``judge_money`` checks the payment, ``judge_delivery`` checks whether the event was published, and
 ``advice`` chooses the next commands.
 """
 

@@ -1,7 +1,7 @@
 """Find out whether a dead event of an unknown type may leave a customer without a ticket.
 
-payctl cannot know what such an event says. But the customer has the ticket if the payment's success was sent, and needs
-none if the payment is FAILED or CANCELLED. A PENDING payment may still become COMPLETED.
+payctl cannot know what such an event says. But no customer waits for the event if the payment's success was sent, or if
+the payment is FAILED or CANCELLED. A PENDING payment may still become COMPLETED.
 """
 
 from __future__ import annotations

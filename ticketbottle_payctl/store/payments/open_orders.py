@@ -69,7 +69,7 @@ class OpenOrders(NamedTuple):
     more: bool = False
 
 
-# If the payment's success was already sent, its customer has the ticket.
+# If the payment's success was already sent, its customer does not wait for an event.
 _UNPUBLISHED = f"""
     unpublished AS (
         SELECT o.id, o."aggregateId", o."eventType", o."createdAt", o."retryCount", o."lastError", o.published,

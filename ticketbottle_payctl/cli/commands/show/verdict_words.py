@@ -49,7 +49,9 @@ _SENTENCES = {
     VerdictKind.NOT_IN_KAFKA: "published {ago}, but not in {topic}: never sent, or later deleted by Kafka",
     VerdictKind.ENDED: "nothing is open: {type} was published {ago}{read}",
     VerdictKind.LATE_FAILURE: "TICKETS AT RISK: the order loses its tickets if a publisher sends the pending {type}",
-    VerdictKind.RELEASED_AFTER_SUCCESS: "{type} was published {ago}, after the success, and released the tickets",
+    VerdictKind.RELEASED_AFTER_SUCCESS: (
+        "{type} was published {ago}, after the success, so the tickets may have been released"
+    ),
     VerdictKind.LATE_MONEY: "PAID TOO LATE: the money arrived {ago}, after the payment had failed or was cancelled",
     VerdictKind.SECOND_PAYMENT: "PAID {often}: {transfers} transfers for one order; the latest callback arrived {ago}",
     VerdictKind.CONTRADICTED: "{gateway} reported a failure {ago}, but the payment is COMPLETED; nothing was changed",
