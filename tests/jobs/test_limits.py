@@ -19,19 +19,36 @@ from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over
 from ticketbottle_payctl.jobs.cdc.mark import cdc_mark
 from ticketbottle_payctl.jobs.cleanup import cleanup, preview_cleanup
 from ticketbottle_payctl.jobs.close_event import find_event
-from ticketbottle_payctl.jobs.complete_ids import largest_error_groups, latest_receipts, latest_runs
+from ticketbottle_payctl.jobs.complete_ids import (
+    largest_error_groups,
+    latest_receipts,
+    latest_runs,
+    orders_beginning_with,
+)
 from ticketbottle_payctl.jobs.connect import connect
 from ticketbottle_payctl.jobs.error_groups import group_errors
 from ticketbottle_payctl.jobs.find_order import find_order
 from ticketbottle_payctl.jobs.find_receipt import find_receipt, require_receipts
+from ticketbottle_payctl.jobs.fix_published_flags import preview_published_flags
 from ticketbottle_payctl.jobs.list_rows import list_rows
 from ticketbottle_payctl.jobs.measure_outbox import count_harmless_dead, measure_outbox
 from ticketbottle_payctl.jobs.order import find_open, show
 from ticketbottle_payctl.jobs.order.why_overdue import what_stops_every_event
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, preview_outbox, publish_outbox
-from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
+from ticketbottle_payctl.jobs.reconcile.compare_outbox import compare_outbox
+from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
+from ticketbottle_payctl.jobs.reconcile.settle_payments import find_named, find_overdue
+from ticketbottle_payctl.jobs.replay import (
+    ReplayOptions,
+    count_replay,
+    plan_replay,
+    refreshed,
+    replay,
+    report_finished,
+    superseded_in,
+)
 from ticketbottle_payctl.jobs.report import collect_report
-from ticketbottle_payctl.jobs.runs import list_runs
+from ticketbottle_payctl.jobs.runs import count_remaining, find_run, list_runs, show_run
 from ticketbottle_payctl.jobs.server_identity import server_identity
 from ticketbottle_payctl.jobs.stats import collect_stats
 from ticketbottle_payctl.jobs.stats.live import collect_live
@@ -40,6 +57,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
+from ticketbottle_payctl.store.payments.overdue import Overdue
 
 pytestmark = pytest.mark.postgres
 NAMES = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
@@ -148,6 +166,28 @@ READERS = {
     "suggested runs": (latest_runs, 0.8, 0.2),
     "suggested error groups": (lambda e: largest_error_groups(e, 5), 0.8, 0.2),
     "suggested callbacks": (latest_receipts, 0.8, 0.2),
+    "suggested orders": (lambda e: orders_beginning_with(e, "TB-"), 0.8, 0.2),
+    "the plan of a replay": (lambda e: plan_replay(e, Selector(), max_retries=5), 60, 5),
+    "the number of events to replay": (
+        lambda e: count_replay(e, Selector(), max_retries=5, allow_published=False, allow_superseded=False),
+        60,
+        5,
+    ),
+    "a plan file": (
+        lambda e: refreshed(e, plan_replay(e, Selector(failed=True), max_retries=5), allow_superseded=True),
+        60,
+        5,
+    ),
+    "the events that expire": (lambda e: preview_cleanup(e, retention=WEEK), 300, 5),
+    "the result of a cleanup without changes": (
+        lambda e: cleanup(e, retention=WEEK, max_retries=5, dry_run=True),
+        300,
+        5,
+    ),
+    "the half-marked events": (preview_published_flags, 30, 5),
+    "the overdue payments": (lambda e: find_overdue(e, Overdue(NOW, {}), 9), 60, 5),
+    "the named payments": (lambda e: find_named(e, ["nobody"]), 60, 5),
+    "the time of the database": (database_clock, 10, 5),
 }
 """Jobs that only read, each with its limits for a statement and for a lock, in seconds."""
 
@@ -161,6 +201,40 @@ def test_a_job_that_reads_limits_each_statement_and_commits_nothing(engine, open
     with contextlib.suppress(NotFoundError, GuardError):
         read(engine)
     assert (limits(opened), commits) == ({(statement, lock, 60)}, [])
+
+
+def test_commands_about_a_run_limit_each_statement_and_commit_nothing(engine, opened):
+    """The commands that show a replay, or ask before they resume it, limit each statement and commit nothing."""
+    options = ReplayOptions(allow_superseded=True)
+    run = NewRun(str(uuid4()), "replay", Actor("ops", "bastion", "Linh"), options=options.stored())
+    replay(engine, plan_replay(engine, Selector(failed=True), max_retries=5), run, options, max_retries=5)
+    found = find_run(engine, run.id)
+    commits = []
+    event.listen(engine, "commit", commits.append)
+    for read, expected in (
+        (lambda: show_run(engine, run.id, 9, 5), {(10, 5, 60), (5, 1, 60)}),
+        (lambda: count_remaining(engine, found), {(10, 5, 60)}),
+        (lambda: superseded_in(engine, found), {(60, 5, 60)}),
+        (lambda: report_finished(engine, found, max_retries=5), {(30, 5, 60)}),
+    ):
+        opened.clear()
+        assert read() is not None
+        assert (limits(opened), commits) == (expected, [])
+
+
+def test_a_comparison_with_kafka_waits_two_minutes_for_its_statement(engine, opened):
+    """The comparison of the outbox with Kafka can take two minutes to read the events, and commits nothing."""
+    commits = []
+    event.listen(engine, "commit", commits.append)
+    with pytest.raises(NotFoundError):
+        compare_outbox(engine, no_records, since=NOW, until=NOW + timedelta(hours=1))
+    assert (limits(opened), commits) == ({(120, 5, 120)}, [])
+
+
+def no_records(*_arguments):
+    """Fail as a reader of topics does if Kafka has none of them."""
+    message = "no topic"
+    raise NotFoundError(message)
 
 
 NO_SCAN = (
@@ -177,3 +251,19 @@ def test_a_job_that_reads_unpublished_events_forbids_a_scan_of_the_outbox(engine
     """
     READERS[name][0](engine)
     assert {(given.get("enable_seqscan"), given.get("jit")) for given in opened} == {("off", "off")}
+
+
+NOT_COMPILED = (
+    "an order's history", "an order's findings", "an event", "a report", "the error groups", "a page of rows",
+    "suggested runs", "suggested error groups", "suggested callbacks", "suggested orders", "the plan of a replay",
+    "the number of events to replay", "a plan file", "the size of the outbox",
+)  # fmt: skip
+"""Jobs in ``READERS`` that forbid PostgreSQL to compile their statements."""
+
+
+@pytest.mark.parametrize("name", NOT_COMPILED)
+def test_the_statements_of_some_jobs_are_not_compiled(engine, opened, name):
+    """PostgreSQL does not compile the statements of these jobs, because this takes longer than to run them."""
+    with contextlib.suppress(NotFoundError):
+        READERS[name][0](engine)
+    assert {given.get("jit") for given in opened} == {"off"}

@@ -33,6 +33,7 @@ class Room:
 
 _COMMANDS = "tests/cli/commands"
 _LIMITS = "tests/jobs/test_limits.py"
+_CLOSED = f"{_COMMANDS}/show/dead_events/test_closed_last.py"
 _SQL = (
     *("tests/store", "tests/jobs", "tests/cdc", "tests/test_database_roles.py"),
     *(f"{_COMMANDS}/{name}" for name in ("report", "reconcile", "show", "replay", "why_events_wait")),
@@ -59,7 +60,7 @@ ROOMS = (
         ("jobs/process_webhook",),
         ("tests/jobs/process_webhook", f"{_COMMANDS}/test_process_webhook.py"),
     ),
-    Room("replay", ("jobs/replay",), ("tests/jobs/replay", _LIMITS, f"{_COMMANDS}/replay")),
+    Room("replay", ("jobs/replay",), ("tests/jobs/replay", _LIMITS, f"{_COMMANDS}/replay", _CLOSED)),
     Room(
         "publish_outbox",
         ("jobs/publish_outbox",),
@@ -73,6 +74,7 @@ ROOMS = (
             "tests/jobs/test_settle_overdue.py",
             "tests/jobs/test_reconcile_outbox.py",
             "tests/jobs/test_status_poller.py",
+            _LIMITS,
             f"{_COMMANDS}/reconcile",
         ),
     ),
@@ -96,6 +98,7 @@ ROOMS = (
         (
             "tests/jobs/doctor",
             "tests/jobs/test_fix_published_flags.py",
+            _LIMITS,
             f"{_COMMANDS}/test_doctor.py",
             f"{_COMMANDS}/why_events_wait",
         ),

@@ -29,9 +29,9 @@ def statements(engine):
 
 @pytest.fixture
 def pending(engine):
-    """Insert two pending events, one of which has failed."""
+    """Insert two pending events, one of which has failed once."""
     with engine.begin() as connection:
-        insert_events(connection, 1, retry_count=2)
+        insert_events(connection, 1, retry_count=1)
         insert_events(connection, 1)
 
 

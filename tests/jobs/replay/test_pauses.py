@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,12 +37,14 @@ def dead(engine):
 
 
 @pytest.mark.usefixtures("dead")
-@pytest.mark.parametrize(("every", "outcome"), [(0.0, "too_many_errors"), (1000.0, "done")])
-def test_a_replay_counts_dead_events_only_when_a_look_is_due(outbox, monkeypatch, every, outcome):
-    """At fixed intervals, a replay with --max-errors looks for events that died again."""
-    monkeypatch.setattr(apply, "_LOOK_EVERY", every)
+@pytest.mark.parametrize(("seconds", "outcome"), [(0.99, "done"), (1.0, "too_many_errors")])
+def test_a_replay_counts_dead_events_at_most_once_a_second(outbox, monkeypatch, seconds, outcome):
+    """A replay with --max-errors looks for events that died again if a second has passed since its start."""
+    now = [1000.0]
+    monkeypatch.setattr(apply, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def die(_decided):
+        now[0] = 1000.0 + seconds
         outbox.execute('UPDATE outbox SET "retryCount" = 5 WHERE "retryCount" = 0')
 
     report = outbox.replay(None, ReplayOptions(rate=2.0, max_errors=1), tell=die, stop=Hasty())
@@ -60,6 +63,22 @@ def test_a_replay_looks_at_its_canary_several_times_a_second(outbox):
 
     outbox.replay(None, ReplayOptions(canary=2, canary_patience=SOON), stop=stop, on_canary=on_canary)
     assert [0 < pause <= 0.5 for pause in stop.told] == [True] * 3
+
+
+@pytest.mark.usefixtures("dead")
+@pytest.mark.parametrize(("seconds", "waits"), [(19.9, 2), (20.0, 1)])
+def test_a_replay_does_not_wait_for_its_canary_after_the_time_limit(outbox, monkeypatch, seconds, waits):
+    """If the canary's time limit is reached exactly, the replay stops without another wait."""
+    now, lefts = [1000.0], []
+    monkeypatch.setattr(apply, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def on_canary(wait):
+        lefts.append(wait.left_s)
+        now[0] = 1000.0 + (seconds if len(lefts) == 1 else 30)
+
+    options = ReplayOptions(canary=2, canary_patience=SOON)
+    assert outbox.replay(None, options, stop=Hasty(), on_canary=on_canary).outcome == ReplayOutcome.CANARY_TIMEOUT
+    assert lefts == pytest.approx([20.0, 0.1][:waits])
 
 
 @pytest.mark.usefixtures("dead")

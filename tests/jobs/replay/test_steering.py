@@ -214,6 +214,24 @@ def test_only_a_running_run_of_another_command_cannot_be_cancelled(outbox, engin
     assert cancel_run(engine, replace(run, command="cleanup", status="interrupted"), WHO) == 0
 
 
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        ("incomplete", "`payctl runs list`, or run the command again to do the rest"),
+        ("done", "payctl runs list"),
+        ("stopped", "payctl runs list"),
+    ],
+)
+def test_only_an_incomplete_run_of_another_command_can_be_run_again(outbox, engine, status, hint):
+    """A run of another command cannot be resumed. If it is incomplete, the hint says that running it again helps."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead")
+    run = outbox.run(outbox.replay().run_id)
+    with pytest.raises(GuardError, match="is a cleanup: there is nothing to resume") as raised:
+        resume_run(engine, replace(run, command="cleanup", status=status), WHO, max_retries=5)
+    assert raised.value.hint == hint
+
+
 def test_a_report_names_the_first_hundred_events_that_were_not_requeued(outbox, engine):
     """A replay's report counts all events that were not requeued, and lists the first hundred."""
     with engine.begin() as connection:
