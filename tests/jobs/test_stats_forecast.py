@@ -96,7 +96,8 @@ def test_the_published_events_are_the_rest_of_the_table():
     assert (found.oldest_pending_id, found.lag) == ("e", Lag(1.0, 2.0, 3.0))
     low = report(RECENT, some, Total(6, exact=False))
     assert (low.published, low.total) == (0, 9)
-    assert (low.blocked, low.superseded, low.closed, low.by_debezium, low.idle) == (0, 0, 0, False, None)
+    assert (low.blocked, low.locked, low.superseded, low.closed, low.repeated) == (0, 0, 0, 0, 0)
+    assert (low.by_debezium, low.idle, low.away, low.awaits_rescan) == (False, None, None, False)
 
 
 def test_each_part_of_the_window_has_its_own_count():

@@ -32,7 +32,9 @@ class Room:
 
 
 _COMMANDS = "tests/cli/commands"
-_LIMITS = "tests/jobs/test_limits.py"
+DEFAULTS = "tests/jobs/test_defaults.py"
+"""The test of the defaults in the options and the reports of all jobs. It runs no line of their functions."""
+_ALL_JOBS = ("tests/jobs/test_limits.py", DEFAULTS)
 _CLOSED = f"{_COMMANDS}/show/dead_events/test_closed_last.py"
 _SQL = (
     *("tests/store", "tests/jobs", "tests/cdc", "tests/test_database_roles.py"),
@@ -58,15 +60,17 @@ ROOMS = (
     Room(
         "process_webhook",
         ("jobs/process_webhook",),
-        ("tests/jobs/process_webhook", f"{_COMMANDS}/test_process_webhook.py"),
+        ("tests/jobs/process_webhook", DEFAULTS, f"{_COMMANDS}/test_process_webhook.py"),
     ),
-    Room("replay", ("jobs/replay",), ("tests/jobs/replay", _LIMITS, f"{_COMMANDS}/replay", _CLOSED)),
+    Room("replay", ("jobs/replay",), ("tests/jobs/replay", *_ALL_JOBS, f"{_COMMANDS}/replay", _CLOSED)),
     Room(
         "publish_outbox",
         ("jobs/publish_outbox",),
-        ("tests/jobs/publish_outbox", _LIMITS, "tests/store", f"{_COMMANDS}/publish_outbox"),
+        ("tests/jobs/publish_outbox", *_ALL_JOBS, "tests/store", f"{_COMMANDS}/publish_outbox"),
     ),
-    Room("cleanup", ("jobs/cleanup",), ("tests/jobs/cleanup", _LIMITS, "tests/store", f"{_COMMANDS}/test_cleanup.py")),
+    Room(
+        "cleanup", ("jobs/cleanup",), ("tests/jobs/cleanup", *_ALL_JOBS, "tests/store", f"{_COMMANDS}/test_cleanup.py")
+    ),
     Room(
         "reconcile",
         ("jobs/reconcile",),
@@ -74,21 +78,22 @@ ROOMS = (
             "tests/jobs/test_settle_overdue.py",
             "tests/jobs/test_reconcile_outbox.py",
             "tests/jobs/test_status_poller.py",
-            _LIMITS,
+            "tests/jobs/test_gateway_address.py",
+            *_ALL_JOBS,
             f"{_COMMANDS}/reconcile",
         ),
     ),
     Room(
         "order",
         ("jobs/order", "jobs/close_event.py"),
-        ("tests/jobs/order", "tests/jobs/test_show.py", _LIMITS, f"{_COMMANDS}/show"),
+        ("tests/jobs/order", "tests/jobs/test_show.py", *_ALL_JOBS, f"{_COMMANDS}/show"),
     ),
     Room(
         "stats",
         ("jobs/stats", "jobs/measure_outbox.py"),
         (
             *(f"tests/jobs/test_{name}.py" for name in ("stats", "stats_forecast", "stats_live")),
-            _LIMITS,
+            *_ALL_JOBS,
             *(f"{_COMMANDS}/{name}" for name in ("test_stats.py", "test_stats_live.py", "why_events_wait")),
         ),
     ),
@@ -98,7 +103,7 @@ ROOMS = (
         (
             "tests/jobs/doctor",
             "tests/jobs/test_fix_published_flags.py",
-            _LIMITS,
+            *_ALL_JOBS,
             f"{_COMMANDS}/test_doctor.py",
             f"{_COMMANDS}/why_events_wait",
         ),
@@ -106,7 +111,7 @@ ROOMS = (
     Room(
         "report",
         ("jobs/report",),
-        ("tests/jobs/test_report.py", "tests/jobs/test_report_timeline.py", _LIMITS, f"{_COMMANDS}/report"),
+        ("tests/jobs/test_report.py", "tests/jobs/test_report_timeline.py", *_ALL_JOBS, f"{_COMMANDS}/report"),
     ),
     Room(
         "cdc",
@@ -114,7 +119,7 @@ ROOMS = (
         (
             *(f"tests/cdc/test_{name}.py" for name in ("config", "marks", "not_logical", "refusals")),
             *(f"tests/cdc/test_{name}.py" for name in ("looking", "closing", "interrupted")),
-            _LIMITS,
+            *_ALL_JOBS,
         ),
         kafka=True,
     ),
@@ -126,7 +131,7 @@ ROOMS = (
         ),
         (
             *(f"tests/jobs/test_{name}.py" for name in ("watch_payments", "forward_callback", "runs")),
-            _LIMITS,
+            *_ALL_JOBS,
             "tests/providers/test_verify_signature.py",
             *(f"{_COMMANDS}/test_{name}.py" for name in ("gateways", "listen_forward", "simulate")),
             *(f"{_COMMANDS}/test_{name}.py" for name in ("process_webhook", "verify_signature")),
@@ -143,7 +148,7 @@ ROOMS = (
                 "tests/jobs/test_runs.py",
                 "tests/jobs/test_list_rows.py",
                 "tests/jobs/test_complete_ids.py",
-                _LIMITS,
+                *_ALL_JOBS,
                 "tests/cli/app/test_completion.py",
             ),
             *(f"{_COMMANDS}/{name}.py" for name in ("test_list", "test_runs")),

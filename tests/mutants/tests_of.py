@@ -19,7 +19,7 @@ from coverage import CoverageData
 
 from tests.mutants.constants import made_from
 from tests.mutants.making import Mutant
-from tests.mutants.rooms import PACKAGE, Room
+from tests.mutants.rooms import DEFAULTS, PACKAGE, Room
 
 PLUGIN = "tests.mutants.durations"
 
@@ -81,7 +81,7 @@ class Map:
             chosen = [*self._that_name(names[:1]), *_spread(users.values(), room), *chosen]
             # A test that only reads a constant runs no line of its file.
             whole = (Test(name, one[0]) for entry in self.entries.values() for name, one in entry["tests"].items())
-            chosen += _spread((test for test in whole if test.id.startswith(room.tests[0])), room)
+            chosen += _spread((test for test in whole if test.id.startswith((room.tests[0], DEFAULTS))), room)
         return _within(chosen, budget * (_MORE_IF_ONCE if once else 1))
 
     def _that_name(self, names: Sequence[str]) -> list[Test]:

@@ -203,6 +203,7 @@ def test_payments_too_old_for_zalopay_are_only_counted(overdue, reconcile, invok
     assert (spoken[0], spoken.count("3 older payments")) == ("!", 1)
     named = reconcile("TB-old-1")
     assert (named["exit_code"], named["items"][0]["says"], named["counts"]["for_a_person"]) == (6, "too_old", 1)
+    assert "answers queries about a payment for only 48 hours" in named["items"][0]["detail"]
 
 
 def test_more_payments_that_zalopay_has_forgotten_than_are_counted(
