@@ -116,6 +116,34 @@ def test_the_closing_of_a_callback_explains_its_payment(engine, pay, call, in_wi
 
 
 @pytest.mark.parametrize(
+    ("callback", "named_by"),
+    [
+        ({"payment": None, "order_ref": "another"}, "reference"),
+        ({"payment": None, "reference": "another"}, "order code"),
+        ({"payment": "another", "order_ref": "another"}, None),
+        ({"payment": "another", "reference": "another"}, None),
+        ({"payment": None, "reference": "", "order_ref": "another"}, None),
+        ({"payment": None, "provider": "vnpay"}, None),
+    ],
+)
+@pytest.mark.parametrize("reference", ["", "a reference"])
+def test_a_closed_callback_explains_the_payment_that_it_names(
+    engine, execute, pay, call, in_window, reference, callback, named_by
+):
+    """A closed callback without a payment explains the payment with its reference or order code.
+
+    A callback of another payment explains nothing. An empty reference does not name a payment.
+    """
+    orders = pay(MINUTE, reference="a reference")
+    execute(f"""UPDATE payments SET "providerTransactionId" = '{reference}'""")  # noqa: S608 - a constant
+    call(orders, MINUTE, "pending", **callback)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_CLOSING, (orders.receipts[0], "closed", orders.receipts[0]))
+    explains = named_by == "order code" or (named_by == "reference" and reference)
+    assert in_window().silent == (0 if explains else 1)
+
+
+@pytest.mark.parametrize(
     ("after", "explains"), [(-MICROSECOND, False), (0 * HOUR, True), (HOUR - MICROSECOND, True), (HOUR, False)]
 )
 def test_a_callback_of_the_window_explains_a_pending_payment(pay, call, in_window, after, explains):
