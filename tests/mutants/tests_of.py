@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from coverage import CoverageData
 
-from tests.mutants.constants import made_from
+from tests.mutants.constants import importers, made_from, made_with
 from tests.mutants.making import Mutant
 from tests.mutants.rooms import DEFAULTS, PACKAGE, Room
 
@@ -75,14 +75,34 @@ class Map:
         if once or lines[-1] not in known:
             # The nearest known line above may have fewer tests, for example only the tests that import the file.
             chosen += _spread({test.id: test for tests in known.values() for test in tests}.values(), room)
+        names = made_from(source, mutant.line)
+        constants = self._constants_of(mutant.file, names)
         if once:
-            names = made_from(source, mutant.line)
-            users = {test.id: test for text in known if _words(text) & set(names) for test in known[text]}
-            chosen = [*self._that_name(names[:1]), *_spread(users.values(), room), *chosen]
+            users = self._users({**constants, mutant.file: names})
+            chosen = [*self._that_name(names[:1]), *_spread(users, room), *chosen]
             # A test that only reads a constant runs no line of its file.
             whole = (Test(name, one[0]) for entry in self.entries.values() for name, one in entry["tests"].items())
             chosen += _spread((test for test in whole if test.id.startswith((room.tests[0], DEFAULTS))), room)
+        elif any(constants.values()):
+            # The function runs in these tests, and an import makes constants from it for other tests.
+            chosen = _spread({test.id: test for test in [*chosen, *self._users(constants)]}.values(), room)
         return _within(chosen, budget * (_MORE_IF_ONCE if once else 1))
+
+    def _constants_of(self, file: str, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return, by file, the constants that this file, and the files that import it, make from the given names."""
+        files = [other for other in self.lines if (self.tree / other).exists()]
+        sources = {other: (self.tree / other).read_text("utf-8") for other in files}
+        return {other: made_with(sources[other], names) for other in (file, *importers(sources, file))}
+
+    def _users(self, names: Mapping[str, Sequence[str]]) -> list[Test]:
+        """Return the tests that run a line with one of the names. ``names`` has the names for each file."""
+        found = (
+            tests
+            for file, wanted in names.items()
+            for text, tests in self.lines[file].items()
+            if _words(text).intersection(wanted)
+        )
+        return [*{test.id: test for tests in found for test in tests}.values()]
 
     def _that_name(self, names: Sequence[str]) -> list[Test]:
         """Return the tests whose text contains one of the names, such as the name of a constant."""
