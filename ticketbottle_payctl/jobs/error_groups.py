@@ -17,7 +17,6 @@ from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
 
 _LIMITS = Limits(statement=timedelta(seconds=30), jit=False)
-_WINDOW = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,6 @@ def group_errors(
 
 def _waiting(engine: Engine, max_retries: int, patience: timedelta) -> WithoutError:
     with transaction(engine, Limits(statement=patience, index_only_plan=True), commit=False) as connection:
-        recent = stats.recent(connection, _WINDOW.total_seconds())
+        recent = stats.recent(connection)
         found = stats.unpublished(connection, max_retries, late_after_s=OVERDUE_AFTER.total_seconds())
         return without_error(evidence(connection, max_retries, found, recent))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, SENDABLE, Brokers, Cause, Evidence, causes
 from ticketbottle_payctl.errors import DatabaseUnavailableError
@@ -15,7 +14,6 @@ from ticketbottle_payctl.store.inspect.evidence import evidence, table_locks
 from ticketbottle_payctl.store.outbox import stats
 
 _LIMITS = Limits(index_only_plan=True)
-_WINDOW = timedelta(minutes=5)
 
 
 def check(subject: Subject, probe: Probe) -> list[Finding]:
@@ -35,7 +33,7 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
 def _evidence(subject: Subject) -> Evidence:
     try:
         with transaction(subject.engine(), _LIMITS, commit=False) as connection:
-            recent = stats.recent(connection, _WINDOW.total_seconds())
+            recent = stats.recent(connection)
             found = stats.unpublished(connection, subject.max_retries, late_after_s=OVERDUE_AFTER.total_seconds())
             return evidence(connection, subject.max_retries, found, recent)
     except DatabaseUnavailableError as error:

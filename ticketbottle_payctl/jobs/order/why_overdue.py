@@ -30,7 +30,6 @@ from ticketbottle_payctl.store.inspect.evidence import evidence
 from ticketbottle_payctl.store.outbox import stats
 
 _LIMITS = Limits(statement=timedelta(seconds=10), index_only_plan=True)
-_WINDOW = timedelta(minutes=5)
 _OF_EVERY_EVENT = {
     CauseKind.DEBEZIUM, CauseKind.BROKERS, CauseKind.NO_PUBLISHER, CauseKind.BETWEEN_RUNS, CauseKind.TABLE_LOCK,
     CauseKind.SHARDS,
@@ -94,7 +93,7 @@ def what_stops_a_new_event(engine: Engine) -> NewEvent:
             state = publishing(seen, known=known)
             if state.activity is not Activity.WITHOUT_BROKERS:
                 return NewEvent(publishing=state)
-            last_sent_s = stats.recent(connection, _WINDOW.total_seconds()).last_sent_s
+            last_sent_s = stats.recent(connection).last_sent_s
     except (DatabaseUnavailableError, ConfigError):
         return NewEvent()
     found = Evidence(pending=1, publishers=seen, publishers_known=known, last_sent_s=last_sent_s)
@@ -104,7 +103,7 @@ def what_stops_a_new_event(engine: Engine) -> NewEvent:
 def _evidence(engine: Engine, max_retries: int) -> Evidence | None:
     try:
         with transaction(engine, _LIMITS, commit=False) as connection:
-            recent = stats.recent(connection, _WINDOW.total_seconds())
+            recent = stats.recent(connection)
             found = stats.unpublished(connection, max_retries, late_after_s=OVERDUE_AFTER.total_seconds())
             return evidence(connection, max_retries, found, recent)
     except (DatabaseUnavailableError, ConfigError):

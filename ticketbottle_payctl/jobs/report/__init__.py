@@ -96,7 +96,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
             return None
 
     with transaction(engine, limits, commit=False) as connection:
-        recent = stats.recent(connection, 1)
+        recent = stats.recent(connection)
         backlog = stats.unpublished(connection, max_retries, late_after_s=0, seen=recent)
         longest = _longest(connection, max_retries, backlog, most_waiting, runs_readable=recent.runs_readable)
     now = aware(recent.now)

@@ -135,7 +135,7 @@ _PART = """width_bucket(date_part('epoch', {at}), date_part('epoch', {start}), d
     {parts})"""
 
 
-def recent(connection: Connection, window_s: float) -> Recent:
+def recent(connection: Connection, window_s: float = _RECENT_S) -> Recent:
     """Read the newest published events, at most :data:`NEWEST`.
 
     Newest means created last, because only the creation time has an index. Therefore an old event that was sent
