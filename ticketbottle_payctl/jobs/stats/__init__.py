@@ -274,7 +274,7 @@ def _report(recent: Recent, found: Unpublished, total: Total) -> StatsReport:
     window_s = _seconds(recent.now - recent.created_since)
     sent_s = _seconds(recent.now - recent.sent_since)
     created = recent.created + found.created
-    drain, eta = _without_stuck(*_forecast(recent, found), found.pending, 0)
+    drain, eta = _forecast(recent, found)
     return StatsReport(
         at=aware(recent.now),
         pending=found.pending,
@@ -310,7 +310,7 @@ def _forecast(recent: Recent, found: Unpublished) -> tuple[Drain, float | None]:
     )
     outward = recent.recent_sent / min(_RECENT_S, _seconds(recent.now - recent.sent_since))
     if outward > inward:
-        return Drain.DRAINING, found.pending / (outward - inward)
+        return Drain.DRAINING, round(found.pending / (outward - inward), 1)
     return (Drain.GROWING if inward > outward else Drain.STALLED), None
 
 
