@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import contextmanager
 from functools import partial
 
@@ -12,12 +13,14 @@ from sqlalchemy import event
 from ticketbottle_payctl.broker.config import connection_config, producer_config
 from ticketbottle_payctl.broker.follower import Follower
 from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.broker.sender import Sender
 from ticketbottle_payctl.errors import DatabaseUnavailableError, GuardError
 from ticketbottle_payctl.jobs.cdc import cut_over
 from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over
 from ticketbottle_payctl.jobs.cdc.mark import cdc_mark
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.settings import KafkaSettings
+from ticketbottle_payctl.store.outbox import cdc
 from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP, PUBLICATION, SLOT, UNROUTABLE
 
 SLOTS = "SELECT slot_name FROM pg_replication_slots"
@@ -99,3 +102,21 @@ def test_a_mark_reads_no_message_from_before_the_cut_over(hand_over, engine, cli
     assert hand_over().sent == 2
     assert execute(SLOTS) == [SLOT]
     assert cdc_mark(engine, follower, 5).read == 2
+
+
+def test_a_cut_over_waits_half_a_minute_for_writers_and_a_little_longer_for_messages(hand_over, insert, monkeypatch):
+    """A cut-over waits 30 seconds for open transactions with writes. It waits 35 seconds for each wave of messages."""
+    timer, send, waits = cdc.Timer, Sender.send, []
+
+    def started(seconds, cancel):
+        waits.append(seconds)
+        return timer(seconds, cancel)
+
+    def sent(self, events, deadline):
+        waits.append(round(deadline - time.monotonic()))
+        return send(self, events, deadline)
+
+    monkeypatch.setattr(cdc, "Timer", started)
+    monkeypatch.setattr(Sender, "send", sent)
+    insert(1)
+    assert (hand_over().sent, waits) == (1, [30, 35])
