@@ -73,6 +73,22 @@ def test_pages_split_rows_of_one_instant_correctly(engine):
     assert found == in_order(engine)
 
 
+@pytest.mark.parametrize(("limit", "more"), [(19, True), (20, False), (21, False)])
+@pytest.mark.parametrize("page_size", [5, 20, 2000])
+def test_a_listing_with_as_many_rows_as_its_limit_is_complete(engine, limit, more, page_size):
+    """A listing says that more rows exist only if the limit left out a row, whatever the size of its pages is."""
+    with engine.begin() as connection:
+        insert_events(connection, 20)
+    listing = list_rows(engine, OUTBOX, limit=limit, page_size=page_size)
+    found = ids_of(listing)
+    assert found == in_order(engine)[:limit]
+    assert (listing.more, listing.next and listing.next.id, listing.count) == (
+        more,
+        found[-1] if more else None,
+        len(found),
+    )
+
+
 def test_a_long_listing_takes_no_more_memory_than_a_short_one(engine):
     """A listing keeps only its most recent pages in memory."""
     with engine.begin() as connection:

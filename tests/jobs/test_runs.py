@@ -10,8 +10,10 @@ from ticketbottle_payctl.errors import InputError, NotFoundError
 from ticketbottle_payctl.jobs.complete_ids import largest_error_groups, latest_runs
 from ticketbottle_payctl.jobs.find_order import find_order
 from ticketbottle_payctl.jobs.find_receipt import find_receipt
+from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
 from ticketbottle_payctl.jobs.runs import count_remaining, find_run, list_runs, show_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
+from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl import run_items, runs
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
@@ -57,6 +59,22 @@ def test_a_run_is_found_by_four_characters_of_its_id(engine):
         find_run(engine, "abcd")
     with pytest.raises(NotFoundError, match="no run has the id abcf"):
         find_run(engine, "abcf")
+
+
+def test_the_details_of_a_replay_say_what_happened_to_its_events(engine, execute):
+    """The details of a replay have the present states of its events, and the details of another run do not."""
+    with engine.begin() as connection:
+        insert_events(connection, 3, state="dead")
+    options = ReplayOptions()
+    plan = plan_replay(engine, Selector(failed=True), max_retries=5)
+    replay(engine, plan, NewRun(IDS[0], "replay", Actor("linh", "bastion")), options, max_retries=5)
+    execute("""UPDATE outbox SET published = true, "publishedAt" = now() WHERE id = (SELECT max(id) FROM outbox)""")
+    since = show_run(engine, IDS[0], 9, max_retries=5).since
+    assert (since.progress.pending, since.progress.dead, since.progress.published) == (2, 0, 1)
+    assert since.publishing.running is False
+    with engine.begin() as connection:
+        runs.start(connection, NewRun(IDS[1], "cleanup", Actor("linh", "bastion")))
+    assert show_run(engine, IDS[1], 9, max_retries=5).since is None
 
 
 @pytest.mark.usefixtures("recorded")
