@@ -238,6 +238,33 @@ def test_a_report_adds_up_the_orders_without_a_ticket():
 
 
 @pytest.mark.parametrize(
+    ("pending", "dead", "closed", "age_s", "expected"),
+    [
+        (0, 1, 0, None, False),
+        (1, 0, 0, 10.0, False),
+        (1, 0, 0, 10.1, True),
+        (1, 1, 0, None, True),
+        (1, 1, 1, 10.0, False),
+        (1, 2, 1, 10.0, True),
+    ],
+)
+def test_waiting_events_have_a_next_step_if_one_is_late_or_a_dead_one_is_open(pending, dead, closed, age_s, expected):
+    """The report names `payctl stats` if a pending event is over ten seconds old, or a dead event is not closed.
+
+    Without a pending event, it does not.
+    """
+    waiting = Waiting(pending, dead, age_s, None, None)
+    assert replace(QUIET, waiting=waiting, closed=closed).has_waiting_events is expected
+
+
+def test_a_report_counts_the_overdue_payments_by_what_a_person_can_do():
+    """The report counts overdue payments, those that a gateway has forgotten, and closed ones. None counts as zero."""
+    report = replace(QUIET, payments=CreatedPayments({}, 9, 4, 3, 2))
+    for one, expected in ((report, (4, 3, 2)), (QUIET, (0, 0, 0))):
+        assert (one.overdue, one.overdue_in_portal, one.closed_payments) == expected
+
+
+@pytest.mark.parametrize(
     ("dead", "facts", "harmless", "still_open"),
     [
         (2, {}, True, 1),
