@@ -16,13 +16,16 @@ TOPICS = {
     "PAYMENT_FAILED": "payment.failed",
     "PAYMENT_CANCELLED": "payment.cancelled",
 }
-"""The topic of each event type. The order service reads these topics."""
+"""The topic of each event type. The order service reads the first two topics, but not ``payment.cancelled``."""
 
 FAILURES = ("PAYMENT_FAILED", "PAYMENT_CANCELLED")
 """The event types that no paying customer is waiting for.
 
 If the payment succeeds later, such an event is superseded.
 """
+
+RELEASING = "PAYMENT_FAILED"
+"""The event type that makes the order service release the tickets of an order."""
 
 SOURCE = "payment-service"
 """The value of the ``source`` header in every message, whichever publisher sends it."""

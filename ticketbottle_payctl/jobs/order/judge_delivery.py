@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy, error_name, remedy_of
 from ticketbottle_payctl.broker.faults import is_permanent
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, late_failure
-from ticketbottle_payctl.domain.event import FAILURES, TOPICS
+from ticketbottle_payctl.domain.event import RELEASING, TOPICS
 from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.order.model import Mark, Remedy, Verdict, VerdictKind
@@ -58,10 +58,13 @@ def judge_delivery(found: History, records: Records, now: datetime, retention: t
 
 
 def _late_failures(events: Sequence[EventRow]) -> Iterator[Verdict]:
-    """Yield a verdict on each pending superseded event, unless a success event waits behind it."""
+    """Yield a verdict on each pending event that would release the tickets of a paid order.
+
+    If a success event waits behind it, the order keeps its tickets.
+    """
     for number, event in enumerate(events):
         behind = (each for each in events[number + 1 :] if each.event_type == "PAYMENT_COMPLETED")
-        if event.state == "pending" and event.superseded and all(each.state == "published" for each in behind):
+        if _releases(event) and event.state == "pending" and all(each.state == "published" for each in behind):
             yield Verdict(
                 VerdictKind.LATE_FAILURE, Mark.BAD, event.created_at, event=event, cause=late_failure(event.id)
             )
@@ -139,7 +142,7 @@ def _without_event(found: History, now: datetime, retention: timedelta | None) -
 
 def _published(event: EventRow, events: Sequence[EventRow], records: Records, *, due: bool) -> Verdict:
     at = event.published_at or event.created_at
-    released = [each for each in events if each.superseded and _was_sent_after(each, event, at)]
+    released = [each for each in events if _releases(each) and _was_sent_after(each, event, at)]
     if released:
         return Verdict(
             VerdictKind.RELEASED_AFTER_SUCCESS,
@@ -161,13 +164,18 @@ def _published(event: EventRow, events: Sequence[EventRow], records: Records, *,
     return Verdict(kind, Mark.GOOD, at, due, event=event, readers=past, behind=behind)
 
 
+def _releases(event: EventRow) -> bool:
+    """Return whether the order service releases the tickets of a paid order when it reads this event."""
+    return event.superseded and event.event_type == RELEASING
+
+
 def _was_sent_after(failure: EventRow, success: EventRow, at: datetime) -> bool:
     """Return whether the failure was sent after the success, which was published at this time.
 
     One claim marks both events in any order, but the publisher sends them in order.
     """
     together = failure.version and failure.version == success.version
-    return failure.event_type in FAILURES and bool(failure.published_at and failure.published_at > at) and not together
+    return bool(failure.published_at and failure.published_at > at) and not together
 
 
 def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.causes import LateFailures, PaidOrders
-from ticketbottle_payctl.domain.event import FAILURES
+from ticketbottle_payctl.domain.event import RELEASING
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.dead import Rights
 from ticketbottle_payctl.store.outbox.needless_unknown import CLOSED_UNKNOWN, near_success, receipt_of_success
@@ -57,7 +57,7 @@ def orders_at_risk(connection: Connection, max_retries: int, rights: Rights) -> 
         WITH odd AS MATERIALIZED ({_UNKNOWN if judges else _NO_ROW}), failure AS MATERIALIZED (
             SELECT o.id, o."aggregateId" AS key, o."createdAt" AS made FROM (
                 SELECT id, "aggregateId", "createdAt", "eventType" FROM outbox
-                WHERE {states.pending()} AND "eventType" = ANY(%(failures)s)
+                WHERE {states.pending()} AND "eventType" = %(releasing)s
                 ORDER BY "createdAt" LIMIT {MOST_FAILURES}
             ) AS o WHERE {SUPERSEDED}
         ), candidate AS MATERIALIZED (
@@ -85,7 +85,7 @@ def orders_at_risk(connection: Connection, max_retries: int, rights: Rights) -> 
         FROM (SELECT 1) AS one LEFT JOIN (
             SELECT id FROM late ORDER BY made, id COLLATE "C" LIMIT 1) AS oldest ON true
     """  # noqa: S608 - built from constants only
-    values = {"max_retries": max_retries, "failures": list(FAILURES)}
+    values = {"max_retries": max_retries, "releasing": RELEASING}
     number, oldest, late, event_id, order_code = connection.exec_driver_sql(sql, values).one()
     failures = LateFailures(late, event_id, order_code) if late else LateFailures()
     return OrdersAtRisk(PaidOrders(number, tuple(oldest), unknown=number), failures)

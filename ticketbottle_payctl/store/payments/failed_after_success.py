@@ -1,7 +1,7 @@
 """Find the paid orders whose failure event was sent after their success event.
 
 The order service releases the tickets of such an order. The outbox has no index on the payment. Therefore the search
-begins with the COMPLETED payments that failed or were cancelled at some time, and reads only the published events that
+begins with the COMPLETED payments that failed at some time, and reads only the published events that
 were created next to this time and next to the payment's completion.
 """
 
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.event import FAILURES
+from ticketbottle_payctl.domain.event import RELEASING
 from ticketbottle_payctl.store.db.owner_time import aware, stored
 from ticketbottle_payctl.store.outbox.repeated import MOST_READ, is_success
 from ticketbottle_payctl.store.payctl.runs import IS_CLOSING, UNTIL
@@ -38,16 +38,17 @@ def _near(at: str) -> str:
 
 # One claim marks both events of a payment in any order, but the publisher sends them in order.
 _FOUND = f"""
-    WITH ended AS MATERIALIZED (
-        SELECT p.id, p."orderCode" AS code, p."amountCents" AS amount, p."completedAt" AS completed, given_up
-        FROM payments AS p CROSS JOIN LATERAL unnest(ARRAY[p."failedAt", p."cancelledAt"]) AS given_up
+    WITH failed AS MATERIALIZED (
+        SELECT p.id, p."orderCode" AS code, p."amountCents" AS amount, p."completedAt" AS completed,
+            p."failedAt" AS failed
+        FROM payments AS p
         WHERE p.status = 'COMPLETED' AND p."completedAt" >= %(completed_since)s AND p."completedAt" < %(until)s
-            AND given_up IS NOT NULL
+            AND p."failedAt" IS NOT NULL
         ORDER BY p."completedAt" DESC LIMIT {MOST_PAYMENTS}
     ), failure AS MATERIALIZED (
         SELECT DISTINCT ON (p.id) p.id, p.code, p.amount, p.completed, f.sent, f.claim
-        FROM ended AS p CROSS JOIN LATERAL ({_near("p.given_up")}) AS f
-        WHERE f.key = p.id AND f."eventType" = ANY(%(failures)s) AND f.sent >= %(since)s AND f.sent < %(until)s
+        FROM failed AS p CROSS JOIN LATERAL ({_near("p.failed")}) AS f
+        WHERE f.key = p.id AND f."eventType" = %(releasing)s AND f.sent >= %(since)s AND f.sent < %(until)s
         ORDER BY p.id, f.sent DESC
     )
     SELECT f.id, f.code, f.amount, f.sent FROM failure AS f
@@ -70,7 +71,7 @@ def failed_after_success(connection: Connection, since: datetime, until: datetim
         "since": stored(since),
         "until": stored(until),
         "completed_since": stored(since - BEFORE_WINDOW),
-        "failures": list(FAILURES),
+        "releasing": RELEASING,
     }
     rows = connection.exec_driver_sql(_FOUND, values)
     why = "released_after_success"
