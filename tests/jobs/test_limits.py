@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from uuid import uuid4
 
 import psycopg2.extensions
@@ -37,7 +38,7 @@ from ticketbottle_payctl.jobs.order.why_overdue import what_stops_every_event
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, preview_outbox, publish_outbox
 from ticketbottle_payctl.jobs.reconcile.compare_outbox import compare_outbox
 from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
-from ticketbottle_payctl.jobs.reconcile.settle_payments import find_named, find_overdue
+from ticketbottle_payctl.jobs.reconcile.settle_payments import find_named, find_overdue, settle_findings
 from ticketbottle_payctl.jobs.replay import (
     ReplayOptions,
     count_replay,
@@ -128,6 +129,14 @@ def test_a_cut_over_keeps_its_locks_for_three_minutes(engine, opened):
     with pytest.raises(ConfigError, match="no publication"):
         cdc_cut_over(engine, None, None, max_retries=5, shards=1, dry_run=True)
     assert limits(opened) == {(30, 5, 180)}
+
+
+def test_a_reconcile_waits_up_to_five_seconds_for_a_statement(engine, opened):
+    """When payctl settles payments, a statement can take five seconds, and three seconds for a lock."""
+    run = NewRun(str(uuid4()), "reconcile payments", Actor("ops", "bastion", "Linh"))
+    assert settle_findings(engine, [], run, stop=Event()) == []
+    forever = timedelta(days=24).total_seconds()
+    assert {each for each in limits(opened) if each[2] != forever} == {(5, 3, 1.5)}
 
 
 def no_rows(connection, _limit, _after):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import pytest
 
 from ticketbottle_payctl.broker.partition import partition_of, possible_partitions
 from ticketbottle_payctl.broker.window import Copy, PartitionRead, Unread, Window
 from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.jobs.reconcile.compare_outbox import Difference, compare_outbox
 from ticketbottle_payctl.jobs.reconcile.coverage import SLACK, Coverage, Unjudged
 from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.outbox import sent_events
 from ticketbottle_payctl.store.outbox.sent_events import SentEvent, created_between
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -121,6 +124,20 @@ def test_a_copy_that_was_sent_long_after_its_event_proves_nothing():
     assert judged(sent(90), three(partition(1, oldest=7)), found) is Unjudged.TOO_OLD
 
 
+@pytest.mark.parametrize(("late", "reason"), [(SLACK, None), (SLACK + SLACK.resolution, Unjudged.TOO_OLD)])
+def test_a_copy_that_was_sent_within_ten_minutes_proves_that_later_records_are_kept(late, reason):
+    """A copy that was sent at most ten minutes after its event proves that later records have not been deleted."""
+    earlier = sent(120, "earlier")
+    found = [(earlier, HOME, earlier.published_at + late)]
+    assert judged(sent(90), three(partition(1, oldest=7)), found) is reason
+
+
+def test_each_partition_can_show_how_many_partitions_a_topic_had():
+    """If the last partition is new, an older one before it shows which partitions a key can have had."""
+    key = next(key for key in map(str, range(100)) if {partition_of(key.encode(), n) for n in (2, 3)} == {1})
+    assert judged(sent(30, key=key), [partition(unread=Unread.UNREADABLE), TRIMMED, YOUNG]) is None
+
+
 def test_a_producer_whose_clock_is_slow_does_not_make_events_lost():
     """If a producer's clock is slow, payctl does not report an event as lost if its record might not have been read."""
     later = sent(20, "later")
@@ -147,13 +164,17 @@ def test_every_reason_of_the_reader_is_a_reason_of_the_report():
 
 
 @pytest.mark.postgres
-def test_an_event_that_its_topic_contains_cannot_be_repaired(engine):
-    """A replay cannot repair an event that was sent twice or too late, because it would send the event again."""
+def test_only_an_event_that_its_topic_lacks_can_be_repaired(engine):
+    """A replay would send an event again that was sent twice or too late, so it repairs only a lost event.
+
+    The differences are sorted by the creation time of their events.
+    """
     with engine.begin() as connection:
-        insert_events(connection, 2, aggregates=1, state="published", age=MINUTE)
+        insert_events(connection, 3, aggregates=1, state="published", age=MINUTE)
     since, until = datetime.now(UTC) - 5 * MINUTE, datetime.now(UTC)
     with engine.begin() as connection:
-        first, second = sorted(created_between(connection, since, until, 9), key=lambda event: event.created_at)
+        found = sorted(created_between(connection, since, until, 9), key=lambda event: event.created_at)
+    first, second, third = found
 
     def copy(event, offset):
         return Copy(event.id, TOPIC, 0, offset, event.published_at, event.key, event.digest, replayed=False)
@@ -163,4 +184,29 @@ def test_an_event_that_its_topic_contains_cannot_be_repaired(engine):
     assert [(each.event.id, each.difference, each.repairable) for each in found] == [
         (first.id, Difference.DOUBLE, False),
         (second.id, Difference.OUT_OF_ORDER, False),
+        (third.id, Difference.LOST, True),
     ]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(1_000_000, "no topic"), (1_000_001, "more than 1,000,000 events were created in this window")],
+)
+def test_at_most_a_million_events_are_compared(engine, monkeypatch, number, words):
+    """A comparison of more than a million events is refused before a topic is read."""
+    monkeypatch.setattr(sent_events, "created_between", lambda *_: map(Named, range(number)))
+
+    def read(*_arguments):
+        message = "no topic"
+        raise InputError(message)
+
+    with pytest.raises(InputError) as raised:
+        compare_outbox(engine, read, since=NOW, until=NOW + MINUTE)
+    assert raised.value.message == words
+
+
+class Named(NamedTuple):
+    """A row with only an id."""
+
+    id: int

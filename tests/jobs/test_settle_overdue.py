@@ -121,12 +121,13 @@ def test_only_payments_of_the_right_age_are_asked_about(scheduled, gateway, age,
     assert (len(report.findings), scheduled.status(payment)) == ((1, "COMPLETED") if asked else (0, "PENDING"))
 
 
-def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(scheduled):
+@pytest.mark.parametrize(("most", "asked", "more"), [(2, 2, True), (3, 3, False), (4, 3, False)])
+def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(scheduled, most, asked, more):
     """If there are more payments than one run is allowed to query, the next run queries the remaining ones."""
     for name in ("a", "b", "c"):
         scheduled.insert(name)
-    report = scheduled.run(most_asked=2)
-    assert (report.counts["settled"], report.more, report.unanswered) == (2, True, 1)
+    report = scheduled.run(most_asked=most)
+    assert (report.counts["settled"], report.more, report.unanswered) == (asked, more, int(more))
 
 
 @pytest.mark.parametrize(

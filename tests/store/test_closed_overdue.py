@@ -179,6 +179,16 @@ def test_an_order_whose_gateway_has_called_back_can_be_closed(order, is_closed, 
     assert is_closed(orders) is True
 
 
+def test_an_unreadable_callback_opens_only_the_order_that_it_names(order, is_closed, call_back, close_findings_of):
+    """A later callback without a reference opens a closed order only if it has the order's code."""
+    orders = order()
+    call_back(orders, amount=5)
+    close_findings_of(orders)
+    for code, expected in (("another", True), (orders.payment.order_code, False)):
+        orders.unclear("unreadable", order_ref=code, age=timedelta(0))
+        assert is_closed(orders) is expected
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

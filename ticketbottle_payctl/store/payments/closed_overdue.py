@@ -50,13 +50,15 @@ CLOSINGS = f"""
                     AND r.payment_id IS NULL AND {_IS_NEWS})
     ), closed_callbacks AS MATERIALIZED (
         SELECT c.item_id, c.payment_id, c.reference, c.order_ref, c.provider FROM (
-            SELECT i.item_id, r.payment_id, r.reference, r.order_ref, r.provider, {UNTIL} AS until
+            SELECT i.item_id, p."orderCode" AS code, r.payment_id, r.reference, r.order_ref, r.provider,
+                {UNTIL} AS until
             FROM payctl.run_items AS i JOIN payctl.webhook_receipts AS r ON r.id = (i.before ->> 'receipt')::uuid
-            WHERE {IS_CLOSING}) AS c
+            LEFT JOIN payments AS p ON p.id = i.item_id WHERE {IS_CLOSING}) AS c
         WHERE NOT EXISTS (SELECT FROM (
             SELECT * FROM payctl.webhook_receipts WHERE payment_id = c.item_id
             UNION ALL SELECT * FROM payctl.webhook_receipts WHERE reference = NULLIF(c.reference, '')
             UNION ALL SELECT * FROM payctl.webhook_receipts WHERE order_ref = NULLIF(c.order_ref, '') AND reference = ''
+            UNION ALL SELECT * FROM payctl.webhook_receipts WHERE order_ref = c.code AND reference = ''
         ) AS r WHERE {_IS_NEW_FINDING})
     )
 """  # noqa: S608 - built from constants only
