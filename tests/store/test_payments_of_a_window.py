@@ -143,6 +143,23 @@ def test_a_closed_callback_explains_the_payment_that_it_names(
     assert in_window().silent == (0 if explains else 1)
 
 
+def test_a_later_unreadable_callback_reopens_only_the_order_that_it_names(engine, pay, call, in_window):
+    """A closed callback without a payment explains its order until an unreadable callback has the same order code."""
+    orders = pay(MINUTE)
+    call(orders, MINUTE, "wrong_amount", payment=None, reference="another")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            """INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, after) VALUES
+            (gen_random_uuid(), 0, 0, %s, 'closed', jsonb_build_object('receipt', %s::text),
+                '{"until": "2026-01-29T12:02:00Z"}')""",
+            (orders.payment.order_code, orders.receipts[0]),
+        )
+    assert in_window().silent == 0
+    for code, silent_payments in (("another order", 0), (orders.payment.order_code, 1)):
+        call(orders, 3 * MINUTE, "unreadable", payment=None, reference="", order_ref=code)
+        assert in_window().silent == silent_payments
+
+
 @pytest.mark.parametrize(
     ("after", "explains"), [(-MICROSECOND, False), (0 * HOUR, True), (HOUR - MICROSECOND, True), (HOUR, False)]
 )
