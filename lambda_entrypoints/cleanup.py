@@ -20,7 +20,7 @@ def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG00
 
     Raises:
         UnavailableError: the database cannot be reached. Committed batches stay deleted.
-        ConfigError: a setting is invalid, or payctl's schema or a permission is missing.
+        ConfigError: a setting is invalid, or payctl's schema or a privilege is missing.
     """
     with runtime.invocation(Function.CLEANUP, context) as warm:
         report = warm.attempt(lambda services: _clean(services, context), "DATABASE_URL")

@@ -33,7 +33,7 @@ def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG00
 
     Raises:
         UnavailableError: the database cannot be reached. Committed payments stay settled.
-        ConfigError: a setting is invalid, or payctl's schema or a permission is missing.
+        ConfigError: a setting is invalid, or payctl's schema or a privilege is missing.
     """
     with runtime.invocation(Function.RECONCILE_PAYMENTS, context) as warm:
         report = warm.attempt(lambda services: _reconcile(warm, services, context), "DATABASE_URL")

@@ -12,7 +12,7 @@ def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG00
 
     Raises:
         UnavailableError: the database cannot be reached.
-        ConfigError: a setting is invalid, or payctl's schema or a permission is missing.
+        ConfigError: a setting is invalid, or payctl's schema or a privilege is missing.
     """
     with runtime.invocation(Function.WATCH_PAYMENTS, context) as warm:
         found = warm.attempt(lambda services: watch_payments(services.engine), "DATABASE_URL")

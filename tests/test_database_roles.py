@@ -241,7 +241,7 @@ def test_the_cleanup_role_leaves_out_the_dead_events_that_a_person_has_closed(en
 
 @pytest.mark.usefixtures("without_grants")
 def test_a_cleanup_that_may_not_read_the_closings_says_so(engine_as, caplog):
-    """A cleanup works without permission to read closing records, but then it counts closed events as open.
+    """A cleanup works without the privilege to read closing records, but then it counts closed events as open.
 
     The log line says that its number includes closed events.
     """

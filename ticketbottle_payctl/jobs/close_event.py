@@ -40,7 +40,7 @@ def close_event(engine: Engine, event: NamedEvent, run: NewRun, max_retries: int
 
     Raises:
         GuardError: the event has changed, blocks another event, or is already closed. Nothing was recorded.
-        DatabaseUnavailableError: the server cannot be reached. ConfigError: payctl's schema or a permission is missing.
+        DatabaseUnavailableError: the server cannot be reached. ConfigError: payctl's schema or a privilege is missing.
         Nothing was recorded.
     """
 

@@ -19,7 +19,7 @@ def find_receipt(engine: Engine, receipt_id: str) -> StoredRequest:
 
     Raises:
         NotFoundError: no receipt has this id.
-        ConfigError: payctl's schema or a permission is missing.
+        ConfigError: payctl's schema or a privilege is missing.
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
@@ -34,7 +34,7 @@ def require_receipts(engine: Engine) -> None:
     """Raise an error if payctl cannot store callbacks.
 
     Raises:
-        ConfigError: payctl's schema or a permission is missing.
+        ConfigError: payctl's schema or a privilege is missing.
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:

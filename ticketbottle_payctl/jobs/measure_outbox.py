@@ -34,7 +34,7 @@ def measure_outbox(engine: Engine, max_retries: int) -> OutboxSize:
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
-        ConfigError: a table or a permission is missing.
+        ConfigError: a table or a privilege is missing.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = stats.unpublished(connection, max_retries, late_after_s=_LATE_AFTER_S)

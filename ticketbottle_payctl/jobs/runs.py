@@ -57,7 +57,7 @@ def list_runs(engine: Engine, limit: int, before: tuple[datetime, str] | None = 
     """Return at most ``limit`` runs, latest first. With ``before`` (time and id), return only older runs.
 
     Raises:
-        ConfigError: payctl's schema or a permission is missing.
+        ConfigError: payctl's schema or a privilege is missing.
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
@@ -71,7 +71,7 @@ def show_run(engine: Engine, prefix: str, limit: int, max_retries: int) -> RunDe
     Raises:
         NotFoundError: no run has this id.
         InputError: several runs match, or the prefix is too short.
-        ConfigError: payctl's schema or a permission is missing.
+        ConfigError: payctl's schema or a privilege is missing.
         DatabaseUnavailableError: the server cannot be reached.
     """
     found = find_run(engine, prefix)
@@ -112,7 +112,7 @@ def find_run(engine: Engine, prefix: str) -> Run:
     Raises:
         NotFoundError: no run has this id.
         InputError: several runs match, or the prefix is too short or contains a character that ids never contain.
-        ConfigError: payctl's schema or a permission is missing.
+        ConfigError: payctl's schema or a privilege is missing.
         DatabaseUnavailableError: the server cannot be reached.
     """
     if len(prefix) < _SHORTEST_PREFIX or not set(prefix.lower()) <= set("0123456789abcdef-"):

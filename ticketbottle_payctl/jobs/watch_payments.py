@@ -43,7 +43,7 @@ def watch_payments(engine: Engine) -> list[GatewayWatch]:
 
     Raises:
         DatabaseUnavailableError: the database cannot be reached, or the payments were not read within 20 seconds.
-        ConfigError: payctl's schema or a permission is missing.
+        ConfigError: payctl's schema or a privilege is missing.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = store.health(connection, after=OVERDUE_AFTER, window=WINDOW)

@@ -281,8 +281,8 @@ def test_a_cleanup_that_reaches_its_time_limit_is_recorded_as_incomplete(clean, 
 
 
 @pytest.mark.parametrize(("reason", "warned"), [([], 0), (["--reason", "disk"], 1)])
-def test_a_cleanup_works_without_the_permission_to_record_it(clean, insert, engine, reason, warned):
-    """If the role has no permission to record a cleanup, payctl warns only if a reason was given."""
+def test_a_cleanup_works_if_payctl_cannot_record_it(clean, insert, engine, reason, warned):
+    """If payctl cannot record a cleanup, it warns only if a reason was given."""
     insert(3, state="published", age=OLD)
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE payctl.runs RENAME TO runs_elsewhere")

@@ -175,8 +175,8 @@ def test_the_doctor_names_the_oldest_order_that_needs_manual_review(shop, engine
     assert (until - since, until, until.tzinfo) == (timedelta(days=7), at, UTC)
 
 
-def test_the_doctor_says_if_it_may_not_read_the_callbacks(found, engine):
-    """If the doctor has no permission to read the callbacks, it reports a warning."""
+def test_the_doctor_says_if_it_cannot_read_the_callbacks(found, engine):
+    """If the doctor cannot read the callbacks, it reports a warning."""
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
     assert [each.status for each in found()] == [Status.WARN]

@@ -233,8 +233,8 @@ def test_a_missing_privilege_is_named_with_its_table_and_column():
     ],
 )
 def test_a_role_is_meant_for_a_task_if_it_may_write_what_only_this_task_writes(held, explained, expected):
-    """A role is meant for a task if it has a write permission on the service's tables that only this task needs.
+    """A role is meant for a task if it has a write privilege on the service's tables that only this task needs.
 
-    Read permissions do not count, because every task reads these tables.
+    Read privileges do not count, because every task reads these tables.
     """
     assert _is_meant(held, explained) is expected

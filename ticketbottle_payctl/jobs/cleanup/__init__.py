@@ -150,7 +150,7 @@ def cleanup(  # noqa: PLR0913 - one argument per option
         LockedError: another process is adding to ``archive``. Nothing was deleted.
         UnavailableError: ``archive`` cannot be written. Committed batches stay deleted and are in the archive.
         DatabaseUnavailableError: the server cannot be reached. Committed batches stay deleted and are in the archive.
-        ConfigError: payctl's schema or a permission is missing.
+        ConfigError: payctl's schema or a privilege is missing.
     """
     began = clock()
     with transaction(engine, _READING, commit=False) as connection:
@@ -219,7 +219,7 @@ def preview_cleanup(
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting took longer than five minutes.
-        ConfigError: a table or a permission is missing.
+        ConfigError: a table or a privilege is missing.
     """
     with transaction(engine, _READING, commit=False) as connection:
         now = outbox.now(connection).replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Record a cleanup in ``payctl.runs``. The entry is written after the first batch and completed at the end.
 
-The scheduled cleanup's database role might not have permission to write the entry. Therefore a failed write is only
-logged, and the cleanup continues.
+The scheduled cleanup's database role might not have the privilege to write the entry. Therefore a failed write is
+only logged, and the cleanup continues.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""List the columns that payctl needs in the payment service's tables, and the permissions that each task needs."""
+"""List the columns that payctl needs in the payment service's tables, and the privileges that each task needs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
     ),
     "cleanup": (
         *_all("outbox", "SELECT", "DELETE"),
-        *_each("outbox", "UPDATE", ("lastError",)),  # PostgreSQL requires an UPDATE permission to lock a row
+        *_each("outbox", "UPDATE", ("lastError",)),  # PostgreSQL requires an UPDATE privilege to lock a row
         *_all("payctl.event_context", "SELECT", "DELETE"),
     ),
     "watch-payments": (
@@ -104,4 +104,4 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
         *_each("payctl.webhook_receipts", "SELECT", ("provider", "received_at")),
     ),
 }
-"""The permissions that each task needs. The doctor does not check tables that do not exist yet."""
+"""The privileges that each task needs. The doctor does not check tables that do not exist yet."""

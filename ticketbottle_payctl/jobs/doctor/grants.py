@@ -16,9 +16,9 @@ from ticketbottle_payctl.store.inspect.tables import PAYCTL, Privilege
 
 
 def grants(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that the role has every permission for at least one task.
+    """Check that the role has every privilege for at least one task.
 
-    Warn about other tasks that the role is probably meant for, but lacks permissions for.
+    Warn about other tasks that the role is probably meant for, but lacks privileges for.
     """
     if (lacks := missing_usage(connection, subject.schema)) is not None:
         return [no_usage("grants", lacks)]
@@ -33,7 +33,7 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
     explained = {one for task in may for one in held[task]}
     missing = {task: [one for one, has in held[task].items() if not has] for task in held if task not in may}
     partly: list[Finding] = []
-    # Two tasks can write the same columns. The role is meant for the task for which it lacks the fewest permissions.
+    # Two tasks can write the same columns. The role is meant for the task for which it lacks the fewest privileges.
     for task in sorted(missing, key=lambda task: len(missing[task])):
         if _is_meant(held[task], explained):
             partly += _lacks(connection, task, role, missing[task], subject.schema)
@@ -45,9 +45,9 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
     meaning = "no command that uses the database will work"
     none = fail(
         "grants",
-        f"role {role} lacks permissions for every task",
+        f"role {role} lacks privileges for every task",
         meaning,
-        "grant it the permissions that docs/how-to/database-roles.md lists",
+        "grant it the privileges that docs/how-to/database-roles.md lists",
     )
     return [none, *partly]
 
@@ -55,7 +55,7 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
 def _is_meant(held: dict[Privilege, bool], explained: set[Privilege]) -> bool:
     """Return whether the role is probably meant for this task.
 
-    This is true if the role has a write permission on the service's tables that the task needs and that ``explained``
+    This is true if the role has a write privilege on the service's tables that the task needs and that ``explained``
     does not contain.
     """
     of_service = {one: has for one, has in held.items() if "." not in one.table and one.kind != "SELECT"}
@@ -77,7 +77,7 @@ def _lacks_from(owner: str, task: str, role: str, missing: list[Privilege], sche
     first = missing[0]
     lacks = f"{first.kind} on {first.table}" + (f' ("{first.column}")' if first.column else "")
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    meaning = "a command that needs the missing permission ends with exit code 3"
+    meaning = "a command that needs the missing privilege ends with exit code 3"
     fact = f"role {role} can do only part of {task}; it lacks {lacks}{more}"
     tables_of = list(dict.fromkeys(one.table for one in missing))
     statements = [_grant(role, table, [one for one in missing if one.table == table], schema) for table in tables_of]

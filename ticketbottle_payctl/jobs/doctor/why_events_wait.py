@@ -21,7 +21,7 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
-        ConfigError: a table or a permission is missing.
+        ConfigError: a table or a privilege is missing.
     """
     found = _evidence(subject)
     late = OVERDUE_AFTER.total_seconds()

@@ -89,7 +89,7 @@ def close_findings(engine: Engine, found: OpenFindings, run: NewRun) -> None:
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
-        ConfigError: payctl's schema or a permission is missing. Nothing was recorded.
+        ConfigError: payctl's schema or a privilege is missing. Nothing was recorded.
     """
 
     def rows(connection: Connection) -> None:

@@ -105,7 +105,7 @@ def process_webhook(  # noqa: PLR0913 - one argument per option
 
     Raises:
         DatabaseUnavailableError: nothing was written. The caller must ask the gateway to send the callback again.
-        ConfigError: payctl's schema or a permission is missing. Nothing was written.
+        ConfigError: payctl's schema or a privilege is missing. Nothing was written.
     """
     verified = gateway.verify(request, credentials)
     if isinstance(verified, Rejected):

@@ -133,7 +133,7 @@ def settle_overdue(
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled.
-        ConfigError: payctl's schema or a permission is missing.
+        ConfigError: payctl's schema or a privilege is missing.
     """
     ends, stop = time.monotonic() + options.budget.total_seconds(), Event()
     now = database_clock(engine)

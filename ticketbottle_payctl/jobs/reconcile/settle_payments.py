@@ -123,7 +123,7 @@ def settle_findings(
     Raises:
         DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled, and the caller can
             repeat the run.
-        ConfigError: a permission is missing.
+        ConfigError: a privilege is missing.
     """
     wanted = [finding for finding in findings if finding.settles and finding.callback]
     done: list[Settled] = []

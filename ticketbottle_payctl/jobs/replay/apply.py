@@ -80,7 +80,7 @@ def replay(  # noqa: PLR0913 - one argument per option
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. The run can be resumed if it was recorded.
-        ConfigError: payctl's schema or a permission is missing.
+        ConfigError: payctl's schema or a privilege is missing.
     """
 
     def store_plan(connection: Connection) -> None:

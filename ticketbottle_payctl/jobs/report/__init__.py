@@ -78,7 +78,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting the backlog took longer than ``limit``.
-        ConfigError: a table or a permission is missing.
+        ConfigError: a table or a privilege is missing.
     """
     limits = Limits(statement=limit, jit=False)
     parts = parts_of(since, until)

@@ -50,7 +50,7 @@ def collect_live(
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
-        ConfigError: a table or a permission is missing.
+        ConfigError: a table or a privilege is missing.
     """
     with transaction(engine, LIMITS, commit=False) as connection:
         recent, found, report = read_state(connection, max_retries, since)

@@ -105,7 +105,7 @@ def open_run(
     Raises:
         LockedError: another process is running this run.
         DatabaseUnavailableError: the server cannot be reached.
-        ConfigError: payctl's schema or a permission is missing.
+        ConfigError: payctl's schema or a privilege is missing.
     """
 
     def begin(connection: Connection) -> None:

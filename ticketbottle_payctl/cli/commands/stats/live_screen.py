@@ -63,7 +63,7 @@ def live_screen(session: Session, read: Read, pause: timedelta) -> tuple[LiveRep
 
     Raises:
         DatabaseUnavailableError: the first reading failed.
-        ConfigError: a table or a permission is missing.
+        ConfigError: a table or a privilege is missing.
     """
     view = LiveView(session.target_parts(), partial(command_of, session=session), pause, zone_of(session))
     surface = surface_of(sys.stdout, session.shared.color)
