@@ -53,7 +53,7 @@ def test_the_search_reads_all_records_if_brokers_cannot_look_up_by_time(send, se
 
 
 def test_a_record_that_was_sent_before_partitions_were_added_is_found(send, search):
-    """The search also reads the partition that the key had before partitions were added to the topic."""
+    """The search also reads the partition to which the key was mapped before partitions were added to the topic."""
     send(1, "wanted", BEFORE)
     found = search()
     assert ([record.partition for record in found.records], found.partition, found.complete) == ([BEFORE], HOME, True)

@@ -58,7 +58,7 @@ def elsewhere(shop, clock, tmp_path, monkeypatch):
 
 
 class DatedGateways(Gateways):
-    """Test gateways that record the date that payctl sends to VNPay."""
+    """The state of all gateways, and the dates that payctl sends to VNPay."""
 
     dates: list[str]
 

@@ -76,7 +76,7 @@ def aws():
 
 
 def deployed(event):
-    """Call the webhook from this checkout with the event, as Lambda does."""
+    """Call this checkout's webhook with the event, as Lambda does."""
     return 200, {}, webhook.handler(event, None)
 
 

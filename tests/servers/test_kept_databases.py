@@ -86,7 +86,7 @@ def state(run):
 
 @pytest.mark.parametrize("statements", ROWS.values(), ids=ROWS)
 def test_a_database_whose_rows_changed_is_emptied(statements, kept, run, state):
-    """If a test changed only rows, the next test gets the same database in the state of a new one."""
+    """If a test changed only rows, the next test reuses the database, which is reset to its initial state."""
     unused = kept.take()
     as_new = state(unused)
     name = kept.take()

@@ -96,7 +96,7 @@ def test_a_closing_counts_only_for_its_own_reason(every_kind, reader, close):
 def test_an_event_of_an_unknown_type_is_needless_only_if_no_success_can_be_missing(
     pay, reader, status, success, expected
 ):
-    """An event of an unknown type is needless if the payment failed, was cancelled, or its success is published."""
+    """An event of an unknown type is needless if its payment failed or was cancelled, or if a success is published."""
     orders = pay(status).event(ODD, "dead")
     if success:
         orders.event(state=success, age=2 * HOUR)

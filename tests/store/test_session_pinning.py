@@ -135,6 +135,6 @@ def test_the_settings_of_a_transaction_are_one_statement_of_its_first_message(se
 
 
 @pytest.mark.parametrize("job", [webhook, watch, clean, reconcile, publish])
-def test_a_job_s_statements_are_shorter_than_what_pins(sent, job):
-    """Even for a full batch, each of a job's statements is smaller than half of the size that pins a session."""
+def test_a_job_s_statements_are_too_short_to_pin_a_session(sent, job):
+    """Even for a full batch, each of a job's statements is shorter than half of the length that pins a session."""
     assert max(len(query.encode()) for query in sent(job)) < LARGEST / 2

@@ -1,4 +1,4 @@
-"""Test the events that wait behind another event of their payment, and the dead events that a person must check."""
+"""Test the events that wait behind another event of the same payment, and the dead events that a person must check."""
 
 from __future__ import annotations
 

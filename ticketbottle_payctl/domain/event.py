@@ -31,7 +31,7 @@ SOURCE = "payment-service"
 """The value of the ``source`` header in every message, whichever publisher sends it."""
 
 CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
-"""The names of the headers for what payctl knows about the origin of an event."""
+"""The names of the headers that carry what payctl knows about the origin of an event."""
 
 
 Position = tuple[datetime, str]

@@ -1,4 +1,4 @@
-"""Name the reasons why no customer waits for a dead event."""
+"""Name the reasons why no customer is waiting for a dead event."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class WhyNeedless(StrEnum):
-    """The reason why no customer waits for a dead event. Each event type has at most one reason."""
+    """The reason why no customer is waiting for a dead event. Each event type has at most one reason."""
 
     SUPERSEDED = "superseded"
     """The event reports a failure or cancellation, and the payment is COMPLETED now."""
@@ -15,4 +15,4 @@ class WhyNeedless(StrEnum):
     """The event reports a success, and the payment's success was already sent."""
 
     UNKNOWN_TYPE = "unknown_type"
-    """payctl does not know the event's type, and the payment needs no further message about a success."""
+    """payctl does not know the event's type, and the payment needs no further success message."""

@@ -99,7 +99,8 @@ def _asked(given: Mapping[str, str]) -> _Asked:
     strict = accept is not None and accept != "accept_invalid_certs"
     if strict and accept != "strict":
         remarks.append(
-            "the sslaccept parameter of DATABASE_URL is not strict or accept_invalid_certs; payctl treats it as strict"
+            "the sslaccept parameter of DATABASE_URL is neither strict nor accept_invalid_certs;"
+            " payctl treats it as strict"
         )
     if mode == "disable" and (root or own or strict):
         message = "DATABASE_URL has sslmode=disable, but also a certificate or sslaccept"

@@ -106,7 +106,7 @@ def test_a_role_without_usage_on_the_schema_gets_the_grant(without_usage, engine
 
 
 def test_a_command_without_usage_on_the_schema_names_the_grant(without_usage, engine):
-    """The error of a command names the missing USAGE and the statement that grants it."""
+    """A command's error names the missing USAGE privilege and the statement that grants it."""
     with pytest.raises(ConfigError, match=r" has no USAGE on schema public$") as raised:
         collect_stats(without_usage, max_retries=5)
     said, _, statement = raised.value.hint.partition(", run: ")

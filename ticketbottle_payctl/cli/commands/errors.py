@@ -42,7 +42,7 @@ class ErrorCounts(TypedDict):
     """The number of groups, and the number of events in all groups."""
 
     groups: Count
-    """The number of groups in items."""
+    """The number of groups in `items`."""
     events: Count
     """The number of events in these groups, including the closed ones."""
     closed: NotRequired[Count]

@@ -63,7 +63,7 @@ MARKS = (
         ("reconcile payments",),
         "!",
         (ExitCode.DONE, ExitCode.PARTIAL, *_ENDED_EARLY),
-        "payments are not settled; 0 if a dry run would settle them",
+        "payments are not settled; 0 after a dry run that found payments to settle",
     ),
     Marked(("reconcile outbox",), "!", (ExitCode.PARTIAL, ExitCode.DEADLINE), "some events were not judged"),
     Marked(("reconcile outbox",), "✘", (ExitCode.NO,), "events are lost, wrong or out of order"),

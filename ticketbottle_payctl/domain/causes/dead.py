@@ -97,12 +97,12 @@ def _of_harmless(evidence: Evidence) -> Cause:
         orders = evidence.superseded_orders or (None,)
         why = "repeats a success that was sent" if repeated else "is superseded"
         fact = f"1 dead event is harmless: {', '.join(map(named, ids, orders))} {why}"
-        meaning = "the customer has paid since, so no publisher and no replay sends it"
+        meaning = "the customer has paid since, so no publisher and no replay sends this event"
         meaning = _ALREADY_SENT if repeated else meaning
         advice = "to end this warning, record that no customer is waiting for it"
     else:
         fact = f"{number:,} dead events are harmless: {_why_harmless(number - repeated, repeated)}"
-        meaning = "the customers have paid since, so no publisher and no replay sends them"
+        meaning = "the customers have paid since, so no publisher and no replay sends these events"
         meaning = "no customer waits for them" if repeated else meaning
         advice = "to end this warning, record that no customer is waiting for these events; begin with the oldest"
     return Cause(CauseKind.SUPERSEDED, number, fact, meaning, advice, Command(("close",), tuple(ids[:1]), changes=True))
@@ -134,7 +134,7 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
         return f"{what_to_do(group.event_types)}; {'the' if group.unknown == 1 else 'one such'} event is", shown
     if not rows and group.too_large:
         smaller = "ask the payment service's team to make the payload smaller"
-        return f"do not replay: {_too_large(group)}; {smaller}; see which payment it is", shown
+        return f"do not replay: {_too_large(group)}; {smaller}; look at the payment", shown
     if not rows:
         return (
             "do not replay: the customer has paid since then; look at the payment",

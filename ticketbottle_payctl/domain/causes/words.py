@@ -11,7 +11,7 @@ from ticketbottle_payctl.formats import count, duration, short_id
 
 
 def overdue(evidence: Evidence, *reasons: Reason) -> list[Waiting]:
-    """Return the overdue events that are waiting for one of these reasons."""
+    """Return the groups of overdue events that are held up for one of these reasons."""
     late = OVERDUE_AFTER.total_seconds()
     return [one for one in evidence.waiting if one.reason in reasons and one.oldest_s > late]
 

@@ -205,7 +205,7 @@ class NamedEvent(NamedTuple):
 class Timeline:
     """The history of a payment, oldest step first, with the findings about it.
 
-    ``verdict`` is the most important finding for the customer, and ``also`` has the other findings. ``warnings`` say
+    ``verdict`` is the finding that matters most to the customer, and ``also`` has the other findings. ``warnings`` say
     which data payctl could not read.
     """
 

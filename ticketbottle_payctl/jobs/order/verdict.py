@@ -22,7 +22,7 @@ _URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)
 
 
 def judge(found: History, records: Records, now: datetime, retention: timedelta | None) -> list[Verdict]:
-    """Return every finding about an order, the most important one for the customer first. The list is never empty."""
+    """Return every finding about an order, sorted by its importance for the customer. The list is never empty."""
     return sorted(closed(list(_findings(found, records, now, retention)), found), key=_place)
 
 

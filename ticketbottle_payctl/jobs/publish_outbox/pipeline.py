@@ -87,7 +87,7 @@ class OpenBatch:
 
 
 class _Ahead(NamedTuple):
-    """A claim that runs in another thread. Once ``end`` is known, its connection holds the shard's other lock."""
+    """A claim that runs in another thread. Once ``end`` is known, its connection holds one of the shard's two locks."""
 
     end: Future[Position | None]
     batch: Future[OpenBatch]

@@ -19,9 +19,9 @@ FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "t
 """The query results that an operator must handle."""
 
 ONLY_IN_PORTAL = frozenset({"not_found", "too_old"})
-"""The query results after which only the gateway's portal shows whether the payment is paid.
+"""The query results for which an operator must look in the gateway's portal to see whether the payment is paid.
 
-An operator can look there and close the payment.
+The operator can then close the payment.
 """
 
 

@@ -51,9 +51,10 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
 
 @contextmanager
 def redacted(parameters: Mapping[str, str]) -> Iterator[None]:
-    """Mask the password in libpq's error messages.
+    """Mask the passwords in libpq's error messages.
 
-    Parts of the password with three or more characters are masked too.
+    If a password contains reserved characters, also mask the parts between them. Do not mask a text of fewer than three
+    characters.
     """
     try:
         yield

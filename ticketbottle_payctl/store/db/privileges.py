@@ -11,8 +11,8 @@ def may_read_payments(*columns: str) -> str:
 def may_read_ours(table: str, *columns: str) -> str:
     """Return an SQL condition that is true if the role is allowed to read these columns of a ``payctl`` table.
 
-    The condition is false if the table is missing. ``to_regclass`` would raise an error if the role is not allowed to
-    use the schema.
+    The condition is false if the table is missing, or if the role is not allowed to use the schema. In the second case,
+    ``to_regclass`` would raise an error, so the condition reads ``pg_class``.
     """
     of = f"""(SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE n.nspname = 'payctl' AND c.relname = '{table}' AND has_schema_privilege(n.oid, 'USAGE'))"""  # noqa: S608 - constants

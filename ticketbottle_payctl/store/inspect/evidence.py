@@ -227,7 +227,7 @@ def _row(row: tuple[Any, ...]) -> Waiting:
 def _dead_groups(
     connection: Connection, max_retries: int, rights: dead.Rights, repeated: Sequence[str]
 ) -> list[DeadGroup]:
-    """Return the largest groups of dead events, without groups whose events all count as closed.
+    """Return the largest groups of dead events. Leave out groups whose events all count as closed.
 
     The role must have the given ``rights``. If no event counts as closed, the right to read closing records is not
     needed. ``repeated`` contains the ids of the events that repeat a sent success.

@@ -18,7 +18,7 @@ UNROUTABLE = "payment.unroutable"
 MARKING_GROUP = "payctl-cdc-mark"
 """The consumer group that marks Debezium's events as published.
 
-Its committed offsets show how far the marking has come.
+Its committed offsets show how far the marking has progressed.
 """
 
 ALL_TOPICS = (*TOPICS.values(), UNROUTABLE)

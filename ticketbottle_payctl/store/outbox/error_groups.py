@@ -238,7 +238,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
 def with_blocked(
     connection: Connection, found: Sequence[ErrorGroup], selector: Selector, max_retries: int
 ) -> list[ErrorGroup]:
-    """Return the groups with the number of payments whose later events wait behind the group's dead events.
+    """Return the groups. Add to each group the number of payments whose later events wait behind its dead events.
 
     This function changes the planner settings of the transaction, so the caller must not run other statements in it
     after this call.
@@ -262,10 +262,10 @@ def with_blocked(
 def with_harmless(
     connection: Connection, found: Sequence[ErrorGroup], selector: Selector, max_retries: int, rights: Rights
 ) -> list[ErrorGroup]:
-    """Return the groups with the oldest harmless dead event of each, which a person can close.
+    """Return the groups. Add to each group its oldest harmless dead event, which a person can close.
 
-    Among the events of an unknown type, only the oldest few are checked. The role must have the given ``rights``. If it
-    is not allowed to read closing records, no group gets such an event, because the role cannot close it. Like
+    Among the events of an unknown type, only the oldest few are checked. The role must have the given ``rights``. If
+    the role is not allowed to read closing records, no event is added, because the role cannot close an event. Like
     :func:`with_blocked`, this function changes the planner settings of the transaction.
     """
     if not rights.closings:

@@ -52,7 +52,7 @@ def test_publish_outbox_does_not_report_success_if_waiting_events_are_unknown(
     ],
 )
 def test_another_exit_code_also_says_that_the_rest_is_unknown(counts, reason, signalled, code, words):
-    """If events died or were held back, or the run was stopped, `publish-outbox` keeps the exit code for this.
+    """If events died or were held back, or the run was stopped, `publish-outbox` exits with the code for that outcome.
 
     The first line also says that `publish-outbox` could not read which events are waiting.
     """

@@ -32,9 +32,9 @@ class CheckedCounts(TypedDict):
     """The number of checked items and of invalid items."""
 
     checked: Count
-    """The number of checked items, which are groups of settings and unknown names."""
+    """The number of checked groups of settings, plus the number of unknown names."""
     wrong: Count
-    """The number of invalid items, which are groups with an error and unknown names."""
+    """The number of groups with an error, plus the number of unknown names."""
 
 
 class CheckedItem(TypedDict):

@@ -1,4 +1,4 @@
-"""Describe dead events, and the customers who wait for them."""
+"""Describe dead events, and the customers who are waiting for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ticketbottle_payctl.store.outbox.unsent_successes import NONE_UNSENT, Unsen
 
 
 def customers_in_words(unsent: UnsentSuccesses) -> list[str]:
-    """Return how many customers wait for a dead event, or nothing if none waits."""
+    """Return how many customers are waiting for dead events, or nothing if no customer is waiting."""
     if not unsent.customers:
         return []
     waits, them = ("waits", "a dead event") if unsent.customers == 1 else ("wait", "dead events")
@@ -21,7 +21,7 @@ def customers_in_words(unsent: UnsentSuccesses) -> list[str]:
 
 
 def unknown_in_words(unsent: UnsentSuccesses) -> list[str]:
-    """Return how many dead events have an unknown type, or nothing if none has."""
+    """Return how many dead events have an unknown type, or nothing if there are no such events."""
     if not unsent.unknown:
         return []
     return [f"{count(unsent.unknown, 'event')} of an unknown type {'is' if unsent.unknown == 1 else 'are'} dead"]

@@ -97,7 +97,7 @@ class Reconciled:
 
     @property
     def only_in_portal(self) -> list[StatusFinding]:
-        """The answers about overdue payments that only the gateway's portal shows and no operator has closed."""
+        """The answers about overdue payments that an operator must look for in the portal, except closed payments."""
         return [each for each in self.findings if needs_portal(each, self.at) and not self.is_closed(each)]
 
 

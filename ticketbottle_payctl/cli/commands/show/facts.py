@@ -102,7 +102,7 @@ class ShowFacts(TypedDict):
     verdict: NotRequired[VerdictFacts]
     """The state of the order."""
     also: NotRequired[Sequence[VerdictFacts]]
-    """Other findings, the most important ones for the customer first."""
+    """Other findings, sorted by their importance for the customer, most important first."""
     paid: NotRequired[int | None]
     """The amount that was paid and accepted, in whole units; null if no payment was accepted."""
     refused_amounts: NotRequired[Sequence[int]]
