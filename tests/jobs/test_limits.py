@@ -187,7 +187,7 @@ READERS = {
         60,
         5,
     ),
-    "the events that expire": (lambda e: preview_cleanup(e, retention=WEEK), 300, 5),
+    "the events that expire": (lambda e: preview_cleanup(e, retention=WEEK, max_retries=5), 300, 5),
     "the result of a cleanup without changes": (
         lambda e: cleanup(e, retention=WEEK, max_retries=5, dry_run=True),
         300,

@@ -84,12 +84,17 @@ def test_the_first_statement_is_limited(engine):
 
 
 def test_a_lock_timeout_is_distinguished_from_an_outage(engine):
-    """`is_lock_timeout` is true for a lock timeout and false for a lost connection."""
+    """`is_lock_timeout` is true for a lock timeout and false for a lost connection.
+
+    The error of a lock timeout says that another session holds a lock, and names the command that shows the session.
+    """
     with transaction(engine, Limits()) as holder:
         holder.exec_driver_sql("LOCK TABLE payments")
         with pytest.raises(DatabaseUnavailableError) as failure, transaction(engine, LIMITS) as connection:
             connection.exec_driver_sql("SELECT count(*) FROM payments")
     assert is_lock_timeout(failure.value)
+    assert str(failure.value) == "lock timeout: another session has locked a table or a row that payctl needs"
+    assert "payctl doctor --only backlog" in failure.value.hint
     with pytest.raises(DatabaseUnavailableError) as failure, transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
     assert not is_lock_timeout(failure.value)

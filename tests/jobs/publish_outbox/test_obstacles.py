@@ -202,7 +202,7 @@ def unknown_alone(outbox):
 def test_a_preview_foresees_the_deaths_of_a_run(case, shards, on_dead, outbox):
     """A preview counts the events that a run would send, the events that would become dead, and those behind them."""
     expected = case(outbox)
-    waiting, obstacles, _ = preview_outbox(outbox.engine, PublishOptions(shards=shards, on_dead=on_dead))
+    waiting, obstacles, *_ = preview_outbox(outbox.engine, PublishOptions(shards=shards, on_dead=on_dead))
     told_before = {(each.reason.value, each.events, each.event_id) for each in obstacles.blockers}
     lasting = {each for each in expected if each[0] == "retry_later"}
     assert told_before == (expected if on_dead is OnDead.BLOCK else lasting)

@@ -17,6 +17,7 @@ from ticketbottle_payctl.store.outbox.republished import LongestWait
 from ticketbottle_payctl.store.payctl.received_in_window import Received
 from ticketbottle_payctl.store.payctl.runs import Run
 from ticketbottle_payctl.store.payments.created_in_window import CreatedPayments
+from ticketbottle_payctl.store.payments.failed_after_success import RELEASED_AFTER_SUCCESS
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder, OpenOrders
 
 
@@ -197,6 +198,11 @@ class Report:
     def for_a_person(self) -> int:
         """The number of orders whose payments need manual review."""
         return self.money.number if self.money else 0
+
+    @property
+    def has_released_tickets(self) -> bool:
+        """Whether a named order that needs manual review may have lost its tickets."""
+        return any(order.why == RELEASED_AFTER_SUCCESS for order in (self.money.oldest if self.money else ()))
 
     @property
     def overdue(self) -> int:

@@ -36,14 +36,19 @@ _AUTHENTICATION = {"28P01", "28000"}
 _NO_TABLE = "42P01"
 _MISSING_OBJECT = {"3F000", _NO_TABLE, "42703", "42704"}
 _NO_PRIVILEGE = {"42501"}
-_CANNOT_WRITE = {
+_LOCK_NOT_AVAILABLE = "55P03"
+_CANNOT_WORK = {
     READ_ONLY: (
         "the database is read-only: DATABASE_URL points to a standby, or the server was made read-only",
         "check that DATABASE_URL names the primary server, then try again",
     ),
     "53100": ("the database server's disk is full", "free or add disk space on the server, then try again"),
+    _LOCK_NOT_AVAILABLE: (
+        "lock timeout: another session has locked a table or a row that payctl needs",
+        "to see which session holds the lock, run `payctl doctor --only backlog`; then try again",
+    ),
 }
-"""The message and the hint for each error code of a server that cannot write data."""
+"""The message and the hint for each error code of a server that runs, but cannot do what payctl needs."""
 
 # During a connection attempt the driver gives no error code, only the text of libpq or the server.
 _NO_PASSWORD = "no password supplied"  # noqa: S105 - libpq's message
@@ -186,7 +191,7 @@ def _refuse_missing_usage(connection: Connection, error: DBAPIError) -> None:
 
 def is_lock_timeout(error: PayctlError) -> bool:
     """Return whether the error means that the wait for another session's lock timed out."""
-    return _sqlstate(error.__cause__) == "55P03"
+    return _sqlstate(error.__cause__) == _LOCK_NOT_AVAILABLE
 
 
 def is_statement_timeout(error: PayctlError) -> bool:
@@ -264,8 +269,8 @@ def _translate(error: DBAPIError) -> PayctlError | None:
     if state in _NO_PRIVILEGE:
         message = f"the database role lacks a privilege: {text}"
         return ConfigError(message, hint="grant the role the privileges that docs/how-to/database-roles.md lists")
-    if state in _CANNOT_WRITE:
-        message, hint = _CANNOT_WRITE[state]
+    if state in _CANNOT_WORK:
+        message, hint = _CANNOT_WORK[state]
         return DatabaseUnavailableError(message, hint=hint)
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _is_passing(state):
         message = f"PostgreSQL is not available: {text}"

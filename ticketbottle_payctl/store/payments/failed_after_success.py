@@ -20,6 +20,9 @@ from ticketbottle_payctl.store.payments.open_orders import OpenOrder, WithoutTic
 MOST_PAYMENTS = 1_000
 """The maximum number of payments whose events are read. The payments that were completed last are read."""
 
+RELEASED_AFTER_SUCCESS = "released_after_success"
+"""The reason of an order whose failure was sent after its success."""
+
 BEFORE_WINDOW = timedelta(days=7)
 """How long before the window a payment may have been completed. By default, a cleanup deletes older events."""
 
@@ -74,5 +77,7 @@ def failed_after_success(connection: Connection, since: datetime, until: datetim
         "releasing": RELEASING,
     }
     rows = connection.exec_driver_sql(_FOUND, values)
-    why = "released_after_success"
-    return [OpenOrder(WithoutTicket.MONEY, key, code, amount, aware(sent), why) for key, code, amount, sent in rows]
+    return [
+        OpenOrder(WithoutTicket.MONEY, key, code, amount, aware(sent), RELEASED_AFTER_SUCCESS)
+        for key, code, amount, sent in rows
+    ]

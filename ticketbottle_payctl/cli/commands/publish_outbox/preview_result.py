@@ -8,6 +8,7 @@ from ticketbottle_payctl.cli.commands.publish_outbox.dead_words import dead_bloc
 from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import Reading, causes
 from ticketbottle_payctl.cli.commands.publish_outbox.result import SCHEMA
 from ticketbottle_payctl.cli.output.result import Block, Line, Result, Table, bold, dim, line, warn
+from ticketbottle_payctl.domain.causes.late_failures import of_late_failures
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
@@ -23,9 +24,9 @@ def result_of_preview(preview: Preview, apply: str | None, reading: Reading = co
     """Return the result of a dry run, with the events that would be published, die or be held back. The exit code is 0.
 
     ``apply`` is the command that publishes these events, or None if the user's command cannot be repeated. It is not
-    shown if no event would be published.
+    shown if no event would be published, or if a failure event would be sent after the success of its payment.
     """
-    waiting, obstacles, large = preview
+    waiting, obstacles, large, late = preview
     total, held = sum(row.events for row in waiting), obstacles.held
     rows: list[ClaimableItem] = [
         {
@@ -52,8 +53,10 @@ def result_of_preview(preview: Preview, apply: str | None, reading: Reading = co
     human += dead_blocks(obstacles, (), reading, died=0)
     human += [line(dim("to do:"), what_to_do(row["event_type"] for row in rows))] if dying else []
     human += [line(dim("to do:"), _MAKE_SMALLER)] if large else []
-    command = apply if published else None
-    human.append(line(warn("dry run:"), f"nothing was changed{'. To apply it:' if command else ''}"))
+    risks = [cause.fact for cause in of_late_failures(late)]
+    command = reading(["stats"]) if risks else apply if published else None
+    next_step = f". {'Before you publish' if risks else 'To apply it'}:" if command else ""
+    human.append(line(warn("dry run:"), f"nothing was changed{next_step}"))
     human += [line(f"  {command}")] if command else []
     counts: PublishedEvents = {
         "claimed": total - held, "published": 0, "retried": 0,
@@ -63,7 +66,7 @@ def result_of_preview(preview: Preview, apply: str | None, reading: Reading = co
         "blocked_by": [each.facts for each in obstacles.blockers],
         "locked_by": [each.facts for each in obstacles.locked],
     }
-    return Result(SCHEMA, counts=counts, result=facts, items=rows, human=human, dry_run=True)
+    return Result(SCHEMA, counts=counts, result=facts, items=rows, human=human, warnings=risks, dry_run=True)
 
 
 def _cells(row: ClaimableItem) -> tuple[object, ...]:

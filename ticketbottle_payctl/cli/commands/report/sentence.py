@@ -78,7 +78,7 @@ def verdict(report: Report) -> str:
         closed = f" {closed_payments_sentence(report)}." if report.closed_payments else ""
         return f"Nothing is open: {each}no event is waiting, and {dead}.{closed}"
     waiting, failures = report.waiting, sum(gap.is_failure for gap in report.gaps)
-    parts = [_customers(report)]
+    parts = [*_tickets_at_risk(report), *_customers(report)]
     if report.no_event is not None and report.no_event.number:
         number = report.no_event.number
         parts.append(f"{count(number, 'paid order')} {'has' if number == 1 else 'have'} no success event.")
@@ -90,7 +90,6 @@ def verdict(report: Report) -> str:
     if report.for_a_person:
         has = "has" if report.for_a_person == 1 else "have"
         parts.append(f"{count(report.for_a_person, 'order')} {has} a payment that needs manual review.")
-    parts += _tickets_at_risk(report)
     if waiting.pending:
         are = "is" if waiting.pending == 1 else "are"
         longest = duration(waiting.longest.age_s if waiting.longest else 0)
@@ -263,12 +262,13 @@ def _tickets_at_risk(report: Report) -> list[str]:
     return [f"{taken_tickets(number)}; payctl stats says what to do."] if number else []
 
 
-def _customers(report: Report) -> str:
+def _customers(report: Report) -> list[str]:
     number = report.without_ticket
     if not number:
-        return "No customer who has paid is waiting for a ticket."
+        lost = report.late_failures.number or report.has_released_tickets
+        return [] if lost else ["No customer who has paid is waiting for a ticket."]
     has = "has" if number == 1 else "have"
-    return f"{count(number, 'customer')} paid, or may have paid, and {has} no ticket ({money(report.amount)})."
+    return [f"{count(number, 'customer')} paid, or may have paid, and {has} no ticket ({money(report.amount)})."]
 
 
 def _closed_words(number: int) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 
 from tests.cli.commands.show.dead_events.conftest import HOUR, WHY
+from tests.cli.documents import validate
 
 pytestmark = pytest.mark.postgres
 FAILED = {"ended": {"FAILED": 2 * HOUR}}
@@ -44,7 +46,10 @@ def test_every_screen_names_a_failure_that_a_publisher_will_send_after_the_succe
     named = f"{orders.name} ({late[:8]})"
     assert causes() == [f"1 pending failure event would take the tickets of a paid order: {named}"]
     verdict = ask("report")["result"]["verdict"]
-    assert "1 pending failure event would take the tickets of a paid order; payctl stats says what to do." in verdict
+    assert verdict.startswith(
+        "1 pending failure event would take the tickets of a paid order; payctl stats says what to do. "
+    )
+    assert "No customer" not in verdict
     shown = ask("show", orders.name)
     finding = shown["result"]["verdict"]
     assert (shown["exit_code"], finding["kind"], finding["event_id"]) == (5, "late_failure", late)
@@ -79,6 +84,16 @@ def test_a_publisher_sends_a_dead_failure_after_the_success_if_the_retry_limit_i
     (finding,) = ask("doctor", "--only", "callbacks")["items"]
     assert (finding["status"], "1 released_after_success" in finding["fact"]) == ("warn", True)
     assert finding["command"] == f"payctl show {orders.name}"
+
+
+def test_a_dry_run_does_not_advise_to_send_a_failure_after_the_success(late, orders, invoke, database_url):
+    """`publish-outbox -n` names the order, and suggests `payctl stats` instead of the command that publishes."""
+    risk = f"1 pending failure event would take the tickets of a paid order: {orders.name} ({late[:8]})"
+    document = json.loads(invoke("publish-outbox", "-n", "-o", "json", DATABASE_URL=database_url).stdout)
+    validate(document, "publish-outbox")
+    assert document["warnings"] == [risk]
+    shown = invoke("publish-outbox", "-n", DATABASE_URL=database_url).stdout.splitlines()
+    assert shown[-2:] == ["dry run:  nothing was changed. Before you publish:", "  payctl stats"]
 
 
 # how to insert the order: whether a publisher will send a failure after the success
