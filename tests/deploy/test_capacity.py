@@ -40,7 +40,7 @@ def fixed(functions):
 def test_the_page_says_which_quota_production_needs(page, reserved, fixed):
     """The quota on the page is the sum of prod's reservations and of the concurrency that AWS keeps unreserved."""
     (total, *parts) = re.search(
-        r"prod reserves (\d+): (\d+) for `ReservedWebhook`, (\d+) for `ReservedProcessor`, and (\d+) for\s+"
+        r"prod\s+reserves\s+(\d+):\s+(\d+)\s+for\s+`ReservedWebhook`,\s+(\d+)\s+for\s+`ReservedProcessor`,\s+and\s+(\d+)\s+for\s+"
         r"`reconcile-payments`",
         page,
     ).groups()

@@ -262,6 +262,8 @@ def _for(number: int, group: ErrorGroup) -> str:
 
 def _first(group: ErrorGroup) -> str | None:
     """Return what to do before a replay, or say that the refused messages are smaller now and nothing is to do."""
+    if group.is_closed:
+        return None
     rest = group.replayable
     if rest and is_small_enough_now(group.sample, group.message_bytes):
         step: str | None = "the message is smaller now" if rest == 1 else "the messages are smaller now"

@@ -35,7 +35,8 @@ _OF_EVERY_EVENT = {
     CauseKind.SHARDS,
 }  # fmt: skip
 _NEXT_TO_OVERDUE_TRIES = {
-    CauseKind.FAILING, CauseKind.NOT_DUE, CauseKind.NO_TICKET, CauseKind.DEAD, CauseKind.BLOCKED, CauseKind.SUPERSEDED,
+    CauseKind.LATE_FAILURE, CauseKind.FAILING, CauseKind.NOT_DUE, CauseKind.NO_TICKET, CauseKind.DEAD,
+    CauseKind.BLOCKED, CauseKind.SUPERSEDED,
 }  # fmt: skip
 """The causes that do not explain why an event's next try is overdue."""
 

@@ -70,7 +70,7 @@ class Candidate(NamedTuple):
 class Superseded(NamedTuple):
     """A failure or cancellation event whose payment is COMPLETED now.
 
-    If the event were sent again, a customer who has paid would lose their tickets.
+    If a PAYMENT_FAILED event were sent again, a customer who has paid would lose their tickets.
     """
 
     id: str

@@ -34,7 +34,7 @@ SUPERSEDED = """(o."eventType" IN ('PAYMENT_FAILED', 'PAYMENT_CANCELLED') AND EX
     SELECT 1 FROM payments AS p WHERE p.id = o."aggregateId" AND p.status::text = 'COMPLETED'))"""
 """An SQL condition that is true if an event is superseded.
 
-If the event were sent again, a customer who has paid would lose their tickets.
+If a PAYMENT_FAILED event were sent again, a customer who has paid would lose their tickets.
 """
 
 UNKNOWN_TYPE = f"""(o."eventType" NOT IN ({", ".join(f"'{name}'" for name in TOPICS)}))"""

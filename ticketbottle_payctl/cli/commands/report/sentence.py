@@ -18,6 +18,7 @@ from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import MOST_READ
 from ticketbottle_payctl.store.outbox.republished import MOST_LOOKED_AT
 from ticketbottle_payctl.store.payctl.runs import Run, RunAct
+from ticketbottle_payctl.store.payments.failed_after_success import RELEASED_AFTER_SUCCESS
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder, WithoutTicket
 
 Quote = Callable[[object], str]
@@ -172,6 +173,9 @@ def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
     """Return the reason why the order's customer has no ticket."""
     if order.kind is WithoutTicket.UNKNOWN_TYPE:
         return f"paid {wall_clock(order.at, zone)}, but {what_to_do([order.why or ''], quote)}"
+    if order.why == RELEASED_AFTER_SUCCESS:
+        sent = wall_clock(order.at, zone)
+        return f"its failure event was sent {sent}, after its success, so the tickets may have been released"
     why = f": {quote(order.why)}" if order.why else ""
     return f"{_WHY[order.kind].format(wall_clock(order.at, zone))}{why}"
 

@@ -124,3 +124,13 @@ def test_a_closed_group_needs_nothing(orders, ask, close, invoke, database_url):
     (group,) = ask("errors")["items"]
     assert (group["todo"], group["close"], group["replay"]) == (None, "", "")
     assert "unknown type" not in invoke("errors", DATABASE_URL=database_url).stdout
+
+
+def test_a_closed_group_of_repeated_successes_names_no_first_step(orders, close, invoke, database_url):
+    """If the refused message of a sent success is closed, `payctl errors` asks nobody to change the size limit."""
+    orders.pay("COMPLETED").event(state="published", age=2 * HOUR)
+    orders.event(state="dead", age=HOUR, error="MSG_SIZE_TOO_LARGE: Broker: Message size too large")
+    close(orders.events[1])
+    shown = invoke("errors", DATABASE_URL=database_url).stdout
+    assert "MSG_SIZE_TOO_LARGE" in shown
+    assert "first" not in [line.split()[0] for line in shown.splitlines() if line.split()]
