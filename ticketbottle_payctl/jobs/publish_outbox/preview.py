@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures
 from ticketbottle_payctl.domain.event import START, Position
 from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block, Cause
@@ -19,10 +18,9 @@ from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptio
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
-from ticketbottle_payctl.store.outbox import dead, held, shard_lock
+from ticketbottle_payctl.store.outbox import held, shard_lock
 from ticketbottle_payctl.store.outbox.claim import Claim, Waiting
 from ticketbottle_payctl.store.outbox.held import Unsendable
-from ticketbottle_payctl.store.outbox.orders_at_risk import orders_at_risk
 
 
 class Preview(NamedTuple):
@@ -30,14 +28,12 @@ class Preview(NamedTuple):
 
     ``waiting`` lists the pending events by type. ``obstacles`` says why events cannot be sent, and which shards are
     held. An event of an unknown type that is not held would die. ``too_large`` contains the ids of the other events
-    that would die, oldest first. ``late_failures`` are the failure events that the run would send after the success
-    of their payments, if the role is allowed to read the payments.
+    that would die, oldest first.
     """
 
     waiting: list[Waiting]
     obstacles: Obstacles
     too_large: Sequence[str]
-    late_failures: LateFailures = NO_LATE_FAILURES
 
 
 def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
@@ -61,16 +57,7 @@ def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
             for each in dying:
                 backlogs[0].block(Block(each.key, each.position, None, Cause(BlockReason.WOULD_DIE)))
         obstacles = look(connection, backlogs, now, {}, shard_lock.held_shards(connection, options.shards))
-        late = _late_failures(connection, options.max_retries) if waiting else NO_LATE_FAILURES
-    return Preview(waiting, obstacles, [each.position[1] for each in dying if not is_unknown(each.event_type)], late)
-
-
-def _late_failures(connection: Connection, max_retries: int) -> LateFailures:
-    rights = dead.rights(connection)
-    if not rights.payments:
-        return NO_LATE_FAILURES
-    # Without the right to read receipts, the search does not look for events of unknown types.
-    return orders_at_risk(connection, max_retries, rights._replace(receipts=False)).late_failures
+    return Preview(waiting, obstacles, [each.position[1] for each in dying if not is_unknown(each.event_type)])
 
 
 def _dying(connection: Connection, backlogs: Sequence[Backlog]) -> list[Unsendable]:

@@ -23,6 +23,7 @@ from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.jobs.find_late_failures import find_late_failures
 from ticketbottle_payctl.jobs.publish_outbox import (
     OnDead,
     PublishOptions,
@@ -104,7 +105,9 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     adviser = Adviser(session, reason or "publish")
     if dry_run:
         apply = adviser.again(ctx.meta[ARGUMENTS], without=DRY_RUN)
-        session.finish(result_of_preview(preview_outbox(session.services.engine, wanted), apply, adviser.reading))
+        engine = session.services.engine
+        preview, late = preview_outbox(engine, wanted), find_late_failures(engine, settings.max_retries)
+        session.finish(result_of_preview(preview, late, apply, adviser.reading))
     permit(session, "publish-outbox", Approval(reason=reason, confirm=confirm))
     run = None
     if on_dead is OnDead.RELEASE:

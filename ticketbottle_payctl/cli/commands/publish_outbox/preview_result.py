@@ -8,6 +8,7 @@ from ticketbottle_payctl.cli.commands.publish_outbox.dead_words import dead_bloc
 from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import Reading, causes
 from ticketbottle_payctl.cli.commands.publish_outbox.result import SCHEMA
 from ticketbottle_payctl.cli.output.result import Block, Line, Result, Table, bold, dim, line, warn
+from ticketbottle_payctl.domain.causes import LateFailures
 from ticketbottle_payctl.domain.causes.late_failures import of_late_failures
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
@@ -20,13 +21,15 @@ _MOST_NAMED = 3
 _MAKE_SMALLER = f"ask the payment service's team for smaller payloads: payctl sends at most {LARGEST_MESSAGE:,} bytes"
 
 
-def result_of_preview(preview: Preview, apply: str | None, reading: Reading = command_line) -> Result:
+def result_of_preview(
+    preview: Preview, late: LateFailures, apply: str | None, reading: Reading = command_line
+) -> Result:
     """Return the result of a dry run, with the events that would be published, die or be held back. The exit code is 0.
 
     ``apply`` is the command that publishes these events, or None if the user's command cannot be repeated. It is not
     shown if no event would be published, or if a failure event would be sent after the success of its payment.
     """
-    waiting, obstacles, large, late = preview
+    waiting, obstacles, large = preview
     total, held = sum(row.events for row in waiting), obstacles.held
     rows: list[ClaimableItem] = [
         {
