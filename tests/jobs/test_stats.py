@@ -317,7 +317,7 @@ def test_stats_read_a_bounded_part_of_a_large_table(stats, insert, engine, execu
     with engine.connect() as connection:
         pages = connection.exec_driver_sql("SELECT pg_relation_size('outbox') / 8192").scalar_one()
     read = sum(int(re.search(r"shared hit=(\d+)", plan)[1]) for plan in plans)
-    assert read < 0.26 * pages  # each statement reads the 330 unpublished events
+    assert read < 0.3 * pages  # each statement reads the 330 unpublished events
 
 
 def test_a_large_table_that_was_never_analysed_is_sampled(stats, insert, engine):
