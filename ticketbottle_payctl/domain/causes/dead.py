@@ -173,7 +173,7 @@ def _smaller_now(group: DeadGroup) -> str:
 
 
 def _left_out(group: DeadGroup, dead: int) -> str:
-    """Return a phrase that counts the events that a replay leaves out, or an empty string if it is none or all."""
+    """Return a phrase that counts the events that a replay leaves out, or an empty string for none or all events."""
     kinds = ((group.unknown, "of an unknown type"), (group.blocking, "superseded"), (group.too_large, "too large"))
     number = sum(each for each, _ in kinds)
     if not group.replayable or not number:
