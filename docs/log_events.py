@@ -40,6 +40,9 @@ MEANINGS = {
     "publish_outbox_heartbeat": "The publisher is running. payctl logs this event every half minute.",
     "publish_outbox_ready": "The publisher has started.",
     "publish_outbox_resumed": "No event is blocked any more.",
+    "publish_outbox_settling": (
+        "A claim of this shard was interrupted, so its messages may still be on their way. The publisher waits."
+    ),
     "publish_outbox_too_many_failed": (
         "The publisher cannot remember all failed events. The forgotten ones block no other events."
     ),

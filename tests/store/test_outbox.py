@@ -244,6 +244,29 @@ def test_a_range_with_too_many_late_events_is_not_complete(connection, add, monk
     assert (claimed.complete, len(claimed.events)) == (complete, min(2 + late, 8))
 
 
+@pytest.mark.parametrize(
+    ("end", "skip_locked", "interrupted"),
+    [("rollback", False, True), ("rollback", True, False), ("give back", False, False), ("none", False, False)],
+)
+def test_a_claim_shows_whether_an_earlier_claim_of_its_events_was_interrupted(
+    engine, connection, add, end, skip_locked, interrupted
+):
+    """Only an earlier claim of one of the claimed events counts, and only if it was not committed."""
+    add("a", 1)
+    add("b", 2)
+    add("c", 3)
+    with engine.connect() as other:
+        if end != "none":
+            assert ids(outbox.claim(other, replace(ALL, limit=2))) == ["a", "b"]
+        if end == "give back":
+            outbox.release(other, [Released("a", 0, None), Released("b", 0, None)])
+            other.commit()
+    assert outbox.claim(connection, replace(ALL, limit=1), skip_locked=skip_locked).interrupted is interrupted
+    assert (
+        outbox.claim(connection, replace(ALL, limit=1, after=(NOON + timedelta(seconds=2), "b"))).interrupted is False
+    )
+
+
 def test_failed_events_are_listed_oldest_first(connection, add):
     """The list of failed events contains dead events and events that wait for a retry, but not published events."""
     add("b", 2, retryCount=9)

@@ -47,5 +47,7 @@ def test_a_new_outcome_counts_nothing():
 def test_only_a_complete_and_recent_claim_is_sent(complete, age, sent):
     """A publisher sends a batch only if its claim is complete and less than ten seconds old."""
     pipeline = ClaimPipeline(None, None, Budget(PublishOptions(), Event(), lambda: 100.0), skip_locked=False)
-    batch = OpenBatch([], complete, None, 0.0, 100.0 - age, [], None)
+    batch = OpenBatch(
+        [], complete, interrupted=False, end=None, seen_at=0.0, claimed_at=100.0 - age, passed_over=[], connection=None
+    )
     assert pipeline._may_be_sent(batch) is sent  # noqa: SLF001

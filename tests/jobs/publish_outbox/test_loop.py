@@ -113,7 +113,7 @@ def test_each_failed_batch_makes_the_next_wait_longer(outbox, mock_kafka):
     outbox.insert(1)
     outbox.producer.probe(5)
     mock_kafka.fail_next(*[KafkaError.INVALID_PRODUCER_EPOCH] * 200)
-    outbox.run(Clockwork(waits=5), observer=heard.observer, loop=True)
+    outbox.run(Clockwork(waits=8), observer=heard.observer, loop=True)
     assert len(heard.waits) >= 4
     assert all(a < b for a, b in pairwise(heard.waits[:3]))
     assert outbox.row(outbox.rows()[0].id).retry_count == 0

@@ -31,4 +31,9 @@ class Observer:
 
     The age is in seconds, in database time. Sending can take 45 seconds if the brokers do not answer.
     """
+    on_settle: Callable[[float], None] = lambda _seconds: None
+    """A function that is called when the run begins to wait after an interrupted claim.
+
+    The argument is the length of the wait in seconds.
+    """
     span: BatchSpan = batch_span

@@ -46,11 +46,13 @@ class OpenBatch:
 
     ``end`` is where the next claim begins, or None if nothing is left. The claim began at ``seen_at`` and finished at
     ``claimed_at``, both in monotonic seconds. ``passed_over`` are pending events that the claim left out because
-    another session has locked their rows.
+    another session has locked their rows. ``interrupted`` is true if an earlier claim of any of the events was not
+    committed.
     """
 
     events: list[OutboxEvent]
     complete: bool
+    interrupted: bool
     end: Position | None
     seen_at: float
     claimed_at: float
@@ -58,6 +60,8 @@ class OpenBatch:
     connection: Connection
     other_lock: Future[Position | None] | None = None
     """A future that is done when the other connection holds the shard's other lock."""
+    ended: bool = False
+    """Whether the batch was committed or rolled back."""
 
     @property
     def last(self) -> Position:
@@ -79,11 +83,15 @@ class OpenBatch:
             if released:
                 outbox.release(self.connection, released)
             self.connection.commit()
+        self.ended = True
 
-    def rollback(self) -> None:
-        """Release the whole batch."""
-        with translated_errors():
-            self.connection.rollback()
+    def give_back(self) -> None:
+        """Release all events, none of which was sent.
+
+        A rollback would leave the traces of an interrupted claim, and the next publisher would wait for messages that
+        were never sent.
+        """
+        self.commit([Released(event.id, event.retry_count, None) for event in self.events])
 
 
 class _Ahead(NamedTuple):
@@ -98,7 +106,8 @@ class ClaimPipeline:
     """An iterable of one shard's open batches, in order.
 
     The iteration ends when no events are left, or when the budget or the shard's turn is over. It also ends at a batch
-    that must not be sent. Batches that are still open at the end of the ``with`` block are rolled back.
+    that must not be sent. At the end of the ``with`` block, batches that are still open were not sent, and are given
+    back. If the block raises an error, or if an earlier claim was interrupted, they are rolled back.
     """
 
     def __init__(self, engine: Engine, backlog: Backlog, budget: Budget, *, skip_locked: bool) -> None:
@@ -111,18 +120,22 @@ class ClaimPipeline:
         self._entered_at = self._clock()
         self._threads = ThreadPoolExecutor(2, "payctl-claim")
         self._connections: dict[int, Connection] = {}
+        self._claimed: dict[int, OpenBatch] = {}
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, error: object, *_rest: object) -> None:
         self._threads.shutdown()  # no connection is closed while a thread uses it
         with (
             suppress(DatabaseUnavailableError),
             translated_errors(),
+            self._open,
         ):  # if the server is unavailable, no connection is open
-            self._open.close()
+            for batch in self._claimed.values():
+                if error is None and batch.events and not (batch.ended or batch.interrupted):
+                    batch.give_back()
 
     def connection(self, lock: int = 0) -> Connection:
         """Return the connection that takes lock 0 or lock 1 of the shard. Open the connection on first use."""
@@ -179,11 +192,13 @@ class ClaimPipeline:
         connection, seen_at = self.connection(lock), self._clock()
         passed_over = []
         with translated_errors():
-            events, complete = outbox.claim(connection, wanted, skip_locked=self._skip_locked)
+            events, complete, interrupted = outbox.claim(connection, wanted, skip_locked=self._skip_locked)
             if self._skip_locked:
                 passed_over = outbox.locked_by_others(connection, wanted, events[-1].position if events else None)
         end = events[-1].position if wanted.end is None and len(events) == wanted.limit else wanted.end
-        return OpenBatch(events, complete, end, seen_at, self._clock(), passed_over, connection)
+        batch = OpenBatch(events, complete, interrupted, end, seen_at, self._clock(), passed_over, connection)
+        self._claimed[lock] = batch
+        return batch
 
     def _claim_ahead(self, lock: int, after: Position | None, seen_at: float) -> _Ahead | None:
         """Start claiming the events after ``after`` in another thread. Return None if this is not allowed now."""

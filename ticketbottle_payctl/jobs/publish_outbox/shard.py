@@ -21,6 +21,7 @@ from ticketbottle_payctl.jobs.publish_outbox.budget import Budget
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
 from ticketbottle_payctl.jobs.publish_outbox.observer import Observer
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import ClaimPipeline, OpenBatch
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.store.db.engine import is_lock_timeout
 from ticketbottle_payctl.store.outbox.shard_lock import Entry
 
@@ -30,6 +31,14 @@ SEND_WITHIN = 45.0
 Sending a message can take 30 seconds, and the claim's transaction can be idle for 60 seconds. If a publisher is frozen
 for a minute, another publisher can take over its claim. This limit keeps the frozen publisher from sending the old
 claim.
+"""
+
+SETTLE = 5.0
+"""The time between the end of another publisher's claim and the next send of the same events, in seconds.
+
+A publisher's session can end while the messages of its batch are still on their way to the broker. If the next
+publisher sent this batch again at once, and then the next batch, the delayed messages would arrive after newer events.
+After this time they have arrived, unless the network delays them for longer.
 """
 
 _SKIP_LOCKED_ROWS_FOR = 10.0
@@ -99,7 +108,7 @@ class Shard:
     def _drain(self, *, skip_locked: bool) -> Generator[BatchOutcome, None, None]:
         clock, backlog = self.budget.clock, self.backlog
         with ClaimPipeline(self.engine, backlog, self.budget, skip_locked=skip_locked) as pipeline:
-            entry = pipeline.enter(self.owner)
+            entry, entered_at = pipeline.enter(self.owner), clock()
             if entry is Entry.REFUSED:
                 self._remember_refusal()
                 return
@@ -115,8 +124,9 @@ class Shard:
             else:
                 backlog.release_due(clock())
             for batch in pipeline:
+                if batch.interrupted:
+                    self._settle(entered_at)
                 if self.budget.must_stop() or self.sender.leader_may_be_back:
-                    batch.rollback()
                     break
                 outcome = self._send(batch)
                 batch.commit(outcome.released)
@@ -129,6 +139,18 @@ class Shard:
         due = backlog.next_due()
         drained = pipeline.caught_up and (due is None or due > clock())
         self.result = DrainResult.DRAINED if drained else DrainResult.MORE
+
+    def _settle(self, entered_at: float) -> None:
+        """Wait until the messages of an interrupted claim can no longer be on their way to the broker.
+
+        The claim was interrupted before ``entered_at``, when this publisher locked the shard. A run with a time limit
+        waits for at most half of the time that is left, so that it can still send the batch.
+        """
+        seconds = min(entered_at + SETTLE - self.budget.clock(), self.budget.time_left() / 2)
+        if seconds > 0:
+            log_event("publish_outbox_settling", shard=self.number, shards=self.backlog.options.shards, seconds=seconds)
+            self.observer.on_settle(seconds)
+            self.budget.wait(seconds)
 
     def _remember_refusal(self) -> None:
         """Make the next claim rescan the shard. Until then, keep what this publisher knows, unless a rescan is due.

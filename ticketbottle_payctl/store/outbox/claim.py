@@ -69,10 +69,15 @@ class Waiting(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """Claimed events, oldest first. ``complete`` is false if a pending event in the range may be missing."""
+    """Claimed events, oldest first.
+
+    ``complete`` is false if a pending event in the range may be missing. ``interrupted`` is true if an earlier claim of
+    any of the events was not committed.
+    """
 
     events: list[OutboxEvent]
     complete: bool
+    interrupted: bool = False
 
 
 def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position | None:
@@ -97,15 +102,20 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
     If ``complete`` is false, the caller must roll back. This happens in two cases. In the first case, another session
     changed a row while the claim waited for it. The claim leaves this row out although its event may still be pending,
     so later events would overtake it. In the second case, the range contains far more events than expected.
+
+    PostgreSQL writes the number of the claim's transaction into each claimed row, as ``xmax``. If the transaction does
+    not commit, the number stays there until the row changes again. A lock on a row leaves the number of its transaction
+    in the same place, so with ``skip_locked``, ``interrupted`` is always false.
     """
     most = wanted.limit if wanted.end is None else wanted.limit + _MOST_MORE_IN_RANGE
     parameters = _parameters(wanted) | {"limit": most}
     result = connection.exec_driver_sql(_claim_sql(_where(wanted), skip_locked), parameters)
     rows = result.cursor.fetchall() if result.cursor else []
-    picked, first_id = rows[0][:2]
+    picked, interrupted, first_id = rows[0][:3]
     events: list[OutboxEvent] = [] if first_id is None else list(map(OutboxEvent._make, map(_EVENT, rows)))
     events.sort(key=_BY_POSITION)
-    return Claimed(events, complete=picked == len(events) and (wanted.end is None or picked < most))
+    complete = picked == len(events) and (wanted.end is None or picked < most)
+    return Claimed(events, complete, interrupted and not skip_locked)
 
 
 def preview(connection: Connection, wanted: Claim) -> list[Waiting]:
@@ -183,7 +193,7 @@ def now(connection: Connection) -> datetime:
 _MOST_MORE_IN_RANGE = 1000
 """The maximum number of events that a claimed range may contain beyond the expected number."""
 
-_EVENT = itemgetter(slice(1, None))
+_EVENT = itemgetter(slice(2, None))
 _BY_POSITION = itemgetter(5, 0)
 
 
@@ -228,9 +238,9 @@ def _end_sql(where: str, first: str) -> str:
 def _claim_sql(where: str, skip_locked: bool) -> str:  # noqa: FBT001
     locking = "FOR NO KEY UPDATE SKIP LOCKED" if skip_locked else ""
     return f"""
-        WITH picked AS MATERIALIZED (SELECT ARRAY(
-            SELECT ctid FROM outbox WHERE {where}
-            ORDER BY {_IN_ORDER} LIMIT %(limit)s {locking}) AS rows),
+        WITH picked AS MATERIALIZED (
+            SELECT COALESCE(array_agg(ctid), '{{}}') AS rows, COALESCE(bool_or(xmax <> 0), false) AS interrupted
+            FROM (SELECT ctid, xmax FROM outbox WHERE {where} ORDER BY {_IN_ORDER} LIMIT %(limit)s {locking}) AS next),
         marked AS (
             UPDATE outbox AS o
             SET published = true, "publishedAt" = {NOW}
@@ -240,7 +250,7 @@ def _claim_sql(where: str, skip_locked: bool) -> str:  # noqa: FBT001
                 o."retryCount",
                 (SELECT ARRAY[x.correlation_id, x.traceparent, x.replay_run_id]
                  FROM payctl.event_context AS x WHERE x.event_id = o.id))
-        SELECT cardinality(picked.rows), marked.* FROM picked LEFT JOIN marked ON true
+        SELECT cardinality(picked.rows), picked.interrupted, marked.* FROM picked LEFT JOIN marked ON true
     """  # noqa: S608 - built from constants only
 
 

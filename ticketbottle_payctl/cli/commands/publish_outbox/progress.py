@@ -50,7 +50,10 @@ def watched(session: Session, options: PublishOptions, health_file: Path | None 
         preview = preview_outbox(session.services.engine, options)
         waiting = sum(row.events for row in preview.waiting) - preview.obstacles.held
         with bar("publishing", waiting or None) as tell:
-            yield Observer(on_progress=lambda counts: tell(counts.published + counts.dead))
+            yield Observer(
+                on_progress=lambda counts: tell(counts.published + counts.dead),
+                on_settle=lambda seconds: _tell_of_settling(session, seconds),
+            )
 
 
 @dataclass(slots=True)
@@ -117,6 +120,7 @@ class _Line:
             on_obstacles=self.on_obstacles,
             on_look=self.on_look,
             on_send=self.on_send,
+            on_settle=lambda seconds: _tell_of_settling(self.session, seconds),
         )
 
     def on_heartbeat(self, counts: PublishCounts) -> None:
@@ -173,6 +177,14 @@ class _Line:
         at, published = self._seen[0]
         seconds = time.monotonic() - at
         return (self._published - published) / seconds if seconds > 0 else 0.0
+
+
+def _tell_of_settling(session: Session, seconds: float) -> None:
+    at = dim(time_of_day(session.services.now(), zone_shown()))
+    wait = (
+        f"waiting {duration(seconds)} before the next batch of a shard: its last publisher ended in the middle of one"
+    )
+    session.note(warn("!"), at, wait)
 
 
 def _touch(path: Path) -> None:
