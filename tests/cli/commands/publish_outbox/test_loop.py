@@ -17,7 +17,9 @@ import pytest
 
 from tests.cli.commands.publish_outbox.conftest import NOBODY, blocked
 from tests.cli.conftest import clean_environment
-from ticketbottle_payctl.store.outbox import shard_lock
+from ticketbottle_payctl.domain.event import START
+from ticketbottle_payctl.store.outbox import claim, shard_lock
+from ticketbottle_payctl.store.outbox.claim import Claim
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -167,3 +169,14 @@ def test_a_loop_on_a_terminal_logs_json_only_with_v(watched_loop, add, options, 
     reported = '{"timestamp"' if json_lines else "1 event waits behind the dead event"
     _, _, err = watched_loop(*options, terminal=True, until=[reported])
     assert ('{"timestamp"' in err) is json_lines
+
+
+def test_a_loop_on_a_terminal_says_that_it_waits_after_an_interrupted_claim(watched_loop, add, engine):
+    """While a loop waits after an interrupted claim, it says for how long and why."""
+    add("k1")
+    wanted = Claim(after=START, limit=1, max_retries=5)
+    with engine.connect() as killed:
+        assert claim.claim(killed, wanted).events
+    said = r"! \d\d:\d\d:\d\d waiting 5 s: a publisher ended while it sent a batch, and its messages may still\s+arrive"
+    _, out, _ = watched_loop(terminal=True, until=[said, "published 1 "])
+    assert "published 1 event" in out
