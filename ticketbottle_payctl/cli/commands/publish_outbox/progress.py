@@ -181,10 +181,8 @@ class _Line:
 
 def _tell_of_settling(session: Session, seconds: float) -> None:
     at = dim(time_of_day(session.services.now(), zone_shown()))
-    wait = (
-        f"waiting {duration(seconds)} before the next batch of a shard: its last publisher ended in the middle of one"
-    )
-    session.note(warn("!"), at, wait)
+    why = "a publisher ended while it sent a batch, and its messages may still arrive"
+    session.note(warn("!"), at, f"waiting {duration(round(seconds))}: {why}")
 
 
 def _touch(path: Path) -> None:
