@@ -177,6 +177,7 @@ def test_a_loop_on_a_terminal_says_that_it_waits_after_an_interrupted_claim(watc
     wanted = Claim(after=START, limit=1, max_retries=5)
     with engine.connect() as killed:
         assert claim.claim(killed, wanted).events
-    said = r"! \d\d:\d\d:\d\d waiting 5 s: a publisher ended while it sent a batch, and its messages\s+may\s+still\s+arrive"
+    why = "waiting 5 s: a publisher ended while it sent a batch, and its messages may still arrive"
+    said = r"! \d\d:\d\d:\d\d " + why.replace(" ", r"\s+")
     _, out, _ = watched_loop(terminal=True, until=[said, "published 1 "])
-    assert "published 1 event" in out
+    assert "published 1 " in out
