@@ -310,14 +310,14 @@ def test_stats_read_a_bounded_part_of_a_large_table(stats, insert, engine, execu
     event.remove(engine, "before_cursor_execute", plan)
     assert (report.pending, report.total, report.exact) == (300, 75_330, False)
     assert (report.blocked, len(report.causes)) == ((0, 0) if kind == "counts" else (0, 2))
-    assert len(counts) == {"counts": 4, "explained": 18, "live": 21}[kind]
+    assert len(counts) == {"counts": 4, "explained": 17, "live": 20}[kind]
     assert kind != "counts" or len(plans) == 2
     assert not any(statement.endswith("SELECT count(*) FROM outbox") for statement in counts)
     assert all("Index Scan" in plan and not re.search(r"(Seq|Bitmap Heap) Scan on outbox", plan) for plan in plans)
     with engine.connect() as connection:
         pages = connection.exec_driver_sql("SELECT pg_relation_size('outbox') / 8192").scalar_one()
     read = sum(int(re.search(r"shared hit=(\d+)", plan)[1]) for plan in plans)
-    assert read < 0.3 * pages  # each statement reads the 330 unpublished events
+    assert read < pages / 4  # each statement reads the 330 unpublished events
 
 
 def test_a_large_table_that_was_never_analysed_is_sampled(stats, insert, engine):

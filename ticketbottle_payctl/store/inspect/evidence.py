@@ -122,9 +122,9 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     ``found`` and ``recent`` must have been read in the same transaction. This function changes the planner settings of
     the transaction, so the caller must not run other statements in it after this call. Error texts are redacted.
     """
-    rights = dead.rights(connection) if found.dead or found.pending else None
+    rights = recent.rights
     superseded, risk = dead.SupersededDead(), OrdersAtRisk(NO_PAID_ORDERS, NO_LATE_FAILURES)
-    if rights and rights.payments:  # these queries need a nested loop
+    if rights.payments and (found.dead or found.pending):  # these queries need a nested loop
         risk = orders_at_risk(connection, max_retries, rights)
         superseded = dead.superseded(connection, max_retries, rights) if found.dead else superseded
     connection.exec_driver_sql(_JOIN_BY_HASH)
@@ -154,7 +154,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         dead_groups=_dead_groups(
             connection, max_retries, rights._replace(closings=superseded.closed > 0), superseded.repeats
         )
-        if rights and found.dead
+        if found.dead
         else (),
         table_locks=table_locks(connection) if found.pending else (),
         publishers=seen,

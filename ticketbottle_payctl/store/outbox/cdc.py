@@ -140,18 +140,15 @@ def drop_slot(engine: Engine, limits: Limits) -> None:
             connection.exec_driver_sql("SELECT pg_drop_replication_slot(%(name)s)", {"name": SLOT})
 
 
-WAITING_BEHIND_DEAD = f"""
+def waiting_behind_dead(connection: Connection, max_retries: int) -> int:
+    """Count pending events that come after a dead event of the same payment."""
+    sql = f"""
         SELECT count(*) FROM outbox AS o WHERE {states.pending("o.")} AND EXISTS (
             SELECT FROM outbox AS d WHERE {states.dead("d.")}
               AND d."aggregateId" = o."aggregateId"
               AND (d."createdAt", d.id COLLATE "C") < (o."createdAt", o.id COLLATE "C"))
-"""  # noqa: S608 - built from constants only
-"""The SQL query that counts pending events that come after a dead event of the same payment."""
-
-
-def waiting_behind_dead(connection: Connection, max_retries: int) -> int:
-    """Count pending events that come after a dead event of the same payment."""
-    return int(connection.exec_driver_sql(WAITING_BEHIND_DEAD, {"max_retries": max_retries}).scalar_one())
+    """  # noqa: S608 - built from constants only
+    return int(connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one())
 
 
 def count_pending(connection: Connection, max_retries: int) -> int:

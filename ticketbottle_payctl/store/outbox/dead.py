@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.event import FAILURES
 from ticketbottle_payctl.domain.why_needless import WhyNeedless
 from ticketbottle_payctl.store.db.owner_time import NOW
-from ticketbottle_payctl.store.db.privileges import may_read_ours, may_read_payments
+from ticketbottle_payctl.store.db.privileges import may_read_all_of_ours, may_read_ours, may_read_payments
 from ticketbottle_payctl.store.outbox import cdc, states
 from ticketbottle_payctl.store.outbox.debezium_names import SLOT
 from ticketbottle_payctl.store.outbox.needless_unknown import CLOSED_UNKNOWN, MAY_READ_SENT, needless_among
@@ -45,16 +45,21 @@ class Rights(NamedTuple):
 
     ``payments`` stands for the payments' ids and statuses, which show whether an event is superseded. ``closings``
     stands for the records of closed events. ``receipts`` stands for the receipts and the payments' times of completion,
-    which show whether a payment's success was sent.
+    which show whether a payment's success was sent. ``runs`` stands for whole rows of runs, which show when a replay
+    requeued an event.
     """
 
     payments: bool
     closings: bool
     receipts: bool = False
+    runs: bool = False
 
 
-ALL_RIGHTS = Rights(payments=True, closings=True, receipts=True)
+ALL_RIGHTS = Rights(payments=True, closings=True, receipts=True, runs=True)
 """The rights of a role that is allowed to read everything."""
+
+NO_RIGHTS = Rights(payments=False, closings=False)
+"""The rights of a role that is allowed to read only the events."""
 
 
 def judged_superseded(which: str = "true", rights: Rights = ALL_RIGHTS, *, given: bool = False) -> str:
@@ -113,7 +118,8 @@ CLOSED_DEAD = f"(o.id IN ({_closed()}))"
 
 # A publisher's role may have no privilege on the payments table.
 _RIGHTS = f"""SELECT {may_read_payments("id", "status")},
-    {may_read_ours("run_items", "item_id", "outcome", "reason")}, {MAY_READ_SENT}"""
+    {may_read_ours("run_items", "item_id", "outcome", "reason")}, {MAY_READ_SENT},
+    {may_read_all_of_ours("run_items")}"""
 
 
 class DeadCount(NamedTuple):
@@ -187,7 +193,7 @@ def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -
 
 
 def rights(connection: Connection) -> Rights:
-    """Return what the database role is allowed to read about dead events. This needs one statement."""
+    """Return what the database role is allowed to read. This needs one statement."""
     return Rights(*connection.exec_driver_sql(_RIGHTS).one())
 
 

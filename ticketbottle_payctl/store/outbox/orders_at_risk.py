@@ -36,10 +36,11 @@ class OrdersAtRisk(NamedTuple):
     late_failures: LateFailures
 
 
+# OFFSET 0 keeps the events in order, so the search ends at the limit.
 _UNKNOWN = f"""
     SELECT o.id, o."aggregateId" AS key, o."createdAt" AS made, p."completedAt" AS completed
-    FROM outbox AS o JOIN payments AS p ON p.id = o."aggregateId"
-    WHERE {states.dead("o.")} AND {UNKNOWN_TYPE} AND p.status::text = 'COMPLETED' AND NOT {CLOSED_UNKNOWN}
+    FROM (SELECT * FROM read WHERE dead ORDER BY "createdAt" OFFSET 0) AS o JOIN payments AS p ON p.id = o."aggregateId"
+    WHERE p.status::text = 'COMPLETED' AND NOT {CLOSED_UNKNOWN}
     ORDER BY o."createdAt" LIMIT {MOST_UNKNOWN}
 """  # noqa: S608 - built from constants only
 _NO_ROW = "SELECT NULL AS id, NULL AS key, NULL::timestamp AS made, NULL::timestamp AS completed WHERE false"
@@ -52,14 +53,20 @@ def orders_at_risk(connection: Connection, max_retries: int, rights: Rights) -> 
     """
     judges = rights.closings and rights.receipts
     sent = f"{receipt_of_success('o.key')} OR o.key IN ({near_success('o.completed', 'o.made')})" if judges else "true"
-    # The planner expects few elements in an array, so it always uses a hash table.
+    odd = UNKNOWN_TYPE if judges else "false"
+    # The unpublished events are read once for both kinds. The planner expects few elements in an array, so it always
+    # uses a hash table.
     sql = f"""
-        WITH odd AS MATERIALIZED ({_UNKNOWN if judges else _NO_ROW}), failure AS MATERIALIZED (
-            SELECT o.id, o."aggregateId" AS key, o."createdAt" AS made FROM (
-                SELECT id, "aggregateId", "createdAt", "eventType" FROM outbox
-                WHERE {states.pending()} AND "eventType" = %(releasing)s
-                ORDER BY "createdAt" LIMIT {MOST_FAILURES}
-            ) AS o WHERE {SUPERSEDED}
+        WITH read AS MATERIALIZED (
+            SELECT * FROM (
+                SELECT o.id, o."aggregateId", o."createdAt", o."eventType", NOT {states.has_retries("o.")} AS dead,
+                    count(*) FILTER (WHERE {states.has_retries("o.")}) OVER (
+                        ORDER BY o."createdAt" ROWS UNBOUNDED PRECEDING) AS failures
+                FROM outbox AS o WHERE {states.unpublished("o.")}
+                    AND CASE WHEN {states.has_retries("o.")} THEN o."eventType" = %(releasing)s ELSE {odd} END
+            ) AS counted WHERE dead OR failures <= {MOST_FAILURES}
+        ), odd AS MATERIALIZED ({_UNKNOWN if judges else _NO_ROW}), failure AS MATERIALIZED (
+            SELECT o.id, o."aggregateId" AS key, o."createdAt" AS made FROM read AS o WHERE NOT o.dead AND {SUPERSEDED}
         ), candidate AS MATERIALIZED (
             SELECT key FROM odd UNION SELECT key FROM failure
         ), success AS MATERIALIZED (

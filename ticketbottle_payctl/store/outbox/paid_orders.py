@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.causes import PaidOrders
-from ticketbottle_payctl.store.outbox import cdc, states
+from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.repeated import is_success
 
 MOST_NAMED = 3
@@ -34,7 +34,7 @@ def behind_dead(
     An order whose success was already sent does not wait. ``payctl report`` lists these orders too. ``repeated``
     contains the ids of the dead events that repeat a sent success. ``sent`` contains the payments of these events, if
     the payment's success is published now. With ``by_debezium``, no event waits behind another. The same statement
-    counts all pending events behind dead events.
+    counts all pending events behind dead events, so the pending events are read once.
     """
     # The planner expects few dead events, so it would join them in a nested loop. It expects few elements in an array,
     # so it always uses a hash table. Each event is then compared with the earlier events of its payment in one sort.
@@ -44,19 +44,18 @@ def behind_dead(
             FROM outbox WHERE {states.dead()}
         ), line AS MATERIALIZED (
             SELECT id, key, made, success, true AS dead FROM dead
-            UNION ALL SELECT id, "aggregateId", "createdAt", true, false FROM outbox
-            WHERE NOT %(by_debezium)s AND {states.pending()} AND {is_success()}
+            UNION ALL SELECT id, "aggregateId", "createdAt", {is_success()}, false FROM outbox
+            WHERE NOT %(by_debezium)s AND {states.pending()}
               AND ("aggregateId" IN (SELECT unnest(ARRAY(SELECT key FROM dead)))) IS TRUE
+        ), judged AS MATERIALIZED (
+            SELECT *, bool_or(dead) OVER (PARTITION BY key COLLATE "C" ORDER BY made, id COLLATE "C") AS waits FROM line
         ), stuck AS MATERIALIZED (
-            SELECT DISTINCT ON (key COLLATE "C") id, made FROM (
-                SELECT *, bool_or(dead) OVER (PARTITION BY key COLLATE "C" ORDER BY made, id COLLATE "C") AS waits
-                FROM line
-            ) AS stuck_event WHERE success AND (dead OR waits)
+            SELECT DISTINCT ON (key COLLATE "C") id, made FROM judged WHERE success AND (dead OR waits)
               AND (id IN (SELECT unnest(%(repeated)s::text[]))) IS NOT TRUE
               AND (key IN (SELECT unnest(%(sent)s::text[]))) IS NOT TRUE
             ORDER BY key COLLATE "C", made, id COLLATE "C"
         )
-        SELECT CASE WHEN %(by_debezium)s THEN 0 ELSE ({cdc.WAITING_BEHIND_DEAD}) END, count(*), ARRAY(
+        SELECT (SELECT count(*) FROM judged WHERE waits AND NOT dead), count(*), ARRAY(
             SELECT COALESCE((SELECT {states.order_code("e.")} FROM outbox AS e WHERE e.id = named.id), named.id)
             FROM (SELECT id, made FROM stuck ORDER BY made, id COLLATE "C" LIMIT {MOST_NAMED}) AS named
             ORDER BY named.made, named.id COLLATE "C")

@@ -39,8 +39,10 @@ def _is_recorded(event_id: str, condition: str) -> str:
 MOST_LOOKED_AT = 200_000
 """The maximum number of pending events for which the record of replays is read, oldest first."""
 
-_WAITING = f"""(
-        SELECT o.id, o."createdAt" FROM outbox AS o WHERE {states.pending("o.")}
+
+def _waiting(which: str = "true") -> str:
+    return f"""(
+        SELECT o.id, o."createdAt" FROM outbox AS o WHERE {states.pending("o.")} AND {which}
         ORDER BY o."createdAt" LIMIT %(most)s) AS o"""  # noqa: S608 - built from constants only
 
 
@@ -48,16 +50,17 @@ def _longest(condition: str) -> str:
     """Return the statement that finds the longest wait. An event whose replay meets the condition waits since then.
 
     The other events wait since they were created. Only an older event, which a replay has requeued, can have waited
-    longer than the oldest of them.
+    longer than the oldest of them. So the second search reads no event that is newer than this one.
     """
+    until = """o."createdAt" <= COALESCE((SELECT made FROM oldest), 'infinity')"""
     return f"""
     WITH oldest AS MATERIALIZED (
-        SELECT o."createdAt" AS made FROM {_WAITING}
+        SELECT o."createdAt" AS made FROM {_waiting()}
         WHERE NOT {_is_recorded("o.id", condition)} ORDER BY o."createdAt" LIMIT 1
     ), since AS (
         SELECT o.id, o."createdAt" AS made, (SELECT max(at) AT TIME ZONE 'UTC' FROM payctl.run_items
             WHERE item_id = o.id AND {condition}) AS requeued
-        FROM {_WAITING} WHERE o."createdAt" <= COALESCE((SELECT made FROM oldest), 'infinity')
+        FROM {_waiting(until)}
     )
     SELECT id, GREATEST(0, EXTRACT(epoch FROM {NOW} - COALESCE(requeued, made)))::float8, requeued IS NOT NULL,
         EXISTS (SELECT FROM oldest) OR NOT EXISTS (

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.outbox import republished, states
-from ticketbottle_payctl.store.outbox.dead import CLOSED_DEAD
+from ticketbottle_payctl.store.outbox.dead import CLOSED_DEAD, NO_RIGHTS, Rights, rights
 from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN
 
 NEWEST = 10_000
@@ -47,7 +47,7 @@ class Recent(NamedTuple):
     later than the window's start if the window has more than :data:`NEWEST` events. The ``recent`` counts cover the
     last minute. Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent.
     ``newest_sent`` is the creation time of the newest event that was sent in the last minute. ``last_sent`` is the time
-    when an event was last sent, or None. ``runs_readable`` says whether the role is allowed to read the rows of runs.
+    when an event was last sent, or None. ``rights`` is what the role is allowed to read.
     """
 
     now: datetime
@@ -64,7 +64,12 @@ class Recent(NamedTuple):
     sent_in: Mapping[str, int]
     newest_sent: datetime | None = None
     last_sent: datetime | None = None
-    runs_readable: bool = False
+    rights: Rights = NO_RIGHTS
+
+    @property
+    def runs_readable(self) -> bool:
+        """Whether the role is allowed to read the rows of runs."""
+        return self.rights.runs
 
     @property
     def last_sent_s(self) -> float | None:
@@ -142,8 +147,8 @@ def recent(connection: Connection, window_s: float = _RECENT_S) -> Recent:
     recently may be missing. Events that a replay sent again are left out of the lags, if the role is allowed to read
     the rows of runs.
     """
-    runs_readable = republished.may_be_read(connection)
-    again = republished.was_sent_before("newest.id") if runs_readable else "false"
+    allowed = rights(connection)
+    again = republished.was_sent_before("newest.id") if allowed.runs else "false"
     sql = f"""
         WITH newest AS MATERIALIZED (
             SELECT id, "createdAt" AS made, COALESCE("publishedAt", "createdAt") AS sent FROM outbox
@@ -177,7 +182,7 @@ def recent(connection: Connection, window_s: float = _RECENT_S) -> Recent:
         FROM span, counted
     """  # noqa: S608 - built from constants only
     row = connection.exec_driver_sql(sql, {"window": window_s}).one()
-    return Recent._make((*row[:10], row[10] or {}, row[11] or {}, *row[12:], runs_readable))
+    return Recent._make((*row[:10], row[10] or {}, row[11] or {}, *row[12:], allowed))
 
 
 def unpublished(
