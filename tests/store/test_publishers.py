@@ -90,13 +90,22 @@ def test_the_last_used_session_of_an_address_is_named(reader, session, other_dat
     assert [each.name for each in publishers.seen(reader)[0]] == [f"pid {last}, {APPLICATION}"]
 
 
-@pytest.mark.parametrize(("sessions", "more"), [(0, 0), (2, 0), (3, 0), (4, 1), (6, 2)])
-def test_each_two_sessions_show_one_publisher(reader, session, sessions, more):
-    """A publisher has two sessions. If there are more sessions, other publishers are on standby."""
+@pytest.mark.parametrize(
+    ("sessions", "running", "more"), [(0, 1, 0), (1, 1, 0), (3, 1, 0), (4, 1, 1), (6, 1, 1), (7, 1, 2), (6, 2, 0)]
+)
+def test_more_than_three_sessions_show_another_publisher(reader, session, sessions, running, more):
+    """A publisher has at most three sessions. If there are more sessions, other publishers are on standby."""
     for _ in range(sessions):
         session("SELECT")
     session("SELECT", "payctl stats")
-    assert publishers.on_standby(reader, 1) == more
+    assert publishers.on_standby(reader, running) == more
+
+
+def test_a_session_from_another_address_shows_another_publisher(reader, session):
+    """Sessions from two addresses belong to two publishers, even if each of them has only one session."""
+    session("SELECT")
+    session("SELECT", host=reader.exec_driver_sql("SHOW unix_socket_directories").scalar_one())
+    assert [publishers.on_standby(reader, running) for running in (1, 2)] == [1, 0]
 
 
 def test_a_session_in_another_database_is_no_publisher(reader, session, other_database):

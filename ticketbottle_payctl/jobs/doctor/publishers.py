@@ -79,7 +79,7 @@ def _on_standby(number: int) -> Iterator[Finding]:
     """Yield a finding if more publishers are running. Only their database sessions show this."""
     if number:
         are = "publisher is" if number == 1 else "publishers are"
-        yield ok("publishers", f"{number:,} more {are} on standby, judged by the database sessions")
+        yield ok("publishers", f"at least {number:,} more {are} on standby, judged by the database sessions")
 
 
 def _running(fact: str, shards: int | None, subject: Subject) -> Finding:

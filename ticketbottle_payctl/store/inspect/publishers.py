@@ -4,13 +4,15 @@ A busy publisher holds its shard's lock. An idle publisher holds the lock for on
 does not reliably show that the publisher is running. However, it updates its time in ``payctl.publishers`` every 30
 seconds. Without a pooler, the publisher's sessions also show its application name.
 
-A publisher process has two sessions, and can hold several shards. It counts as one publisher.
+A publisher process has up to three sessions, and can hold several shards. It counts as one publisher.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -44,8 +46,12 @@ class Publisher(NamedTuple):
         return f"pid {self.pid}, {self.application or 'unnamed'}"
 
 
-_SESSIONS = 2
-"""The number of database sessions of one publisher."""
+_MOST_SESSIONS = 3
+"""The maximum number of database sessions of one publisher, for any number of shards.
+
+A publisher drains one shard at a time. It uses one session while it is idle, and two while it claims the next batch. It
+uses a third one if it looks at the outbox during a batch.
+"""
 
 _USED_WITHIN_S = 10.0
 """A running publisher that holds no shard uses its sessions every second, and at least once in this time."""
@@ -91,12 +97,14 @@ def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
 
 
 def on_standby(connection: Connection, running: int) -> int:
-    """Return how many publishers run in addition to the ``running`` ones, judged by their sessions.
+    """Return how many publishers run at least in addition to the ``running`` ones, judged by their sessions.
 
-    A publisher on standby writes its name nowhere, so only its sessions show that it is running.
+    A publisher on standby writes its name nowhere, so only its sessions show that it is running. The sessions of one
+    address belong to one or more publishers, and sessions of two addresses belong to different publishers.
     """
-    used = sum(one.seconds < _USED_WITHIN_S for one in _sessions(connection))
-    return max(0, used // _SESSIONS - running)
+    used = Counter(one.address for one in _sessions(connection) if one.seconds < _USED_WITHIN_S)
+    least = sum(ceil(sessions / _MOST_SESSIONS) for sessions in used.values())
+    return max(0, least - running)
 
 
 def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: Sequence[_Noted]) -> list[SeenPublisher]:
