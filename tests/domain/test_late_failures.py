@@ -31,6 +31,24 @@ def test_a_late_failure_is_the_most_urgent_cause(found, fact):
     assert first.sql == late_failure(found.id).sql
 
 
+@pytest.mark.parametrize(
+    ("blocked", "slot", "then"),
+    [
+        (False, None, "a publisher will send it"),
+        (True, None, "a dead event blocks it; a publisher will send it after a replay of that event"),
+        (False, True, "Debezium sends each event once, and no requeued event"),
+        (True, False, "Debezium sends each event once, and no requeued event"),
+    ],
+)
+def test_the_cause_says_who_will_send_the_late_failure(blocked, slot, then):
+    """A dead event blocks the failure event of its payment only if Debezium does not publish the outbox."""
+    found = LateFailures(1, "e1", "TB-1", blocked)
+    (cause,) = (each for each in causes(seen(late_failures=found, slot_active=slot)) if each.events == 1)
+    assert cause.meaning.startswith(
+        f"the payment is COMPLETED, and no success event waits behind the failure event; {then}"
+    )
+
+
 def test_the_sql_quotes_the_id_of_the_event():
     """An id with a quote stays one literal of the SQL statement that makes the event dead."""
     assert "WHERE id = 'it''s' AND NOT published" in late_failure("it's").sql

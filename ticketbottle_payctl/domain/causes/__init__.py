@@ -62,9 +62,10 @@ __all__ = [
 
 
 def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, ...]:
-    """Return the reasons why events are waiting, most urgent first.
+    """Return the reasons why events are waiting, and the pending failure events of paid orders, most urgent first.
 
-    The result is empty if no event is dead, blocked or overdue.
+    The result is empty if no event is dead, blocked or overdue, and no pending failure event would take the tickets of
+    a paid order.
 
     If ``brokers`` is None, the brokers were not checked. In this case, the advice may contain the command that checks
     them.
@@ -79,7 +80,7 @@ def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, .
         unanswered = [one for one in late if one.reason is Reason.UNANSWERED]
         found += of_sendable(evidence, ready, unanswered, brokers)
     found += of_row_locks(evidence)
-    found += of_late_failures(evidence.late_failures)
+    found += of_late_failures(evidence.late_failures, by_debezium=evidence.slot_active is not None)
     found += of_paid_orders(evidence)
     found += of_dead(evidence)
     found += of_failures(evidence)

@@ -161,12 +161,14 @@ NO_PAID_ORDERS = PaidOrders()
 class LateFailures(NamedTuple):
     """The pending failure events of COMPLETED payments, if no success event waits behind them.
 
-    ``id`` is the id of the oldest one, and ``order_code`` is its order code, or None if its payload has none.
+    ``id`` is the id of the oldest one, and ``order_code`` is its order code, or None if its payload has none. If
+    ``blocked`` is true, an earlier event of its payment is dead.
     """
 
     number: int = 0
     id: str = ""
     order_code: str | None = None
+    blocked: bool = False
 
 
 NO_LATE_FAILURES = LateFailures()

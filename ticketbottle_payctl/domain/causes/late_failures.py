@@ -1,4 +1,7 @@
-"""Report pending failure events whose payments are COMPLETED, and say how to keep publishers from sending them."""
+"""Report pending failure events whose payments are COMPLETED, and say how to keep publishers from sending them.
+
+A publisher sends such an event, unless a dead event of the payment blocks it, or Debezium publishes the outbox.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,27 @@ from ticketbottle_payctl.domain.causes.words import named
 from ticketbottle_payctl.domain.retry import MOST_RETRIES
 from ticketbottle_payctl.formats import count
 
+_LATE = "the payment is COMPLETED, and no success event waits behind the failure event"
+_SENT = "a publisher will send it"
+_BLOCKED = "a dead event blocks it; a publisher will send it after a replay of that event, or with --on-dead release"
+_DEBEZIUM = (
+    "Debezium sends each event once, and no requeued event; payctl cdc mark marks the sent ones, and a publisher will"
+    " send the rest after payctl cdc cut-back"
+)
 
-def of_late_failures(found: LateFailures) -> Iterator[Cause]:
-    """Yield a cause if a publisher will send a failure event after the success of its payment."""
-    number, event_id, order_code = found
+
+def of_late_failures(found: LateFailures, *, by_debezium: bool = False) -> Iterator[Cause]:
+    """Yield a cause if a pending failure event would take the tickets of a paid order.
+
+    ``by_debezium`` is true if Debezium publishes the outbox.
+    """
+    number, event_id, order_code, blocked = found
     if not number:
         return
     event = named(event_id, order_code)
     fact = f"{taken_tickets(number)}{': ' if number == 1 else '; the oldest is '}{event}"
-    yield late_failure(event_id)._replace(events=number, fact=fact)
+    then = _DEBEZIUM if by_debezium else _BLOCKED if blocked else _SENT
+    yield late_failure(event_id)._replace(events=number, fact=fact, meaning=f"{_LATE}; {then}")
 
 
 def taken_tickets(number: int) -> str:
@@ -34,7 +49,7 @@ def late_failure(event_id: str) -> Cause:
         CauseKind.LATE_FAILURE,
         1,
         "a pending failure event would take the tickets of this order",
-        "the payment is COMPLETED, and no success event waits behind the failure event; a publisher sends it next",
+        _LATE,
         "stop all publishers, and make the event dead, so that no publisher sends it; in psql",
         sql=f'UPDATE outbox SET "retryCount" = {MOST_RETRIES}, "lastError" = \'SUPERSEDED: made dead by hand\''  # noqa: S608 - quoted
         f" WHERE id = '{quoted}' AND NOT published",

@@ -96,11 +96,11 @@ class StatsReport:
 
     The following fields have values only if the caller asked for an explanation. ``blocked`` counts pending events
     behind a dead event of their payment. ``locked`` counts pending events that other sessions have locked for ten
-    seconds. ``superseded`` counts harmless dead events: no customer waits for them, and
-    they block no pending event. It is 0 if the role is not allowed to read payments. ``closed`` counts the harmless
-    events that a person has closed. ``repeated`` counts the others that repeat a sent success. ``causes`` are the
-    reasons why events are waiting, most urgent first. ``idle`` says that no publisher is active although an event could
-    be sent. ``by_debezium`` is True if Debezium publishes the outbox.
+    seconds. ``superseded`` counts harmless dead events: no customer waits for them, and they block no pending event. It
+    is 0 if the role is not allowed to read payments. ``closed`` counts the harmless events that a person has closed.
+    ``repeated`` counts the others that repeat a sent success. ``causes`` are the reasons why events are waiting, and
+    the pending failure events of paid orders, most urgent first. ``idle`` says that no publisher is active although an
+    event could be sent. ``by_debezium`` is True if Debezium publishes the outbox.
     """
 
     at: datetime

@@ -2,8 +2,9 @@
 
 There are two kinds. An order may have only a dead event of an unknown type, which may be meant as its success. Or a
 failure event is still pending although the payment is COMPLETED and no success event waits behind the failure event.
-The publisher sends such a failure event, because it never reads the payments. Then the order service releases the
-tickets of a customer who has paid.
+A publisher that claims such a failure event sends it, because it never reads the payments. Then the order service
+releases the tickets of a customer who has paid. No publisher claims the event while a dead event of its payment blocks
+it, or while Debezium publishes the outbox.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.causes import LateFailures, PaidOrders
+from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures, PaidOrders
 from ticketbottle_payctl.domain.event import RELEASING
-from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox import dead, states
 from ticketbottle_payctl.store.outbox.dead import Rights
 from ticketbottle_payctl.store.outbox.needless_unknown import CLOSED_UNKNOWN, near_success, receipt_of_success
 from ticketbottle_payctl.store.outbox.repeated import is_success
@@ -44,6 +45,15 @@ _UNKNOWN = f"""
     ORDER BY o."createdAt" LIMIT {MOST_UNKNOWN}
 """  # noqa: S608 - built from constants only
 _NO_ROW = "SELECT NULL AS id, NULL AS key, NULL::timestamp AS made, NULL::timestamp AS completed WHERE false"
+
+
+def late_failures(connection: Connection, max_retries: int) -> LateFailures:
+    """Return the pending failure events of paid orders, or none if the role is not allowed to read the payments."""
+    rights = dead.rights(connection)
+    if not rights.payments:
+        return NO_LATE_FAILURES
+    # Without the right to read receipts, the search does not look for events of unknown types.
+    return orders_at_risk(connection, max_retries, rights._replace(receipts=False)).late_failures
 
 
 def orders_at_risk(connection: Connection, max_retries: int, rights: Rights) -> OrdersAtRisk:
@@ -79,7 +89,7 @@ def orders_at_risk(connection: Connection, max_retries: int, rights: Rights) -> 
             WHERE NOT EXISTS (SELECT FROM success AS s WHERE s.key = o.key) AND NOT ({sent})
             ORDER BY o.key COLLATE "C", o.made, o.id COLLATE "C"
         ), late AS MATERIALIZED (
-            SELECT f.id, f.made FROM failure AS f WHERE NOT EXISTS (
+            SELECT f.id, f.key, f.made FROM failure AS f WHERE NOT EXISTS (
                 SELECT FROM success AS s WHERE s.waits AND s.key = f.key
                     AND (s.made, s.id COLLATE "C") > (f.made, f.id COLLATE "C"))
         )
@@ -88,11 +98,14 @@ def orders_at_risk(connection: Connection, max_retries: int, rights: Rights) -> 
             FROM (SELECT id, made FROM unknown ORDER BY made, id COLLATE "C" LIMIT {_MOST_NAMED}) AS named
             ORDER BY named.made, named.id COLLATE "C"),
             (SELECT count(*) FROM late), oldest.id,
-            (SELECT {states.order_code("e.")} FROM outbox AS e WHERE e.id = oldest.id)
+            (SELECT {states.order_code("e.")} FROM outbox AS e WHERE e.id = oldest.id), oldest.blocked
         FROM (SELECT 1) AS one LEFT JOIN (
-            SELECT id FROM late ORDER BY made, id COLLATE "C" LIMIT 1) AS oldest ON true
+            SELECT f.id, EXISTS (
+                SELECT FROM outbox AS d WHERE {states.dead("d.")} AND d."aggregateId" = f.key
+                    AND (d."createdAt", d.id COLLATE "C") < (f.made, f.id COLLATE "C")) AS blocked
+            FROM late AS f ORDER BY f.made, f.id COLLATE "C" LIMIT 1) AS oldest ON true
     """  # noqa: S608 - built from constants only
     values = {"max_retries": max_retries, "releasing": RELEASING}
-    number, oldest, late, event_id, order_code = connection.exec_driver_sql(sql, values).one()
-    failures = LateFailures(late, event_id, order_code) if late else LateFailures()
+    number, oldest, late, *event = connection.exec_driver_sql(sql, values).one()
+    failures = LateFailures(late, *event) if late else NO_LATE_FAILURES
     return OrdersAtRisk(PaidOrders(number, tuple(oldest), unknown=number), failures)

@@ -72,7 +72,10 @@ class StatsFacts(TypedDict):
     events only for the 50 oldest dead success events, and only near the time of each, so more of them may be harmless.
     """
     causes: NotRequired[Sequence[CauseFacts]]
-    """The causes of dead, blocked or overdue events, most pressing first; empty if there are no such events."""
+    """Pending failure events of paid orders, then the causes of dead, blocked or overdue events, most urgent first.
+
+    Empty if there are no such events.
+    """
     idle: NotRequired[str | None]
     """Why no publisher sends the waiting events; null if a publisher is active or no event can be sent."""
     by_debezium: NotRequired[bool]

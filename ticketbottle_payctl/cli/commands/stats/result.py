@@ -57,7 +57,11 @@ def with_human(result: Result, blocks: Sequence[Block]) -> Result:
 
 
 def needs_attention(report: StatsReport) -> bool:
-    """Return whether any event is dead, blocked, overdue or cannot be sent, or no publisher can send one."""
+    """Return whether an event needs the operator's attention.
+
+    This is true if an event is dead and not closed, blocked, overdue or cannot be sent, or if no publisher can send it.
+    It is also true if a pending failure event would take the tickets of a paid order.
+    """
     missing = report.idle is not None and not report.idle.expected
     return bool(report.dead > report.closed or report.blocked or report.causes or missing or report.away)
 

@@ -121,6 +121,15 @@ def test_no_screen_warns_about_a_failure_that_is_sent_before_the_success(name, o
     assert "late_failure" not in [each["kind"] for each in (found["verdict"], *found["also"])]
 
 
+@pytest.mark.usefixtures("late")
+@pytest.mark.parametrize("age", [HOUR, 3 * HOUR])
+def test_stats_says_that_a_dead_event_blocks_the_failure(orders, ask, age):
+    """A late failure event waits behind an earlier dead event of its payment, but not behind a later one."""
+    orders.event("CANCELLED", "dead", age=age)
+    (cause,) = [each for each in ask("stats")["result"]["causes"] if each["cause"] == "late_failure"]
+    assert ("; a dead event blocks it" in cause["meaning"]) is (age > 2 * HOUR)
+
+
 def test_two_late_failures_are_counted_and_the_oldest_is_named(late, orders, causes):
     """If several failures would be sent after a success, the overviews count them and name the oldest."""
     first = orders.name
