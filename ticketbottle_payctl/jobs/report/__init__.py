@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures
 from ticketbottle_payctl.domain.payment import OVERDUE_AFTER
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Report, Section, Waiting
@@ -23,7 +22,7 @@ from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import dead, error_groups, republished, stats
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import MOST_READ, flow
-from ticketbottle_payctl.store.outbox.orders_at_risk import orders_at_risk
+from ticketbottle_payctl.store.outbox.orders_at_risk import late_failures
 from ticketbottle_payctl.store.outbox.republished import MOST_LOOKED_AT, LongestWait
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.outbox.stats import Unpublished
@@ -120,13 +119,8 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     callbacks = read(Section.CALLBACKS, lambda c: received(c, since, until, parts.step_s))
     rules = OverdueRules(OVERDUE_AFTER, explained_by, known_since(now))
     payments = read(Section.PAYMENTS, lambda c: created(c, since, until, rules))
+    late = read(Section.LATE_FAILURES, lambda c: late_failures(c, max_retries))
     failed = Selector(failed=True)
-
-    def late_failures(connection: Connection) -> LateFailures:
-        rights = dead.rights(connection)
-        return orders_at_risk(connection, max_retries, rights).late_failures if rights.payments else NO_LATE_FAILURES
-
-    late = read(Section.UNPUBLISHED_ORDERS, late_failures) if backlog.pending else None
 
     def dead_events(connection: Connection) -> tuple[int, list[ErrorGroup]]:
         rights = dead.rights(connection)
@@ -178,7 +172,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
             runs=shown_runs,
         ),
         gaps=tuple(gaps),
-        late_failures=late or NO_LATE_FAILURES,
+        late_failures=late,
     )
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, WAITS_AFTER, LateFailures
+from ticketbottle_payctl.domain.causes import WAITS_AFTER, LateFailures
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import Flow, Parts
 from ticketbottle_payctl.store.outbox.republished import LongestWait
@@ -31,6 +31,7 @@ class Section(StrEnum):
     NO_EVENT = "orders_without_event"
     REFUSED_ORDERS = "refused_orders"
     MONEY_ORDERS = "money_orders"
+    LATE_FAILURES = "late_failures"
     DEAD_GROUPS = "dead_groups"
     RUNS = "runs"
 
@@ -95,9 +96,8 @@ class Moment(NamedTuple):
     """An entry in the timeline.
 
     ``id`` is the id of a run, a receipt or an event. ``number`` is a count, or a lag in seconds. ``until`` is the end
-    of a pause. ``what`` is a command, a reason, an event type or an error. For an event that has
-    waited since a replay, ``what`` is ``requeued``. ``closed`` counts those of ``number`` dead events that a person has
-    closed.
+    of a pause. ``what`` is a command, a reason, an event type or an error. For an event that has waited since a replay,
+    ``what`` is ``requeued``. ``closed`` counts those of ``number`` dead events that a person has closed.
     """
 
     at: datetime
@@ -137,8 +137,8 @@ class Report:
     """The facts about a window, and the state of the outbox at ``at``.
 
     ``late_failures`` are the pending failure events that would take the tickets of paid orders. A field is None if its
-    section is missing. ``gaps`` says why the section is missing. ``closed`` counts the dead
-    events that a person has closed. An event that blocks a pending event of its payment is not one of them.
+    section is missing. ``gaps`` says why the section is missing. ``closed`` counts the dead events that a person has
+    closed. An event that blocks a pending event of its payment is not one of them.
     """
 
     at: datetime
@@ -158,7 +158,7 @@ class Report:
     runs: tuple[Run, ...] | None
     timeline: tuple[Moment, ...]
     gaps: tuple[Gap, ...]
-    late_failures: LateFailures = NO_LATE_FAILURES
+    late_failures: LateFailures | None = None
 
     @property
     def without_ticket(self) -> int:
@@ -191,8 +191,13 @@ class Report:
         """
         if not self.waiting.pending:
             return False
-        urgent = self.waiting.dead > self.closed or self.late_failures.number > 0
+        urgent = self.waiting.dead > self.closed or self.tickets_at_risk > 0
         return urgent or (self.waiting.oldest_age_s or 0) > WAITS_AFTER.total_seconds()
+
+    @property
+    def tickets_at_risk(self) -> int:
+        """The number of pending failure events that would take the tickets of paid orders."""
+        return self.late_failures.number if self.late_failures else 0
 
     @property
     def for_a_person(self) -> int:

@@ -35,6 +35,9 @@ RECEIPTS = f"SELECT count(*) FROM payctl.webhook_receipts WHERE {RECEIVED} AND m
 SQL = {
     "pending": f'SELECT count(*) FROM outbox WHERE {UNPUBLISHED} AND "retryCount" < 5',
     "dead": f'SELECT count(*) FROM outbox WHERE {UNPUBLISHED} AND "retryCount" >= 5',
+    "late_failures": f"""SELECT count(*) FROM outbox AS f WHERE {UNPUBLISHED} AND "retryCount" < 5
+        AND "eventType" = 'PAYMENT_FAILED'
+        AND EXISTS (SELECT FROM payments AS p WHERE p.id = f."aggregateId" AND p.status = 'COMPLETED')""",
     "unpublished_orders": f"""SELECT count(DISTINCT "aggregateId") FROM outbox
         WHERE {UNPUBLISHED} AND "eventType" = 'PAYMENT_COMPLETED'""",
     "orders_without_event": f"""SELECT count(*) FROM payments AS p WHERE status = 'COMPLETED'
@@ -270,6 +273,7 @@ def test_a_part_that_takes_too_long_is_named_and_not_counted(engine, told):
         )
     missing = {gap.section.value for gap in report.gaps if gap.reason is GapReason.TIMED_OUT}
     assert {"callbacks", "refused_orders"} <= missing
+    assert not {"unpublished_orders", "late_failures"} & missing  # they do not read the callbacks
     assert report.callbacks is None
     assert report.unpublished.number == 6
     assert not report.is_quiet

@@ -93,6 +93,8 @@ SENTENCES = [
      "Nothing is open: no event is waiting, and 1 dead event was closed by an operator."),
     ({"waiting": NOTHING._replace(dead=2), "closed": 2},
      "Nothing is open: no event is waiting, and 2 dead events were closed by an operator."),
+    ({"gaps": (Gap(Section.LATE_FAILURES, GapReason.TIMED_OUT),), "unpublished": orders(0), "late_failures": None},
+     f"{NOBODY} 1 part of this report was not counted."),
     ({"gaps": gaps(1)}, f"{NOBODY} 1 part of this report was not counted."),
     ({"gaps": gaps(2)}, f"{NOBODY} 2 parts of this report were not counted."),
     ({"payments": payments(0)}, f"Nothing is open: {EMPTY}"),

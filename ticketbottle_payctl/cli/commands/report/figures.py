@@ -112,6 +112,9 @@ def _now(report: Report, commands: Commands) -> Iterator[Figure]:
     yield _number("dead", label, waiting.dead, commands.counted("outbox", ["--failed"]))
     if report.closed:
         yield _number("dead_closed", "those of them that a person has closed", report.closed, itself)
+    if report.late_failures is not None:
+        label = "pending failure events that would take the tickets of paid orders"
+        yield _number("late_failures", label, report.tickets_at_risk, commands.stats())
     if report.unpublished is not None:
         command = commands.counted("outbox", NOT_PUBLISHED, distinct="aggregate_id")
         number = report.unpublished.number

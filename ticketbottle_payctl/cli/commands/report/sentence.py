@@ -31,6 +31,7 @@ _SECTIONS = {
     Section.NO_EVENT: "the paid orders without an event",
     Section.REFUSED_ORDERS: "the orders whose callback was refused",
     Section.MONEY_ORDERS: "the orders whose payments need manual review",
+    Section.LATE_FAILURES: "the pending failure events that would take the tickets of paid orders",
     Section.DEAD_GROUPS: "the groups of dead events",
     Section.RUNS: "the operators' runs",
 }
@@ -262,14 +263,14 @@ def _how_to_find_out(report: Report) -> str:
 
 
 def _tickets_at_risk(report: Report) -> list[str]:
-    number = report.late_failures.number
+    number = report.tickets_at_risk
     return [f"{taken_tickets(number)}; payctl stats says what to do."] if number else []
 
 
 def _customers(report: Report) -> list[str]:
     number = report.without_ticket
     if not number:
-        lost = report.late_failures.number or report.has_released_tickets
+        lost = report.tickets_at_risk or report.has_released_tickets
         return [] if lost else ["No customer who has paid is waiting for a ticket."]
     has = "has" if number == 1 else "have"
     return [f"{count(number, 'customer')} paid, or may have paid, and {has} no ticket ({money(report.amount)})."]

@@ -45,11 +45,13 @@ def test_every_screen_names_a_failure_that_a_publisher_will_send_after_the_succe
     """
     named = f"{orders.name} ({late[:8]})"
     assert causes() == [f"1 pending failure event would take the tickets of a paid order: {named}"]
-    verdict = ask("report")["result"]["verdict"]
+    report = ask("report")
+    verdict = report["result"]["verdict"]
     assert verdict.startswith(
         "1 pending failure event would take the tickets of a paid order; payctl stats says what to do. "
     )
     assert "No customer" not in verdict
+    assert [each["value"] for each in report["items"] if each["name"] == "late_failures"] == [1]
     shown = ask("show", orders.name)
     finding = shown["result"]["verdict"]
     assert (shown["exit_code"], finding["kind"], finding["event_id"]) == (5, "late_failure", late)
