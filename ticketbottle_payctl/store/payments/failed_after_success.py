@@ -1,8 +1,12 @@
 """Find the paid orders whose failure event was sent after their success event.
 
 The order service releases the tickets of such an order. The outbox has no index on the payment. Therefore the search
-begins with the COMPLETED payments that failed at some time, and reads only the published events that
-were created next to this time and next to the payment's completion.
+begins with the COMPLETED payments that failed at some time, and reads only the published events that were created next
+to this time and next to the payment's completion.
+
+A publisher sends the events of one claim in order. The search knows the claim by ``xmin``, the transaction that last
+wrote the row. After a dump and restore, all rows have the ``xmin`` of the restore, so the search finds no order whose
+events were sent before the restore.
 """
 
 from __future__ import annotations
