@@ -149,6 +149,18 @@ def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, inser
     assert "no known cause" in look()[0].fact
 
 
+def test_the_doctor_says_how_to_find_the_session_that_locks_another_table(engine, look, insert):
+    """If a table other than the outbox is locked, the doctor's advice is the SQL that lists the sessions."""
+    insert(1, age=MINUTES)
+    with transaction(engine, Limits(), commit=False) as holder:
+        holder.exec_driver_sql("LOCK TABLE payments IN ACCESS EXCLUSIVE MODE")
+        (finding,) = look()
+        sql = re.search("in psql: (SELECT .*); then try again", finding.remedy)[1]
+        pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        assert (pid, "payments", True) in [tuple(row) for row in holder.exec_driver_sql(sql)]
+    assert (finding.status, "lock timeout" in finding.fact) == (Status.FAIL, True)
+
+
 @pytest.mark.parametrize(
     ("topics", "words"),
     [

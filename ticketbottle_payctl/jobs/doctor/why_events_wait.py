@@ -14,6 +14,11 @@ from ticketbottle_payctl.store.inspect.evidence import evidence, table_locks
 from ticketbottle_payctl.store.outbox import stats
 
 _LIMITS = Limits(index_only_plan=True)
+_OTHER_LOCK = (
+    "no session locks the outbox table now; to see which session locks or wants to lock another table, run in psql:"
+    " SELECT pid, relation::regclass, granted FROM pg_locks"
+    " WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL; then try again"
+)
 
 
 def check(subject: Subject, probe: Probe) -> list[Finding]:
@@ -42,7 +47,7 @@ def _evidence(subject: Subject) -> Evidence:
         with transaction(subject.engine(), _LIMITS, commit=False) as connection:
             locks = table_locks(connection)
         if not locks:
-            raise
+            raise DatabaseUnavailableError(error.message, hint=_OTHER_LOCK) from error.__cause__
         return Evidence(table_locks=locks)
 
 
