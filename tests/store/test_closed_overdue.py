@@ -189,6 +189,26 @@ def test_an_unreadable_callback_opens_only_the_order_that_it_names(order, is_clo
         assert is_closed(orders) is expected
 
 
+def test_unreadable_callbacks_of_two_orders_are_not_taken_for_each_other(engine, order, close_findings_of):
+    """Unreadable callbacks have no reference, but those of two orders differ in their bytes."""
+    first, second = order(), order()
+    for each in (first, second):
+        each.unclear("unreadable", age=HOUR)
+    ids = [each.payment.id for each in (first, second)]
+
+    def closed():
+        with engine.connect() as connection:
+            return [each in closed_among(connection, ids) for each in ids]
+
+    close_findings_of(first)
+    assert closed() == [True, False]
+    for each in (second, first):  # repeats of known callbacks
+        each.unclear("unreadable", age=timedelta(0))
+        assert closed() == [True, False]
+    first.unclear("unreadable", age=timedelta(0), body=b"another callback")
+    assert closed() == [False, False]
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
