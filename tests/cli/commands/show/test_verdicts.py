@@ -157,7 +157,10 @@ CASES = {
         5, "no_event", "NO TICKET: COMPLETED 1 h ago, but no event tells the order service", []),
     "cancelled without an event": (
         lambda o: o.pay("CANCELLED"),
-        5, "no_event", "TICKETS STILL RESERVED: CANCELLED 1 h ago", []),
+        5, "no_event", "CANCELLED 1 h ago, but no event tells the order service", []),
+    "a cancellation whose event is dead": (
+        lambda o: o.pay("CANCELLED").event("CANCELLED", "dead", error=TIMED_OUT),
+        5, "dead", "the event is dead because of INVALID_REQUEST", ["payctl replay {first}"]),
     "published, and cleaned up since": (
         lambda o: o.pay("COMPLETED", age=30 * DAYS).callback(age=30 * DAYS, event="cleaned up"),
         0, "cleaned_up", "COMPLETED 30 d ago; its event was published, and the cleanup has deleted it", []),

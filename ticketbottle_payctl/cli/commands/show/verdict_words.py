@@ -173,9 +173,15 @@ def todo(verdict: Verdict, timeline: Timeline) -> str | None:
 
 
 def _prefix(verdict: Verdict, timeline: Timeline) -> str:
-    """Return what the finding means for the customer, or an empty string if the sentence already says this."""
+    """Return what the finding means for the customer, or an empty string if the sentence already says this.
+
+    The order service does not read cancellation events, so such an event means nothing for the tickets.
+    """
     status = timeline.payment.status if timeline.payment else None
     if verdict.kind in _COMPLETE or verdict.closing is not None or verdict.is_about_another_event:
+        return ""
+    cancelled = verdict.event is not None and verdict.event.event_type == "PAYMENT_CANCELLED"
+    if cancelled or (status == "CANCELLED" and verdict.kind is VerdictKind.NO_EVENT):
         return ""
     if verdict.sent_before is not None:
         return "MAYBE NO TICKET: " if verdict.ticket_is_due else "TICKETS MAYBE STILL RESERVED: "
