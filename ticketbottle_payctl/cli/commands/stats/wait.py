@@ -26,7 +26,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }  # fmt: skip
 _VALUES: dict[str, Callable[[StatsReport], float]] = {
     "pending": lambda report: report.pending,
-    "dead": lambda report: report.dead,
+    "dead": lambda report: report.dead - report.closed,
     "age": lambda report: report.oldest_pending_age_s or 0.0,
 }
 _TERM = re.compile(rf"\s*({'|'.join(_VALUES)})\s*(<=|>=|==|=|<|>)\s*(\w+)\s*")

@@ -34,6 +34,18 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
     assert ask("errors")["counts"] == {"groups": 2, "events": 2, "closed": 1, "waiting": 0}
 
 
+def test_a_wait_for_no_dead_event_leaves_out_closed_events(dead, close, ask):
+    """`stats --wait dead=0` ends when a person has closed the last dead event, because it needs nobody any more."""
+
+    def reached():
+        wait = ("--wait", "dead=0", "--timeout", "300ms", "--interval", "200ms")
+        return ask("stats", *wait)["result"]["reached"]
+
+    assert reached() is False
+    close(dead)
+    assert reached() is True
+
+
 @pytest.mark.parametrize(
     ("closed", "superseded", "open_ones", "first"),
     [
