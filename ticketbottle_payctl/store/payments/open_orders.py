@@ -93,11 +93,10 @@ _UNPUBLISHED = f"""
 """  # noqa: S608 - only constants are put in
 
 # If a payment has no success event, an unpublished event of an unknown type may have been meant as one, unless a person
-# has closed it. An index finds
-# the unpublished events. The outbox has no index on the payment's id. Therefore the statement reads the events since
-# the window's start once, and finds each payment's events with a hash join. If a receipt names the payment's success
-# event, this event existed, so it is not missing. The status is not cast to text, because the planner would then expect
-# too few payments and read the larger table into the hash table.
+# has closed it. An index finds the unpublished events. The outbox has no index on the payment's id. Therefore the
+# statement reads the events since the window's start once, and finds each payment's events with a hash join. If a
+# receipt names the payment's success event, this event existed, so it is not missing. The status is not cast to text,
+# because the planner would then expect too few payments and read the larger table into the hash table.
 _NO_EVENT = f"""
     WITH unknown AS MATERIALIZED (
         SELECT DISTINCT ON (o."aggregateId") o."aggregateId" AS payment, o."eventType" AS type FROM outbox AS o

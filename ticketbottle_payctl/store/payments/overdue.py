@@ -76,8 +76,9 @@ MOST_FORGOTTEN = 10_000
 class Forgotten(NamedTuple):
     """The number of overdue payments that are too old for their gateways' status queries.
 
-    ``closed`` counts those that a person has closed, and ``open`` the others. ``order_code`` is the order code of the
-    newest open one, or None. ``more`` is true if there are more payments, which were not read.
+    ``closed`` counts those that a person has closed, and ``open`` the others. Together, they count at most
+    :data:`MOST_FORGOTTEN` payments. ``more`` is true if there are more payments, which were not read. Then each number
+    means "this many or more". ``order_code`` is the order code of the newest open one that was read, or None.
     """
 
     open: int = 0

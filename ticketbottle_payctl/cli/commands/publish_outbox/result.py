@@ -152,7 +152,7 @@ def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Bloc
 
 
 def _dead_in_total(obstacles: Obstacles) -> str:
-    """Return the number of dead events in the outbox. Count the closed ones apart."""
+    """Return the number of dead events in the outbox. Count the closed ones separately."""
     closed = obstacles.dead_closed
     return f"{obstacles.dead - closed:,}" + (f" and {closed:,} closed by an operator" if closed else "")
 
