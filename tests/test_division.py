@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests import conftest, selection, summary
 from tests.work_units import LONG, TOGETHER, put_long_ones_first, units
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +25,10 @@ def test_with_a_service(number):
 def test_without():
     pass
 """
+
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "tests.selection", "-p", "tests.summary"]
+PYTEST += ["-p", "no:hypothesispytest", "--import-mode=importlib"]
+"""The command of pytest with the suite's hooks. tests/conftest.py would also load payctl and take twice as long."""
 
 OF_SQL = """
 import pytest
@@ -43,9 +48,8 @@ def ran(tmp_path):
     (tmp_path / "store" / "test_sql.py").write_text(OF_SQL, "utf-8")
 
     def run(*options):
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "--import-mode=importlib"]
         done = subprocess.run(
-            [*command, "--rootdir", str(tmp_path), "-c", "/dev/null", *options, str(tmp_path)],
+            [*PYTEST, "--rootdir", str(tmp_path), "-c", "/dev/null", *options, str(tmp_path)],
             cwd=ROOT, capture_output=True, text=True, check=False,
             env={name: value for name, value in os.environ.items() if name != "CI"},  # with CI, a skip fails the run
         )  # fmt: skip
@@ -53,6 +57,14 @@ def ran(tmp_path):
         return done.stdout
 
     return run
+
+
+@pytest.mark.parametrize("module", [selection, summary], ids=lambda module: module.__name__)
+def test_the_suite_has_each_hook(module):
+    """tests/conftest.py imports each hook of tests/selection.py and tests/summary.py."""
+    hooks = {name: value for name, value in vars(module).items() if name.startswith("pytest_")}
+    assert len(hooks) > 2
+    assert {name: getattr(conftest, name, None) for name in hooks} == hooks
 
 
 def test_a_skipped_test_is_listed_and_runs_elsewhere(ran, tmp_path):
@@ -112,9 +124,8 @@ def test_each_file_has_its_folder_s_fixtures_in_any_order_of_the_files(tmp_path)
     for file in files:
         argument = "known" if file.parent == folder else ""
         file.write_text(f"def test_one({argument}):\n    pass\n", "utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "--import-mode=importlib"]
     done = subprocess.run(
-        [*command, "--rootdir", str(tmp_path), "-c", "/dev/null", *map(str, files)],
+        [*PYTEST, "--rootdir", str(tmp_path), "-c", "/dev/null", *map(str, files)],
         cwd=ROOT,
         capture_output=True,
         text=True,
