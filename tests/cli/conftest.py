@@ -7,11 +7,13 @@ import logging
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
+from typer import testing
 from typer.testing import CliRunner
 
 from tests.cli.documents import validate
@@ -103,6 +105,14 @@ def terminal(payctl_command):
         return on_terminal([*words, *arguments], kept, columns, lines)
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_root_command():
+    """Build payctl's root command once. Typer's runner otherwise builds it for each run, which takes a millisecond."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(testing, "_get_command", cache(testing._get_command))  # noqa: SLF001 - it has no public name
+        yield
 
 
 @pytest.fixture
