@@ -54,7 +54,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Try the mutants.
 
-    Return 1 if a room's tests notice less than 95 % of its mutants, not counting mutants that are equal to the code.
+    Return 1 if a room's tests notice less than 95 % of the room's mutants. Equivalent mutants do not count.
     """
     given = arguments()
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def _enough(given: argparse.Namespace) -> bool:
 
 
 def _sorted_out(room: Room, chosen: list[Mutant], *, again: bool) -> tuple[list[Result], list[Todo]]:
-    """Return the results for mutants that are already tried or are equal, and the mutants that must still be tried."""
+    """Return the results for mutants that are tried or equivalent, and the mutants that must still be tried."""
     kept, alike = read(RESULTS), equal_ones()
     results: list[Result] = []
     todo: list[Todo] = []
@@ -137,7 +137,8 @@ def _told(room: Room, results: list[Result], whole: int, given: argparse.Namespa
         if result.by is None and (result.file, result.was, result.became) not in alike:
             sys.stdout.write(_line(result))
     share = noticed / max(1, tried - equal)
-    sys.stdout.write(f"{room.name}: {whole} mutants, {tried} tried, {noticed} noticed, {equal} equal, {share:.1%}\n")
+    counts = f"{whole} mutants, {tried} tried, {noticed} noticed, {equal} equivalent"
+    sys.stdout.write(f"{room.name}: {counts}, {share:.1%}\n")
     if given.page:
         date = f"{datetime.now(UTC):%Y-%m-%d}"
         one = {"mutants": whole, "tried": tried, "noticed": noticed, "equal": equal, "seed": given.seed, "date": date}

@@ -26,7 +26,7 @@ def add(name: str, figures: Mapping[str, Any]) -> None:
 def rewritten(page: str, rooms: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the page with a new table for these rooms."""
     lines = [
-        "| room | mutants | tried | noticed | equal | of the others noticed | date |",
+        "| room | mutants | tried | noticed | equivalent | noticed, equivalent ones left out | date |",
         "|---|---|---|---|---|---|---|",
         *(_row(room.name, room.code, rooms[room.name]) for room in ROOMS if room.name in rooms),
     ]

@@ -1,4 +1,4 @@
-"""Store the results, and read the list of mutants that are equal to the code."""
+"""Store the results, and read the list of equivalent mutants, which do not change the program's behaviour."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def keep(file: Path, result: Result) -> None:
 
 
 def equal_ones() -> dict[tuple[str, str, str], str]:
-    """Return the changes that are equal to the code, by file and lines, each with the reason."""
+    """Return the equivalent changes, by file and lines, each with the reason why it does not change the behaviour."""
     entries = tomllib.loads(EQUAL.read_text("utf-8")).get("equal", [])
     return {
         (file, one["was"], became): one["why"]
@@ -62,7 +62,7 @@ def several(text: str | list[str]) -> list[str]:
 
 
 def figures(results: Iterable[Result], equal: Iterable[tuple[str, str, str]]) -> tuple[int, int, int]:
-    """Return how many mutants were tried, how many were noticed, and how many unnoticed ones are equal to the code."""
+    """Return the number of tried mutants, of noticed mutants, and of unnoticed mutants that are equivalent."""
     some, known = list(results), set(equal)
     noticed = sum(one.by is not None for one in some)
     alike = sum(one.by is None and (one.file, one.was, one.became) in known for one in some)

@@ -1,4 +1,4 @@
-"""Test that the list of equal changes names only code that exists."""
+"""Test that the list of equivalent changes names only code that exists."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ CHANGES = [(file, entry["was"], became) for file, entry in ENTRIES for became in
 
 @pytest.mark.parametrize(("file", "entry"), ENTRIES, ids=lambda each: each if isinstance(each, str) else each["was"])
 def test_each_equal_change_begins_with_lines_of_its_file(file, entry):
-    """Each equal change has a reason, and its old text consists of whole lines of the file, without indentation."""
+    """Each equivalent change has a reason, and replaces whole lines of the file (without their indentation)."""
     assert consists_of_lines(entry["was"], (ROOT / file).read_text("utf-8"))
     assert entry["why"]
 
 
 def test_no_equal_change_is_listed_twice():
-    """Each equal change has one entry, so it has one reason."""
+    """Each equivalent change has one entry, so it has one reason."""
     assert [change for change, number in Counter(CHANGES).items() if number > 1] == []
 
 
