@@ -4,8 +4,9 @@
     python -m deploy.deployer --check    write nothing; exit 1 if something would change
 
 The actions come from CloudFormation's own resource schemas, which are part of cfn-lint. If an action can be limited to
-certain resources, the policy limits it to one stack's resources. The id of each statement begins with its scope:
-``OneStack``, ``OneBucket`` or ``EveryStack`` of the account.
+certain resources, the policy limits it to one stack's resources. The id of each statement begins with ``OneStack``,
+``OneBucket`` or ``EveryStack``. The word says what the statement applies to. ``EveryStack`` means every stack of the
+account.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ _NOT_NEEDED = (
 
 
 def needed(template: Mapping[str, Any]) -> set[str]:
-    """Return all actions that CloudFormation may call to create, read, change or delete the template's resources."""
+    """Return all actions that CloudFormation can call to create, read, change or delete the template's resources."""
     found = {f"{service}:{name}" for service, names in _BY_HAND.items() for name in names}
     for kind in {resource["Type"] for resource in template["Resources"].values()}:
         handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, kind).schema["handlers"]
@@ -106,7 +107,7 @@ def policy(template: Mapping[str, Any]) -> str:
 
 
 def _statement(subject: str, actions: Iterable[str], resources: list[str]) -> dict[str, Any]:
-    """Return a statement. Its id begins with its scope. IAM accepts only letters and digits in an id."""
+    """Return a statement, whose id says what the statement applies to. IAM accepts only letters and digits in an id."""
     reach = next((words for word, words in _REACH.items() if any(word in place for place in resources)), "EveryStack")
     sid = f"{reach}{subject.capitalize()}"
     return {"Sid": sid, "Effect": "Allow", "Action": sorted(actions), "Resource": resources}

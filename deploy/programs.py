@@ -15,13 +15,16 @@ _INSTALL = {
         "install the AWS SAM CLI, or give BUCKET= to deploy with the AWS CLI"
         " (https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/install-sam-cli.html)"
     ),
-    "aws": "install the AWS CLI 2 (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html)",
+    "aws": (
+        "install version 2 of the AWS CLI"
+        " (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html)"
+    ),
 }
 
 
 _NO_CREDENTIALS = "Unable to locate credentials"
 _NOT_CONFIGURED = 253
-"""The exit code of the AWS CLI 2 if its configuration or its credentials are missing."""
+"""The exit code of version 2 of the AWS CLI if its configuration or its credentials are missing."""
 
 
 class NotReadyError(Exception):

@@ -27,8 +27,8 @@ _UNSCHEDULED = {
 }
 _AFTERWARDS = {
     Function.WEBHOOK: (
-        "The gateway gets an HTTP status of 5xx, and may call again. `payctl reconcile payments` finds a payment whose "
-        "callback is lost."
+        "The gateway gets an HTTP status of 5xx, and might repeat the callback. `payctl reconcile payments` finds a "
+        "payment whose callback is lost."
     ),
     Function.PUBLISH_OUTBOX: "The events wait in the outbox. The next tick publishes them.",
     Function.CLEANUP: "The next night's run deletes what this run has left.",
@@ -181,11 +181,11 @@ A run fails if the function raises an error or reaches its timeout. These rules 
 
 * Lambda runs the function again. The column *retries* gives the maximum number of retries. Lambda waits one minute
   before the first retry, and two minutes before the second retry.
-* If Lambda throttles a tick, it tries again until the tick reaches its maximum age.
+* If Lambda throttles a tick, Lambda tries again until the tick reaches its maximum age.
 * If all retries have failed or the tick is too old, Lambda puts the tick into the queue `InvocationDlq`. The queue
-  keeps it for 14 days, and the alarm [InvocationsLost](../runbook.md#invocationslost) goes off.
-* If the scheduler cannot pass a tick to Lambda, it tries again with the same limits. If these attempts fail too, the
-  tick goes to the same queue."""
+  keeps the tick for 14 days, and the alarm [InvocationsLost](../runbook.md#invocationslost) goes off.
+* If the scheduler cannot pass a tick to Lambda, the scheduler tries again with the same limits. If these attempts fail
+  too, the tick goes to the same queue."""
 
 _ALARMS = """\
 You do not have to repeat a lost tick, because the next tick does the same work."""

@@ -195,13 +195,13 @@ def _metrics() -> Iterator[str]:
 _WHAT_METRICS_COUNT = """
 ## What some metrics count
 
-**`OutboxOldestPendingAge`** counts from the creation of the event, even after a replay. The role `payctl_publisher`
-is not allowed to read when a replay requeued an event. A running publisher sends requeued events within 35 seconds.
-The alarms `OutboxLate` and `OutboxStuck` need a high value in three of five minutes. So these alarms go off after a
-replay of old events only if the publisher takes minutes to send the events. `payctl stats --check` and
-`payctl_outbox_longest_wait_seconds` of `payctl stats --prometheus` count a requeued event from its replay. For
-this, their role must be allowed to read replays, as `payctl_operator` is. With another role, they count from the
-creation too.
+**`OutboxOldestPendingAge`** counts from the creation of the event, even after a replay. The role `payctl_publisher` is
+not allowed to read when a replay requeued an event. A running publisher sends requeued events within 35 seconds. The
+alarms `OutboxLate` and `OutboxStuck` need a high value in three of five minutes. So these alarms go off after a replay
+of old events only if the publisher takes minutes to send the events. If the database role is allowed to read replays,
+as `payctl_operator` is, two figures count a requeued event from its replay: the wait that `payctl stats --check`
+compares, and `payctl_outbox_longest_wait_seconds` in `payctl stats --prometheus`. With another role, both figures
+count from the creation too.
 
 **`PaymentsOverdue`** and **`PaymentsUnsettled`** include payments that a person has closed with `payctl close`.
 These metrics show whether callbacks settle payments, and closing a payment does not settle it. A payment counts

@@ -44,7 +44,8 @@ MEANINGS = {
         "A claim of this shard was interrupted, so its messages may still be on their way. The publisher waits."
     ),
     "publish_outbox_too_many_failed": (
-        "The publisher cannot remember all failed events. The forgotten ones block no other events."
+        "The publisher cannot remember all failed events."
+        " A failed event that the publisher has forgotten blocks no other events."
     ),
     "publish_outbox_waiting": "Some events have become blocked. The fields name the causes.",
     "reconcile_for_a_person": "The `reconcile-payments` function found a payment that needs manual review.",

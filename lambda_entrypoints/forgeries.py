@@ -26,7 +26,7 @@ FORGERIES = {
         ),
     ),
 }
-"""The forged callback for each gateway. Their signatures are not valid with any key."""
+"""A forged callback for each gateway. No key can produce the signature in the callback."""
 
 
 def headers(name: str) -> dict[str, str]:

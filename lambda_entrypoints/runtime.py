@@ -16,7 +16,7 @@ from ticketbottle_payctl.redaction import redact
 
 
 class FunctionFailedError(Exception):
-    """An unexpected error. The log contains its traceback. Its message never contains a secret."""
+    """An unexpected error. The log contains the traceback. The error's message never contains a secret."""
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Warm:
     def services(self, *names: str) -> Services:
         """Return the engine and the keys. Create both again if the value of a variable in ``names`` has changed.
 
-        These values may come from Secrets Manager.
+        The values of these variables can come from Secrets Manager.
 
         Raises:
             ConfigError: the function is not allowed to read a secret, or the secret does not exist.

@@ -2,11 +2,11 @@
 
 An archive is a gzipped NDJSON file, with one gzip member for each batch.
 
-When :meth:`Archive.add` returns, the batch is on disk and the path still points to the same file. Only then may the
-caller delete the batch's rows. If payctl crashes while it writes a batch, the file ends with an incomplete member. The
-member's rows are still in the outbox, and the next run removes the member. If payctl crashes after it has written a
-batch, the rows may be in both the archive and the outbox. Therefore the archive may contain an event twice, but every
-deleted event is in it.
+When :meth:`Archive.add` returns, the batch is on disk and the path still points to the same file. Only then is the
+caller allowed to delete the batch's rows. If payctl crashes while it writes a batch, the file ends with an incomplete
+member. The member's rows are still in the outbox, and the next run removes the member. If payctl crashes after it has
+written a batch, the rows may be in both the archive and the outbox. Therefore the archive may contain an event twice,
+but every deleted event is in it.
 
 Each member's gzip header contains payctl's mark. payctl never changes a file that does not begin with this mark.
 

@@ -70,7 +70,7 @@ TAKE_BACK = (
     " `payctl cdc cut-back`, then check the order again: `payctl show {order}`"
 )
 SENT_BY_DEBEZIUM = (
-    "let Debezium send the event first (`payctl doctor` says what stops it), then ask whether the order has its"
+    "wait until Debezium has sent the event (`payctl doctor` says what stops it), then ask whether the order has its"
     " tickets: `payctl show {order}`"
 )
 UNSENT = {

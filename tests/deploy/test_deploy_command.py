@@ -35,8 +35,8 @@ def run(checkout, *arguments, stdin=""):
     ("arguments", "words"),
     [
         ((), "`sam` is not on the PATH: install the AWS SAM CLI, or give BUCKET= to deploy with the AWS CLI"),
-        (BUCKET, "`aws` is not on the PATH: install the AWS CLI 2"),
-        ((*BUCKET, "--release", "a" * 64), "`aws` is not on the PATH: install the AWS CLI 2"),
+        (BUCKET, "`aws` is not on the PATH: install version 2 of the AWS CLI"),
+        ((*BUCKET, "--release", "a" * 64), "`aws` is not on the PATH: install version 2 of the AWS CLI"),
     ],
 )
 def test_a_missing_program_is_named_before_anything_is_done(shop, arguments, words):

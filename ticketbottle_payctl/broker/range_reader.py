@@ -201,7 +201,7 @@ class RangeReader:
     def unavailable(self, error: KafkaException | None = None) -> PayctlError:
         """Return an error that says why Kafka cannot be read. The cause is ``error`` or the client's last error."""
         if self._client is not None:
-            self._client.poll(0)  # polling lets the client report a failed connection or login
+            self._client.poll(0)  # the client reports a failed connection or login only while it is polled
         servers, group = self._config["bootstrap.servers"], self._config["group.id"]
         if is_refusal(self._error):
             return unreachable(servers, self._error)

@@ -16,7 +16,7 @@ A larger event becomes dead.
 """
 
 ERRORS_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
-"""Kafka's names for the errors of a message that is too large."""
+"""The error codes with which Kafka says that a message is too large."""
 
 _REFUSED_BY_CLIENT = "Unable to produce message: "
 """The start of the reason if the Kafka client refused the message before it asked a broker."""
@@ -82,7 +82,8 @@ EMPTY_EVENT = message_bytes(
         ],
     )
 )
-"""The size of a message without a key, a value, an event id and types, but with the longest correlation id and trace.
+"""The size of a message whose key, value, event id and types are empty, in bytes.
 
-Not every role can read which of these headers an event has, and a replay adds one. Therefore all of them are counted.
+The size includes the headers for the correlation id, the trace and the replay run, each with its longest value. An
+event may lack some of these headers, but not every role can read which. Every event counts as having all three.
 """

@@ -1,8 +1,8 @@
 """Verify MoMo AIO v2 callbacks. A callback is a POST with twelve signed fields.
 
-The signed text consists of the access key and the twelve fields in a fixed order. Its values are not escaped. So the
-order id must have its documented format, and values must not contain another order id. Otherwise a customer might
-choose an order description that makes the signature valid for a second order too.
+The signed text consists of the access key and the twelve fields in a fixed order. The values in this text are not
+escaped. So the order id must have its documented format, and values must not contain another order id. Otherwise a
+customer might choose an order description that makes the signature valid for a second order too.
 
 Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Further details come
 from real callbacks from MoMo's sandbox.

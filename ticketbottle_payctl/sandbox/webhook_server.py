@@ -32,7 +32,7 @@ Refused = Callable[[str, str, int], None]
 """The type of a function that receives the method, path and status of each request that is not a callback."""
 
 _SLOWEST = 10.0
-"""The maximum time in seconds that a client may take to send its request."""
+"""The maximum time in seconds that a client is allowed to take to send its request."""
 
 GRACE = 5.0
 """The maximum time in seconds that the server waits for requests in flight when it stops."""

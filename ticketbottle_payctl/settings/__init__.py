@@ -59,7 +59,7 @@ class Settings:
     If this is zero, the function drains the backlog once.
     """
     reconcile_cap: int
-    """The maximum number of payments that one scheduled run of `reconcile payments` may settle."""
+    """The maximum number of payments that one scheduled run of `reconcile payments` is allowed to settle."""
     dead_events_queue: str | None
     """The SQS queue that receives the id of each dead event."""
     alerts_topic: str | None

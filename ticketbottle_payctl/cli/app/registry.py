@@ -141,7 +141,7 @@ GROUPS: dict[tuple[str, ...], str] = {
     ("reconcile",): "Compare the database with the gateways and with Kafka.",
     ("gateways",): "Show which gateway keys are set, or register the webhook.",
     ("config",): "Show and check payctl's configuration.",
-    ("cdc",): "Let Debezium publish the outbox, or take it back.",
+    ("cdc",): "Hand the outbox over to Debezium, or take it back.",
     ("db",): "Manage payctl's own tables in the payment database.",
 }
 """The first words of each command group, with the group's help."""

@@ -86,7 +86,7 @@ def _is_one_word(text: str) -> bool:
 
 
 def enable_completion() -> None:
-    """Let Typer answer a shell's request for completions."""
+    """Make Typer answer a shell's request for completions."""
     completion_init()
     add_completion_class(_Words, "bash")
     add_completion_class(_DescribedWords, "fish")

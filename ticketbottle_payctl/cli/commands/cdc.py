@@ -64,8 +64,9 @@ def config_command(
 ) -> None:
     """Print Debezium's configuration for this database.
 
-    Prints the properties file of a connector. Its comments list the topics to create, and the SQL to run first.
-    With -o json, result.connector is the document for Kafka Connect's REST interface. No password is printed.
+    The command prints the properties file of a connector. The comments in this file list the topics to create, and the
+    SQL to run first. With -o json, result.connector is the document for Kafka Connect's REST interface. No password is
+    printed.
     """
     session = Session.of(ctx)
     made = config.cdc_config(session.settings.database, role=role, password=password, server=server)

@@ -159,7 +159,7 @@ def _before_closing(session: Session, found: OpenFindings, look: str) -> str:
         )
     adviser, then = Adviser(session, "close"), f"then ask whether the order has its tickets: `{look}`"
     if sending.verb == ("cdc", "mark"):  # this command sends nothing: Debezium sends the event
-        return f"let Debezium send the event first (`{adviser.reading(['doctor'])}` says what stops it), {then}"
+        return f"wait until Debezium has sent the event (`{adviser.reading(['doctor'])}` says what stops it), {then}"
     remedy = todo(unsent, found.timeline)
     before = f"{remedy}. " if remedy else ""
     command = adviser.changing(sending.verb, sending.operands, sending.options)

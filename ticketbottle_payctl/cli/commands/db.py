@@ -58,7 +58,7 @@ def upgrade_command(
 ) -> None:
     """Upgrade payctl's own schema.
 
-    Runs the missing migrations in one transaction. It is safe to run the command again, or twice at the same time.
+    The command runs the missing migrations in one transaction. You can safely run it again, or twice at the same time.
     """
     session = Session.of(ctx)
     session.note_target()

@@ -73,9 +73,9 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Settle a payment from a gateway's callback.
 
-    Checks the callback, locks its payment, writes the new status and one outbox event, and shows the reply to the
-    gateway. Processing the same callback twice is harmless. `payctl runs` shows the record of the run. Exit 0 if the
-    callback was accepted, 5 if it was refused.
+    The command checks the callback, locks its payment, writes the new status and one outbox event, and shows the reply
+    to the gateway. Processing the same callback twice is harmless. `payctl runs` shows the record of the run. Exit 0 if
+    the callback was accepted, 5 if it was refused.
     """
     session = Session.of(ctx)
     source = Source(file, query, event, path)

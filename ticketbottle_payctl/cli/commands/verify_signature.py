@@ -49,9 +49,9 @@ def verify_signature_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Check that a callback is genuine, or say why it is not.
 
-    Reads the callback exactly as it arrived and checks it as the webhook would, with the keys from the environment, the
-    profile or --key-file. Identifies each key by its variable, length and fingerprint. Exit 0 if the callback is
-    genuine, 5 if not.
+    The command reads the callback exactly as it arrived and checks it as the webhook would, with the keys from the
+    environment, the profile or --key-file. It identifies each key by its variable, length and fingerprint. Exit 0 if
+    the callback is genuine, 5 if not.
     """
     session = Session.of(ctx)
     source = Source(file, query, event, path)

@@ -56,7 +56,7 @@ def folded(
 
 
 class _Unit(NamedTuple):
-    """Words of one part that stay on one line, if they fit. ``moves`` says whether they may start a new line."""
+    """Words of one part that stay on one line, if they fit. ``moves`` says whether they can start a new line."""
 
     part: Part
     words: list[str]

@@ -70,7 +70,7 @@ def _needs(cells: Mapping[Column, Sequence[str]]) -> dict[Column, int]:
 
 
 def _fitting(columns: Sequence[Column], needs: Mapping[Column, int], width: int) -> list[Column]:
-    """Choose the columns that fit into one line, lowest rank first. Return them in their usual order."""
+    """Choose the columns that fit into one line, lowest rank first. Return these columns in the given order."""
     kept: list[Column] = []
     for column in sorted(columns, key=lambda each: each.rank):
         need = max(len(column.title), column.least) if column.rest else needs[column]

@@ -142,7 +142,7 @@ def _word(value: object) -> str:
 
 
 def _split_word(value: object) -> str:
-    """Return a cell's text. A line may break at each blank in the text."""
+    """Return a cell's text. A line can break at each blank in the text."""
     if isinstance(value, datetime):
         return clock(value)
     return shown(value.text if isinstance(value, Styled) else value)

@@ -1,6 +1,6 @@
 """Build the errors for an unusable configuration file.
 
-Their hints do not suggest payctl commands, because these would fail too.
+The hint of each error suggests no payctl command, because every command would fail too.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def harmless(evidence: Evidence) -> tuple[int, int]:
     return evidence.harmless, evidence.superseded_closed
 
 
-_ALREADY_SENT = "the success was sent with another event of the payment, so no customer waits for this event"
+_ALREADY_SENT = "another event of the payment has already reported the success, so no customer waits for this event"
 _NOT_SENT = "publishers never send dead events"
 _RELEASE = (
     "skip the dead failure and send the success",

@@ -24,7 +24,7 @@ A running publisher reports every 30 s.
 
 
 RESCANNED_WITHIN = timedelta(seconds=35)
-"""How long a running publisher may take to find a requeued event.
+"""How long a running publisher can take to find a requeued event.
 
 It looks at old events every 30 s, and then needs a moment to send them.
 """
@@ -161,7 +161,7 @@ NO_PAID_ORDERS = PaidOrders()
 class LateFailures(NamedTuple):
     """The pending failure events of COMPLETED payments, if no success event waits behind them.
 
-    ``id`` is the id of the oldest one, and ``order_code`` is its order code, or None if its payload has none. If
+    ``id`` is the id of the oldest of these events. ``order_code`` is None if the event's payload has no order code. If
     ``blocked`` is true, an earlier event of its payment is dead.
     """
 

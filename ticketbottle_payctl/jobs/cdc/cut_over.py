@@ -158,7 +158,7 @@ def _keep_publishers_out(connection: Connection, shards: int, owner: str, *, ent
 
     PostgreSQL creates a slot only after every open transaction with writes has ended. Therefore this transaction must
     not write before the slot exists, or it would wait for itself. A dry run does not create a slot, so ``entered`` is
-    False and it may write in this transaction. Its writes are rolled back.
+    False and the transaction is allowed to write. The dry run rolls these writes back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, owner) not in allowed for shard in range(shards)):

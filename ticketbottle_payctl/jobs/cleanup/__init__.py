@@ -1,9 +1,9 @@
 """Delete old published events in short transactions. Publishers can keep running. Pending and dead events are kept.
 
-Only events that were published before the horizon are deleted. A sent success is kept while its payment has a dead
-event that may be harmless because of it. With an archive, a deletion is committed only after the events are in the
-archive on disk. If the run is stopped or killed, events in committed batches stay deleted, and the next run deletes the
-rest.
+Only events that were published before the horizon are deleted. A sent success event is kept while its payment has a
+dead event that might be harmless because the success was sent. With an archive, a deletion is committed only after the
+events are in the archive on disk. If the run is stopped or killed, events in committed batches stay deleted, and the
+next run deletes the rest.
 """
 
 from __future__ import annotations

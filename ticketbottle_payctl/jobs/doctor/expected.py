@@ -34,7 +34,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
 }
 SAME_TYPE = {"character varying": _TEXT, "bigint": _WHOLE}
-"""Column types that payctl also accepts, each with the expected type that it may replace."""
+"""Column types that payctl also accepts, each with the expected type that it can replace."""
 
 STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
 WRITTEN = ("id", "aggregateId", "aggregateType", "eventType", "payload", "createdAt")

@@ -112,7 +112,8 @@ def _found(records: Iterable[Received], event: EventRow) -> Iterator[Step]:
 def _not_found(searches: Sequence[Search], event: EventRow) -> str:
     where = f"{TOPICS[event.event_type]}, partition {searches[0].partition}"
     if not all(search.complete for search in searches):
-        return f"event {event.id} was not found in {where} within {_PATIENCE.seconds} seconds of reading"
+        unread = f"payctl could not read the whole time range in {_PATIENCE.seconds} seconds"
+        return f"event {event.id} was not found in {where}, but {unread}"
     return (
         f"event {event.id} is not in {where} around the time when it was published: never sent, or deleted by retention"
     )

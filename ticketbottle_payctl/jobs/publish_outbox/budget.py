@@ -28,7 +28,7 @@ class Budget:
         self._batches_left -= 1
 
     def must_stop(self, coming: int = 1) -> StoppedBecause | None:
-        """Return why the run must not process ``coming`` more batches, or None if it may."""
+        """Return why the run must not process ``coming`` more batches, or None if the run is allowed to."""
         if self.stop.is_set():
             return StoppedBecause.SIGNAL
         if self._batches_left < coming:

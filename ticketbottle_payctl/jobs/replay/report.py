@@ -147,7 +147,8 @@ class ReplayOptions:
     def restored(cls, stored: Mapping[str, object]) -> ReplayOptions:
         """Return the options that :meth:`stored` wrote.
 
-        Earlier versions did not record ``allow_published``. Their plans already follow that option, so True is safe.
+        Earlier versions did not record ``allow_published``. True is safe, because a plan of an earlier version already
+        follows the option.
         """
         rate, canary, errors = (stored.get(name) for name in ("rate", "canary", "max_errors"))
         patience = stored.get("canary_patience_s")

@@ -138,7 +138,7 @@ class Report:
 
     ``late_failures`` are the pending failure events that would take the tickets of paid orders. A field is None if its
     section is missing. ``gaps`` says why the section is missing. ``closed`` counts the dead events that a person has
-    closed. An event that blocks a pending event of its payment is not one of them.
+    closed, except those that block a pending event of their payment.
     """
 
     at: datetime
@@ -213,7 +213,8 @@ class Report:
     def overdue(self) -> int:
         """The number of payments in the window that are overdue and may have been paid.
 
-        A payment that counts as an order without a ticket, or that needs manual review or was closed, is left out.
+        The number does not include a payment that a person has closed, that needs manual review, or that is counted as
+        an order without a ticket.
         """
         return self.payments.silent if self.payments else 0
 

@@ -75,8 +75,8 @@ def judged_superseded(which: str = "true", rights: Rights = ALL_RIGHTS, *, given
     """
     found = given_repeated if given else partial(judged_repeated, which)
     again = found(with_closings=rights.closings)
-    # The planner expects few dead events, and IS TRUE keeps it from joining them. It also expects few elements in an
-    # array, so it always uses a hash table.
+    # The planner expects few dead events, and IS TRUE prevents a join with them. The planner also expects few elements
+    # in an array, so it always uses a hash table.
     paid = SUPERSEDED if rights.payments else "false"
     known = rights.payments and rights.closings
     unknown = f"{UNKNOWN_TYPE} AND {CLOSED_UNKNOWN}" if known else "false"

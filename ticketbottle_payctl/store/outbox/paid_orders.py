@@ -36,8 +36,9 @@ def behind_dead(
     the payment's success is published now. With ``by_debezium``, no event waits behind another. The same statement
     counts all pending events behind dead events, so the pending events are read once.
     """
-    # The planner expects few dead events, so it would join them in a nested loop. It expects few elements in an array,
-    # so it always uses a hash table. Each event is then compared with the earlier events of its payment in one sort.
+    # The planner expects few dead events, so it would join them in a nested loop. The planner expects few elements in
+    # an array, so it always uses a hash table. Each event is then compared with the earlier events of its payment in
+    # one sort.
     sql = f"""
         WITH dead AS MATERIALIZED (
             SELECT id, "aggregateId" AS key, "createdAt" AS made, {is_success()} AS success

@@ -1,9 +1,9 @@
 """Delete published events and receipts that are older than a horizon.
 
 An event's age is measured from ``"publishedAt"``, or from ``"createdAt"`` if a published event has no
-``"publishedAt"``. Half-marked events from the old service are included, because they were sent. Pending and dead
-events are never deleted. A sent success is kept while its payment has a dead event that may be harmless because of it.
-Otherwise the dead event would count as one for which a customer waits.
+``"publishedAt"``. Half-marked events from the old service are included, because they were sent. Pending and dead events
+are never deleted. A sent success event is kept while its payment has a dead event that might be harmless because the
+success was sent. Otherwise payctl would report that a customer waits for the dead event.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class Amount(NamedTuple):
 
 
 def payments_to_keep(connection: Connection, max_retries: int) -> list[str]:
-    """Return the payments whose sent success must be kept, because a dead event may be harmless because of it.
+    """Return the payments whose sent success event must be kept, because it might make a dead event harmless.
 
-    A dead failure event is not one of them: whether it is superseded depends only on the payment's status.
+    A dead failure event needs no sent success event: whether it is superseded depends only on the payment's status.
     """
     sql = f"""
         SELECT DISTINCT "aggregateId" FROM outbox WHERE {states.dead()} AND "eventType" <> ALL(%(failures)s)

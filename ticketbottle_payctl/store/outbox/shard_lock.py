@@ -229,7 +229,7 @@ def name_of(owner: str) -> tuple[str, bool]:
 
 
 def write_owner(connection: Connection, place: int, owner: str) -> None:
-    """Write an owner to a row of ``payctl.publishers``. Its time is later than the time in every other row."""
+    """Write an owner, and a time later than that of every other row, to a row of ``payctl.publishers``."""
     connection.exec_driver_sql(_WRITE_OWNER, {"place": place, "owner": owner})
 
 

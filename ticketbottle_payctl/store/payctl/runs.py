@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.payctl.run_lock import AT_WORK
 
 CLOSED = "closed"
-"""The outcome in the rows of a run that closed the findings about an order."""
+"""The value of ``outcome`` in ``payctl.run_items`` if a run closed the findings about an order."""
 
 IS_CLOSING = f"i.outcome = '{CLOSED}'"
 """An SQL condition that is true if row ``i`` of ``payctl.run_items`` is a closing record."""

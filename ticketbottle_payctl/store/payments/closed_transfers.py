@@ -67,9 +67,9 @@ asked AS MATERIALIZED (
 """  # noqa: S608 - only constants are put in
 """Common table expressions that find each transfer's payment.
 
-The last one, ``still_open``, leaves out the closed transfers.
+The last expression, ``still_open``, leaves out the closed transfers.
 
-They need ``told``, which has the columns :data:`TOLD`. Their cost grows linearly with the number of receipts.
+The expressions need ``told``, which has the columns :data:`TOLD`. The cost grows linearly with the number of receipts.
 """
 
 _CLOSED = f"""

@@ -68,10 +68,10 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Delete published events past the retention period.
 
-    Pending and dead events are never deleted. They are only counted, and their errors are listed. After Ctrl-C or
-    SIGTERM, the current batch is finished, and the next run continues from there. Deleting callbacks needs
-    confirmation, and so does a retention shorter than the configured one or the profile's own. If the database role
-    permits it, `payctl runs` records each run that deletes something.
+    A cleanup never deletes pending or dead events. It only counts these events and lists their errors. After Ctrl-C or
+    SIGTERM, the current batch is finished, and the next run deletes the rest. You must confirm a cleanup that deletes
+    callbacks, or whose retention is shorter than the configured retention or the profile's retention. If the database
+    role is allowed to write the record, payctl records each run that deletes something.
     """
     session = Session.of(ctx)
     if archive is not None and archive.suffix != ".gz":

@@ -102,7 +102,7 @@ _DATABASE = (
                 "PGREQUIREAUTH",
                 "libpq's require_auth",
                 "scram-sha-256",
-                "The authentication methods that the server may request.",
+                "The authentication methods that the server is allowed to request.",
             ),
             (
                 "PGREQUIREPEER",

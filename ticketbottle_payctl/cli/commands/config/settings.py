@@ -86,7 +86,7 @@ def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
 def check_settings(profile: Profile, only: Collection[str] = GROUPS) -> list[CheckedSettings]:
     """Check each group of settings with the code that uses it, and report names that payctl does not read.
 
-    Of :data:`GROUPS`, check only those in ``only``. The general settings are always checked.
+    ``only`` contains the names of the groups to check, out of :data:`GROUPS`. The general settings are always checked.
     """
     general = _check("general", lambda: f"environment {Settings.from_env(profile.environ).environment}")
     found = [general]

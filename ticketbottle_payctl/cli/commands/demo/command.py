@@ -31,10 +31,10 @@ Keep = Annotated[
 def demo_command(ctx: typer.Context, *, keep: Keep = False, yes: change_options.Yes = False) -> None:
     """Run everything locally: callbacks in, Kafka messages out.
 
-    Starts its own PostgreSQL and broker, or uses the brokers in KAFKA_BROKERS. A cluster on another machine needs
-    --yes. With --keep, the servers run until Ctrl-C so that you can try other commands, and four orders are left for
-    you to repair. Exit 0 if every callback and every message had the expected result, 6 if not. Everything is removed
-    at the end.
+    The demo starts its own PostgreSQL and broker, or uses the brokers in KAFKA_BROKERS. A cluster on another machine
+    needs --yes. With --keep, the servers run until Ctrl-C so that you can try other commands, and four orders are left
+    for you to repair. Exit 0 if every callback and every message had the expected result, 6 if not. Everything is
+    removed at the end.
     """
     session = Session.of(ctx)
     kafka = _given_kafka(session, yes=yes)

@@ -114,8 +114,8 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     """Show events of the outbox, newest first.
 
     An event must match every selector. If you give several of --failed, --stuck and --published, one of them is enough.
-    Lists 50 events unless --limit or --all is given. ndjson and csv are written as the rows are read, so a list can
-    have any length.
+    Without --limit or --all, the list ends after 50 events. ndjson and csv are written as the rows are read, so a list
+    can have any length.
     """
     session = Session.of(ctx)
     selector = selector_of(
@@ -171,7 +171,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show payments, newest first.
 
-    A payment must match every selector. Lists 50 payments unless --limit or --all is given.
+    A payment must match every selector. Without --limit or --all, the list ends after 50 payments.
     """
     session = Session.of(ctx)
     first, last = window(session, since, until, by="created")
@@ -213,7 +213,8 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show stored callbacks, newest first.
 
-    Their content is not shown. A callback must match every selector. Lists 50 unless --limit or --all is given.
+    The list does not show the content of a callback. A callback must match every selector. Without --limit or --all,
+    the list ends after 50 callbacks.
     """
     session = Session.of(ctx)
     first, last = window(session, since, until, by="received")

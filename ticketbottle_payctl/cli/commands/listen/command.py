@@ -66,10 +66,10 @@ def listen_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Receive callbacks on this machine, as the webhook would.
 
-    Serves http://127.0.0.1:PORT/webhook/GATEWAY for each gateway until Ctrl-C, settles payments in the configured
-    database, and prints one line per request. With --forward-to, another service settles the payments: payctl checks
-    each callback, passes genuine ones on unchanged, and returns the service's reply to the gateway. The command is
-    refused in protected and read-only profiles, and if ENVIRONMENT is production.
+    The command serves http://127.0.0.1:PORT/webhook/GATEWAY for each gateway until Ctrl-C, settles payments in the
+    configured database, and prints one line per request. With --forward-to, another service settles the payments:
+    payctl checks each callback, passes genuine ones on unchanged, and returns the service's reply to the gateway. The
+    command is refused in protected and read-only profiles, and if ENVIRONMENT is production.
     """
     session = Session.of(ctx)
     if forward_to is None and (given := _needs_forward_to(replay, timeout, allow_remote=allow_remote)):

@@ -51,9 +51,10 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Compare the outbox with the messages in Kafka.
 
-    Checks that each published event in the window is in its topic exactly once, has the right value and key, and is in
-    order within its payment. Changes nothing. --repair-out writes a plan for payctl replay --plan. Exit 5 if an event
-    is lost, wrong or out of order, and 6 if an event was not found and payctl cannot tell whether it is lost.
+    The command checks that each published event in the window is in its topic exactly once, has the right value and
+    key, and is in order within its payment. It changes nothing. --repair-out writes a plan for payctl replay --plan.
+    Exit 5 if an event is lost, wrong or out of order, and 6 if an event was not found and payctl cannot tell whether it
+    is lost.
     """
     session = Session.of(ctx)
     if repair_out is not None:

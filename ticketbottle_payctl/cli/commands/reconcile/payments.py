@@ -74,10 +74,11 @@ def payments_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Ask the gateways for the status of payments, and settle them.
 
-    Asks about payments that have been PENDING for too long, or only about the ones that you name. Shows the responses
-    and a plan, and after your confirmation settles the payments as a callback would. If the gateway says "pending" or
-    reports a different amount, the payment does not change. If the gateway does not know a payment, look in its portal,
-    and record what you found with `payctl close`. `payctl runs` shows the record of the run.
+    The command asks about payments that have been PENDING for too long, or only about the payments that you name. It
+    shows the responses and a plan, and after your confirmation settles the payments as a callback would. If the gateway
+    says "pending" or reports a different amount, the payment does not change. If the gateway does not know a payment,
+    look in the gateway's portal, and record what you found with `payctl close`. `payctl runs` shows the record of the
+    run.
     """
     session = Session.of(ctx)
     if names and (older_than is not None or provider is not None or limit is not None):

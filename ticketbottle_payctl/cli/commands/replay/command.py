@@ -94,8 +94,8 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     An event must match every selector. If you give several of --failed, --stuck and --published, one of them is enough.
     The command shows a plan and asks for confirmation. Rows that have changed since the plan are skipped. Failed and
     cancelled events of a payment that is now COMPLETED are left out, because sending them again would take tickets away
-    from customers who have paid. Events of an unknown type are also left out, because they have no topic. So are
-    events that failed because they are too large for payctl. `payctl runs` shows the record of the run.
+    from customers who have paid. Events of an unknown type are also left out, because they have no topic. Events that
+    failed because they are too large for payctl are left out too. `payctl runs` shows the record of the run.
     """
     session = Session.of(ctx)
     if canary_timeout is not None and canary is None:

@@ -111,7 +111,7 @@ def _now(report: Report, commands: Commands) -> Iterator[Figure]:
     label = "events that are dead now, including those that a person has closed"
     yield _number("dead", label, waiting.dead, commands.counted("outbox", ["--failed"]))
     if report.closed:
-        yield _number("dead_closed", "those of them that a person has closed", report.closed, itself)
+        yield _number("dead_closed", "dead events that a person has closed", report.closed, itself)
     if report.late_failures is not None:
         label = "pending failure events that would take the tickets of paid orders"
         yield _number("late_failures", label, report.tickets_at_risk, commands.stats())
@@ -190,7 +190,7 @@ def _payments(report: Report, commands: Commands) -> Iterator[Figure]:
     label = "payments created in the window and PENDING for over 20 minutes, including those that a person has closed"
     yield _number("payments_overdue", label, found.overdue, overdue)
     if found.closed:
-        yield _number("payments_closed", "those of them that a person has closed", found.closed, commands.itself())
+        yield _number("payments_closed", "overdue payments that a person has closed", found.closed, commands.itself())
 
 
 def _number(name: str, label: str, value: int, command: str) -> Figure:

@@ -84,8 +84,8 @@ def resume_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Continue a run that was interrupted or stopped.
 
-    Applies the rest of the run's plan with its original options, including --max-affected. Rows that have changed since
-    the plan are skipped.
+    The command applies the rest of the run's plan with the original options, including --max-affected. It skips rows
+    that have changed since the plan was made.
     """
     session = Session.of(ctx)
     session.note_target()

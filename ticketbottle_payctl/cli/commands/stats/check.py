@@ -16,7 +16,7 @@ from ticketbottle_payctl.jobs.stats import StatsReport
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """The limits of ``--check``: how long a pending event may wait, and the number of dead events."""
+    """The limits of ``--check``: the longest wait of a pending event, and the number of dead events."""
 
     age: timedelta
     dead: int

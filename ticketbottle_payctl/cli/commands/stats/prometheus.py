@@ -43,7 +43,7 @@ def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
         [("", report.drain_eta_s)],
     )
     if report.by is not None and report.by is not By.STATUS:
-        # After redaction, two errors may have the same text. A label may occur only once in the output.
+        # After redaction, two errors may have the same text. A label must not occur twice in the output.
         by: dict[str, float] = {}
         for row in report.items:
             label = f'{{{label_name(report.by)}="{_escaped(redact(row.label or "none"))}"'
