@@ -123,7 +123,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> WorkUnits:
-    """Let a worker run several quick tests of a file at once."""
+    """Return a scheduler that gives a worker several quick tests of a file at once."""
     return WorkUnits(config, log)
 
 

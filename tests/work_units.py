@@ -34,7 +34,7 @@ def is_long(nodeid: str) -> bool:
 
 
 def put_long_ones_first(items: list[pytest.Item]) -> None:
-    """Let the groups and the longest tests start first, so that no worker has to wait for one of them at the end."""
+    """Put the groups and the longest tests first, so that no worker has to wait for one of them at the end."""
     sizes = Counter(map(_group, items))
 
     def place(item: pytest.Item) -> tuple[int, str, bool]:

@@ -117,9 +117,13 @@ def judge(
     ``sent_before`` contains the ids of events that another service published.
 
     With ``by_the_broker``, two events of a payment in two topics must be at least a millisecond apart. A publisher
-    cannot be faster if it waits for an acknowledgement and a commit between the two events. ``replays`` maps each run
-    to its planned events. A copy with the id of any other run counts as altered. ``payments`` contains the payments in
-    the database. Their failed or cancelled events must not follow the completed event.
+    cannot be faster if it waits for an acknowledgement and a commit between the two events.
+
+    ``replays`` maps the id of each replay to the ids of the events in its plan. If a message names a replay whose plan
+    does not contain the event, the event counts as altered.
+
+    ``payments`` contains the ids of the payments in the database. If one of these payments has completed, no failed or
+    cancelled event of the payment is allowed to follow its completed event.
     """
     by_id = {row.id: row for row in rows}
     messages = list(messages)

@@ -1,4 +1,4 @@
-"""Test that commands do not report internal errors on closed or full streams, or hide a change that they made."""
+"""Test that a command with closed or full streams reports no internal error, and does not hide what it changed."""
 
 from __future__ import annotations
 

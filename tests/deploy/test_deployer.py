@@ -182,7 +182,7 @@ def test_the_policies_of_two_stacks_do_not_fit_into_one_role(filled, who_deploys
 
 
 def test_the_deployment_role_cannot_change_itself(policy, stack, who_deploys):
-    """The role's name in docs/deploy.md does not match the names that the policy lets the role change."""
+    """The role's name in docs/deploy.md does not match the names of the roles that the role is allowed to change."""
     (role,) = {name.replace("$STACK", stack) for name in re.findall(r"--role-name (\S+)", who_deploys)}
     (statement,) = (one for one in policy if "iam:PutRolePolicy" in one["Action"])
     (pattern,) = (place.rpartition("/")[2] for place in statement["Resource"] if ":role/" in place)

@@ -145,7 +145,7 @@ def test_every_module_in_the_zips_has_its_bytecode(contents):
 
 
 def test_two_builds_of_the_same_sources_have_the_same_bytes(built, contents):
-    """The code zips of both architectures are identical, and so is every Python module in the dependency zips."""
+    """For both architectures, the code zip and every Python module in the dependency zip have the same bytes."""
     arm, other = built["arm64"], built["x86_64"]
     assert arm[CODE].sha256 == other[CODE].sha256
     ours, theirs = contents["arm64", LAYER], contents["x86_64", LAYER]

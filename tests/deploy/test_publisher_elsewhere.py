@@ -76,7 +76,7 @@ def test_the_page_names_the_alarms_that_do_not_exist(page):
 
 
 def test_the_pods_can_share_the_outbox_with_the_function(functions, root):
-    """The function uses the default number of shards, and so do the pods of the manifest."""
+    """The function and the pods of the manifest both use the default number of shards."""
     assert "PAYCTL_SHARDS" not in functions["PublishOutboxFunction"]["Environment"]["Variables"]
     assert "PAYCTL_SHARDS" not in (root / "deploy" / "kubernetes" / "publisher.yaml").read_text("utf-8")
 

@@ -12,7 +12,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 BLOCK = re.compile(r"^ *```(?:sh|bash)?\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"(?:payctl|make|aws|kubectl|docker|psql|curl|git) ")
 DESCRIPTION = re.compile(r"\S {2,}(?![#\\])\S")
-"""Words after a gap of at least two spaces. Only a comment or the end of the line may follow such a gap."""
+"""Words after a gap of at least two spaces. Only a comment or the end of the line is allowed after such a gap."""
 
 
 def commands():

@@ -1,4 +1,4 @@
-"""Let customers pay and publishers publish during a fault.
+"""Run customers and publishers during a fault.
 
 The customers' gateways repeat each callback until payctl replies.
 """
@@ -62,7 +62,7 @@ class Business:
     _lock: Lock = field(default_factory=Lock)
 
     def pay(self, stop: Event) -> None:
-        """Create a payment, and let its gateway repeat the callback until payctl replies or ``stop`` is set."""
+        """Create a payment. Repeat its callback, as the gateway does, until payctl replies or ``stop`` is set."""
         try:
             with self.engine.begin() as connection:
                 payment = insert_payment(connection)
@@ -90,7 +90,7 @@ class Business:
         return made
 
     def call_again(self) -> None:
-        """Let the gateways repeat every callback that has not got a reply yet."""
+        """Repeat every callback that has not got a reply yet, as the gateways do."""
         for payment in self.payments:
             if payment.id not in self.reported:
                 assert self._called(callback(payment)), self.failures[-1]
@@ -108,7 +108,7 @@ class Business:
 
     @contextmanager
     def running(self, customers: int = 4, publishers: int = 1) -> Iterator[None]:
-        """Let customers pay and publishers publish during the ``with`` block.
+        """Run customers and publishers during the ``with`` block.
 
         After the block, publish until no event is pending.
         """

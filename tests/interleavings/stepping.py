@@ -44,7 +44,7 @@ class Stage:
             return sorted(self.waiting)
 
     def step(self, turn: tuple[str, int]) -> None:
-        """Let one thread run until it reaches its next point, ends, or waits for a lock."""
+        """Run one thread until it reaches its next point, ends, or waits for a lock."""
         with self.changed:
             self.said.append(f"{turn[0]}: {self.waiting.pop(turn)}")
             self.granted.add(turn)
@@ -58,7 +58,7 @@ class Stage:
                 pass
 
     def release(self) -> None:
-        """Let all threads run without waiting for turns."""
+        """Run all threads at once. From now on, no thread waits for its turn."""
         with self.changed:
             self.free = True
             self.changed.notify_all()

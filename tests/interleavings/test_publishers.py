@@ -197,7 +197,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(choice=st.integers(0, 7), steps=st.integers(1, 6))
     def step(self, choice: int, steps: int) -> None:
-        """Let one thread run for a few steps."""
+        """Run one thread for a few steps."""
         for _ in range(steps):
             turns = self.stage.turns()
             if not turns:
@@ -222,7 +222,7 @@ class Interleaving(RuleBasedStateMachine):
         self.stage.settle()
 
     def teardown(self) -> None:
-        """Let all actors finish, drain the remaining events, and check the result."""
+        """Run all actors to their end, drain the remaining events, and check the result."""
         if not hasattr(self, "stage"):
             return
         self.stage.release()

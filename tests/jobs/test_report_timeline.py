@@ -278,7 +278,7 @@ def test_a_report_counts_the_overdue_payments_by_what_a_person_can_do():
 def test_dead_events_do_no_harm_if_all_are_superseded_and_block_nothing(dead, facts, harmless, still_open):
     """Dead events do no harm if all are superseded and none blocks another event.
 
-    Their group stays open until a person has closed all of them.
+    The group of these events stays open until a person has closed all of them.
     """
     group = SimpleNamespace(**{**vars(GROUP), **facts})
     group.harmless = group.superseded - group.blocking

@@ -37,7 +37,7 @@ def report(recent=RECENT, found=PENDING, total=None):
 def test_a_backlog_drains_if_more_events_were_sent_than_created(created, still_pending, sent, expected):
     """The forecast compares how many events were created and sent in the last minute.
 
-    Their current state is irrelevant.
+    The current state of these events is irrelevant.
     """
     recent = RECENT._replace(recent_created=created, recent_sent=sent)
     found = report(recent, PENDING._replace(recent_created=still_pending))

@@ -78,7 +78,7 @@ def test_a_live_screen_shows_the_newest_refused_callbacks(engine, execute):
 def test_a_role_that_may_not_read_the_closings_sees_every_refused_callback_as_open(
     engine, execute, allowed, listed, closed
 ):
-    """Only a role that may read the payments and the closing records sees a callback as closed.
+    """Only a role that is allowed to read the payments and the closing records sees a callback as closed.
 
     Every role must be allowed to read the receipts.
     """

@@ -60,7 +60,7 @@ WORDS = [
 
 
 def cuts(text):
-    """Yield ways to split a string into pairs. Split it at every "&", or let one value contain unescaped "&" signs."""
+    """Yield ways to split a string into pairs: at every "&", or at every "&" that is not part of one chosen value."""
     pieces = text.split("&")
     runs = [(0, 0), *((a, b) for a in range(len(pieces)) for b in range(a + 1, len(pieces)))]
     for first, last in runs:

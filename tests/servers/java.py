@@ -78,9 +78,9 @@ class Program:
         return java(self.class_path(), main, *arguments, options=(*shared, *options))
 
     def share_classes(self, run: Callable[[str], object]) -> None:
-        """If no archive of loaded classes exists, let ``run`` run the program once with the option that writes it.
+        """Create the archive of loaded classes if it does not exist. The archive makes later starts faster.
 
-        The archive makes later starts faster.
+        ``run`` runs the program once with the given option, which makes Java write the archive.
         """
         wanted = self.classes
         with wanted.with_suffix(".lock").open("w") as lock:
@@ -92,7 +92,7 @@ class Program:
                     unfinished.rename(wanted)
 
     def fetch(self, target: Path) -> None:
-        """Let Maven copy the jars into ``target``."""
+        """Run Maven, which copies the jars into ``target``."""
         maven = shutil.which("mvn")
         if maven is None:
             message = "Maven (mvn) was not found"

@@ -4,8 +4,8 @@ The start and the end of a fault are separate steps in the schedule. No fault af
 down or has just returned. All other processes can get faults at any time. No publisher is killed in the second half of
 the long outage. When the broker returns, the publishers have therefore waited for a long time and poll rarely.
 
-The first publisher and the first webhook process can be frozen and lose connections, but they are never killed. Their
-memory, descriptors and threads are sampled during the whole run.
+The first publisher and the first webhook process can be frozen and lose connections, but they are never killed. The
+memory, descriptors and threads of these two processes are sampled during the whole run.
 """
 
 from __future__ import annotations

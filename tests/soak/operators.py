@@ -161,8 +161,8 @@ class Operator(Thread):
 def replays(operator: Operator) -> list[str]:
     """Return the next command. The command resumes an interrupted replay, or replays dead or recently published events.
 
-    Half of the replays of published events select one gateway's failed and cancelled events. Their payments can become
-    paid at any time.
+    Half of the replays of published events select one gateway's failed and cancelled events. The payments of these
+    events can become paid at any time.
     """
     left = interrupted(operator.engine)
     if left:

@@ -255,7 +255,7 @@ def test_without_the_payments_no_event_of_a_group_is_superseded(engine, groups):
 
 @pytest.mark.parametrize("readable", [True, False])
 def test_no_event_can_be_closed_if_the_closings_cannot_be_read(engine, groups, readable):
-    """A group names an event to close only if the role may read which events are closed already."""
+    """A group names an event to close only if the role can read the list of closed events."""
     with engine.begin() as connection:
         insert_events(connection, 1, event_type="PAYMENT_FAILED", state="dead", age=HOUR)
         insert_payments_of_events(connection)

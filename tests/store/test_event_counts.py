@@ -127,7 +127,7 @@ def unpublished(engine):
 
 
 def test_a_window_of_unpublished_events_begins_at_its_start(at, unpublished):
-    """A window includes its start, and so does the last minute, so an event that was created then counts."""
+    """An event that was created exactly at the start of a window, or of the last minute, counts."""
     early = timedelta(milliseconds=1)
     at(NOON - HOUR, NOON - HOUR - early)
     at(NOON - 60 * SECOND, NOON - 60 * SECOND - early, retries=5)

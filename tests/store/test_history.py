@@ -242,7 +242,7 @@ def test_an_unreadable_receipt_that_names_the_order_belongs_to_the_payment(engin
 
 
 def test_receipts_that_are_asked_for_belong_to_the_payment(engine, pay):
-    """A receipt that the caller names belongs to the payment. So do the other receipts with its reference."""
+    """If the caller names a receipt, this receipt and all receipts with the same reference belong to the payment."""
     orders = pay().callback(age=3 * HOUR)
     orders.callback(**STRAY, age=HOUR).callback(**STRAY, age=2 * HOUR)
     Orders(engine).callback()

@@ -104,7 +104,7 @@ def test_the_indexes_of_a_table_have_their_columns_in_order(reader, execute):
 
 
 def test_a_privilege_on_a_table_of_payctl_needs_its_schema(reader, execute, role):
-    """A role has a privilege on a table of payctl only if it may use the schema, unless the schema is not checked."""
+    """A privilege on a table of payctl counts only if the role can use the schema, or if the schema is not checked."""
     execute(f"GRANT SELECT ON payctl.runs TO {role}; GRANT SELECT (id) ON outbox TO {role}")
     wanted = [
         Privilege("payctl.runs", "SELECT"),
@@ -134,7 +134,7 @@ def test_the_owner_of_payctl_s_schema_is_named(reader, execute, role):
 
 
 def test_a_role_may_create_tables_if_it_may_create_the_missing_schema(reader, execute, role):
-    """A role may create payctl's tables if it may create them in the schema, or may create the missing schema."""
+    """A role can create payctl's tables if it can create tables in the schema, or can create the missing schema."""
     reader.exec_driver_sql(f"SET ROLE {role}")
     assert not tables.may_create(reader)
     execute(f"GRANT CREATE ON SCHEMA payctl TO {role}")

@@ -71,7 +71,7 @@ USAGE = "GRANT USAGE ON SCHEMA payctl TO {role}"
     ],
 )
 def test_a_role_may_read_a_table_if_it_may_read_the_columns_and_use_the_schema(as_role, condition, grants, may):
-    """A role may read one of payctl's tables only if it may read each column and use the schema."""
+    """A role can read one of payctl's tables only if the role has privileges on the schema and on each column."""
     assert as_role(*grants).exec_driver_sql(f"SELECT {condition}").scalar_one() is may
 
 

@@ -53,7 +53,7 @@ def test_every_hint_marks_its_commands():
 
 
 def unmarked(path):
-    """Yield the file's name and each f-string with a command from ``command_line`` outside backticks."""
+    """Yield each f-string that puts a command from ``command_line`` outside backticks, after the name of the file."""
     tree = ast.parse(path.read_text("utf-8"))
     aliases = {
         target.id

@@ -103,7 +103,7 @@ TOPIC = warn("kafka", "topic", "m", "f")
 def test_the_doctor_leads_with_the_customers_and_never_with_what_is_harmless(findings, first):
     """Among equally severe findings, waiting events come first, then money, then overdue payments.
 
-    Only unreachable brokers come before them.
+    Only a finding about unreachable brokers comes before these findings.
 
     A harmless dead event comes first only if nothing else is wrong.
     """

@@ -58,7 +58,7 @@ def each(but=frozenset()):
 def world(engine, database_url, tmp_path, answer):
     """Yield an environment with work for every command. ``RUN`` is the id of a run that can be resumed.
 
-    ``HARMLESS`` is the id of a dead event that a person may close.
+    ``HARMLESS`` is the id of a dead event that a person can close.
     """
     with engine.begin() as connection:
         refused_money(

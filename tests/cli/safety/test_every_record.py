@@ -84,7 +84,7 @@ CASES = [
 def world(engine, database_url, mock_kafka, tmp_path, answer):
     """Yield an environment with work for every command. ``RUN`` is the id of a run that has not ended.
 
-    ``HARMLESS`` is the id of a dead event that a person may close.
+    ``HARMLESS`` is the id of a dead event that a person can close.
     """
     with engine.begin() as connection:
         refused_money(

@@ -85,7 +85,7 @@ def test_a_role_without_any_privilege_is_a_failure(engine_as):
 
 @pytest.fixture
 def without_usage(engine, engine_as):
-    """Yield an engine for a role that may read the tables, but not use their schema. Restore the schema at the end."""
+    """Yield an engine for a role with privileges on the tables but not on the schema. Restore the schema at the end."""
     limited = engine_as("GRANT SELECT ON outbox, payments TO {role}", "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
     yield limited
     with engine.begin() as connection:

@@ -55,7 +55,7 @@ def test_an_event_that_commits_late_is_not_overtaken(outbox, batch_size, age):
 
 
 def test_a_slow_broker_does_not_shorten_the_late_commit_window(outbox):
-    """The late-commit window starts at the claim's query, so a slow broker does not shorten it."""
+    """The late-commit window starts when a publisher reads a batch, so a slow broker does not shorten the window."""
     clockwork = Clockwork(waits=5)
     for age, key in ((60.0, "a1"), (60.0, "a2"), (0.7, "b1"), (0.5, "b2")):
         outbox.add(key, age=age)

@@ -29,7 +29,7 @@ class Turn(Event):
         return self.turns.now
 
     def wait(self, timeout=None) -> bool:
-        """Let the other loops run until ``timeout`` seconds have passed. Return whether the stop event is set."""
+        """Run the other loops until ``timeout`` seconds have passed. Return whether the stop event is set."""
         assert timeout is not None
         self.waits += 1
         self.turns.pass_on(self.number, self.turns.now + timeout)
@@ -88,7 +88,7 @@ class Turns:
             self.wait_for_turn(number)
 
     def wait_for_turn(self, number: int) -> None:
-        """Wait until the loop with this number may run."""
+        """Wait until the loop with this number is allowed to run."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._running == number, _PATIENCE)
 

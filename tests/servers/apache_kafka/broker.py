@@ -152,7 +152,7 @@ class ApacheKafka(OneServer):
         self._started.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let the broker continue after :meth:`pause`."""
+        """Make the broker continue after :meth:`pause`."""
         self._started.send(signal.SIGCONT)
 
     def restart(self) -> None:

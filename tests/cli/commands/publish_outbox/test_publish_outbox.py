@@ -175,7 +175,7 @@ def test_max_batches_ends_publish_outbox_with_exit_code_0(process, places, inser
 def test_on_dead_blocks_or_releases_the_events_behind_a_dead_one(
     on_dead, published, code, process, places, insert, engine
 ):
-    """--on-dead decides whether `publish-outbox` sends the events behind a dead event or lets them wait.
+    """--on-dead decides whether `publish-outbox` sends or holds back the events behind a dead event.
 
     A dead success event is harmless once another success event of its payment has been sent.
     """

@@ -1,4 +1,7 @@
-"""Test the output of a replay that waits for its canary, with and without a terminal and a running publisher."""
+"""Test what a replay prints while it waits for its canary.
+
+Some tests have a terminal, and in some tests a publisher is running.
+"""
 
 from __future__ import annotations
 

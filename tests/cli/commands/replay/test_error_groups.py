@@ -134,7 +134,7 @@ def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url
     """`payctl errors` counts the superseded events in a group.
 
     `payctl errors` says whether the dead events block other events. If all events in the group are superseded, it does
-    not suggest a replay. In the document, the replay command is empty. If only some of them are superseded, it suggests
+    not suggest a replay. In the document, the replay command is empty. If only some events are superseded, it suggests
     the replay first and the release second.
     """
     with engine.begin() as connection:
