@@ -162,8 +162,6 @@ def test_a_certificate_must_be_trusted(trusted, tmp_path, monkeypatch):
     context.load_cert_chain(certificates.server)
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
-    else:
-        monkeypatch.delenv("SSL_CERT_FILE")  # the system's authorities do not know this certificate
     with server(OK, lambda it: context.wrap_socket(it, server_side=True)) as (port, read):
         request = HttpRequest("GET", f"https://127.0.0.1:{port}/", {"x-api-key": "secret"})
         if trusted:

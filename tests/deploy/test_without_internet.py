@@ -116,7 +116,7 @@ def run(script, folder, environ):
     return done.stdout
 
 
-def test_the_page_s_commands_install_the_command_line_without_a_package_index(root, page, tmp_path, monkeypatch):
+def test_the_page_s_commands_install_the_command_line_without_a_package_index(root, page, tmp_path):
     """The page's commands download all packages on one machine, and install and start payctl on another.
 
     The test uses its own Python version and processor on both machines.
@@ -124,7 +124,6 @@ def test_the_page_s_commands_install_the_command_line_without_a_package_index(ro
     if importlib.util.find_spec("ensurepip") is None:
         reason = "this Python has no ensurepip, which is in Debian's package python3-venv"
         pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
-    monkeypatch.delenv("SSL_CERT_FILE")  # pip downloads packages
     own = {"PYTHON": os.path.realpath(sys.executable), "MACHINE": platform.machine()}
     own |= {"PIP_COMPILE": "0"}  # writing bytecode would take most of the time
     clone, inside = tmp_path / "clone", tmp_path / "inside"
