@@ -172,6 +172,23 @@ def test_a_certificate_must_be_trusted(trusted, tmp_path, monkeypatch):
     assert read == []
 
 
+def test_the_certificate_authorities_are_read_once_and_only_for_tls(tmp_path, monkeypatch):
+    """The HTTP client reads the authorities once for many requests. It does not read them for plain HTTP."""
+    certificates = make_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+    made, make = [], ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda: made.append(make()) or made[-1])
+    reads = []
+    for scheme in ("http", "https", "https"):
+        wrap = {"wrap": lambda it: context.wrap_socket(it, server_side=True)} if scheme == "https" else {}
+        with server(OK, **wrap) as (port, _):
+            assert send(HttpRequest("GET", f"{scheme}://127.0.0.1:{port}/", {}), TIMEOUT).body == b"ok"
+        reads.append(len(made))
+    assert reads == [0, 1, 1]
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnonsense"],
