@@ -16,8 +16,8 @@
       OutputError            payctl cannot write to stdout
 
 An error has no exit code or HTTP status. The command line and the Lambda functions look up these codes in tables. The
-message says what failed, and ``hint`` says what to do next. Neither of them ever contains a key, a MAC, a password or
-an account number.
+message says what failed, and ``hint`` says what to do next. ``sql`` is the statement that the hint needs, without a
+semicolon, or None. None of the three ever contains a key, a MAC, a password or an account number.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class PayctlError(Exception):
     advice: ClassVar[str] = "run the command again with -vv and report the output"
     """The hint for an error that was raised without a hint."""
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, sql: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint or self.advice
+        self.sql = sql
 
 
 class ConfigError(PayctlError):

@@ -109,7 +109,7 @@ def test_a_command_without_usage_on_the_schema_names_the_grant(without_usage, en
     """A command's error names the missing USAGE privilege and the statement that grants it."""
     with pytest.raises(ConfigError, match=r" has no USAGE on schema public$") as raised:
         collect_stats(without_usage, max_retries=5)
-    said, _, statement = raised.value.hint.partition(", run: ")
+    said, statement = raised.value.hint.removesuffix(", run in psql"), raised.value.sql
     with engine.begin() as connection:
         owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
         assert said == f"as the user {connection.exec_driver_sql(owner).scalar_one()}"

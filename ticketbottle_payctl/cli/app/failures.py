@@ -56,7 +56,7 @@ def describe(error: BaseException, help_command: str, *, approved: bool = True) 
     match error:
         case PayctlError():
             code = exit_codes.of_error(error)
-            return Failure(error.code, error.message, code, error.hint, error.retryable)
+            return Failure(error.code, error.message, code, error.hint, error.retryable, error.sql)
         case typer.TyperException():
             return Failure("USAGE", _usage_message(error), ExitCode.USAGE, help_command)
         case typer.Abort():

@@ -193,7 +193,7 @@ def _act(verb: str, events: int, also: str) -> Act:
 def _failure(error: PayctlError | None) -> Failure | None:
     if error is None:
         return None
-    return Failure(error.code, error.message, exit_codes.of_error(error), error.hint, error.retryable)
+    return Failure(error.code, error.message, exit_codes.of_error(error), error.hint, error.retryable, error.sql)
 
 
 def _finish_marking(session: Session, schema: str, report: MarkReport, reason: str | None = None) -> None:

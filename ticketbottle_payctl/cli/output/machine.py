@@ -192,7 +192,7 @@ def _error(failure: Failure | None) -> ErrorFacts | None:
     return {
         "code": failure.code,
         "message": failure.message,
-        "hint": failure.hint,
+        "hint": f"{failure.hint}: {failure.sql}" if failure.sql else failure.hint,
         "retryable": failure.retryable,
     }
 

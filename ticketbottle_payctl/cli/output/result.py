@@ -73,13 +73,17 @@ Block = Line | Fields | Table | Raw
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The reason why a command failed. The JSON document contains it as ``error``."""
+    """The reason why a command failed. The JSON document contains it as ``error``.
+
+    ``sql`` is the statement that the user must run to follow the hint, without a semicolon, or None.
+    """
 
     code: str
     message: str
     exit_code: ExitCode
     hint: str | None = None
     retryable: bool = False
+    sql: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,14 +98,19 @@ def ask(colour: Colour, question: str) -> None:
 
 
 def tell_failure(failure: Failure, colour: Colour, below_headline: Callable[[], None] = lambda: None) -> None:
-    """Write the failure and its hint to stderr. ``below_headline`` is called after the first line."""
+    """Write the failure and its hint to stderr. ``below_headline`` is called after the first line.
+
+    The hint's SQL statement has its own line, which is never broken, so that the statement can be copied into psql.
+    """
     first, *more = redact(failure.message).splitlines() or [""]
     tell(colour, Styled(f"error[{failure.code}]:", bad("").style), first)
     below_headline()
     for cause in more:
         tell(colour, f"  {cause}")
     if failure.hint:
-        tell(colour, dim("try:"), redact(failure.hint))
+        tell(colour, dim("try:"), f"{redact(failure.hint)}:" if failure.sql else redact(failure.hint))
+    if failure.sql:
+        _say(f"  {paint(f'{failure.sql};', surface_of(sys.stderr, colour))}\n")
 
 
 def tell_warnings(result: Result, colour: Colour) -> None:

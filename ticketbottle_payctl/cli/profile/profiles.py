@@ -171,7 +171,8 @@ def _guard(table: Mapping[str, object], name: str, path: Path) -> Guard:
     identifier = str(table.get("system_identifier") or "")
     if identifier and not (identifier.isascii() and identifier.isdigit()):
         message = f"profiles.{name}.guard.system_identifier in {path} is not a number"
-        raise ConfigError(message, hint="SELECT system_identifier FROM pg_control_system()")
+        sql = "SELECT system_identifier FROM pg_control_system()"
+        raise ConfigError(message, hint="ask the server for its number in psql", sql=sql)
     return Guard(
         system_identifier=identifier or None,
         protected=table.get("protected") is True,

@@ -102,4 +102,4 @@ def _look(name: str, subject: Subject, probe: Probe) -> list[Finding]:
         with transaction(subject.engine(), _LIMITS, commit=False) as connection:
             return _IN_DATABASE[name](connection, subject)
     except PayctlError as error:
-        return [fail(name, error.message, "this check could not run", error.hint)]
+        return [fail(name, error.message, "this check could not run", error.hint, sql=error.sql)]

@@ -186,7 +186,7 @@ def _refuse_missing_usage(connection: Connection, error: DBAPIError) -> None:
     connection.rollback()
     lacks = missing_usage(connection, connection.get_execution_options()[_SCHEMA])
     if lacks is not None:
-        raise ConfigError(lacks.fact, hint=f"as the user {lacks.owner}, run: {lacks.grant}") from error
+        raise ConfigError(lacks.fact, hint=f"as the user {lacks.owner}, run in psql", sql=lacks.grant) from error
 
 
 def is_lock_timeout(error: PayctlError) -> bool:

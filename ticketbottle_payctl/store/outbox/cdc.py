@@ -205,7 +205,8 @@ def _translated(error: psycopg2.Error) -> Exception:
             message = f"replication slot {SLOT} already exists: Debezium is publishing, or a cut-over was interrupted"
             return GuardError(
                 message,
-                hint=f"if no connector was ever started, drop the slot: SELECT pg_drop_replication_slot('{SLOT}')",
+                hint="if no connector was ever started, drop the slot in psql",
+                sql=f"SELECT pg_drop_replication_slot('{SLOT}')",
             )
         case code if code == _NOT_LOGICAL:
             return ConfigError(

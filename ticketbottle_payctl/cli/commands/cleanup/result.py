@@ -21,6 +21,7 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
+from ticketbottle_payctl.cli.safety.cause_advice import next_lines
 from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
 from ticketbottle_payctl.formats import count, duration, local_and_utc, size
 from ticketbottle_payctl.jobs.cleanup import CleanupPreview, CleanupReport, CleanupStoppedBecause
@@ -115,7 +116,7 @@ def _human(report: CleanupReport, archive: Path | None, zone: tzinfo) -> Iterato
             spare=("oldest", "event type"),
         )
     if report.deleted:
-        yield line(dim("advice for the table's owner:"), dim(_ADVICE))
+        yield from next_lines("", dim("advice:"), "as the table's owner, in psql", None, _ADVICE)
 
 
 def _headline(report: CleanupReport) -> Line:

@@ -97,7 +97,8 @@ def _failure(report: PublishReport, code: ExitCode) -> Failure | None:
         )
     if error is None:
         return None
-    return Failure(error.code, f"{message}{error.message}", exit_codes.of_error(error), error.hint, error.retryable)
+    whole, ends_with = f"{message}{error.message}", exit_codes.of_error(error)
+    return Failure(error.code, whole, ends_with, error.hint, error.retryable, error.sql)
 
 
 def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:

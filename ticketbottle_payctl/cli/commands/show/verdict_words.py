@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy, error_name
 from ticketbottle_payctl.cli.output.delivery_remedy_words import remedy_sentence
@@ -155,14 +156,26 @@ def ago(seconds: float) -> str:
     return "just now" if seconds < 1 else age(seconds)
 
 
-def todo(verdict: Verdict, timeline: Timeline) -> str | None:
+class Todo(NamedTuple):
+    """What the operator must do, and the SQL statement to run for it, or None if there is no statement."""
+
+    words: str
+    sql: str | None = None
+
+
+def todo(verdict: Verdict, timeline: Timeline) -> Todo | None:
     """Return what the operator must do, or None if nothing needs to be done or a command can do it."""
+    cause = verdict.cause
+    if cause is not None and cause.command is None and not isinstance(verdict.remedy, DeliveryRemedy):
+        return Todo(cause.advice, cause.sql) if cause.advice else None
+    words = _todo_words(verdict, timeline)
+    return Todo(words) if words else None
+
+
+def _todo_words(verdict: Verdict, timeline: Timeline) -> str | None:
     remedy, event = verdict.remedy, verdict.blocked_by or verdict.event
     if isinstance(remedy, DeliveryRemedy) and event is not None:
         return remedy_sentence(remedy, [event.event_type], event.message_bytes)
-    if verdict.cause is not None and verdict.cause.command is None:
-        cause = verdict.cause
-        return f"{cause.advice}: `{cause.sql}`" if cause.sql else cause.advice
     if remedy is Remedy.COMPARE_AMOUNT and timeline.payment and (verdict.paid or 0) > timeline.payment.amount:
         return _TOO_MUCH
     if verdict.kind is VerdictKind.LATE_MONEY and remedy is Remedy.ASK_ORDER_SERVICE:

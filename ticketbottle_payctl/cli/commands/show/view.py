@@ -9,7 +9,7 @@ from datetime import datetime
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.show.facts import STEP_WORDS, AdviceFacts, ShowFacts, StepItem, VerdictFacts
 from ticketbottle_payctl.cli.commands.show.named_event_words import event_sentence, named_event_facts
-from ticketbottle_payctl.cli.commands.show.verdict_words import sentence, todo
+from ticketbottle_payctl.cli.commands.show.verdict_words import Todo, sentence, todo
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import (
@@ -28,6 +28,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.cli.safety.cause_advice import next_lines, remedy_text
 from ticketbottle_payctl.formats import PLACEHOLDER, count, gateway_name, local, money, short_id
 from ticketbottle_payctl.jobs.order import (
     Advice,
@@ -156,9 +157,13 @@ def _verdict(verdict: Verdict, timeline: Timeline, now: datetime) -> VerdictFact
         "readers": verdict.readers,
         "behind": verdict.behind,
         "remedy": verdict.remedy,
-        "todo": todo(verdict, timeline),
+        "todo": _todo_text(todo(verdict, timeline)),
         "closed_by_run": verdict.closing.run.id if verdict.closing else None,
     }
+
+
+def _todo_text(said: Todo | None) -> str | None:
+    return said and remedy_text(said.words, said.sql)
 
 
 def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
@@ -236,7 +241,9 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
     verdicts = (timeline.verdict, *timeline.also)
     sentences = dict.fromkeys(said for said in (todo(each, timeline) for each in verdicts) if said)
     yield line()
-    to_do: list[Block] = [line(bold("to do:"), said) for said in sentences]
+    to_do: list[Block] = [
+        block for said in sentences for block in next_lines("", bold("to do:"), said.words, None, said.sql)
+    ]
     afterwards = [_advice(each, timeline, session) for each in timeline.afterwards]
     to_do += [
         block
