@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.cli.commands.show.conftest import Orders
+from ticketbottle_payctl.store.outbox.paid_orders import behind_dead
 from ticketbottle_payctl.store.outbox.unsent_successes import UnsentSuccess, unsent_successes
 
 pytestmark = pytest.mark.postgres
@@ -30,3 +31,27 @@ def test_the_customers_of_dead_successes_are_counted_once(engine):
             UnsentSuccess(once.events[0], once.payment.order_code),
         ]
         assert unsent_successes(connection, 5, [*twice.events, *once.events])[::2] == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("events", "blocking", "released"),
+    [
+        ([("FAILED", 5), ("COMPLETED", 0)], 1, 0),
+        ([("COMPLETED", 5), ("COMPLETED", 0)], 1, 1),
+        ([("FAILED", 5), ("COMPLETED", 0), ("COMPLETED", 0)], 1, 0),
+        ([("COMPLETED", 0), ("FAILED", 5)], 0, 0),
+        ([("FAILED", 5), ("CANCELLED", 0)], 0, 0),
+        ([("FAILED", 4), ("COMPLETED", 0)], 0, 0),
+        ([("?", 5), ("COMPLETED", 0)], 1, 0),
+    ],
+)
+def test_a_customer_whose_success_waits_behind_a_dead_event_is_counted(engine, events, blocking, released):
+    """A customer waits if the success event is pending behind a dead event, unless publishers release it."""
+    order, other = Orders(engine).pay("COMPLETED"), Orders(engine).pay("COMPLETED")
+    for number, (kind, retries) in enumerate(events):
+        order.event(kind, retries=retries, age=(9 - number) * MINUTE)
+    other.event("COMPLETED")
+    with engine.connect() as connection:
+        found = [unsent_successes(connection, 5, [], dead_blocks=blocks).customers for blocks in (True, False)]
+        assert found == [blocking, released]
+        assert behind_dead(connection, 5, by_debezium=False).paid_orders.number == blocking

@@ -13,6 +13,7 @@ from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
 from ticketbottle_payctl.jobs.publish_outbox.obstacles import MOST_NAMED, Blocker, LockedShard, Obstacles
+from ticketbottle_payctl.jobs.publish_outbox.options import OnDead
 from ticketbottle_payctl.store.outbox import dead as dead_events
 from ticketbottle_payctl.store.outbox import held as held_events
 from ticketbottle_payctl.store.outbox import shard_lock
@@ -51,7 +52,8 @@ def look(
     found += [_of_block(blocks[number], 0, now) for number in failed if number not in with_events]
     named = heapq.nlargest(MOST_NAMED, found, key=lambda each: (each.events, each.event_id or ""))
     dead = dead_events.count(connection, options.max_retries)
-    may_wait = dead.events > dead.failures
+    oldest, dead_blocks = oldest_pending(connection, options.max_retries), options.on_dead is OnDead.BLOCK
+    may_wait = dead.events > (dead.closed if dead_blocks and oldest is not None else dead.failures)
     blocking = [each.event_id for each in named if each.event_id]
     known = held_events.blocking_events(connection, blocking)
     return Obstacles(
@@ -65,8 +67,10 @@ def look(
         dead=dead.events,
         dead_failures=dead.failures,
         dead_closed=dead.closed,
-        unsent=unsent_successes(connection, options.max_retries, blocking) if may_wait else NONE_UNSENT,
-        oldest_pending_age_s=oldest_pending(connection, options.max_retries),
+        unsent=unsent_successes(connection, options.max_retries, blocking, dead_blocks=dead_blocks)
+        if may_wait
+        else NONE_UNSENT,
+        oldest_pending_age_s=oldest,
     )
 
 

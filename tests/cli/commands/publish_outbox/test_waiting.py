@@ -85,15 +85,17 @@ def many(add):
     add("b")
 
 
+CUSTOMER = "1 paying customer waits for a dead event"
 TABLE = [
     # how to insert the events, what another publisher does, options, environment, exit code, mark, first words, reasons
     (nothing_waits, nothing, [], {}, 0, "✔", "published 1", []),
-    (blocked, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
+    (blocked, nothing, [], {}, 6, "!", f"{CUSTOMER}, held back 1 event", ["dead"]),
     (blocked, nothing, ["--on-dead", "release"], {}, 0, "✔", "published 2", []),
-    (dead_alone, nothing, [], {}, 6, "!", "1 paying customer waits for a dead event", []),
-    (dead_alone, nothing, ["--loop", "--deadline", "1s"], {}, 6, "!", "1 paying customer waits for a dead event", []),
+    (dead_alone, nothing, [], {}, 6, "!", CUSTOMER, []),
+    (dead_alone, nothing, ["--loop", "--deadline", "1s"], {}, 6, "!", CUSTOMER, []),
     (dead_failure, nothing, [], {}, 0, "✔", "published 1", []),
-    (blocked_by_a_failure, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
+    (blocked_by_a_failure, nothing, [], {}, 6, "!", f"{CUSTOMER}, held back 1 event", ["dead"]),
+    (blocked_by_a_failure, nothing, ["--type", "PAYMENT_FAILED"], {}, 6, "!", f"{CUSTOMER}  published 0", []),
     (blocked_by_a_failure, nothing, ["--on-dead", "release"], {}, 0, "✔", "published 1", []),
     (a_failure_that_dies, nothing, [], {}, 6, "!", "1 event died", []),
     (blocked, nothing, ["--max-batches", "1", "--batch-size", "1"], {}, 6, "!", "held back 1 event", ["dead"]),

@@ -110,7 +110,8 @@ def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
     code = ExitCode.DONE if usual else exit_codes.of_outcome(report.stopped_because)
     if code is ExitCode.DONE and report.obstacles.locked:
         return ExitCode.LOCKED
-    if code is ExitCode.DONE and (report.partial or report.obstacles.dead_successes):
+    waits = report.obstacles.dead_successes or report.obstacles.unsent.customers
+    if code is ExitCode.DONE and (report.partial or waits):
         return ExitCode.PARTIAL
     unread = report.obstacles.unread
     return exit_codes.of_error(unread) if code is ExitCode.DONE and unread is not None else code
