@@ -153,9 +153,11 @@ class ClaimableItem(TypedDict):
 
     event_type: str
     topic: str | None
-    """The topic; null for an unknown type, whose events would die."""
+    """The topic; null for an unknown type, whose events no publisher can send."""
     events: Count
     held: NotRequired[Count]
     """How many of these events would be held back."""
+    would_die: NotRequired[Count]
+    """How many of these events would die: payctl does not know their type, or their messages are too large."""
     oldest: datetime
     """When the oldest event was created (UTC)."""

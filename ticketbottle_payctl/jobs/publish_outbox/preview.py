@@ -9,7 +9,6 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.domain.event import START, Position
-from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block, Cause
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
 from ticketbottle_payctl.jobs.publish_outbox.find_obstacles import look
@@ -27,13 +26,12 @@ class Preview(NamedTuple):
     """A preview of a run.
 
     ``waiting`` lists the pending events by type. ``obstacles`` says why events cannot be sent, and which shards are
-    held. An event of an unknown type that is not held would die. ``too_large`` contains the ids of the other events
-    that would die, oldest first.
+    held. ``dying`` are the events that would die, oldest first.
     """
 
     waiting: list[Waiting]
     obstacles: Obstacles
-    too_large: Sequence[str]
+    dying: Sequence[Unsendable]
 
 
 def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
@@ -57,7 +55,7 @@ def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
             for each in dying:
                 backlogs[0].block(Block(each.key, each.position, None, Cause(BlockReason.WOULD_DIE)))
         obstacles = look(connection, backlogs, now, {}, shard_lock.held_shards(connection, options.shards))
-    return Preview(waiting, obstacles, [each.position[1] for each in dying if not is_unknown(each.event_type)])
+    return Preview(waiting, obstacles, dying)
 
 
 def _dying(connection: Connection, backlogs: Sequence[Backlog]) -> list[Unsendable]:

@@ -23,11 +23,15 @@ Even compressed, the payload of such a message takes more than 2,000 bytes. Smal
 
 
 class Unsendable(NamedTuple):
-    """A pending event that would become dead, because its type is unknown or its message is too large."""
+    """A pending event that would become dead, because its type is unknown or its message is too large.
+
+    ``order_code`` is None if the payload does not contain one.
+    """
 
     key: str
     position: Position
     event_type: str
+    order_code: str | None
 
 
 class Barrier(NamedTuple):
@@ -122,13 +126,13 @@ def unsendable(connection: Connection, types: Sequence[str], max_retries: int, *
     """
     first = 'DISTINCT ON (o."aggregateId")' if first_only else ""
     sql = f"""
-        SELECT {first} o."aggregateId", o."createdAt", o.id, o."eventType" FROM outbox AS o
+        SELECT {first} o."aggregateId", o."createdAt", o.id, o."eventType", {states.order_code("o.")} FROM outbox AS o
         WHERE {states.pending("o.")} AND ({UNKNOWN_TYPE} OR {_TOO_LARGE})
             AND (cardinality(%(types)s::text[]) = 0 OR o."eventType" = ANY(%(types)s))
         ORDER BY o."aggregateId", o."createdAt", o.id COLLATE "C"
     """  # noqa: S608 - built from constants only
     rows = connection.exec_driver_sql(sql, {"max_retries": max_retries, "types": list(types)})
-    found = [Unsendable(key, (created_at, event_id), event_type) for key, created_at, event_id, event_type in rows]
+    found = [Unsendable(key, (created_at, event_id), *rest) for key, created_at, event_id, *rest in rows]
     return sorted(found, key=lambda each: each.position)
 
 

@@ -45,17 +45,19 @@ def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, a
 def test_a_dry_run_of_publish_outbox_says_which_events_would_die(invoke, places, add):
     """`publish-outbox -n` counts the events of unknown types as events that would die, as the real run does."""
     blocked(add)
-    add("strange", event_type="NO_SUCH_TYPE")
+    strange = add("strange", event_type="NO_SUCH_TYPE")
     ran = invoke("publish-outbox", "-n", **places)
     document = json.loads(invoke("publish-outbox", "-n", "-o", "json", **places).stdout)
     validate(document, "publish-outbox")
     assert ran.stdout.startswith("1 event  would be published, 1 would die: unknown type, 1 would be held back")
     rows = dict(line.split("\t", 1) for line in ran.stdout.splitlines() if "\t" in line)
-    assert rows["NO_SUCH_TYPE"].startswith("none: would die\t1\t0\t")
-    assert rows["PAYMENT_COMPLETED"].startswith("payment.completed\t1\t1\t")
-    assert {each["event_type"]: (each["events"], each["held"]) for each in document["items"]} == {
-        "NO_SUCH_TYPE": (1, 0),
-        "PAYMENT_COMPLETED": (2, 1),
+    assert rows["event type"] == "topic\tpublish\twould die\theld back\toldest"
+    assert rows["NO_SUCH_TYPE"].startswith("none\t0\t1\t0\t")
+    assert rows["PAYMENT_COMPLETED"].startswith("payment.completed\t1\t0\t1\t")
+    assert f"  {strange} would die: payctl does not know the event type NO_SUCH_TYPE" in ran.stdout.splitlines()
+    assert {each["event_type"]: (each["events"], each["held"], each["would_die"]) for each in document["items"]} == {
+        "NO_SUCH_TYPE": (1, 0, 1),
+        "PAYMENT_COMPLETED": (2, 1, 0),
     }
     assert [document["counts"][name] for name in ("claimed", "dead", "held", "pending")] == [2, 1, 1, 3]
     assert "1 event died" in invoke("publish-outbox", **places).stdout
@@ -137,6 +139,8 @@ def test_a_dry_run_of_publish_outbox_counts_the_messages_that_are_too_large(invo
     assert f"  {large[0]}, {large[1]} would die: their messages are larger than 1,000,000 bytes" in lines
     assert ("1 event would wait behind event" in ran.stdout) is not released
     assert any(line.startswith("to do:  ask the payment service's team for smaller payloads") for line in lines)
+    (row,) = [line for line in lines if line.startswith("PAYMENT_COMPLETED\t")]
+    assert row.split("\t")[2:5] == ([*"220"] if released else [*"121"])
     document = json.loads(invoke("publish-outbox", "-n", *options, "-o", "json", **places).stdout)
     validate(document, "publish-outbox")
     foretold = [document["counts"][name] for name in ("dead", "held")]
@@ -164,3 +168,22 @@ def test_a_dry_run_of_publish_outbox_names_the_dead_events_as_the_run_does(invok
     assert told[0:1]
     assert [line for line in dry.splitlines() if line in told] == told
     assert ("1 event of an unknown type is dead" in dry) is (event_type == "NO_SUCH_TYPE")
+
+
+def test_a_dry_run_of_publish_outbox_shows_no_column_for_deaths_if_no_event_would_die(invoke, places, add):
+    """If no event would die, the table of `publish-outbox -n` has no column for deaths."""
+    add("k")
+    lines = invoke("publish-outbox", "-n", **places).stdout.splitlines()
+    assert next(line for line in lines if "\t" in line) == "event type\ttopic\tpublish\theld back\toldest"
+
+
+def test_a_dry_run_of_publish_outbox_names_the_orders_whose_events_would_die(invoke, places, add):
+    """`publish-outbox -n` names three events of unknown types and three types, and counts the others."""
+    events = [add(f"k{n}", event_type=f"STRANGE_{n}", age=90 - n, order_code=f"TB-{n}") for n in range(4)]
+    held = add("k3", event_type="STRANGE_3", age=9)
+    shown = invoke("publish-outbox", "-n", **places).stdout
+    named = ", ".join(f"TB-{n} ({events[n][:8]})" for n in range(3))
+    types = "the event types STRANGE_0, STRANGE_1, STRANGE_2 and 1 more"
+    assert f"  {named} and 1 more would die: payctl does not know {types}\n" in shown
+    assert f"{held} would die" not in shown
+    assert "\nSTRANGE_3\tnone\t0\t1\t1\t" in shown

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.cli.commands.publish_outbox.dead_words import dead_blocks, unknown_in_words
 from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import Reading, causes
@@ -10,12 +11,14 @@ from ticketbottle_payctl.cli.commands.publish_outbox.result import SCHEMA
 from ticketbottle_payctl.cli.output.result import Block, Line, Result, Table, bold, dim, line, warn
 from ticketbottle_payctl.domain.causes import LateFailures
 from ticketbottle_payctl.domain.causes.late_failures import of_late_failures
+from ticketbottle_payctl.domain.causes.words import named
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import command_line, count
 from ticketbottle_payctl.jobs.publish_outbox import Preview
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, PublishedEvents
+from ticketbottle_payctl.store.outbox.held import Unsendable
 
 _MOST_NAMED = 3
 _MAKE_SMALLER = f"ask the payment service's team for smaller payloads: payctl sends at most {LARGEST_MESSAGE:,} bytes"
@@ -29,7 +32,10 @@ def result_of_preview(
     ``apply`` is the command that publishes these events, or None if the user's command cannot be repeated. It is not
     shown if no event would be published, or if a failure event would be sent after the success of its payment.
     """
-    waiting, obstacles, large = preview
+    waiting, obstacles, dying = preview
+    unknown = [each for each in dying if is_unknown(each.event_type)]
+    large = [each for each in dying if not is_unknown(each.event_type)]
+    of_type = Counter(each.event_type for each in dying)
     total, held = sum(row.events for row in waiting), obstacles.held
     rows: list[ClaimableItem] = [
         {
@@ -37,24 +43,23 @@ def result_of_preview(
             "topic": TOPICS.get(row.event_type),
             "events": row.events,
             "held": obstacles.held_by_type.get(row.event_type, 0),
+            "would_die": of_type[row.event_type],
             "oldest": row.oldest,
         }
         for row in waiting
     ]
-    dying = sum(row["events"] - row["held"] for row in rows if is_unknown(row["event_type"]))
-    published = total - held - dying - len(large)
+    published = total - held - len(dying)
     words = ["would be published"]
-    words += [f"{dying:,} would die: unknown type"] if dying else []
+    words += [f"{len(unknown):,} would die: unknown type"] if unknown else []
     words += [f"{len(large):,} would die: too large"] if large else []
     words += [f"{held:,} would be held back"] if held else []
     human: list[Block] = [line(bold(count(published, "event")), ", ".join(words))]
-    if rows:
-        human.append(Table(("event type", "topic", "events", "held back", "oldest"), tuple(map(_cells, rows))))
-    human += [Line((f"  {_too_large_words(large)}",))] if large else []
+    human += [_table(rows)] if rows else []
+    human += [Line((f"  {said}",)) for said in _deaths(unknown, large)]
     human += causes(obstacles, reading)
     human += [Line((f"  {words}",)) for words in unknown_in_words(obstacles.unsent)]
     human += dead_blocks(obstacles, (), reading, died=0)
-    human += [line(dim("to do:"), what_to_do(row["event_type"] for row in rows))] if dying else []
+    human += [line(dim("to do:"), what_to_do(each.event_type for each in unknown))] if unknown else []
     human += [line(dim("to do:"), _MAKE_SMALLER)] if large else []
     risks = [cause.fact for cause in of_late_failures(late)]
     command = reading(["stats"]) if risks else apply if published else None
@@ -63,7 +68,7 @@ def result_of_preview(
     human += [line(f"  {command}")] if command else []
     counts: PublishedEvents = {
         "claimed": total - held, "published": 0, "retried": 0,
-        "dead": dying + len(large), "held": held, "pending": total,
+        "dead": len(dying), "held": held, "pending": total,
     }  # fmt: skip
     facts = {
         "blocked_by": [each.facts for each in obstacles.blockers],
@@ -72,14 +77,35 @@ def result_of_preview(
     return Result(SCHEMA, counts=counts, result=facts, items=rows, human=human, warnings=risks, dry_run=True)
 
 
-def _cells(row: ClaimableItem) -> tuple[object, ...]:
-    topic = row["topic"] or "none: would die"
-    return row["event_type"], topic, row["events"] - row["held"], row["held"], row["oldest"]
+def _table(rows: Sequence[ClaimableItem]) -> Table:
+    """Return a row for each type. The columns ``publish``, ``would die`` and ``held back`` share out its events.
+
+    The column ``would die`` is left out if no event would die.
+    """
+    dying = any(row["would_die"] for row in rows)
+    columns = ("event type", "topic", "publish", *(["would die"] if dying else []), "held back", "oldest")
+    return Table(columns, tuple(tuple(_cells(row, dying=dying)) for row in rows), spare=("oldest",) if dying else ())
 
 
-def _too_large_words(large: Sequence[str]) -> str:
-    """Return a sentence that lists the oldest events whose messages are too large, and counts the others."""
-    names, more = ", ".join(large[:_MOST_NAMED]), len(large) - _MOST_NAMED
-    whose = "its message is" if len(large) == 1 else "their messages are"
-    also = f" and {more:,} more" if more > 0 else ""
-    return f"{names}{also} would die: {whose} larger than {LARGEST_MESSAGE:,} bytes"
+def _cells(row: ClaimableItem, *, dying: bool) -> Iterator[object]:
+    held, dies = row["held"], row["would_die"]
+    yield from (row["event_type"], row["topic"] or "none", row["events"] - held - dies)
+    yield from (dies, held, row["oldest"]) if dying else (held, row["oldest"])
+
+
+def _deaths(unknown: Sequence[Unsendable], large: Sequence[Unsendable]) -> Iterator[str]:
+    """Yield a sentence for each reason why events would die. It names the oldest events, and counts the others."""
+    if unknown:
+        types = sorted({each.event_type for each in unknown})
+        more = f" and {len(types) - _MOST_NAMED:,} more" if len(types) > _MOST_NAMED else ""
+        known = f"{'type' if len(types) == 1 else 'types'} {', '.join(types[:_MOST_NAMED])}{more}"
+        yield f"{_named(unknown)} would die: payctl does not know the event {known}"
+    if large:
+        whose = "its message is" if len(large) == 1 else "their messages are"
+        yield f"{_named(large)} would die: {whose} larger than {LARGEST_MESSAGE:,} bytes"
+
+
+def _named(events: Sequence[Unsendable]) -> str:
+    more = len(events) - _MOST_NAMED
+    names = ", ".join(named(each.position[1], each.order_code) for each in events[:_MOST_NAMED])
+    return f"{names} and {more:,} more" if more > 0 else names
