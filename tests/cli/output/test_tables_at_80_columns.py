@@ -94,15 +94,16 @@ def test_the_plan_of_reconcile_payments_folds_no_word():
 
 
 def test_a_payment_that_is_too_old_takes_at_most_three_lines():
-    """At 80 columns, a payment that is too old to be queried takes at most three lines. A warning says why."""
+    """At 80 columns, a payment that is too old to be queried takes at most three lines. A line below says why."""
     payment = replace(finding(CODES[0], "").payment, created_at=NOW - timedelta(days=9))
     endpoint = StatusEndpoint(zalopay.QUERY, {}, exchange=lambda *_: None)
     (found,) = ask_gateways([payment], {"zalopay": endpoint}, AskOptions(), now=lambda: NOW, stop=Event())
     lines = lines_of(planned([found]))
     holds(lines, "too old", CODES[0])
     assert sum(bool(line.strip()) for line in lines) <= 3 + 3, lines
-    (warning,) = result_of(Reconciled([found], NOW)).warnings
-    assert (warning.startswith(f"{CODES[0]}: too_old ("), "for only 48 hours" in warning) == (True, True)
+    result = result_of(Reconciled([found], NOW))
+    said = "".join(lines_of(result.human))
+    assert (result.warnings, said.count("for only 48 hours")) == ([], 1)
 
 
 def test_a_figure_of_the_plan_is_not_folded():

@@ -119,7 +119,7 @@ class _StatusPoller:
             return StatusFinding(
                 payment,
                 "too_old",
-                f"the gateway answers queries about a payment for only {hours:g} hours; see its merchant portal",
+                f"the gateway answers queries about a payment for only {hours:g} hours",
             )
         if self.silent[payment.gateway] >= _GIVE_UP_AFTER:
             return StatusFinding(

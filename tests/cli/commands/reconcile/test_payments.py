@@ -203,7 +203,19 @@ def test_payments_too_old_for_zalopay_are_only_counted(overdue, reconcile, invok
     assert (spoken[0], spoken.count("3 older payments")) == ("!", 1)
     named = reconcile("TB-old-1")
     assert (named["exit_code"], named["items"][0]["says"], named["counts"]["for_a_person"]) == (6, "too_old", 1)
-    assert "answers queries about a payment for only 48 hours" in named["items"][0]["detail"]
+    assert named["items"][0]["detail"] == "the gateway answers queries about a payment for only 48 hours"
+
+
+@pytest.mark.parametrize("options", [[], ["-n"]], ids=["run", "dry run"])
+def test_the_screen_says_once_that_a_payment_is_too_old(overdue, terminal, database_url, gateways, options):
+    """For a payment that is too old for a query, the screen says each fact once, and then what to do."""
+    overdue("zalopay", reference="old-1", age=timedelta(hours=49))
+    with terminal(*RECONCILE, "TB-old-1", *options, DATABASE_URL=database_url, **gateways.environment) as it:
+        assert it.finish() == 6
+        text = it.text()
+    assert [text.count(words) for words in ("too old", "manual", "48 hours", "portal")] == [2, 1, 1, 1]
+    assert "\ntoo old:  the gateway answers queries about a payment for only 48 hours\n" in text
+    assert ("warning" in text, "too_old" in text) == (False, False)
 
 
 def test_more_payments_that_zalopay_has_forgotten_than_are_counted(

@@ -20,7 +20,7 @@ from ticketbottle_payctl.store.payments.overdue import NONE_FORGOTTEN, Forgotten
 
 _ENDS = ("completed", "failed", "cancelled")
 TOO_OLD = "too_old"
-"""The answer whose reason is too long for a column. A warning contains the reason."""
+"""The answer whose reason is too long for a column. A line below the table contains the reason."""
 _NOT_ASKED = ("off", TOO_OLD, "unreachable", "not_asked")
 
 

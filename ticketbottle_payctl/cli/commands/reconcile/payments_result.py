@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from ticketbottle_payctl.cli.commands.reconcile.payments_facts import TOO_OLD, PaymentItem, Reconciled
+from ticketbottle_payctl.cli.commands.reconcile.payments_facts import PaymentItem, Reconciled
 from ticketbottle_payctl.cli.commands.reconcile.payments_view import blocks_of
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Failure, Result
 from ticketbottle_payctl.domain.settlement import Refusal
-from ticketbottle_payctl.jobs.reconcile.payments_report import FOR_A_PERSON, PaymentsCounts, count_payments
+from ticketbottle_payctl.jobs.reconcile.payments_report import (
+    FOR_A_PERSON,
+    ONLY_IN_PORTAL,
+    PaymentsCounts,
+    count_payments,
+)
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 
 SCHEMA = "payctl.reconcile-payments/1"
@@ -62,9 +67,8 @@ def _warnings(it: Reconciled) -> list[str]:
         order = finding.payment.order_code
         if isinstance(finding.verdict, Refusal):
             warnings.append(f"{order}: {finding.verdict.reason.value}; nothing was changed; it needs manual review")
-        elif finding.says in FOR_A_PERSON and not it.is_closed(finding):
-            why = f" ({finding.detail})" if finding.says == TOO_OLD else ""
-            warnings.append(f"{order}: {finding.says}{why}; it needs manual review")
+        elif finding.says in FOR_A_PERSON - ONLY_IN_PORTAL and not it.is_closed(finding):
+            warnings.append(f"{order}: {finding.says}; it needs manual review")
     late = [finding.payment.order_code for finding in it.findings if _is_late(it, finding)]
     warnings += [
         f"{order}: money arrived after the payment failed or was cancelled; it needs manual review" for order in late

@@ -87,7 +87,7 @@ def blocks_of(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Bl
     open_still = it.dry_run and counts["to_settle"]
     blocks: list[Block] = [headline(good("✔") if code is ExitCode.DONE and not open_still else warn("!"), *words)]
     blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings, is_plan=it.dry_run, closed=it.closed, at=it.at)
-    blocks += _older(it)
+    blocks += [line("too old:", why) for why in _why_too_old(it)] + _older(it)
     if it.publish and counts["settled"]:
         blocks.append(Fields((("if no publisher runs", it.publish),)))
     blocks += _next(it)
@@ -96,6 +96,11 @@ def blocks_of(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Bl
         blocks.append(line(warn("dry run:"), f"the gateways were asked; nothing was changed{to_apply}"))
         blocks += [line(f"  {it.apply}")] if it.apply else []
     return blocks
+
+
+def _why_too_old(it: Reconciled) -> list[str]:
+    """Return each reason why payctl did not ask about an open payment."""
+    return [*dict.fromkeys(each.detail for each in it.findings if each.says == TOO_OLD and not it.is_closed(each))]
 
 
 def _older(it: Reconciled) -> list[Block]:
