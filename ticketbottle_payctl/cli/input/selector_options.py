@@ -29,7 +29,7 @@ def text(value: str) -> str:
 
 def order_name(ids: str) -> typer.models.ArgumentInfo:
     """Return the argument for an order. ``ids`` says which ids the command accepts besides an order code."""
-    about = f"The id of a {ids}, or an order code or its last characters."
+    about = f"The id of a {ids}, or an order code or its last characters (at least four)."
     argument: typer.models.ArgumentInfo = typer.Argument(
         metavar="ID|ORDER-CODE", parser=text, autocompletion=order_codes, help=about
     )

@@ -9,6 +9,7 @@ import pytest
 
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
 from ticketbottle_payctl.store.payments import history
+from ticketbottle_payctl.store.payments.history import SHORTEST_ENDING
 from ticketbottle_payctl.store.payments.similar_codes import similar_codes
 
 pytestmark = pytest.mark.postgres
@@ -181,3 +182,10 @@ def test_the_end_of_an_order_code_needs_four_characters(ask, typed, said):
     """The error says that no order code ends with the given characters, or how many characters a search needs."""
     begin = "no payment, event or callback has this id, and no order code equals it"
     assert ask("show", typed)["error"]["message"] == begin + said
+
+
+@pytest.mark.parametrize("command", ["show", "close"])
+def test_the_help_says_how_many_characters_of_an_order_code_are_needed(invoke, command):
+    """The help of `payctl show` and `payctl close` says that four characters of an order code are needed."""
+    assert "its last characters (at least four)" in " ".join(invoke(command, "--help").stdout.split())
+    assert SHORTEST_ENDING == 4
