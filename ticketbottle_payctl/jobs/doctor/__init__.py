@@ -18,6 +18,7 @@ from ticketbottle_payctl.jobs.doctor import (
     housekeeping,
     kafka,
     keys,
+    orders,
     payments,
     publishers,
     why_events_wait,
@@ -49,17 +50,18 @@ _ELSEWHERE: dict[str, Callable[[Subject, Probe], list[Finding]]] = {
     "schema": lambda subject, _: database.own_schema(subject),
     "kafka": kafka.check,
     "payments": lambda subject, _: payments.check(subject),
+    "orders": lambda subject, _: orders.check(subject),
     "keys": lambda subject, _: keys.check(subject),
     "publishers": publishers.check,
     "backlog": why_events_wait.check,
 }
 CHECKS = (
     "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index",
-    "reference-index", "vacuum", "snapshot", "callbacks", "payments", "publishers", "backlog",
+    "reference-index", "vacuum", "snapshot", "callbacks", "payments", "orders", "publishers", "backlog",
 )  # fmt: skip
 """The names of the checks, in the order in which they run."""
 
-_NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema", "payments", "publishers", "backlog"})
+_NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema", "payments", "orders", "publishers", "backlog"})
 
 
 def diagnose(

@@ -109,6 +109,7 @@ _NO_EVENT = f"""
     WHERE p.status = 'COMPLETED' AND p."completedAt" >= %(since)s AND p."completedAt" < %(until)s
       AND NOT EXISTS (SELECT FROM outbox AS o WHERE o."aggregateId" = p.id AND o."eventType" = 'PAYMENT_COMPLETED'
         AND o.published = ANY('{{t,f}}') AND o."createdAt" >= %(events_since)s)
+      AND (u.payment IS NULL OR %(with_unknown)s)
       AND NOT EXISTS (SELECT FROM payctl.webhook_receipts AS r WHERE r.payment_id = p.id AND r.event_id IS NOT NULL
         AND r.outcome = 'COMPLETED')
     ORDER BY p."completedAt", p.id LIMIT {MOST_SHOWN}
@@ -140,15 +141,16 @@ def unpublished(connection: Connection, max_retries: int) -> OpenOrders:
     return _orders(connection, f"WITH {found}, {_UNPUBLISHED}", parameters)
 
 
-def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
+def no_event(connection: Connection, since: datetime, until: datetime, *, with_unknown: bool = True) -> OpenOrders:
     """Return the payments that were completed in the window but have no PAYMENT_COMPLETED event.
 
     If such a payment has an unpublished event of an unknown type that no person has closed, its kind is UNKNOWN_TYPE.
+    Without ``with_unknown``, these payments are left out.
 
     The window must be within the retention period, because a cleanup deletes older events.
     """
     parameters = {"since": stored(since), "until": stored(until), "events_since": stored(since - _CLOCKS_DIFFER)}
-    return _orders(connection, _NO_EVENT, parameters)
+    return _orders(connection, _NO_EVENT, parameters | {"with_unknown": with_unknown})
 
 
 def refused(connection: Connection, since: datetime, until: datetime) -> OpenOrders:

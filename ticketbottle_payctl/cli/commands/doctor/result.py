@@ -28,7 +28,7 @@ from ticketbottle_payctl.jobs.doctor.model import FindingCounts
 SCHEMA = "payctl.doctor/1"
 _MARKS = {Status.OK: good("✔"), Status.WARN: warn("!"), Status.FAIL: bad("✘")}
 _OFF = dim("-")
-_CUSTOMERS = ("backlog", "callbacks", "payments")
+_CUSTOMERS = ("backlog", "orders", "callbacks", "payments")
 """The checks that concern waiting customers, most urgent first."""
 _SAID = {Status.OK: good, Status.WARN: warn, Status.FAIL: bad}
 
