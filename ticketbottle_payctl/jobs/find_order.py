@@ -11,7 +11,8 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payments import history, overdue
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
-_LIMITS = Limits(statement=timedelta(seconds=5))
+_LIMITS = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3))
+"""The lock limit is shorter, because only the error of a lock timeout says that another session holds a lock."""
 
 
 def find_order(engine: Engine, order_code: str) -> Unsettled:

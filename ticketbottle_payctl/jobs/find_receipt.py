@@ -11,7 +11,8 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.receipts import StoredRequest
 
-_LIMITS = Limits(statement=timedelta(seconds=5))
+_LIMITS = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3))
+"""The lock limit is shorter, because only the error of a lock timeout says that another session holds a lock."""
 
 
 def find_receipt(engine: Engine, receipt_id: str) -> StoredRequest:

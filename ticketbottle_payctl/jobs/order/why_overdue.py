@@ -22,11 +22,12 @@ from ticketbottle_payctl.domain.causes import (
     publishing_of,
 )
 from ticketbottle_payctl.domain.causes.publishing import NEXT_SCHEDULED_RUN
+from ticketbottle_payctl.domain.causes.stopped import of_table_locks
 from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH, overdue
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect import publishers
-from ticketbottle_payctl.store.inspect.evidence import evidence
+from ticketbottle_payctl.store.inspect.evidence import evidence, table_locks
 from ticketbottle_payctl.store.outbox import stats
 
 _LIMITS = Limits(statement=timedelta(seconds=10), index_only_plan=True)
@@ -84,12 +85,15 @@ class NewEvent(NamedTuple):
 
 
 def what_stops_a_new_event(engine: Engine) -> NewEvent:
-    """Find out whether a publisher is running and reaches its brokers.
+    """Find out whether a session locks the outbox, and whether a publisher is running and reaches its brokers.
 
     Do not read the pending or dead events, because there may be many. Call this only if Debezium does not publish.
     """
     try:
         with transaction(engine, _LIMITS, commit=False) as connection:
+            locked = next(of_table_locks(Evidence(pending=1, table_locks=table_locks(connection))), None)
+            if locked is not None:
+                return NewEvent(locked)
             seen, known = publishers.seen(connection)
             state = publishing(seen, known=known)
             if state.activity is not Activity.WITHOUT_BROKERS:

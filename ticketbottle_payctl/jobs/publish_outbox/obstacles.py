@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ticketbottle_payctl.errors import BrokerUnavailableError, PayctlError
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockerFacts, BlockReason, LockFacts
+from ticketbottle_payctl.store.db.engine import is_lock_timeout
 from ticketbottle_payctl.store.outbox.unsent_successes import NONE_UNSENT, UnsentSuccesses
 
 _VARIES = re.compile(r"\([^()]*\)|[0-9]+")
@@ -106,6 +107,11 @@ class Obstacles:
     def known(self) -> bool:
         """Whether the database could be read."""
         return self.unread is None
+
+    @property
+    def lock_timeout(self) -> PayctlError | None:
+        """The error if another session's lock stopped the run, or kept it from reading the database, or None."""
+        return next((each for each in (self.away, self.unread) if each is not None and is_lock_timeout(each)), None)
 
     @property
     def held(self) -> int:

@@ -36,6 +36,9 @@ from ticketbottle_payctl.store.payments.overdue import NONE_FORGOTTEN, Forgotten
 _READ = Limits(statement=timedelta(seconds=60))
 _WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=IDLE_WITHIN)
 
+LOCKED = "locked"
+"""The reason why a payment was skipped if another session had locked its row or a whole table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -155,7 +158,7 @@ def _settle(engine: Engine, run_id: str, place: int, finding: StatusFinding) -> 
     except PayctlError as error:
         if not is_lock_timeout(error):
             raise
-        return Settled(finding.payment.id, "skipped", "locked")
+        return Settled(finding.payment.id, "skipped", LOCKED)
     return outcome
 
 

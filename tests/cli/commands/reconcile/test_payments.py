@@ -304,3 +304,15 @@ def test_a_running_reconcile_cannot_be_cancelled(started, answer, database_url, 
         refused = answer("runs", "cancel", run()[0], DATABASE_URL=database_url)
     assert (refused["exit_code"], process.wait(20)) == (7, 0)
     assert (run()[1], status_of(engine, payment)[0]) == ("done", "COMPLETED")
+
+
+def test_a_locked_payment_is_skipped_and_the_next_step_names_the_doctor(
+    overdue, invoke, database_url, gateways, engine
+):
+    """If a lock on the outbox keeps a payment from being settled, the next step is the check that names the holder."""
+    overdue(state="paid")
+    with engine.connect() as holder:
+        holder.exec_driver_sql("LOCK TABLE outbox IN SHARE MODE")
+        ran = invoke(*RECONCILE, "--yes", DATABASE_URL=database_url, **gateways.environment)
+    assert (ran.exit_code, "skipped: locked" in ran.stdout) == (6, True)
+    assert ran.stdout.splitlines()[-1] == "  payctl doctor --only backlog"

@@ -107,7 +107,7 @@ def _next(obstacles: Obstacles, told: Sequence[Blocker], reading: Reading) -> li
         commands.append(reading(["show"], [blocking[0]]))
     if any(each.reason is BlockReason.TOPIC for each in told):
         commands.append(reading(["doctor"], (), ["--only", "kafka"]))
-    if obstacles.locked_rows:
+    if obstacles.locked_rows or obstacles.lock_timeout:
         commands.append(reading(["doctor"], (), ["--only", "backlog"]))
     if obstacles.locked:
         commands.append(reading(["doctor"], (), ["--only", "publishers"]))

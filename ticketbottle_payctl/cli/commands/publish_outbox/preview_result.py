@@ -9,8 +9,9 @@ from ticketbottle_payctl.cli.commands.publish_outbox.dead_words import dead_bloc
 from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import Reading, causes
 from ticketbottle_payctl.cli.commands.publish_outbox.result import SCHEMA
 from ticketbottle_payctl.cli.output.result import Block, Line, Result, Table, bold, dim, line, warn
-from ticketbottle_payctl.domain.causes import LateFailures
+from ticketbottle_payctl.domain.causes import Evidence, LateFailures
 from ticketbottle_payctl.domain.causes.late_failures import of_late_failures
+from ticketbottle_payctl.domain.causes.stopped import of_table_locks
 from ticketbottle_payctl.domain.causes.words import named
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
@@ -30,9 +31,10 @@ def result_of_preview(
     """Return the result of a dry run, with the events that would be published, die or be held back. The exit code is 0.
 
     ``apply`` is the command that publishes these events, or None if the user's command cannot be repeated. It is not
-    shown if no event would be published, or if a failure event would be sent after the success of its payment.
+    shown if no event would be published, if a failure event would be sent after the success of its payment, or if
+    another session has locked the whole outbox.
     """
-    waiting, obstacles, dying = preview
+    waiting, obstacles, dying, locks = preview
     unknown = [each for each in dying if is_unknown(each.event_type)]
     large = [each for each in dying if not is_unknown(each.event_type)]
     of_type = Counter(each.event_type for each in dying)
@@ -61,7 +63,8 @@ def result_of_preview(
     human += dead_blocks(obstacles, (), reading, died=0)
     human += [line(dim("to do:"), what_to_do(each.event_type for each in unknown))] if unknown else []
     human += [line(dim("to do:"), _MAKE_SMALLER)] if large else []
-    risks = [cause.fact for cause in of_late_failures(late)]
+    found = Evidence(pending=total, table_locks=locks if total else ())
+    risks = [cause.fact for cause in (*of_late_failures(late), *of_table_locks(found))]
     command = reading(["stats"]) if risks else apply if published else None
     next_step = f". {'Before you publish' if risks else 'To apply it'}:" if command else ""
     human.append(line(warn("dry run:"), f"nothing was changed{next_step}"))

@@ -178,8 +178,8 @@ def _why_events_wait(report: PublishReport) -> list[str]:
     obstacles = report.obstacles
     said = customers_in_words(obstacles.unsent)
     said += [] if obstacles.known else [_UNREAD]
-    if obstacles.away is not None:
-        said.append(obstacles.away.message)
+    stopped_by = obstacles.away or obstacles.lock_timeout
+    said += [stopped_by.message] if stopped_by else []
     if obstacles.locked:
         said.append(locked_words(obstacles))
     held, rows = report.counts.held, obstacles.locked_rows

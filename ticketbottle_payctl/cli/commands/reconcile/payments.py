@@ -27,7 +27,13 @@ from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.formats import PLACEHOLDER, count
 from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
 from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
-from ticketbottle_payctl.jobs.reconcile.settle_payments import Candidates, find_named, find_overdue, settle_findings
+from ticketbottle_payctl.jobs.reconcile.settle_payments import (
+    LOCKED,
+    Candidates,
+    find_named,
+    find_overdue,
+    settle_findings,
+)
 from ticketbottle_payctl.jobs.reconcile.status_poller import AskOptions, StatusFinding, ask_gateways
 from ticketbottle_payctl.providers.queries import known_since
 from ticketbottle_payctl.store.payments.overdue import Overdue
@@ -142,10 +148,12 @@ def _settle(session: Session, found: list[StatusFinding], reason: str | None, ch
 def _with_next(session: Session, it: Reconciled) -> Reconciled:
     """Return the facts with the next commands, which are None if no payment needs them.
 
-    ``look`` shows the first payment that needs a decision. ``close`` closes the first payment that a person must look
-    for in the gateway's portal.
+    ``look`` shows the first payment that needs a decision. ``locks`` shows which session has locked the whole outbox.
+    ``close`` closes the first payment that a person must look for in the gateway's portal.
     """
     code = next((each.payment.order_code for each in it.findings if needs_a_look(each)), None)
     look = Adviser(session, "reconcile payments").reading(["show"], [code]) if code else None
     close = Adviser(session, PLACEHOLDER).changing(["close"], [it.in_portal]) if it.in_portal else None
-    return replace(it, look=look, close=close)
+    locked = any(each.reason == LOCKED for each in it.done.values())
+    locks = Adviser(session, "").reading(["doctor"], (), ["--only", "backlog"]) if locked else None
+    return replace(it, look=look, close=close, locks=locks)

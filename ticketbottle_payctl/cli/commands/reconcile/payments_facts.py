@@ -83,6 +83,8 @@ class Reconciled:
     """The command that settles the payments that the dry run found, or None if there are none."""
     look: str | None = None
     """The command that shows a payment that payctl did not settle and that a person must look at, or None."""
+    locks: str | None = None
+    """The command that shows which session has locked the whole outbox, or None if no payment was locked."""
     close: str | None = None
     """The command that closes a payment after a person has looked in the gateway's portal, or None."""
 
