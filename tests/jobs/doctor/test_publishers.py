@@ -236,3 +236,23 @@ def test_the_advice_about_a_missing_publisher_follows_from_the_brokers(look, exe
     execute(GONE)
     (finding,) = look("publishers", bootstrap=mock_kafka.bootstrap if bootstrap is None else bootstrap)
     assert (finding.remedy, finding.command is None) == (remedy, bool(bootstrap))
+
+
+def test_the_doctor_says_that_a_publisher_does_not_send_a_waiting_event(look, insert, execute):
+    """If an event has waited for ten seconds, the doctor says that no publisher is active, even if one was seen lately.
+
+    The finding is a warning only if the event is overdue. A different number of shards is still a warning.
+    """
+    execute(IDLES)
+    insert(1, age=timedelta(seconds=30))
+    (finding,) = look("publishers")
+    assert finding.status is Status.OK
+    assert re.fullmatch(r"no publisher is active; host:1000 was seen 2\S+ s ago", finding.fact)
+    execute("""UPDATE outbox SET "createdAt" = "createdAt" - interval '3 min'""")
+    (finding,) = look("publishers")
+    assert (finding.status, finding.command) == (Status.WARN, None)
+    assert finding.remedy == "if it has ended, start it again; otherwise read its log"
+    execute(OTHER)
+    assert [each.status for each in look("publishers")] == [Status.WARN, Status.WARN]
+    execute("""UPDATE outbox SET "retryCount" = 20, "createdAt" = "createdAt" + interval '2 min'""")
+    assert all("is idle" in each.fact for each in look("publishers", max_retries=30))

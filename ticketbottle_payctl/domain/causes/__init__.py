@@ -36,6 +36,7 @@ from ticketbottle_payctl.domain.causes.publishing import (
     Publishing,
     cut_off,
     ended_lately,
+    if_unsent,
     publishing,
     publishing_of,
     without_ended_outages,
@@ -54,10 +55,10 @@ from ticketbottle_payctl.domain.causes.words import overdue, replay_options
 __all__ = [
     "NEXT_RESCAN", "NEXT_RUN", "NO_LATE_FAILURES", "NO_PAID_ORDERS", "OVERDUE_AFTER", "RESCANS", "SEEN_WITHIN",
     "SENDABLE", "WAITS_AFTER", "Activity", "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence",
-    "Holder", "Idle", "LateFailures", "PaidOrders", "Publishing", "Reason", "SeenPublisher", "Waiting", "WithoutError",
-    "awaits_rescan", "causes", "cut_off", "ended_lately", "harmless", "idle", "late_failure", "locked_events",
-    "of_new_event", "publishing", "publishing_of", "replay_options", "taken_tickets", "without_ended_outages",
-    "without_error",
+    "Holder", "Idle", "LateFailures", "PaidOrders", "Publishing", "Reason", "SeenPublisher", "Waiting",
+    "WithoutError", "awaits_rescan", "causes", "cut_off", "ended_lately", "harmless", "idle", "if_unsent",
+    "late_failure", "locked_events", "of_new_event", "publishing", "publishing_of", "replay_options", "taken_tickets",
+    "without_ended_outages", "without_error",
 ]  # fmt: skip
 
 

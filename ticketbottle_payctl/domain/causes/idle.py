@@ -39,7 +39,7 @@ def idle(evidence: Evidence) -> Idle | None:
         words = f"the publisher cannot reach its brokers; the last attempt was {duration(away.seconds)} ago"
         return Idle(words, expected=False, activity=Activity.WITHOUT_BROKERS)
     activity = publishing_of(evidence).activity
-    if awaits_rescan(evidence):
+    if activity is Activity.RUNNING:
         return None
     sent = evidence.last_sent_s
     if sent is not None and sent < WAITS_AFTER.total_seconds() and activity is not Activity.BETWEEN_RUNS:

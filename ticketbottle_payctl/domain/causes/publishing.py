@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from ticketbottle_payctl.domain.causes.evidence import SEEN_WITHIN, Evidence, SeenPublisher
+from ticketbottle_payctl.domain.causes.evidence import SEEN_WITHIN, SENDABLE, WAITS_AFTER, Evidence, SeenPublisher
 from ticketbottle_payctl.formats import duration
 
 NEXT_RUN = "a scheduled one starts again within a minute"
@@ -31,10 +31,12 @@ class Activity(StrEnum):
     """What is known about the publishers of an outbox.
 
     ``WITHOUT_BROKERS`` means that the publisher that was seen last could not reach its brokers. This publisher may have
-    ended. ``BETWEEN_RUNS`` means that the last publisher ended less than 90 seconds ago.
+    ended. ``BETWEEN_RUNS`` means that the last publisher ended less than 90 seconds ago. ``SILENT`` means that the last
+    publisher was seen lately and has not ended, but does not send an event that waits for it. It may have been killed.
     """
 
     RUNNING = "running"
+    SILENT = "silent"
     WITHOUT_BROKERS = "without_brokers"
     BETWEEN_RUNS = "between_runs"
     GONE = "gone"
@@ -51,7 +53,7 @@ class Publishing(NamedTuple):
     @property
     def running(self) -> bool | None:
         """Whether a publisher is running, or None if this is unknown."""
-        if self.activity is Activity.UNKNOWN:
+        if self.activity in {Activity.UNKNOWN, Activity.SILENT}:
             return None
         waits = self.activity is Activity.WITHOUT_BROKERS and self.last is not None and not self.last.ended
         return waits or self.activity is Activity.RUNNING
@@ -67,6 +69,8 @@ class Publishing(NamedTuple):
                 return f"the last publisher could not reach its brokers {duration(last.seconds)} ago"
             case Activity.BETWEEN_RUNS if last is not None:
                 return f"the last publisher ended {duration(last.seconds)} ago; {NEXT_RUN}"
+            case Activity.SILENT:
+                return f"no publisher is active; {self.last_sign}"
             case Activity.UNKNOWN:
                 return "it is unknown whether a publisher is running"
             case _:
@@ -94,7 +98,21 @@ def cut_off(evidence: Evidence) -> SeenPublisher | None:
 def publishing_of(evidence: Evidence) -> Publishing:
     """Return whether the evidence shows that a publisher is running."""
     seen = without_ended_outages(evidence.publishers, evidence.last_sent_s)
-    return publishing(seen, known=evidence.publishers_known)
+    waits = (one.oldest_s for one in evidence.waiting if one.reason in SENDABLE and not one.awaits_rescan)
+    unsent_s = max(waits, default=0.0) if evidence.slot_active is None else 0.0
+    return if_unsent(publishing(seen, known=evidence.publishers_known), unsent_s, evidence.last_sent_s)
+
+
+def if_unsent(state: Publishing, unsent_s: float, last_sent_s: float | None) -> Publishing:
+    """Return the state, or a silent publisher if an event has waited too long for an idle publisher.
+
+    A running publisher looks for events every second. ``unsent_s`` is the number of seconds that an event has waited
+    although it could be sent. ``last_sent_s`` is the number of seconds since any event was last sent, or None.
+    """
+    limit = WAITS_AFTER.total_seconds()
+    is_idle = state.activity is Activity.RUNNING and state.last is not None and not state.last.working
+    sends = last_sent_s is not None and last_sent_s < limit
+    return state._replace(activity=Activity.SILENT) if is_idle and unsent_s > limit and not sends else state
 
 
 def without_ended_outages(publishers: Sequence[SeenPublisher], last_sent_s: float | None) -> list[SeenPublisher]:

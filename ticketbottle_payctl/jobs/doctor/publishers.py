@@ -8,18 +8,21 @@ from ticketbottle_payctl.domain.causes import (
     NEXT_RUN,
     OVERDUE_AFTER,
     SEEN_WITHIN,
+    WAITS_AFTER,
     Activity,
     Command,
     Publishing,
     SeenPublisher,
     publishing,
+    publishing_of,
     without_ended_outages,
 )
 from ticketbottle_payctl.domain.causes.advice import if_cut_off, if_missing
 from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
-from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
+from ticketbottle_payctl.jobs.doctor.model import Finding, Status, Subject, ok, warn
+from ticketbottle_payctl.jobs.doctor.why_events_wait import read_evidence
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.inspect.publishers import Publisher, Wait
@@ -31,6 +34,8 @@ _GONE_AFTER = 600.0
 
 The limit allows for pauses between scheduled runs.
 """
+
+_IF_SILENT = "if it has ended, start it again; otherwise read its log"
 
 
 def check(subject: Subject, probe: Probe) -> list[Finding]:
@@ -52,6 +57,12 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
         reader = "active" if slot.active else "idle"
         return [ok("publishers", f"Debezium is publishing this outbox; its slot is {reader}")]
     state = publishing(seen, known=known)
+    if state.activity is Activity.RUNNING and wait is not None and _waited_s(wait) > WAITS_AFTER.total_seconds():
+        state = publishing_of(read_evidence(subject))  # a publisher that was killed counts as running for 90 seconds
+    if state.activity is Activity.SILENT and state.last is not None:
+        fact = f"no publisher is active; {state.last}"
+        differs = [each for each in _idle(seen, subject) if each.status is not Status.OK]
+        return [_absent(fact, wait, probe, (_IF_SILENT, None)), *differs]
     if working or state.activity is Activity.RUNNING:
         return [*_working(working, subject), *_idle(seen, subject), *_on_standby(standby)]
     return [_not_running(state, wait, probe)]
@@ -113,7 +124,7 @@ def _not_running(state: Publishing, wait: Wait | None, probe: Probe) -> Finding:
     return warn("publishers", fact, meaning, *if_missing(probe.brokers()))
 
 
-def _absent(fact: str, wait: Wait | None, probe: Probe, remedy: tuple[str, Command] | None = None) -> Finding:
+def _absent(fact: str, wait: Wait | None, probe: Probe, remedy: tuple[str, Command | None] | None = None) -> Finding:
     """Return the finding that no publisher is running. Warn only if an event is overdue since its last replay."""
     if wait is None or _waited_s(wait) <= OVERDUE_AFTER.total_seconds():
         return ok("publishers", fact)

@@ -28,14 +28,19 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
         ConfigError: a table or a privilege is missing.
     """
-    found = _evidence(subject)
+    found = read_evidence(subject)
     late = OVERDUE_AFTER.total_seconds()
     overdue = any(one.reason in SENDABLE and one.oldest_s > late for one in found.waiting)
     because = causes(found, probe.brokers() if overdue else Brokers())
     return [finding_of(cause) for cause in because] or [ok("backlog", _all_well(found))]
 
 
-def _evidence(subject: Subject) -> Evidence:
+def read_evidence(subject: Subject) -> Evidence:
+    """Return what the database shows about waiting events. If a lock on the outbox hides them, return only the lock.
+
+    Raises:
+        DatabaseUnavailableError, ConfigError: see :func:`check`.
+    """
     try:
         with transaction(subject.engine(), _LIMITS, commit=False) as connection:
             recent = stats.recent(connection)

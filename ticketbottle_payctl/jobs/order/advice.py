@@ -119,6 +119,8 @@ def _why_to_send(verdict: Verdict) -> str:
         case Activity.RUNNING if seen and seen.last:
             looks = f"; {NEXT_RESCAN}" if verdict.replays else ""
             return f"publisher {seen.last}{looks}; send it by hand only if that publisher does not send it"
+        case Activity.SILENT if seen:
+            return f"{seen.words}; if it does not run again, send it now"
         case Activity.BETWEEN_RUNS if seen:
             return f"{seen.words}; if none is scheduled, send it now"
         case Activity.GONE | Activity.NEVER_SEEN if seen:

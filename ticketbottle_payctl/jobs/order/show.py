@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
+from ticketbottle_payctl.domain.causes.evidence import RESCANNED_WITHIN
 from ticketbottle_payctl.domain.unknown_types import is_unknown
 from ticketbottle_payctl.jobs.order.advice import advise, advise_afterwards
 from ticketbottle_payctl.jobs.order.find import find
 from ticketbottle_payctl.jobs.order.judge_delivery import dead_before, tries_of
 from ticketbottle_payctl.jobs.order.judge_money import amounts_of
-from ticketbottle_payctl.jobs.order.model import NamedEvent, Timeline, VerdictKind
+from ticketbottle_payctl.jobs.order.model import NamedEvent, Timeline, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.order.records import Records, find_all
 from ticketbottle_payctl.jobs.order.steps import CLOSE, in_order, steps_of
 from ticketbottle_payctl.jobs.order.verdict import judge
@@ -67,7 +68,7 @@ def show(  # noqa: PLR0913 - one argument per source
         why = what_stops_every_event(engine, max_retries)
         first = replace(first, cause=why.cause, some_are_held=why.some_are_held)
     elif first.kind is VerdictKind.WAITING and slot is None:
-        new = what_stops_a_new_event(engine)
+        new = what_stops_a_new_event(engine, _unsent_s(first, now))
         first = replace(first, cause=new.cause, publishing=new.publishing)
     return Timeline(
         payment=found.payment,
@@ -85,6 +86,12 @@ def show(  # noqa: PLR0913 - one argument per source
         named_event=named,
         debezium_sends=slot is not None and slot.active,
     )
+
+
+def _unsent_s(verdict: Verdict, now: datetime) -> float:
+    """Return how long a running publisher has not sent the event, or 0 if it may not have looked since a replay."""
+    waited = (now - verdict.at).total_seconds() if verdict.at else 0.0
+    return 0.0 if verdict.replays and waited < RESCANNED_WITHIN.total_seconds() else waited
 
 
 def _is_named(event: EventRow, name: str) -> bool:

@@ -17,6 +17,7 @@ from ticketbottle_payctl.domain.causes import (
     Reason,
     causes,
     ended_lately,
+    if_unsent,
     of_new_event,
     publishing,
     publishing_of,
@@ -84,10 +85,11 @@ class NewEvent(NamedTuple):
     publishing: Publishing | None = None
 
 
-def what_stops_a_new_event(engine: Engine) -> NewEvent:
+def what_stops_a_new_event(engine: Engine, unsent_s: float) -> NewEvent:
     """Find out whether a session locks the outbox, and whether a publisher is running and reaches its brokers.
 
-    Do not read the pending or dead events, because there may be many. Call this only if Debezium does not publish.
+    ``unsent_s`` is the number of seconds that the event has waited although a publisher could have sent it. Do not read
+    the other events, because there may be many. Call this only if Debezium does not publish.
     """
     try:
         with transaction(engine, _LIMITS, commit=False) as connection:
@@ -96,9 +98,12 @@ def what_stops_a_new_event(engine: Engine) -> NewEvent:
                 return NewEvent(locked)
             seen, known = publishers.seen(connection)
             state = publishing(seen, known=known)
-            if state.activity is not Activity.WITHOUT_BROKERS:
+            silent = if_unsent(state, unsent_s, None).activity is Activity.SILENT
+            if state.activity is not Activity.WITHOUT_BROKERS and not silent:
                 return NewEvent(publishing=state)
             last_sent_s = stats.recent(connection).last_sent_s
+            if silent:
+                return NewEvent(publishing=if_unsent(state, unsent_s, last_sent_s))
     except (DatabaseUnavailableError, ConfigError):
         return NewEvent()
     found = Evidence(pending=1, publishers=seen, publishers_known=known, last_sent_s=last_sent_s)

@@ -122,3 +122,33 @@ def test_the_doctor_is_not_ok_if_events_are_dead_or_overdue(world, given, invoke
     failed = int(re.search(r"(\d+) fail", last)[1])
     assert first.startswith("✘" if failed else "!")
     assert result.exit_code == (5 if failed else 0)
+
+
+SILENT = "no publisher is active"
+
+
+@pytest.mark.parametrize(
+    ("age", "seen", "sent", "silent"),
+    [
+        (SECONDS, "40 s", False, False),
+        (HALF_A_MINUTE, "40 s", False, True),
+        (HALF_A_MINUTE, "9 s", False, True),
+        (HALF_A_MINUTE, "40 s", True, False),
+        (HALF_A_MINUTE, "95 s", False, True),
+    ],
+    ids=["new event", "killed", "killed just now", "sends other events", "killed long ago"],
+)
+def test_all_screens_give_one_verdict_on_a_publisher_that_was_killed(world, given, invoke, age, seen, sent, silent):
+    """If an event waits for a publisher that was seen lately, `stats`, `doctor` and `show` all say that none is active.
+
+    A killed publisher records no end, so the waiting event is the first sign. Before that, it counts as idle.
+    """
+    given({"age": age}, "UPDATE outbox SET id = 'waits'", SEEN.format(seen))
+    given(*[{"state": "published", "age": SECONDS}][: int(sent)])
+    stats = invoke("stats", **world).stdout
+    doctor = invoke("doctor", "--only", "publishers", **world).stdout
+    shown = invoke("show", "waits", **world).stdout
+    said = [SILENT in stats, "one is idle" not in doctor, "host:12 was seen" not in shown]
+    assert said == [silent] * 3, doctor + shown
+    if silent and seen != "95 s":
+        assert [SILENT in doctor, SILENT in shown] == [True, True]
