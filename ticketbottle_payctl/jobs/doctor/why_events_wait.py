@@ -15,9 +15,10 @@ from ticketbottle_payctl.store.outbox import stats
 
 _LIMITS = Limits(index_only_plan=True)
 _OTHER_LOCK = (
-    "no session locks the outbox table now; to see which session locks or wants to lock another table, run in psql:"
-    " SELECT pid, relation::regclass, granted FROM pg_locks"
-    " WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL; then try again"
+    "no session locks the outbox table now; to see which session locks or wants to lock another table, run in psql"
+)
+_ALL_LOCKS = (
+    "SELECT pid, relation::regclass, granted FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL"
 )
 
 
@@ -52,7 +53,7 @@ def read_evidence(subject: Subject) -> Evidence:
         with transaction(subject.engine(), _LIMITS, commit=False) as connection:
             locks = table_locks(connection)
         if not locks:
-            raise DatabaseUnavailableError(error.message, hint=_OTHER_LOCK) from error.__cause__
+            raise DatabaseUnavailableError(error.message, hint=_OTHER_LOCK, sql=_ALL_LOCKS) from error.__cause__
         return Evidence(table_locks=locks)
 
 

@@ -36,9 +36,7 @@ def behind_dead(
     the payment's success is published now. With ``by_debezium``, no event waits behind another. The same statement
     counts all pending events behind dead events, so the pending events are read once.
     """
-    stuck = stuck_orders(
-        "%(by_debezium)s", "SELECT unnest(%(repeated)s::text[])", "SELECT unnest(%(sent)s::text[])"
-    )
+    stuck = stuck_orders("%(by_debezium)s", "SELECT unnest(%(repeated)s::text[])", "SELECT unnest(%(sent)s::text[])")
     sql = f"""
         WITH {stuck}
         SELECT (SELECT count(*) FROM judged WHERE waits AND NOT dead), count(*), ARRAY(
