@@ -244,27 +244,54 @@ def test_a_range_with_too_many_late_events_is_not_complete(connection, add, monk
     assert (claimed.complete, len(claimed.events)) == (complete, min(2 + late, 8))
 
 
+def claim_and_release(other):
+    """Claim the first events, give them back and commit, as a publisher does when it is stopped."""
+    claimed = outbox.claim(other, replace(ALL, limit=2), skip_locked=True).events
+    outbox.release(other, [Released(event.id, 0, None) for event in claimed])
+    other.commit()
+
+
+def lock(other):
+    """Lock the first event's row, as a person does in psql, and commit."""
+    other.exec_driver_sql("SELECT FROM outbox WHERE id = 'a' FOR UPDATE")
+    other.commit()
+
+
+def lock_and_change(other):
+    """Lock the first event's row, change the row and commit, as a replay does."""
+    other.exec_driver_sql("SELECT FROM outbox WHERE id = 'a' FOR UPDATE")
+    other.exec_driver_sql("""UPDATE outbox SET "retryCount" = 0 WHERE id = 'a'""")
+    other.commit()
+
+
+def claim_and_end(other):
+    """Claim the first events in a session that ends without a commit, as a killed publisher does."""
+    assert ids(outbox.claim(other, replace(ALL, limit=2))) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
-    ("end", "skip_locked", "interrupted"),
-    [("rollback", False, True), ("rollback", True, False), ("give back", False, False), ("none", False, False)],
+    ("before", "skip_locked", "interrupted"),
+    [
+        (claim_and_end, False, True),
+        (claim_and_end, True, False),
+        (claim_and_release, False, False),
+        (lock, False, False),
+        (lock_and_change, False, False),
+        (lambda _: None, False, False),
+    ],
 )
 def test_a_claim_shows_whether_an_earlier_claim_of_its_events_was_interrupted(
-    engine, connection, add, end, skip_locked, interrupted
+    engine, connection, add, before, skip_locked, interrupted
 ):
     """Only an earlier claim of one of the claimed events counts, and only if it was not committed."""
     add("a", 1)
     add("b", 2)
     add("c", 3)
     with engine.connect() as other:
-        if end != "none":
-            assert ids(outbox.claim(other, replace(ALL, limit=2))) == ["a", "b"]
-        if end == "give back":
-            outbox.release(other, [Released("a", 0, None), Released("b", 0, None)])
-            other.commit()
+        before(other)
     assert outbox.claim(connection, replace(ALL, limit=1), skip_locked=skip_locked).interrupted is interrupted
-    assert (
-        outbox.claim(connection, replace(ALL, limit=1, after=(NOON + timedelta(seconds=2), "b"))).interrupted is False
-    )
+    behind = replace(ALL, limit=1, after=(NOON + timedelta(seconds=2), "b"))
+    assert outbox.claim(connection, behind).interrupted is False
 
 
 def test_failed_events_are_listed_oldest_first(connection, add):

@@ -104,8 +104,8 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
     so later events would overtake it. In the second case, the range contains far more events than expected.
 
     PostgreSQL writes the number of the claim's transaction into each claimed row, as ``xmax``. If the transaction does
-    not commit, the number stays there until the row changes again. A lock on a row leaves the number of its transaction
-    in the same place, so with ``skip_locked``, ``interrupted`` is always false.
+    not commit, the number stays there until the row changes again. This caller's own claim has just failed if it uses
+    ``skip_locked``, so ``interrupted`` is then always false.
     """
     most = wanted.limit if wanted.end is None else wanted.limit + _MOST_MORE_IN_RANGE
     parameters = _parameters(wanted) | {"limit": most}
@@ -232,6 +232,14 @@ def _end_sql(where: str, first: str) -> str:
     """  # noqa: S608 - built from constants only
 
 
+# A committed transaction also leaves its number in a row that it has only locked, so the transaction's end counts.
+# pg_xact_status needs the number with its epoch: the newest one before the snapshot's end that has the same 32 bits.
+_ENDED_BEFORE = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1"
+_WITH_EPOCH = f"GREATEST(3, {_ENDED_BEFORE} - (({_ENDED_BEFORE} - xmax::text::bigint) & 4294967295))"
+_INTERRUPTED = f"""COALESCE(bool_or(
+    CASE WHEN xmax <> 0 THEN pg_xact_status({_WITH_EPOCH}::text::xid8) = 'aborted' END), false)"""
+
+
 # IS NOT TRUE keeps the planner from using the index when a row is checked again. With stale statistics it would
 # otherwise search every pending row for the given ones, instead of reading them by ctid.
 @cache
@@ -239,7 +247,7 @@ def _claim_sql(where: str, skip_locked: bool) -> str:  # noqa: FBT001
     locking = "FOR NO KEY UPDATE SKIP LOCKED" if skip_locked else ""
     return f"""
         WITH picked AS MATERIALIZED (
-            SELECT COALESCE(array_agg(ctid), '{{}}') AS rows, COALESCE(bool_or(xmax <> 0), false) AS interrupted
+            SELECT COALESCE(array_agg(ctid), '{{}}') AS rows, {_INTERRUPTED} AS interrupted
             FROM (SELECT ctid, xmax FROM outbox WHERE {where} ORDER BY {_IN_ORDER} LIMIT %(limit)s {locking}) AS next),
         marked AS (
             UPDATE outbox AS o
