@@ -14,6 +14,7 @@ from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.selector_options import order_name
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.cli.safety.cause_advice import remedy_text
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, refuse_read_only
 from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.domain.why_needless import WhyNeedless
@@ -161,7 +162,7 @@ def _before_closing(session: Session, found: OpenFindings, look: str) -> str:
     if sending.verb == ("cdc", "mark"):  # this command sends nothing: Debezium sends the event
         return f"wait until Debezium has sent the event (`{adviser.reading(['doctor'])}` says what stops it), {then}"
     remedy = todo(unsent, found.timeline)
-    before = f"{remedy}. " if remedy else ""
+    before = f"{remedy_text(remedy.words, remedy.sql)}. " if remedy else ""
     command = adviser.changing(sending.verb, sending.operands, sending.options)
     if sending.verb == ("cdc", "cut-back"):
         return f"{before}{sending.why}: `{command}`, then check the order again: `{look}`"
