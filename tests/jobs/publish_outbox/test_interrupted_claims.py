@@ -146,3 +146,14 @@ def test_delayed_messages_of_an_ended_session_overtake_no_newer_event(kafka_outb
         assert isinstance(killed.exception(20), DatabaseUnavailableError)
         until(lambda: outbox.sent().count(failed[0]) == 2 and len(outbox.sent()) == 120)
     assert harm(outbox.verdict()) == NO_HARM
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_publisher_waits_once_even_if_a_partition_has_no_leader(outbox, mock_kafka, loop):
+    """After the wait, the events of the other partitions are sent, although one partition has no leader."""
+    outbox.insert(30)
+    interrupt_a_claim(outbox, limit=30)
+    mock_kafka.set_leader("payment.completed", 1, -1)
+    times, report = times_of_sends(outbox, Clockwork(waits=30), loop=loop)
+    assert SETTLE <= times[0] < 2 * SETTLE
+    assert 0 < report.counts.published < 30

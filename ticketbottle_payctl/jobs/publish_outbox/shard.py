@@ -124,9 +124,11 @@ class Shard:
             else:
                 backlog.release_due(clock())
             for batch in pipeline:
+                if self.sender.leader_may_be_back:
+                    break
                 if batch.interrupted:
                     self._settle(entered_at)
-                if self.budget.must_stop() or self.sender.leader_may_be_back:
+                if self.budget.must_stop():
                     break
                 outcome = self._send(batch)
                 batch.commit(outcome.released)
