@@ -21,7 +21,9 @@ from ticketbottle_payctl.cli.input.event_types import event_types
 from ticketbottle_payctl.cli.safety.advised import DRY_RUN, Adviser
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.cli.safety.recorded import new_run
+from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures
 from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.find_late_failures import find_late_failures
 from ticketbottle_payctl.jobs.publish_outbox import (
@@ -113,6 +115,7 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     if on_dead is OnDead.RELEASE:
         told = {"on_dead": on_dead, "type": types, "loop": loop}
         run = new_run(session, "publish-outbox", reason, options=told)
+    late = NO_LATE_FAILURES if loop else _late_failures(session)
     with stop_on_signals() as stop, watched(session, wanted, health_file) as observer:
         report = publish_outbox(
             session.services.engine,
@@ -127,7 +130,19 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     if report.stopped_because is StoppedBecause.BROKER_UNAVAILABLE:
         for words in without_brokers(report, adviser.reading):
             session.note_below(words)
-    session.finish(result_of(report, loop=loop, reason=reason, signalled=stop.exit_code, reading=adviser.reading))
+    if late.number and report.counts.published:
+        late = late._replace(number=max(0, late.number - _late_failures(session).number))
+    session.finish(
+        result_of(report, loop=loop, reason=reason, signalled=stop.exit_code, reading=adviser.reading, sent_late=late)
+    )
+
+
+def _late_failures(session: Session) -> LateFailures:
+    """Return the pending failure events of paid orders, or none if they cannot be read."""
+    try:
+        return find_late_failures(session.services.engine, session.settings.max_retries)
+    except PayctlError:  # if the database is unavailable, the run reports the error
+        return NO_LATE_FAILURES
 
 
 def _known_types(types: list[str], *, loop: bool) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
+from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures
 from ticketbottle_payctl.domain.causes.words import locked
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import command_line, count, duration, rate
@@ -51,24 +52,29 @@ _UNFINISHED = {
 }
 
 
-def result_of(
+def result_of(  # noqa: PLR0913 - one argument for each fact about the run
     report: PublishReport,
     *,
     loop: bool,
     reason: str | None = None,
     signalled: ExitCode | None = None,
     reading: Reading = command_line,
+    sent_late: LateFailures = NO_LATE_FAILURES,
 ) -> Result:
     """Return the result of a run, with the exit code for the error, the signal or the outcome.
 
     The exit code is 6 if some events failed, became dead or were held back, or if a dead event reports a success or
-    has an unknown type. A dead event about a failed payment does not change the exit code, because the customer has not
-    paid. The exit code is 9 if another process holds a shard. If payctl could not read which events are waiting, the
-    result is an error instead of a success. The mark is a tick only if the exit code is 0.
+    has an unknown type. It is also 6 if the run sent failure events of paid orders, which ``sent_late`` contains. A
+    dead event about a failed payment does not change the exit code, because the customer has not paid. The exit code
+    is 9 if another process holds a shard. If payctl could not read which events are waiting, the result is an error
+    instead of a success. The mark is a tick only if the exit code is 0.
     """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]
     code = signalled if signalled is not None and report.failure is None else _exit_code(report, loop=loop)
+    taken = _taken_tickets(report, sent_late, reading)
+    if taken and code is ExitCode.DONE:
+        code = ExitCode.PARTIAL
     return Result(
         SCHEMA,
         code,
@@ -77,10 +83,20 @@ def result_of(
         items=[_item(event) for event in dead],
         truncated=len(dead) < counts.dead,
         human=_human(report, code, reading),
-        warnings=[*_warnings(report), *unrecorded_warnings(report.unrecorded, reason)],
+        warnings=[*taken, *_warnings(report), *unrecorded_warnings(report.unrecorded, reason)],
         error=_failure(report, code),
         run_id=report.run_id,
     )
+
+
+def _taken_tickets(report: PublishReport, late: LateFailures, reading: Reading) -> list[str]:
+    """Return a warning about the failure events of paid orders that this run sent, if there were any."""
+    if not (late.number and report.counts.published_by_type["PAYMENT_FAILED"]):
+        return []
+    sent = f"{count(late.number, 'failure event')} of paid orders {'was' if late.number == 1 else 'were'} sent"
+    look = reading(["show"], [late.order_code or late.id])
+    oldest = "it" if late.number == 1 else "the oldest"
+    return [f"{sent}, so the order service may have released the tickets; look at {oldest}: `{look}`"]
 
 
 def _item(event: DeadEvent) -> DeadItem:

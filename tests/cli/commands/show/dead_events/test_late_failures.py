@@ -98,6 +98,19 @@ def test_a_dry_run_does_not_advise_to_send_a_failure_after_the_success(late, ord
     assert shown[-2:] == ["dry run:  nothing was changed. Before you publish:", "  payctl stats"]
 
 
+@pytest.mark.parametrize("blocked", [False, True])
+def test_a_run_says_that_it_sent_a_failure_after_the_success(late, orders, invoke, database_url, mock_kafka, blocked):
+    """If `publish-outbox` sends a late failure event, it names the order and exits with 6. It sends no blocked event."""
+    if blocked:
+        orders.event("CANCELLED", "dead", age=3 * HOUR)
+    places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+    ran = invoke("publish-outbox", "-o", "json", **places)
+    warnings = json.loads(ran.stdout)["warnings"]
+    sent = [each for each in warnings if "may have released the tickets" in each]
+    assert (ran.exit_code, len(sent)) == (6, 0 if blocked else 1)
+    assert all(f"`payctl show {orders.name}`" in each and late for each in sent)
+
+
 # how to insert the order: whether a publisher will send a failure after the success
 NOT_LATE = {
     "the success waits behind the failure": lambda o: o.pay("COMPLETED").event("FAILED", age=HOUR).event(age=HOUR / 2),
