@@ -30,7 +30,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "SchedulerDropped",
-        "the scheduler dropped ticks",
+        "the scheduler could not start some runs of the functions",
         Watch("AWS/Scheduler", "InvocationDroppedCount", {"ScheduleGroup": {"Ref": "ScheduleGroup"}}, "Sum"),
         0,
         period=300,

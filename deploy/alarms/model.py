@@ -51,7 +51,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm that starts if the value is higher than ``above`` or lower than ``below`` in ``bad`` of ``of`` periods.
+    """An alarm that fires if the value is higher than ``above`` or lower than ``below`` in ``bad`` of ``of`` periods.
 
     The value comes from ``watch``. With ``share_of``, it is ``watch`` as a percentage of ``share_of``. This percentage
     is 0 if ``watch`` is less than ``at_least``, because percentages of small counts mean little. A period lasts
@@ -113,6 +113,6 @@ def of_lambda(function: Function, name: str, statistic: str = "Sum") -> Watch:
 
 
 def unreadable_metrics(name: str) -> Alarm:
-    """Return an alarm that starts if CloudWatch cannot read a function's metric lines."""
+    """Return an alarm that fires if CloudWatch cannot read a function's metric lines."""
     watch = Watch("AWS/Logs", "EMFParsingErrors", {"LogGroupName": {"Ref": f"{name}LogGroup"}}, "Sum")
     return Alarm(f"{name}Metrics", f"CloudWatch cannot parse metric lines from {name}Function", watch, 0, period=300)

@@ -60,7 +60,7 @@ _PUBLISHER = (
     Alarm("PublishOutboxFails", "the publisher keeps failing", of_lambda(_OUTBOX, "Errors"), 2, period=300),
     Alarm(
         "PublishOutboxDropped",
-        "Lambda dropped ticks of the publisher",
+        "Lambda did not start some runs of the publisher",
         of_lambda(_OUTBOX, "AsyncEventsDropped"),
         0,
         period=300,
@@ -88,7 +88,7 @@ _CLEANING = (
     Alarm("CleanupFails", "the cleanup fails", of_lambda(_CLEANUP, "Errors"), 0, period=300),
     Alarm(
         "CleanupDropped",
-        "Lambda dropped ticks of the cleanup",
+        "Lambda did not start some runs of the cleanup",
         of_lambda(_CLEANUP, "AsyncEventsDropped"),
         0,
         period=300,

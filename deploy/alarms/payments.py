@@ -70,7 +70,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "WatchPaymentsDropped",
-        "Lambda dropped ticks of the check for missing callbacks",
+        "Lambda did not start some runs of the check for missing callbacks",
         of_lambda(_WATCH, "AsyncEventsDropped"),
         0,
         period=300,

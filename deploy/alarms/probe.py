@@ -1,4 +1,4 @@
-"""Define the alarms that start if the webhook does not refuse forged callbacks."""
+"""Define the alarms that fire if the webhook does not refuse forged callbacks."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ _EACH = (
     ),
     Alarm(
         "ReconcilePaymentsDropped",
-        "Lambda dropped ticks of the scheduled repair",
+        "Lambda did not start some runs of the scheduled repair",
         of_lambda(_RECONCILE, "AsyncEventsDropped"),
         0,
         period=900,

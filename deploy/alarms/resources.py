@@ -16,7 +16,7 @@ def resources() -> dict[str, Json]:
 
 
 def _alarm(alarm: Alarm) -> Json:
-    """Return an alarm's resource. The alarm sends a message when it starts and when it ends."""
+    """Return an alarm's resource. The alarm sends a message when it fires and when it clears."""
     topic = [{"Ref": "AlarmTopic"}]
     properties: Json = {
         "AlarmName": {"Fn::Sub": f"${{AWS::StackName}}-{alarm.name}"},

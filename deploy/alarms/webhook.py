@@ -13,7 +13,7 @@ _OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
 
 
 def _share(name: str, meaning: str, part: Watch, whole: Watch) -> Alarm:
-    """Return an alarm that starts if ``part`` exceeds 1 % of ``whole`` in three of five minutes.
+    """Return an alarm that fires if ``part`` exceeds 1 % of ``whole`` in three of five minutes.
 
     It pages the on-call engineer.
     """

@@ -76,7 +76,7 @@ def test_the_scheduled_repair_gets_every_key_and_address_of_the_queries(function
 def test_each_bad_result_of_the_scheduled_repair_has_an_alarm():
     """A repair plan that exceeds the cap pages an operator.
 
-    Other results that an operator must check send an e-mail.
+    Other results that an operator must check send an email.
     """
     watched = {alarm.watch.name: alarm.pages for alarm in ALARMS if alarm.watch.name.startswith("Reconcile")}
     emitted = {metric.name for metric in METRICS if metric.functions == (Function.RECONCILE_PAYMENTS,)}

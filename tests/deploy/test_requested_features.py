@@ -40,7 +40,7 @@ def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, stateme
 def test_one_sns_topic_gets_all_alarms(template, of_type):
     """All alarms go to one topic.
 
-    CloudWatch is allowed to publish to this topic, and an e-mail address can subscribe.
+    CloudWatch is allowed to publish to this topic, and an email address can subscribe.
     """
     assert list(of_type("SNS::Topic")) == ["AlarmTopic"]
     (subscription,) = of_type("SNS::Subscription").values()

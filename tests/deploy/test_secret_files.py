@@ -1,4 +1,4 @@
-"""Test that git and the image ignore each file with secrets that the pages tell an operator to write."""
+"""Test that git and the build of the image ignore each file with secrets that the pages name."""
 
 from __future__ import annotations
 

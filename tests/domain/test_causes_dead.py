@@ -27,9 +27,9 @@ RAISE = "raise max.message.bytes of payment.completed"
 @pytest.mark.parametrize(
     ("group", "blocked", "advice", "command"),
     [
-        (TOO_LARGE, BLOCKED, f"{RAISE} to 2,061 or more, because the message has up to 2,000 bytes, then",
+        (TOO_LARGE, BLOCKED, f"{RAISE} to 2,061 or more, because the message is at most 2,000 bytes long, then",
          "payctl replay --failed --error-group 0a1b2c3d"),
-        (TOO_LARGE._replace(message_bytes=1_000_262, too_large=1), BLOCKED, "the message has up to 1,000,262 bytes",
+        (TOO_LARGE._replace(message_bytes=1_000_262, too_large=1), BLOCKED, "the message is at most 1,000,262 bytes",
          "payctl show d1"),
         (TOO_LARGE._replace(events=3, too_large=3), BLOCKED, "do not replay: 3 of 3 are larger than the 1,000,000",
          "payctl show d1"),
@@ -39,7 +39,7 @@ RAISE = "raise max.message.bytes of payment.completed"
          "so a replay does not help", "payctl show d1"),
         (TOO_LARGE._replace(error=None, id="it's one"), BLOCKED, "remove the cause",
          "payctl replay --failed --error-group 0a1b2c3d"),
-        (TOO_LARGE._replace(events=1001), BLOCKED, "2,061 or more, because the largest message has up to 2,000 bytes",
+        (TOO_LARGE._replace(events=1001), BLOCKED, "2,061 or more, because the largest message is at most 2,000 bytes",
          "payctl replay --failed --error-group 0a1b2c3d"),
         (TOO_LARGE._replace(event_types=[FAILED]), SUPERSEDED, "skip the dead failure and send the success",
          "payctl publish-outbox --on-dead release"),
@@ -192,7 +192,7 @@ def test_a_group_with_messages_of_several_sizes_is_judged_event_by_event():
     assert cause.advice == (
         "1 of 3 is larger than the 1,000,000 bytes that payctl sends;"
         " for the others, raise max.message.bytes of payment.completed to 900,061 or more, because the largest message"
-        " has up to 900,000 bytes, then"
+        " is at most 900,000 bytes long, then"
     )
     assert (typed(cause.command), cause.command.rows) == ("payctl replay --failed --error-group 0a1b2c3d", 2)
 
@@ -205,8 +205,8 @@ def test_the_advice_about_a_mixed_group_is_only_about_the_events_that_a_replay_s
     (cause, _) = causes(seen(dead=3, superseded=1, dead_groups=[group]), ANSWERED)
     assert cause.advice == (
         "1 of 2 is larger than the 1,000,000 bytes that payctl sends;"
-        " for the other, raise max.message.bytes of payment.completed to 2,061 or more, because the message has up to"
-        " 2,000 bytes, then"
+        " for the other, raise max.message.bytes of payment.completed to 2,061 or more, because the message is at most"
+        " 2,000 bytes long, then"
     )
 
 

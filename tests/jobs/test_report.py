@@ -103,7 +103,7 @@ def requeue(connection, event_id, published_at, minutes):
     ids=["sent before", "dead before", "behind an older wait", "before a newer wait"],
 )
 def test_a_requeued_event_waits_since_its_requeue(engine, report, sent, others, waited, requeued, which):
-    """If a replay requeued a sent event, the event waits since the replay. A dead event waits since its creation.
+    """If a requeued event was sent before, its wait counts from the replay, and otherwise from the event's creation.
 
     The report's age of the oldest event still counts from its creation, as in `payctl stats`.
     """

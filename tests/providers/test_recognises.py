@@ -1,4 +1,4 @@
-"""Test that text in a field's value never makes payctl take a callback for another gateway's callback."""
+"""Test that payctl recognises a callback's gateway, even if a field contains text from another gateway's callback."""
 
 from __future__ import annotations
 

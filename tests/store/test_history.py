@@ -217,7 +217,10 @@ def test_a_receipt_with_the_reference_of_a_payment_s_receipt_belongs_to_it(engin
 @pytest.mark.parametrize("name", ["reference", "order_code"])
 @pytest.mark.parametrize("provider", ["momo", "vnpay"])
 def test_a_receipt_that_names_the_payment_by_its_reference_belongs_to_it(engine, pay, name, provider):
-    """A receipt of any gateway belongs to a payment if its reference is the payment's reference or order code."""
+    """If a receipt's reference is a payment's reference or order code, the receipt belongs to this payment.
+
+    The receipt can be from any gateway.
+    """
     orders = pay()
     orders.callback(**{**STRAY, "reference": getattr(orders.payment, name)}, provider=provider)
     assert of_payment(engine, orders) == orders.receipts

@@ -59,7 +59,7 @@ def test_an_order_whose_only_event_has_an_unknown_type_waits(name, engine, found
 
 
 def test_a_success_that_the_old_service_sent_counts_as_sent(engine, found, execute):
-    """A half-marked success event was sent, so the order does not wait."""
+    """If the success event is half-marked, the order does not wait, because the old service has sent the event."""
     Orders(engine).pay("COMPLETED").event(ODD, "dead").event(state="published")
     execute("UPDATE outbox SET published = false WHERE published")
     assert found().unknown.number == 0

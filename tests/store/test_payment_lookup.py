@@ -80,7 +80,7 @@ def ways(engine, callback=CALLBACK):
 @pytest.mark.parametrize("collation", ["C", "en-x-icu"])
 @pytest.mark.parametrize("event", ["A", "ROCK", "ROCK_HN", "ROCK2", "ROCK-2", "2", "ZZZ", "ế"])
 def test_a_payos_payment_is_found_by_its_number_without_a_table_scan(engine, make, say, event, collation):
-    """A PayOS payment is found by its number, for any event code, among other orders and with any collation."""
+    """A PayOS payment is found by its number among other orders, whatever its event code and the collation are."""
     with engine.connect() as connection:
         known = "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = %(name)s)"
         if not connection.exec_driver_sql(known, {"name": collation}).scalar_one():

@@ -1,4 +1,4 @@
-"""Test the search for the receipt that first shows a second transfer of money for a payment."""
+"""Test that payctl recognises the first receipt of a second transfer of money for a payment."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ A larger event becomes dead.
 """
 
 ERRORS_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
-"""The error codes with which Kafka says that a message is too large."""
+"""Kafka's error codes for a message that is too large."""
 
 _REFUSED_BY_CLIENT = "Unable to produce message: "
 """The start of the reason if the Kafka client refused the message before it asked a broker."""
@@ -58,7 +58,7 @@ def size_words(size: int, events: int) -> str:
 
     The size counts headers that the message may not have.
     """
-    return f"the {'message' if events == 1 else 'largest message'} has up to {size:,} bytes"
+    return f"the {'message' if events == 1 else 'largest message'} is at most {size:,} bytes long"
 
 
 def _text_bytes(octets: int) -> int:

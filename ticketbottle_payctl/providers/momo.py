@@ -208,7 +208,7 @@ def recognises(request: Request) -> bool:
 def reply(answer: Answer) -> Reply:
     """Return the reply to MoMo for an answer. After status 204 without a body, MoMo does not call again.
 
-    MoMo does not document whether it calls again after another status.
+    MoMo does not document whether it calls again after any other status.
     """
     status, problem = _REPLIES[answer]
     return json_reply({"message": problem}, status) if problem else Reply(status)

@@ -223,7 +223,7 @@ def recognises(request: Request) -> bool:
 def reply(answer: Answer) -> Reply:
     """Return the reply to PayOS for an answer. After a 2xx status, PayOS does not call again.
 
-    PayOS does not document what it does after another status.
+    PayOS does not document what it does after any other status.
     """
     status, problem = _REPLIES[answer]
     return json_reply({"success": False, "message": problem} if problem else {"success": True}, status)

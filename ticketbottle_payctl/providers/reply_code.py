@@ -14,7 +14,7 @@ _STATUSES = {
     5: "the service failed; its own log says why",
 }
 _STATUS = {
-    400: "the service did not accept the callback; usually its key is wrong",
+    400: "the service did not accept the callback; first check the service's key",
     401: "the service asks for a login, but gateways do not log in",
     403: "the service denied access; it must accept callbacks without a login",
     404: "the service has nothing at this path; check the path of the URL",

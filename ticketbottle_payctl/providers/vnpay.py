@@ -232,7 +232,7 @@ GATEWAY = Gateway(
         {
             "01": "the service does not know the order",
             "04": "the service expects a different amount",
-            "97": "the service rejected the signature; usually its key is wrong",
+            "97": "the service rejected the signature; first check the service's key",
             "99": "the service could not process it",
         },
         "VNPay accepts only 00 and 02 as an acknowledgement",

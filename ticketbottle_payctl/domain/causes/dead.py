@@ -99,7 +99,7 @@ def _of_harmless(evidence: Evidence) -> Cause:
         fact = f"1 dead event is harmless: {', '.join(map(named, ids, orders))} {why}"
         meaning = "the customer has paid since, so no publisher and no replay sends this event"
         meaning = _ALREADY_SENT if repeated else meaning
-        advice = "to end this warning, record that no customer is waiting for it"
+        advice = "to end this warning, record that no customer is waiting for this event"
     else:
         fact = f"{number:,} dead events are harmless: {_why_harmless(number - repeated, repeated)}"
         meaning = "the customers have paid since, so no publisher and no replay sends these events"

@@ -144,7 +144,7 @@ class StatsReport:
 
     @property
     def longest_wait_s(self) -> float | None:
-        """How long the pending event that has waited longest has waited, or None if no event is pending.
+        """The longest wait of a pending event, or None if no event is pending.
 
         If the role may not read replays, this is the age of the oldest pending event.
         """

@@ -87,9 +87,9 @@ def longest_wait(
 ) -> LongestWait | None:
     """Return the pending event that has waited longest, or None if no event is pending.
 
-    An event that had been sent before waits only since its replay. With ``after_any_replay``, each requeued event waits
-    only since its replay. Only the ``most`` oldest pending events are considered. The server looks up an event in the
-    index on the item's id only if all older events were requeued too.
+    The wait of an event that had been sent before counts from its replay. With ``after_any_replay``, the wait of every
+    requeued event counts from its replay. Only the ``most`` oldest pending events are considered. The server looks up
+    an event in the index on the item's id only if all older events were requeued too.
     """
     sql = _longest(IS_REQUEUED if after_any_replay else IS_REPUBLISHED)
     row = connection.exec_driver_sql(sql, {"max_retries": max_retries, "most": most}).first()

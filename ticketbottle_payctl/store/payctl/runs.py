@@ -31,7 +31,7 @@ ASKED_AT = "COALESCE((i.after->>'asked_at')::timestamptz, i.at)"
 """The SQL expression for when payctl read the order and asked the gateway, for the closing record in row ``i``."""
 
 _ENDED_BY = "ended_by"
-"""The name of the option that stores what ended a run, because the table does not have a column for it."""
+"""The key in the JSON column ``options`` that says what ended a run. The table has no column of its own for this."""
 
 # If the process of a run was killed, the run is not running, even if its record still says so.
 _STATUS = f"CASE WHEN r.status = 'running' AND NOT {AT_WORK} THEN 'interrupted' ELSE r.status END"

@@ -22,7 +22,10 @@ from ticketbottle_payctl.store.payctl.runs import IS_CLOSING, UNTIL
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder, WithoutTicket
 
 MOST_PAYMENTS = 1_000
-"""The maximum number of payments whose events are read. The payments that were completed last are read."""
+"""The maximum number of payments whose events are read.
+
+If there are more payments, the search reads the events of those that were completed last.
+"""
 
 RELEASED_AFTER_SUCCESS = "released_after_success"
 """The reason of an order whose failure was sent after its success."""

@@ -211,7 +211,7 @@ def test_a_mixed_group_says_which_step_is_for_how_many_events(ask, invoke, datab
     assert large.startswith(
         "for 2 of 6, ask the payment service's team to make the payload smaller: the largest message"
     )
-    assert re.search(r"has up to 1,200,\d{3} bytes, .*; until then, a replay leaves the events out$", large)
+    assert re.search(r"is at most 1,200,\d{3} bytes long, .*; until then, a replay leaves the events out$", large)
     assert re.match(r"raise max.message.bytes of payment.completed to 7,\d{3} or more, because the largest mes", small)
     rows = dict(
         line.split("\t", 1)
@@ -236,7 +236,7 @@ def test_a_group_with_several_types_says_how_many_events_have_each_type(ask, inv
         {"PAYMENT_FAILED": 3, "PAYMENT_COMPLETED": 1},
     )
     assert group["todo"].startswith("raise max.message.bytes of payment.completed, payment.failed to ")
-    assert " or more, because the largest message has up to " in group["todo"]
+    assert " or more, because the largest message is at most " in group["todo"]
     lines = invoke("errors", DATABASE_URL=database_url).stdout.splitlines()
     assert "types\tPAYMENT_FAILED (3), PAYMENT_COMPLETED (1)" in lines
     lines = invoke("errors", "--type", "PAYMENT_FAILED", DATABASE_URL=database_url).stdout.splitlines()

@@ -135,7 +135,7 @@ def test_a_replay_reads_ids_from_messages_of_the_dead_event_queue(invoke, databa
     assert json.loads(result.stdout)["result"]["planned"] == expected
 
 
-@pytest.mark.parametrize("wrapped", [False, True], ids=["the text of the mail", "in SQS"])
+@pytest.mark.parametrize("wrapped", [False, True], ids=["the text of the email", "in SQS"])
 def test_a_replay_reads_the_id_from_the_alert_about_one_dead_event(ask, dead, tmp_path, wrapped):
     """`replay` finds the event id in the text of an alert about a single dead event."""
     text = alert_of(dead[:1])

@@ -141,6 +141,6 @@ def test_the_sentences_about_overdue_payments_fit_the_number(silent, forgotten, 
 
 @pytest.mark.parametrize(("what", "did"), [(None, "created"), ("requeued", "requeued")])
 def test_the_timeline_says_since_when_an_event_waits(what, did):
-    """The timeline says when the event that has waited longest was created or, after a replay, requeued."""
+    """The timeline says when the longest-waiting event was created or, after a replay, requeued."""
     moment = Moment(START, MomentKind.OLDEST_PENDING, "e", what)
-    assert moment_sentence(moment, UTC, str) == f"the event that has waited longest was {did}"
+    assert moment_sentence(moment, UTC, str) == f"the longest-waiting event was {did}"

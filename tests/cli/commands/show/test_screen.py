@@ -121,7 +121,7 @@ def test_the_size_of_a_payload_decides_which_limit_to_raise(orders, shown):
     orders.pay("COMPLETED").event(state="dead", error="MSG_SIZE_TOO_LARGE: x", size=30_000)
     todo = shown().verdict["todo"]
     assert "raise max.message.bytes of payment.completed to 30,6" in todo
-    size, limit = re.search(r"up to ([0-9,]+) bytes", todo), re.search(r"to ([0-9,]+) or more", todo)
+    size, limit = re.search(r"at most ([0-9,]+) bytes", todo), re.search(r"to ([0-9,]+) or more", todo)
     assert int(limit[1].replace(",", "")) - int(size[1].replace(",", "")) == 61
 
 

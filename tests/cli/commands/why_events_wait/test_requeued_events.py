@@ -87,7 +87,7 @@ LONGEST = re.compile(r"^payctl_outbox_longest_wait_seconds (\S+)$", re.MULTILINE
 def test_an_alarm_counts_the_wait_of_a_requeued_event_from_its_replay(world, given, invoke, answer, ask):
     """`stats --check` and the metric of the longest wait do not count the time before a replay.
 
-    If the event then waits too long, the check fails, and says that the event waits since its replay.
+    If the event then waits too long, the check fails, and says how long the event has waited since its replay.
     """
     given(OLD_DEAD)
     assert ask("replay", "--failed", "-y")["counts"]["requeued"] == 1

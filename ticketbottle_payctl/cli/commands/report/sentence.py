@@ -54,7 +54,7 @@ _SAID: Mapping[MomentKind, str] = {
     MomentKind.MOST_WAITING: "most events waiting at once, at about this time: {number}",
     MomentKind.PAUSE: "no event was sent until {until}, although {waiting}",
     MomentKind.FIRST_DEAD: "{first} now dead{closed} was created: {what}",
-    MomentKind.OLDEST_PENDING: "the event that has waited longest was {did}",
+    MomentKind.OLDEST_PENDING: "the longest-waiting event was {did}",
 }
 
 _TOO_MANY: Mapping[GapReason, str] = {

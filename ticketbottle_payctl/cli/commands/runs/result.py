@@ -88,7 +88,7 @@ def _row(run: Run) -> dict[str, object]:
 
 
 _PATIENCE = "canary_patience_s"
-"""The recorded name of a replay's option ``--canary-timeout``."""
+"""The name under which the record of a replay stores the value of ``--canary-timeout``."""
 
 _ONLY_COUNTS = {"publish-outbox", "cleanup", "cdc cut-over", "cdc cut-back"}
 """The commands that can change millions of rows. Their records contain only counts, not rows."""

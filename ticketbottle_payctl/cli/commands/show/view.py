@@ -263,8 +263,8 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
         yield line(bold("then:"), unknown if asked_first else "record what was done, for the next shift")
         yield line(accent(f"  {close}"))
     named = [timeline.named_event] if timeline.named_event is not None else []
-    ending = "to end the warning about this dead event, record that no customer is waiting for it"
-    unknown = "if nobody needs the event, record that no customer is waiting for it"
+    ending = "to end the warning about this dead event, record that no customer is waiting for the event"
+    unknown = "if nobody needs the event, record that no customer is waiting for the event"
     ends = [(ending, each.event.id) for each in (*named, *timeline.repeated) if each.can_be_closed]
     for why, event in [*ends, *((unknown, each) for each in timeline.closable_unknown)]:
         yield line(bold("then:"), why)

@@ -95,9 +95,9 @@ class StatsFacts(TypedDict):
     oldest_pending_id: str | None
     """The id of the oldest pending event."""
     longest_wait_s: NotRequired[Seconds | None]
-    """How long the pending event that has waited longest has waited, in seconds; null if no event is pending.
+    """The longest wait of a pending event, in seconds; null if no event is pending.
 
-    A requeued event waits since its replay. --check compares this value with --max-age.
+    The wait of a requeued event counts from its replay. --check compares this value with --max-age.
     """
     oldest_dead_age_s: NotRequired[Seconds | None]
     """The age of the oldest dead event in seconds."""

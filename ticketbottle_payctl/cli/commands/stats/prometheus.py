@@ -30,7 +30,7 @@ def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
     # If no event is pending, the age is 0 instead of absent, because an alert cannot fire on an absent series.
     oldest = report.oldest_pending_age_s or 0
     yield "oldest_pending_age_seconds", "Age of the oldest pending event; 0 if no event is pending.", [("", oldest)]
-    wait = "Longest wait of a pending event; a requeued event waits since its replay; 0 if no event is pending."
+    wait = "Longest wait of a pending event, from its creation or its replay; 0 if no event is pending."
     yield "longest_wait_seconds", wait, [("", report.longest_wait_s or 0)]
     lags = [("0.5", report.lag.p50), ("0.95", report.lag.p95), ("0.99", report.lag.p99)]
     labelled: list[_Sample] = [(f'{{quantile="{quantile}"}}', value) for quantile, value in lags]

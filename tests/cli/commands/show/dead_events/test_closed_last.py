@@ -16,7 +16,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def three(orders, close):
-    """Insert three dead failures with one error, and close them. Return their ids."""
+    """Insert three dead failure events that have the same error, and close them. Return their ids."""
     names = []
     for _ in range(3):
         orders.pay("COMPLETED").event("FAILED", "dead", age=2 * HOUR, error="MSG_SIZE_TOO_LARGE: no")
