@@ -35,9 +35,9 @@ def test_a_late_failure_is_the_most_urgent_cause(found, fact):
     ("blocked", "slot", "then"),
     [
         (False, None, "a publisher will send it"),
-        (True, None, "a dead event blocks it; a publisher will send it after a replay of that event"),
-        (False, True, "Debezium sends each event once, and no requeued event"),
-        (True, False, "Debezium sends each event once, and no requeued event"),
+        (True, None, "a dead event blocks it; a publisher will send it after a replay of the dead event"),
+        (False, True, "Debezium sends each event once, and never sends a requeued event"),
+        (True, False, "Debezium sends each event once, and never sends a requeued event"),
     ],
 )
 def test_the_cause_says_who_will_send_the_late_failure(blocked, slot, then):

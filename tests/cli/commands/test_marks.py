@@ -64,7 +64,7 @@ def shop(engine):
 def test_the_mark_and_the_exit_code_fit_the_page_about_exit_codes(
     shop, invoke, database_url, mock_kafka, line, harmful, mark, code
 ):
-    """Each mark has the exit code that `payctl help exit-codes` says. The fixture `invoke` compares mark and code."""
+    """Each mark has the exit code that `payctl help exit-codes` lists. The fixture `invoke` compares mark and code."""
     shop(harmful=harmful)
     places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "ZALOPAY_APP_ID": "2554"}
     shown = invoke(*line.split(), **places)

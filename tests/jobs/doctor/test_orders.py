@@ -55,7 +55,7 @@ def test_the_doctor_names_a_paid_order_without_an_event(engine, found):
     ids=["pending", "dead", "published", "unknown type", "too long ago", "deleted", "failed", "not paid"],
 )
 def test_the_doctor_reports_no_other_order(engine, found, insert):
-    """The doctor reports no order that has a success event or had one, is not paid, or was paid too long ago.
+    """The doctor does not report an order that has or had a success event, is unpaid, or was paid too long ago.
 
     Another check reports an order whose only event has an unknown type.
     """

@@ -149,7 +149,7 @@ def test_a_locked_row_holds_back_only_its_payment(outbox, limits, batch_size):
 
 
 def test_a_loop_publishes_a_locked_row_soon_after_its_unlock(outbox, limits):
-    """While a row is locked, a loop publishes other events. Soon after the unlock, the loop publishes the row's event."""
+    """A loop publishes other events while a row is locked, and publishes the row's event soon after the unlock."""
     limits(lock=0.05)
     held = outbox.add("k")
     with outbox.engine.connect() as other:

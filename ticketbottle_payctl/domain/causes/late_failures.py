@@ -15,10 +15,12 @@ from ticketbottle_payctl.formats import count
 
 _LATE = "the payment is COMPLETED, and no success event waits behind the failure event"
 _SENT = "a publisher will send it"
-_BLOCKED = "a dead event blocks it; a publisher will send it after a replay of that event, or with --on-dead release"
+_BLOCKED = (
+    "a dead event blocks it; a publisher will send it after a replay of the dead event, or with --on-dead release"
+)
 _DEBEZIUM = (
-    "Debezium sends each event once, and no requeued event; payctl cdc mark marks the sent ones, and a publisher will"
-    " send the rest after payctl cdc cut-back"
+    "Debezium sends each event once, and never sends a requeued event; payctl cdc mark marks the events that Debezium"
+    " has sent, and a publisher will send the other events after payctl cdc cut-back"
 )
 
 

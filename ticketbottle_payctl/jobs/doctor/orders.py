@@ -19,9 +19,9 @@ from ticketbottle_payctl.store.payments.open_orders import OpenOrders, no_event
 
 LIMITS = Limits(statement=timedelta(seconds=15), jit=False)
 WITHIN = timedelta(hours=24)
-"""How long ago an order can have been paid. The search reads the events of this time, so a longer time costs more.
+"""The search finds orders that were paid within this time. It reads all events from this time, so it is short.
 
-A scheduled cleanup keeps published events for at least a day, so it deletes no event of this time.
+A scheduled cleanup keeps published events for at least a day, so it deletes no event from this time.
 """
 
 _NAME = "orders"
@@ -47,7 +47,7 @@ def check(subject: Subject) -> list[Finding]:
         fact = "the paid orders without an event were not found within the time limit"
         return [warn(_NAME, fact, _MEANING, "look for them in a shorter window", _REPORT)]
     if found is None:
-        fact = "payctl cannot look for paid orders without an event: a table is missing, or the role may not read it"
+        fact = "payctl cannot look for paid orders without an event: a table is missing, or the role cannot read it"
         return [warn(_NAME, fact, _MEANING, "see the results of the schema and grants checks")]
     since = f"the last {WITHIN // timedelta(hours=1)} h"
     if not found.number:

@@ -137,7 +137,7 @@ class StatsReport:
     away: SeenPublisher | None = None
     """The publisher that cannot reach its brokers, or None."""
     longest: LongestWait | None = None
-    """The pending event that has waited longest, or None if no event is pending or the role may not read replays.
+    """The pending event that has waited longest. None if no event is pending, or if the role cannot read replays.
 
     A requeued event counts from its replay.
     """
@@ -146,7 +146,7 @@ class StatsReport:
     def longest_wait_s(self) -> float | None:
         """The longest wait of a pending event, or None if no event is pending.
 
-        If the role may not read replays, this is the age of the oldest pending event.
+        If the role is not allowed to read replays, this is the age of the oldest pending event.
         """
         return self.oldest_pending_age_s if self.longest is None else self.longest.age_s
 

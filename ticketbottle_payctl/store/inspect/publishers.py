@@ -97,7 +97,7 @@ def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
 
 
 def on_standby(connection: Connection, running: int) -> int:
-    """Return how many publishers run at least in addition to the ``running`` ones, judged by their sessions.
+    """Return the smallest possible number of publishers besides the ``running`` ones, judged by the database sessions.
 
     A publisher on standby writes its name nowhere, so only its sessions show that it is running. The sessions of one
     address belong to one or more publishers, and sessions of two addresses belong to different publishers.

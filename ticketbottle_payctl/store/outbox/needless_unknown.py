@@ -69,7 +69,7 @@ _NEEDLESS = f"""
 """  # noqa: S608 - built from constants only
 MAY_READ_SENT = f"""({may_read_payments("id", "status", "completedAt")}
     AND {may_read_ours("webhook_receipts", "payment_id", "outcome", "event_id")})"""
-"""The SQL condition that is true if the role is allowed to read what shows whether a payment's success was sent."""
+"""The SQL condition that is true if the role is allowed to read the rows that show whether a success was sent."""
 
 
 def needless_among(connection: Connection, ids: Sequence[str], max_retries: int) -> dict[str, str]:

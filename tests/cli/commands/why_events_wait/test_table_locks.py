@@ -1,4 +1,4 @@
-"""Test that every command that another session's table lock stops leads to the session that holds the lock."""
+"""Test that if another session's table lock stops a command, the command helps to find this session."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ READING = [["show", "TB-WAITS"], ["publish-outbox", "-n"], ["doctor", "--only", 
 @pytest.mark.parametrize("mode", ["ACCESS EXCLUSIVE", "SHARE"])
 @pytest.mark.parametrize("arguments", CHANGING, ids=" ".join)
 def test_a_command_that_changes_the_outbox_names_the_doctor_during_a_table_lock(invoke, world, locked, arguments, mode):
-    """If a lock on the outbox stops a command, the command says so, and names the check that names the holder."""
+    """If a lock on the outbox stops a command, the command says so, and suggests the check that shows the holder."""
     with locked(mode):
         ran = invoke(*arguments, **world)
     assert ran.exit_code in {4, 6}
@@ -59,7 +59,7 @@ def test_a_command_that_changes_the_outbox_names_the_doctor_during_a_table_lock(
 @pytest.mark.usefixtures("order")
 @pytest.mark.parametrize("arguments", READING, ids=" ".join)
 def test_a_command_that_reads_the_outbox_names_the_doctor_during_a_table_lock(invoke, world, locked, arguments):
-    """If a lock keeps a command from reading the outbox, the command names the check that names the holder."""
+    """If a lock keeps a command from reading the outbox, the command suggests the check that shows the holder."""
     with locked("ACCESS EXCLUSIVE"):
         ran = invoke(*arguments, **world)
     assert ran.exit_code in {4, 5}
@@ -84,7 +84,7 @@ def test_a_waiting_event_and_a_dry_run_name_the_holder_of_a_table_lock(invoke, w
 
 
 def test_a_run_names_the_lock_that_hides_which_events_wait(invoke, world, locked, order):
-    """If a lock on another table hides which events wait, `publish-outbox` names the lock, and the doctor."""
+    """If a lock on another table hides which events wait, `publish-outbox` names the lock, and suggests `payctl doctor`."""
     order.event(retries=4, error="INVALID_REQUEST: no", age=SECONDS / 2)
     with locked("ACCESS EXCLUSIVE", "payments"):
         ran = invoke("publish-outbox", **world)
@@ -103,7 +103,7 @@ class LockError(Exception):
     ("field", "first"), [("away", LOCK), ("unread", f"it is unknown which events are still waiting, {LOCK}")]
 )
 def test_a_loop_that_ends_during_a_lock_timeout_names_the_doctor(field, first):
-    """If a loop reaches its deadline during a lock timeout, its result names the lock, and the doctor."""
+    """If a loop reaches its deadline during a lock timeout, its result names the lock, and suggests `payctl doctor`."""
     error = DatabaseUnavailableError(LOCK)
     error.__cause__ = LockError()
     obstacles = Obstacles(**{field: error}, oldest_pending_age_s=9.0)

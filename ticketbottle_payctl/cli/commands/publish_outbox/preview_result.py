@@ -81,7 +81,7 @@ def result_of_preview(
 
 
 def _table(rows: Sequence[ClaimableItem]) -> Table:
-    """Return a row for each type. The columns ``publish``, ``would die`` and ``held back`` share out its events.
+    """Return a row for each type. Each event counts in one of the columns ``publish``, ``would die`` and ``held back``.
 
     The column ``would die`` is left out if no event would die.
     """

@@ -188,7 +188,7 @@ def _todo_words(verdict: Verdict, timeline: Timeline) -> str | None:
 def _prefix(verdict: Verdict, timeline: Timeline) -> str:
     """Return what the finding means for the customer, or an empty string if the sentence already says this.
 
-    The order service does not read cancellation events, so such an event means nothing for the tickets.
+    The order service does not read cancellation events, so such an event does not affect the tickets.
     """
     status = timeline.payment.status if timeline.payment else None
     if verdict.kind in _COMPLETE or verdict.closing is not None or verdict.is_about_another_event:
