@@ -309,7 +309,7 @@ def test_a_running_reconcile_cannot_be_cancelled(started, answer, database_url, 
 def test_a_locked_payment_is_skipped_and_the_next_step_names_the_doctor(
     overdue, invoke, database_url, gateways, engine
 ):
-    """If a lock on the outbox keeps a payment from being settled, the next step is the check that shows the lock's holder."""
+    """If a lock on the outbox keeps a payment from being settled, the next step is the check that shows the holder."""
     overdue(state="paid")
     with engine.connect() as holder:
         holder.exec_driver_sql("LOCK TABLE outbox IN SHARE MODE")

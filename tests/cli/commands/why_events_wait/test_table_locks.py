@@ -84,7 +84,7 @@ def test_a_waiting_event_and_a_dry_run_name_the_holder_of_a_table_lock(invoke, w
 
 
 def test_a_run_names_the_lock_that_hides_which_events_wait(invoke, world, locked, order):
-    """If a lock on another table hides which events wait, `publish-outbox` names the lock, and suggests `payctl doctor`."""
+    """If a lock on another table hides which events wait, `publish-outbox` names the lock and `payctl doctor`."""
     order.event(retries=4, error="INVALID_REQUEST: no", age=SECONDS / 2)
     with locked("ACCESS EXCLUSIVE", "payments"):
         ran = invoke("publish-outbox", **world)
@@ -103,7 +103,7 @@ class LockError(Exception):
     ("field", "first"), [("away", LOCK), ("unread", f"it is unknown which events are still waiting, {LOCK}")]
 )
 def test_a_loop_that_ends_during_a_lock_timeout_names_the_doctor(field, first):
-    """If a loop reaches its deadline during a lock timeout, its result names the lock, and suggests `payctl doctor`."""
+    """If a loop reaches its deadline during a lock timeout, its result names the lock and `payctl doctor`."""
     error = DatabaseUnavailableError(LOCK)
     error.__cause__ = LockError()
     obstacles = Obstacles(**{field: error}, oldest_pending_age_s=9.0)

@@ -117,7 +117,7 @@ def _too_old(it: Reconciled, noun: str = "payment") -> str:
 def _next(it: Reconciled) -> Iterator[Block]:
     """Yield the next step: a decision about a payment, or a look in the gateway's portal."""
     if it.locks:
-        yield line(bold("next:"), "another session has locked the payment or the outbox: find the session and try again")
+        yield line(bold("next:"), "find the session that has locked the payment or the outbox, then try again")
         yield line(accent(f"  {it.locks}"))
     if it.look:
         yield Fields((("next", it.look),))

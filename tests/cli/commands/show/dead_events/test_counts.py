@@ -35,7 +35,7 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
 
 
 def test_a_wait_for_no_dead_event_leaves_out_closed_events(dead, close, ask):
-    """`stats --wait dead=0` ends when a person has closed the last dead event. Nobody needs to look at this event again."""
+    """`stats --wait dead=0` ends when a person has closed the last dead event. Nobody needs to look at it again."""
 
     def reached():
         wait = ("--wait", "dead=0", "--timeout", "300ms", "--interval", "200ms")
