@@ -11,6 +11,8 @@ from tests.cli.commands.show.conftest import Orders
 from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.jobs.doctor import Status, Subject, diagnose, orders
 
+FINE = "each order paid in the last 24 h has a success event, or an event of an unknown type"
+
 pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)
 NO_TICKET = "the order service does not know that the customer has paid, so there is no ticket"
@@ -33,10 +35,10 @@ def test_the_doctor_names_a_paid_order_without_an_event(engine, found):
     Orders(engine).pay("COMPLETED", age=HOUR, order_code="TB-1").event("FAILED", "published")
     finding = found()
     assert (finding.status, finding.meaning, finding.command) == (Status.FAIL, NO_TICKET, Command(("show",), ("TB-1",)))
-    assert finding.fact == "1 order paid in the last 24 h has no event in the outbox: TB-1"
+    assert finding.fact == "1 order paid in the last 24 h has no success event in the outbox: TB-1"
     Orders(engine).pay("COMPLETED", age=2 * HOUR, order_code="TB-2")
     finding = found()
-    assert finding.fact == "2 orders paid in the last 24 h have no event in the outbox; the oldest is TB-2"
+    assert finding.fact == "2 orders paid in the last 24 h have no success event in the outbox; the oldest is TB-2"
     assert finding.command == Command(("show",), ("TB-2",))
 
 
@@ -61,7 +63,7 @@ def test_the_doctor_reports_no_other_order(engine, found, insert):
     """
     insert(Orders(engine))
     finding = found()
-    assert (finding.status, finding.fact) == (Status.OK, "each order paid in the last 24 h has an event")
+    assert (finding.status, finding.fact) == (Status.OK, FINE)
 
 
 def test_the_doctor_says_if_it_may_not_look_for_paid_orders_without_an_event(engine, found):

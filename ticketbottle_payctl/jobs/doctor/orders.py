@@ -51,10 +51,10 @@ def check(subject: Subject) -> list[Finding]:
         return [warn(_NAME, fact, _MEANING, "see the results of the schema and grants checks")]
     since = f"the last {WITHIN // timedelta(hours=1)} h"
     if not found.number:
-        return [ok(_NAME, f"each order paid in {since} has an event")]
+        return [ok(_NAME, f"each order paid in {since} has a success event, or an event of an unknown type")]
     oldest = found.oldest[0].order_code or found.oldest[0].id
     one = found.number == 1
-    fact = f"{count(found.number, 'order')} paid in {since} {'has' if one else 'have'} no event in the outbox"
+    fact = f"{count(found.number, 'order')} paid in {since} {'has' if one else 'have'} no success event in the outbox"
     fact += f": {oldest}" if one else f"; the oldest is {oldest}"
     look = "look at it" if one else "look at the oldest order"
     return [fail(_NAME, fact, _MEANING, look, Command(("show",), (oldest,)))]

@@ -40,7 +40,7 @@ _WHY = {
     WithoutTicket.PENDING: "its event from {} is waiting",
     WithoutTicket.BLOCKED: "its event from {} waits behind a dead event",
     WithoutTicket.DEAD: "its event from {} is dead",
-    WithoutTicket.NO_EVENT: "paid {}, but the outbox has no event for it",
+    WithoutTicket.NO_EVENT: "paid {}, but the outbox has no success event for it",
     WithoutTicket.REFUSED: "its callback from {} was refused",
     WithoutTicket.MONEY: "money from {}, which needs manual review",
 }

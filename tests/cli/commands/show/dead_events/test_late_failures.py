@@ -100,7 +100,7 @@ def test_a_dry_run_does_not_advise_to_send_a_failure_after_the_success(late, ord
 
 @pytest.mark.parametrize("blocked", [False, True])
 def test_a_run_says_that_it_sent_a_failure_after_the_success(late, orders, invoke, database_url, mock_kafka, blocked):
-    """If `publish-outbox` sends a late failure event, it names the order and exits with 6. It sends no blocked event."""
+    """If `publish-outbox` sends a late failure event, it names the order and exits with 6. A blocked event waits."""
     if blocked:
         orders.event("CANCELLED", "dead", age=3 * HOUR)
     places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
