@@ -99,7 +99,7 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
     waits for rows that another session has locked, up to the transaction's lock timeout. With ``skip_locked``, it skips
     them.
 
-    If ``complete`` is false, the caller must roll back. This happens in two cases. In the first case, another session
+    If ``complete`` is false, the caller must not send the events. This happens in two cases. In the first case, another session
     changed a row while the claim waited for it. The claim leaves this row out although its event may still be pending,
     so later events would overtake it. In the second case, the range contains far more events than expected.
 
