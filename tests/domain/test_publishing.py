@@ -7,6 +7,7 @@ import pytest
 from tests.domain.evidence import (
     ANSWERED,
     AWAY,
+    BEHIND,
     CUT_OFF,
     ENDED,
     FAILING,
@@ -17,11 +18,13 @@ from tests.domain.evidence import (
     NO_TOPIC,
     NOT_LOCKED,
     READY,
+    UNANSWERED,
     WORKS,
+    YOUNG,
     seen,
     typed,
 )
-from ticketbottle_payctl.domain.causes import Activity, causes, publishing
+from ticketbottle_payctl.domain.causes import WAITS_AFTER, Activity, causes, publishing, publishing_of
 
 NEXT_RUN = "a scheduled one starts again within a minute"
 FAILED_TO_START = CUT_OFF._replace(ended=True)
@@ -159,3 +162,28 @@ def test_a_publisher_without_brokers_is_running_until_it_ends():
     waits, gave_up = (publishing([one], known=True) for one in (CUT_OFF, FAILED_TO_START))
     assert (waits.activity, gave_up.activity) == (Activity.WITHOUT_BROKERS,) * 2
     assert (waits.running, gave_up.running) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "publisher", "activity"),
+    [
+        (YOUNG, IDLES, "silent"),
+        (UNANSWERED, IDLES, "silent"),
+        (YOUNG, IDLES._replace(seconds=9.0), "silent"),
+        (YOUNG, IDLES._replace(seconds=0.5), "running"),
+        (UNANSWERED, IDLES._replace(seconds=0.5), "running"),
+        (YOUNG._replace(oldest_s=WAITS_AFTER.total_seconds()), IDLES, "running"),
+        (FAILING, IDLES, "running"),
+        (BEHIND, IDLES, "running"),
+        (YOUNG, WORKS, "running"),
+    ],
+)
+def test_an_idle_publisher_is_silent_only_if_it_can_send_an_event_and_was_not_seen_just_now(
+    waiting, publisher, activity
+):
+    """An idle publisher that was seen less than five seconds ago is running, even if an event waits.
+
+    An event that has failed shows nothing about the publisher. The publisher counts the pause before the next try from
+    the failure, and the evidence counts it from the creation of the event.
+    """
+    assert publishing_of(seen(waiting, publishers=[publisher])).activity == activity

@@ -9,12 +9,15 @@ from threading import Event, Thread
 
 import psycopg2
 import pytest
+from confluent_kafka import KafkaError
 
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.jobs.doctor import Status
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
-from ticketbottle_payctl.settings import KafkaSettings
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
+from ticketbottle_payctl.store.db.engine import make_engine
 from ticketbottle_payctl.store.inspect.publishers import APPLICATION
 from ticketbottle_payctl.store.outbox import shard_lock
 
@@ -256,3 +259,21 @@ def test_the_doctor_says_that_a_publisher_does_not_send_a_waiting_event(look, in
     assert [each.status for each in look("publishers")] == [Status.WARN, Status.WARN]
     execute("""UPDATE outbox SET "retryCount" = 20, "createdAt" = "createdAt" + interval '2 min'""")
     assert all("is idle" in each.fact for each in look("publishers", max_retries=30))
+
+
+def test_a_publisher_whose_topic_refuses_messages_is_active(look, insert, execute, database_url, mock_kafka):
+    """If a running publisher may not write to the topic of a waiting event, the doctor still says that it is running.
+
+    Between two attempts the publisher is idle, and the event stays ready. The publisher uses its session every second.
+    """
+    own = make_engine(DatabaseSettings(Secret(database_url)), application=APPLICATION)
+    insert(1, age=timedelta(seconds=30))
+    mock_kafka.fail_topic("payment.completed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    try:
+        with running(own, mock_kafka.bootstrap):
+            execute("UPDATE payctl.publishers SET since = since - interval '20 s'")
+            facts = [each.fact for _ in range(20) for each in look("publishers")]
+    finally:
+        mock_kafka.fail_topic("payment.completed", 0)
+        own.dispose()
+    assert [fact for fact in facts if not fact.startswith(("one is idle", "shard 0 of 1"))] == []

@@ -16,6 +16,9 @@ OVERDUE_AFTER = timedelta(minutes=2)
 WAITS_AFTER = timedelta(seconds=10)
 """If an event that could be sent is older than this, probably no publisher is active."""
 
+USED_WITHIN = timedelta(seconds=5)
+"""An idle publisher whose session was used within this time is active. It uses its session about once a second."""
+
 SEEN_WITHIN = timedelta(seconds=90)
 """How long a publisher counts as running after its last report, unless it reported that it has ended.
 

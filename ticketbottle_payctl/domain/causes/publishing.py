@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from ticketbottle_payctl.domain.causes.evidence import SEEN_WITHIN, SENDABLE, WAITS_AFTER, Evidence, SeenPublisher
+from ticketbottle_payctl.domain.causes.evidence import (
+    SEEN_WITHIN,
+    USED_WITHIN,
+    WAITS_AFTER,
+    Evidence,
+    Reason,
+    SeenPublisher,
+)
 from ticketbottle_payctl.formats import duration
 
 NEXT_RUN = "a scheduled one starts again within a minute"
@@ -32,7 +39,8 @@ class Activity(StrEnum):
 
     ``WITHOUT_BROKERS`` means that the publisher that was seen last could not reach its brokers. This publisher may have
     ended. ``BETWEEN_RUNS`` means that the last publisher ended less than 90 seconds ago. ``SILENT`` means that the last
-    publisher was seen lately and has not ended, but does not send an event that waits for it. It may have been killed.
+    publisher was seen lately, but not in the last five seconds, and has not ended, but does not send an event that
+    waits for it. It may have been killed.
     """
 
     RUNNING = "running"
@@ -98,7 +106,9 @@ def cut_off(evidence: Evidence) -> SeenPublisher | None:
 def publishing_of(evidence: Evidence) -> Publishing:
     """Return whether the evidence shows that a publisher is running."""
     seen = without_ended_outages(evidence.publishers, evidence.last_sent_s)
-    waits = (one.oldest_s for one in evidence.waiting if one.reason in SENDABLE and not one.awaits_rescan)
+    # The time of the next try is an estimate, so a publisher may still be right not to send an event that has failed.
+    due = (Reason.READY, Reason.UNANSWERED)
+    waits = (one.oldest_s for one in evidence.waiting if one.reason in due and not one.awaits_rescan)
     unsent_s = max(waits, default=0.0) if evidence.slot_active is None else 0.0
     return if_unsent(publishing(seen, known=evidence.publishers_known), unsent_s, evidence.last_sent_s)
 
@@ -106,11 +116,13 @@ def publishing_of(evidence: Evidence) -> Publishing:
 def if_unsent(state: Publishing, unsent_s: float, last_sent_s: float | None) -> Publishing:
     """Return the state, or a silent publisher if an event has waited too long for an idle publisher.
 
-    A running publisher looks for events every second. ``unsent_s`` is the number of seconds that an event has waited
-    although it could be sent. ``last_sent_s`` is the number of seconds since any event was last sent, or None.
+    A running publisher looks for events every second. Therefore a publisher that was seen a moment ago is not silent:
+    the brokers may refuse the event. ``unsent_s`` is the number of seconds that an event has waited although it could
+    be sent. ``last_sent_s`` is the number of seconds since any event was last sent, or None.
     """
     limit = WAITS_AFTER.total_seconds()
-    is_idle = state.activity is Activity.RUNNING and state.last is not None and not state.last.working
+    last = state.last if state.activity is Activity.RUNNING else None
+    is_idle = last is not None and not last.working and last.seconds >= USED_WITHIN.total_seconds()
     sends = last_sent_s is not None and last_sent_s < limit
     return state._replace(activity=Activity.SILENT) if is_idle and unsent_s > limit and not sends else state
 
