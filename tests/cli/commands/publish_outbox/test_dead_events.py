@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.cli.commands.publish_outbox.test_waiting import dead_failure, publish
+from tests.cli.commands.publish_outbox.test_waiting import blocked_by_a_failure, dead_failure, publish
 from tests.cli.documents import validate
 from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
@@ -42,6 +42,17 @@ def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, place
     assert command == "doctor --only backlog"
     document = json.loads(invoke("publish-outbox", "-o", "json", **places).stdout)["result"]
     assert (document["dead_in_outbox"], document["dead_failures_in_outbox"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("success_dies", "commands"), [(False, ["doctor --only backlog"]), (True, ["errors"])])
+def test_no_event_that_a_customer_waits_for_is_counted_as_harmless(invoke, places, add, success_dies, commands):
+    """If a customer waits behind a dead failure event of another type, no line says that no customer waits for it."""
+    blocked_by_a_failure(add)
+    if success_dies:
+        add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    text = invoke("publish-outbox", "--type", "PAYMENT_FAILED", **places).stdout
+    assert ("paying customer" in text.splitlines()[0], "no paying customer" in text) == (True, False), text
+    assert re.findall(r"next:\s+payctl (.*)", text) == commands
 
 
 def test_publish_outbox_tells_a_customer_s_dead_event_from_a_dead_failure(invoke, places, add):
