@@ -14,9 +14,9 @@ from ticketbottle_payctl.domain.retry import MOST_RETRIES
 from ticketbottle_payctl.formats import count
 
 _LATE = "the payment is COMPLETED, and no success event waits behind the failure event"
-_SENT = "a publisher will send it"
+_SENT = "a publisher will send {0}"
 _BLOCKED = (
-    "a dead event blocks it; a publisher will send it after a replay of the dead event, or with --on-dead release"
+    "a dead event blocks {0}; a publisher will send {0} after a replay of the dead event, or with --on-dead release"
 )
 _DEBEZIUM = (
     "Debezium sends each event once, and never sends a requeued event; payctl cdc mark marks the events that Debezium"
@@ -34,7 +34,8 @@ def of_late_failures(found: LateFailures, *, by_debezium: bool = False) -> Itera
         return
     event = named(event_id, order_code)
     fact = f"{taken_tickets(number)}{': ' if number == 1 else '; the oldest is '}{event}"
-    then = _DEBEZIUM if by_debezium else _BLOCKED if blocked else _SENT
+    oldest = "it" if number == 1 else "the oldest"
+    then = _DEBEZIUM if by_debezium else (_BLOCKED if blocked else _SENT).format(oldest)
     yield late_failure(event_id)._replace(events=number, fact=fact, meaning=f"{_LATE}; {then}")
 
 
