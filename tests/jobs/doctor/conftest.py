@@ -15,10 +15,13 @@ from ticketbottle_payctl.settings import KafkaSettings
 
 @pytest.fixture
 def look(engine, mock_kafka):
-    """Yield a function that runs the doctor's backlog check and returns the findings."""
+    """Yield a function that runs the doctor's backlog check and returns the findings.
+
+    The doctor calls ``database`` before each transaction, to get the engine.
+    """
     opened = []
 
-    def run(*only, bootstrap=mock_kafka.bootstrap, **changes):
+    def run(*only, bootstrap=mock_kafka.bootstrap, database=lambda: engine, **changes):
         def producer():
             if not bootstrap:
                 message = "KAFKA_BROKERS is not set"
@@ -27,7 +30,7 @@ def look(engine, mock_kafka):
             return opened[-1]
 
         subject = Subject(
-            engine=lambda: engine,
+            engine=database,
             kafka=lambda: KafkaSettings(bootstrap),
             producer=producer,
             credentials=lambda _: {},

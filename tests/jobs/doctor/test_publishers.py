@@ -277,3 +277,22 @@ def test_a_publisher_whose_topic_refuses_messages_is_active(look, insert, execut
         mock_kafka.fail_topic("payment.completed", 0)
         own.dispose()
     assert [fact for fact in facts if not fact.startswith(("one is idle", "shard 0 of 1"))] == []
+
+
+def test_a_lock_that_hides_the_events_does_not_hide_the_publishers(look, insert, execute, engine):
+    """If a session locks the outbox after the doctor has read the publishers, the doctor still names the publisher."""
+    execute(IDLES)
+    insert(1, age=timedelta(seconds=30))
+    with engine.connect() as other:
+        calls = []
+
+        def database():
+            calls.append(len(calls))
+            if len(calls) == 3:  # the doctor connects, reads the publishers, and then reads the events
+                other.exec_driver_sql("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+            return engine
+
+        (finding,) = look("publishers", database=database)
+        other.rollback()
+    assert len(calls) == 4
+    assert finding.fact.startswith("one is idle with PAYCTL_SHARDS=1: host:1000")

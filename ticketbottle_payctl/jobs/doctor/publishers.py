@@ -58,7 +58,9 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
         return [ok("publishers", f"Debezium is publishing this outbox; its slot is {reader}")]
     state = publishing(seen, known=known)
     if state.activity is Activity.RUNNING and wait is not None and _waited_s(wait) > WAITS_AFTER.total_seconds():
-        state = publishing_of(read_evidence(subject))  # a publisher that was killed counts as running for 90 seconds
+        found = read_evidence(subject)  # a publisher that was killed counts as running for 90 seconds
+        is_hidden = bool(found.table_locks) and not found.publishers  # a session has locked the outbox since
+        state = state if is_hidden else publishing_of(found)
     if state.activity is Activity.SILENT and state.last is not None:
         fact = f"no publisher is active; {state.last}"
         differs = [each for each in _idle(seen, subject) if each.status is not Status.OK]
