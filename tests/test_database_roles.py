@@ -18,6 +18,7 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.cleanup import cleanup
 from ticketbottle_payctl.jobs.close_event import close_event, find_event
 from ticketbottle_payctl.jobs.doctor import Subject
+from ticketbottle_payctl.jobs.doctor.database import own_schema
 from ticketbottle_payctl.jobs.doctor.grants import grants
 from ticketbottle_payctl.jobs.measure_outbox import count_harmless_dead
 from ticketbottle_payctl.jobs.order import close_findings, find_open
@@ -315,6 +316,28 @@ def test_a_role_sees_why_events_wait(engine_as, role, seen):
 def test_every_role_may_read_the_schema_status(engine_as, role):
     """Every role that docs/how-to/database-roles.md describes can run `payctl db status`."""
     assert migrations.status(engine_as(role)).pending == ()
+
+
+def test_an_upgrade_as_another_role_names_the_role_that_runs_it(engine_as):
+    """If an upgrade lacks a privilege, the hint names the owner of payctl's schema and advises no grant."""
+    with pytest.raises(ConfigError, match="permission denied for schema payctl") as raised:
+        migrations.upgrade(engine_as("operator"))
+    assert raised.value.hint == "run it as payctl_owner: set DATABASE_URL=postgresql://payctl_owner@HOST:PORT/DATABASE"
+
+
+@pytest.mark.parametrize(
+    ("role", "remedy"),
+    [
+        ("operator", "as payctl_owner (set DATABASE_URL=postgresql://payctl_owner@HOST:PORT/DATABASE), run"),
+        ("owner", None),
+    ],
+)
+def test_the_doctor_names_the_role_that_runs_a_missing_migration(engine_as, role, remedy, monkeypatch):
+    """If a migration is missing, the doctor's fix names the owner of payctl's schema, unless the role owns it."""
+    later = [*migrations.known(), migrations.Migration(9999, "9999_later", "")]
+    monkeypatch.setattr(migrations, "known", lambda: later)
+    (finding,) = own_schema(replace(NO_SUBJECT, engine=lambda: engine_as(role)))
+    assert (finding.fact, finding.remedy) == ("schema payctl lacks 9999_later", remedy)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,9 @@ def own_schema(subject: Subject) -> list[Finding]:
     if status.pending:
         meaning = "processing callbacks, publishing or recording runs fails, because tables are missing"
         fact = f"schema payctl lacks {', '.join(status.pending)}"
-        return [fail("schema", fact, meaning, None, Command(("db", "upgrade"), changes=True))]
+        owner = migrations.other_owner(subject.engine())
+        remedy = f"as {owner} ({migrations.url_of(owner)}), run" if owner else None
+        return [fail("schema", fact, meaning, remedy, Command(("db", "upgrade"), changes=True))]
     if unknown:
         meaning = "a newer payctl has migrated this database; this version might not know its tables"
         return [

@@ -194,6 +194,11 @@ def is_lock_timeout(error: PayctlError) -> bool:
     return _sqlstate(error.__cause__) == _LOCK_NOT_AVAILABLE
 
 
+def is_missing_privilege(error: PayctlError) -> bool:
+    """Return whether the error means that the database role lacks a privilege."""
+    return _sqlstate(error.__cause__) in _NO_PRIVILEGE
+
+
 def is_statement_timeout(error: PayctlError) -> bool:
     """Return whether the error means that a statement exceeded its time limit."""
     return _sqlstate(error.__cause__) == "57014"

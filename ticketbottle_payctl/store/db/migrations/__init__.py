@@ -12,8 +12,9 @@ from importlib.resources import files
 
 from sqlalchemy import Connection, Engine
 
+from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.store.db import advisory_locks
-from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.db.engine import Limits, is_missing_privilege, transaction
 
 _LIMITS = Limits(statement=timedelta(minutes=5), lock=timedelta(seconds=30))
 
@@ -50,15 +51,20 @@ def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
         ConfigError: the role is not allowed to create the schema or its tables.
         DatabaseUnavailableError: the server cannot be reached.
     """
-    with transaction(engine, _LIMITS, commit=not dry_run) as connection:
-        before = _lock_and_read(connection)
-        missing = [step for step in known() if step.name not in before]
-        for step in missing:
-            connection.exec_driver_sql(step.sql)
-            connection.exec_driver_sql(
-                "INSERT INTO payctl.migrations (version, name) VALUES (%(version)s, %(name)s)",
-                {"version": step.version, "name": step.name},
-            )
+    try:
+        with transaction(engine, _LIMITS, commit=not dry_run) as connection:
+            before = _lock_and_read(connection)
+            missing = [step for step in known() if step.name not in before]
+            for step in missing:
+                connection.exec_driver_sql(step.sql)
+                connection.exec_driver_sql(
+                    "INSERT INTO payctl.migrations (version, name) VALUES (%(version)s, %(name)s)",
+                    {"version": step.version, "name": step.name},
+                )
+    except ConfigError as error:
+        if not is_missing_privilege(error) or (owner := other_owner(engine)) is None:
+            raise
+        raise ConfigError(error.message, hint=f"run it as {owner}: {url_of(owner)}") from error.__cause__
     return SchemaStatus(applied=tuple(before), pending=tuple(step.name for step in missing))
 
 
@@ -68,6 +74,27 @@ def status(engine: Engine) -> SchemaStatus:
         exists = connection.exec_driver_sql("SELECT to_regclass('payctl.migrations') IS NOT NULL").scalar_one()
         applied = _applied(connection) if exists else []
     return SchemaStatus(tuple(applied), tuple(step.name for step in known() if step.name not in applied))
+
+
+def other_owner(engine: Engine) -> str | None:
+    """Return the role that owns payctl's schema.
+
+    Return None if the schema is missing, or if the current role has the owner's privileges.
+
+    Raises:
+        ConfigError, DatabaseUnavailableError: see :func:`upgrade`.
+    """
+    sql = """
+        SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace
+        WHERE nspname = 'payctl' AND NOT pg_has_role(nspowner, 'USAGE')
+    """
+    with transaction(engine, _LIMITS) as connection:
+        return connection.exec_driver_sql(sql).scalar_one_or_none()
+
+
+def url_of(owner: str) -> str:
+    """Return the setting with which a command logs in as the schema's owner. The host and the database are left out."""
+    return f"set DATABASE_URL=postgresql://{owner}@HOST:PORT/DATABASE"
 
 
 def _lock_and_read(connection: Connection) -> list[str]:
