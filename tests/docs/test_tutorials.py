@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -39,3 +41,20 @@ def test_the_tutorial_on_the_first_callback_prints_what_its_page_shows(world):
         for line in lines:
             assert " ".join(VARIES.sub("N", line).split()) in " ".join(output.split())
     assert shown > 5
+
+
+def test_the_callback_of_the_page_on_make_local_settles_an_order_of_the_demo(world):
+    """The page's command sends a callback for an order of the demo. Here, `payctl listen` replaces `make local`."""
+    page = (ROOT / "docs" / "how-to" / "try-it-locally.md").read_text("utf-8")
+    (command,) = re.findall(r"^payctl simulate .*http://127\.0\.0\.1:8081$", page, re.MULTILINE)
+    listen = ["payctl", "listen", "--port", "0", "-o", "ndjson"]
+    with subprocess.Popen(listen, env=world, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            port = next(found[1] for line in server.stderr if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
+            here = ["bash", "-c", command.replace("8081", port)]
+            done = subprocess.run(here, env=world, capture_output=True, text=True, check=False, timeout=50)
+        finally:
+            server.send_signal(signal.SIGINT)
+            replies = [json.loads(line) for line in server.communicate(timeout=20)[0].splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert [each.get("outcome") for each in replies[:2]] == ["settled", "already_settled"]
