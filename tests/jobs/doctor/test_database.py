@@ -134,6 +134,13 @@ def test_the_doctor_names_the_newest_migration(found):
     assert finding.fact == f"schema payctl is at {migrations.known()[-1].name}"
 
 
+def test_the_meaning_of_a_missing_migration_is_true_for_a_migration_that_creates_only_indexes(broken, found):
+    """If only a migration that creates indexes is missing, the doctor does not say that tables are missing."""
+    broken("DELETE FROM payctl.migrations WHERE version = 8; DROP INDEX payctl.run_items_closed")
+    (finding,) = found("schema")
+    assert finding.meaning == "commands can fail or be slow, because they use what these migrations create"
+
+
 def test_the_doctor_names_the_server_s_version(found, engine):
     """The doctor's first finding has the server's version as the server itself prints it."""
     with engine.connect() as connection:

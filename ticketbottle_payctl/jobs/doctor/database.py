@@ -90,7 +90,7 @@ def own_schema(subject: Subject) -> list[Finding]:
     status = migrations.status(subject.engine())
     unknown = sorted(set(status.applied) - {step.name for step in migrations.known()})
     if status.pending:
-        meaning = "processing callbacks, publishing or recording runs fails, because tables are missing"
+        meaning = "commands can fail or be slow, because they use what these migrations create"
         fact = f"schema payctl lacks {', '.join(status.pending)}"
         owner = migrations.other_owner(subject.engine())
         remedy = f"as {owner} ({migrations.url_of(owner)}), run" if owner else None
