@@ -1,4 +1,7 @@
-"""Test the exit code of ``make demo`` and the interpreter that make uses. A stand-in replaces the demo itself."""
+"""Test the exit codes of ``make demo`` and ``make format``, and the interpreter that make uses.
+
+Stand-ins replace the demo and ruff.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,18 @@ def test_make_demo_accepts_only_the_exit_code_of_ctrl_c(code, ends, tmp_path):
     command, environ = make_demo(tmp_path, f"#!/bin/sh\nexit {code}\n")
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=50)
     assert (done.returncode, bool(done.stderr)) == (ends, ends != 0), done.stderr
+
+
+@pytest.mark.parametrize(("failing", "ends"), [("", 0), ("check", 2), ("format", 2)])
+def test_make_format_also_formats_if_ruff_has_findings(failing, ends, tmp_path):
+    """`make format` runs `ruff check --fix` and `ruff format`. It fails at the end if one of them fails."""
+    ruff = tmp_path / "ruff"
+    ruff.write_text(f'#!/bin/sh\necho "$1"\n[ "$1" != "{failing}" ]\n')
+    ruff.chmod(0o755)
+    (_, _, *variables), environ = make_demo(tmp_path, "")
+    command = ["make", "format", "DEV=", *variables]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=50)
+    assert (done.returncode, done.stdout.split()) == (ends, ["check", "format"]), done.stderr
 
 
 def test_make_does_not_create_an_environment_with_an_interpreter_that_it_deletes(tmp_path):
