@@ -158,14 +158,26 @@ class Merchant:
         data = text.encode() if isinstance(text, str) else text
         return hmac.new((key or KEYS[gateway][SIGNING[gateway]]).encode(), data, algorithm).hexdigest()
 
-    def zalopay(self, data: str | None = None, *, type: object = 1, mac: object = None, **changes: object) -> Request:  # noqa: A002
-        """Return a signed callback with these changes in its data, or with the string ``data`` as its data."""
+    def zalopay(
+        self,
+        signed: str | None = None,
+        *,
+        data: str | None = None,
+        type: object = 1,  # noqa: A002
+        mac: object = None,
+        **changes: object,
+    ) -> Request:
+        """Return a signed callback with these changes in its data, or with the string ``data`` as its data.
+
+        The signature is computed over ``signed``, if given. ``mac`` replaces the signature.
+        """
         text = self.dumps({**self.zalopay_data, **changes}) if data is None else data
-        envelope = {"data": text, "mac": self.mac("zalopay", text) if mac is None else mac, "type": type}
+        made = self.mac("zalopay", text if signed is None else signed)
+        envelope = {"data": text, "mac": made if mac is None else mac, "type": type}
         return Request(body=self.dumps(envelope).encode())
 
     def payos(self, signed: str | None = None, *, key: str | None = None, **changes: object) -> Request:
-        """Return a webhook with these changes in its data. ``signed`` replaces the signed string.
+        """Return a webhook with these changes in its data. The signature is computed over ``signed``, if given.
 
         The value ``...`` removes a field.
         """

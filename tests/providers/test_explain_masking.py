@@ -30,7 +30,7 @@ def test_the_explanation_masks_people_and_accounts(merchant, gateway):
 def test_masking_keeps_the_layout_of_zalopay_data(merchant):
     """The explanation shows white space unchanged, because changed white space often breaks the signature."""
     data = '{ "app_id" : 2900,\n  "app_user": "A B", "empty": "", "item":[1, {"a":2}] ,"amount":1 }'
-    explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data), merchant.credentials("zalopay"))
+    explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data=data), merchant.credentials("zalopay"))
     assert explanation.canonical_masked == (
         '{ "app_id" : 2900,\n  "app_user": "***", "empty": "", "item":"***" ,"amount":1 }'
     )
@@ -39,7 +39,7 @@ def test_masking_keeps_the_layout_of_zalopay_data(merchant):
 @pytest.mark.parametrize("data", ["", "{", "[1]", '{"a" 1', '{"a":1,{"x":1}:2}', "x" * 50, '{"a":' * 3000])
 def test_masking_shows_nothing_of_unreadable_content(merchant, data):
     """The explanation shows only the length of content that is not a JSON object."""
-    explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data), merchant.credentials("zalopay"))
+    explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data=data), merchant.credentials("zalopay"))
     assert explanation.canonical_masked == f"({len(data)} characters that are not a JSON object)"
 
 

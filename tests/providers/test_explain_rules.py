@@ -31,8 +31,8 @@ def test_the_explanation_finds_reformatted_zalopay_data(merchant, sent, signed, 
     """If a program reformatted ZaloPay's data, the hint names the layout that ZaloPay signed."""
     content = merchant.zalopay_data
     arrived = json.dumps(content, **{"ensure_ascii": False, **sent})
-    mac = merchant.mac("zalopay", json.dumps(content, **{"ensure_ascii": False, **signed}))
-    assert codes(merchant, "zalopay", merchant.zalopay(arrived, mac=mac)) == {code}
+    text = json.dumps(content, **{"ensure_ascii": False, **signed})
+    assert codes(merchant, "zalopay", merchant.zalopay(text, data=arrived)) == {code}
 
 
 def test_the_explanation_finds_zalopay_data_that_is_an_object(merchant):

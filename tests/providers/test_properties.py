@@ -41,7 +41,7 @@ def signed_momo(merchant, document):
 
 
 SIGNED_JSON = {
-    "zalopay": (lambda merchant: merchant.zalopay_data, lambda merchant, document: merchant.zalopay(document)),
+    "zalopay": (lambda merchant: merchant.zalopay_data, lambda merchant, document: merchant.zalopay(data=document)),
     "payos": (lambda merchant: merchant.payos_data, signed_payos),
     "momo": (lambda merchant: merchant.momo_body, signed_momo),
 }

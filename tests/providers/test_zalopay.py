@@ -84,14 +84,14 @@ def test_a_zalopay_callback_for_another_application_is_refused(merchant, app_id)
 )
 def test_signed_zalopay_data_that_is_not_a_json_object_is_unreadable(merchant, data):
     """ZaloPay data that is not a JSON object settles nothing, even if its MAC is valid."""
-    assert reason(merchant.verify("zalopay", merchant.zalopay(data))) is UnclearReason.UNREADABLE
+    assert reason(merchant.verify("zalopay", merchant.zalopay(data=data))) is UnclearReason.UNREADABLE
 
 
 def test_zalopay_data_with_two_amounts_is_unreadable(merchant):
     """ZaloPay data with two amounts settles nothing, because JSON parsers disagree on which amount applies."""
     text = merchant.dumps(merchant.zalopay_data)
     doubled = text.replace('"amount":450000', '"amount":450000,"amount":1')
-    assert reason(merchant.verify("zalopay", merchant.zalopay(doubled))) is UnclearReason.UNREADABLE
+    assert reason(merchant.verify("zalopay", merchant.zalopay(data=doubled))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("mac", ["", 5, ["x"], {}, True, "é", "\ud800"])
