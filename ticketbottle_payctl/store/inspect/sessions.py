@@ -6,6 +6,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+WRITING_SESSIONS = (
+    "SELECT pid, usename, application_name, state, xact_start FROM pg_stat_activity"
+    " WHERE backend_xid IS NOT NULL AND datname = current_database()"
+)
+"""The SQL that lists this database's sessions whose open transaction has changed or locked a row."""
+
 
 class SnapshotHolder(NamedTuple):
     """A session (``pid``), prepared transaction or replication slot that keeps vacuum from removing dead rows."""

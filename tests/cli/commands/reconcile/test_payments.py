@@ -315,4 +315,18 @@ def test_a_locked_payment_is_skipped_and_the_next_step_names_the_doctor(
         holder.exec_driver_sql("LOCK TABLE outbox IN SHARE MODE")
         ran = invoke(*RECONCILE, "--yes", DATABASE_URL=database_url, **gateways.environment)
     assert (ran.exit_code, "skipped: locked" in ran.stdout) == (6, True)
-    assert ran.stdout.splitlines()[-1] == "  payctl doctor --only backlog"
+    assert ran.stdout.splitlines()[-1].strip() == "payctl doctor --only backlog"
+
+
+def test_the_sql_of_the_next_step_lists_the_session_that_locked_a_payment(
+    overdue, invoke, database_url, gateways, engine
+):
+    """If a lock on a payment's row prevents the settlement, the SQL of the next step lists the session with the lock."""
+    overdue(state="paid")
+    with engine.connect() as holder, engine.connect() as operator:
+        holder.exec_driver_sql("SELECT id FROM payments FOR UPDATE")
+        ran = invoke(*RECONCILE, "--yes", DATABASE_URL=database_url, **gateways.environment)
+        (sql,) = [line.strip() for line in ran.stdout.splitlines() if "SELECT" in line]
+        pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        assert [row[0] for row in operator.exec_driver_sql(sql)] == [pid]
+    assert "skipped: locked" in ran.stdout

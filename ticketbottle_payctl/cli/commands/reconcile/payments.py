@@ -148,7 +148,7 @@ def _settle(session: Session, found: list[StatusFinding], reason: str | None, ch
 def _with_next(session: Session, it: Reconciled) -> Reconciled:
     """Return the facts with the next commands, which are None if no payment needs them.
 
-    ``look`` shows the first payment that needs a decision. ``locks`` shows which session has locked the whole outbox.
+    ``look`` shows the first payment that needs a decision. ``locks`` shows which session has locked the outbox.
     ``close`` closes the first payment that a person must look for in the gateway's portal.
     """
     code = next((each.payment.order_code for each in it.findings if needs_a_look(each)), None)

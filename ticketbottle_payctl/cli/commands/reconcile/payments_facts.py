@@ -84,7 +84,7 @@ class Reconciled:
     look: str | None = None
     """The command that shows a payment that payctl did not settle and that a person must look at, or None."""
     locks: str | None = None
-    """The command that shows which session has locked the whole outbox, or None if no payment was locked."""
+    """The command that shows which session has locked the outbox, or None if no lock stopped a settlement."""
     close: str | None = None
     """The command that closes a payment after a person has looked in the gateway's portal, or None."""
 

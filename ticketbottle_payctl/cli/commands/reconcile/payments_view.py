@@ -22,6 +22,7 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
+from ticketbottle_payctl.cli.safety.cause_advice import next_lines
 from ticketbottle_payctl.domain.settlement import Refusal
 from ticketbottle_payctl.formats import count, gateway_name, money
 from ticketbottle_payctl.jobs.reconcile.payments_report import (
@@ -32,8 +33,10 @@ from ticketbottle_payctl.jobs.reconcile.payments_report import (
 )
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
+from ticketbottle_payctl.store.inspect.sessions import WRITING_SESSIONS
 
 _CLOSED = "closed by an operator"
+_OPEN = "list the sessions that may have locked a row, in psql"
 
 
 def plan_blocks(
@@ -117,8 +120,9 @@ def _too_old(it: Reconciled, noun: str = "payment") -> str:
 def _next(it: Reconciled) -> Iterator[Block]:
     """Yield the next step: a decision about a payment, or a look in the gateway's portal."""
     if it.locks:
-        yield line(bold("next:"), "find the session that has locked the payment or the outbox, then try again")
-        yield line(accent(f"  {it.locks}"))
+        yield line(bold("next:"), "another session has locked the payment or the outbox")
+        yield from next_lines("  ", bold("payment:"), _OPEN, None, WRITING_SESSIONS)
+        yield from next_lines("  ", bold("outbox:"), "see which session has locked the table", it.locks)
     if it.look:
         yield Fields((("next", it.look),))
     elif it.close:
