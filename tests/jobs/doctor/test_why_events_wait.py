@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from datetime import timedelta
 
+import psycopg2
 import pytest
 
 from ticketbottle_payctl.jobs.doctor import Status
@@ -149,8 +150,11 @@ def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, inser
     assert "no known cause" in look()[0].fact
 
 
-def test_the_doctor_says_how_to_find_the_session_that_locks_another_table(engine, look, insert):
-    """If a table other than the outbox is locked, the doctor's advice is the SQL that lists the sessions."""
+def test_the_doctor_says_how_to_find_the_session_that_locks_another_table(engine, look, insert, empty_database_url):
+    """If a table other than the outbox is locked, the doctor's advice is the SQL that lists the sessions.
+
+    The SQL lists only locks in the database in which it runs.
+    """
     insert(1, age=MINUTES)
     with transaction(engine, Limits(), commit=False) as holder:
         holder.exec_driver_sql("LOCK TABLE payments IN ACCESS EXCLUSIVE MODE")
@@ -158,6 +162,9 @@ def test_the_doctor_says_how_to_find_the_session_that_locks_another_table(engine
         assert finding.remedy.endswith("locks or wants to lock another table, run in psql")
         pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         assert (pid, "payments", True) in [tuple(row) for row in holder.exec_driver_sql(finding.sql)]
+        with closing(psycopg2.connect(empty_database_url)) as other, other.cursor() as cursor:
+            cursor.execute(finding.sql)
+            assert cursor.fetchall() == []
     assert (finding.status, "lock timeout" in finding.fact) == (Status.FAIL, True)
 
 

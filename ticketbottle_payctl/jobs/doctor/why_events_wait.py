@@ -18,7 +18,8 @@ _OTHER_LOCK = (
     "no session locks the outbox table now; to see which session locks or wants to lock another table, run in psql"
 )
 _ALL_LOCKS = (
-    "SELECT pid, relation::regclass, granted FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL"
+    "SELECT l.pid, l.relation::regclass, l.granted FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database"
+    " WHERE l.mode = 'AccessExclusiveLock' AND l.relation IS NOT NULL AND d.datname = current_database()"
 )
 
 
