@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind
 from ticketbottle_payctl.domain.causes.evidence import LateFailures
-from ticketbottle_payctl.domain.causes.words import named
+from ticketbottle_payctl.domain.causes.words import FIRST_MAKE_DEAD, PREVIEW, PUBLISH, named
 from ticketbottle_payctl.domain.retry import MOST_RETRIES
 from ticketbottle_payctl.formats import count
 
@@ -43,6 +43,11 @@ def taken_tickets(number: int) -> str:
     """Return a sentence that says how many pending failure events would take tickets away."""
     orders = "a paid order" if number == 1 else "paid orders"
     return f"{count(number, 'pending failure event')} would take the tickets of {orders}"
+
+
+def publish_later(cause: Cause) -> Cause:
+    """Return the cause with other advice if it advises to publish: first make the failure event dead."""
+    return cause._replace(advice=FIRST_MAKE_DEAD, command=PREVIEW) if cause.command == PUBLISH else cause
 
 
 def late_failure(event_id: str) -> Cause:

@@ -77,6 +77,9 @@ def show(name: str) -> Command:
 
 
 PUBLISH = Command(("publish-outbox",), changes=True)
+PREVIEW = Command(("publish-outbox",), options=("-n",))
+FIRST_MAKE_DEAD = "make the failure event of the paid order dead before a publisher runs; this shows what it would send"
+"""The advice to give instead of :data:`PUBLISH` if a pending failure event would take a paid order's tickets."""
 """The command with which the operator can publish the pending events."""
 
 START_AND_PUBLISH = "start the publisher again; until then, publish by hand"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ticketbottle_payctl.domain.causes import (
     NEXT_RUN,
@@ -18,7 +19,7 @@ from ticketbottle_payctl.domain.causes import (
     without_ended_outages,
 )
 from ticketbottle_payctl.domain.causes.advice import if_cut_off, if_missing
-from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH
+from ticketbottle_payctl.domain.causes.words import FIRST_MAKE_DEAD, PREVIEW, PUBLISH, WAIT_OR_PUBLISH
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import Finding, Status, Subject, ok, warn
@@ -27,6 +28,7 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.inspect.publishers import Publisher, Wait
 from ticketbottle_payctl.store.outbox import cdc, stats
+from ticketbottle_payctl.store.outbox.orders_at_risk import late_failures
 
 _LIMITS = Limits()
 _GONE_AFTER = 600.0
@@ -41,8 +43,21 @@ _IF_SILENT = "if it has ended, start it again; otherwise read its log"
 def check(subject: Subject, probe: Probe) -> list[Finding]:
     """List the running publishers, and check that they use the same number of shards as this machine.
 
-    Probe the brokers only if the advice depends on them.
+    Probe the brokers only if the advice depends on them. If a pending failure event would take the tickets of a paid
+    order, do not advise to publish.
     """
+    found = _findings(subject, probe)
+    if all(each.command != PUBLISH for each in found):
+        return found
+    with transaction(subject.engine(), _LIMITS, commit=False) as connection:
+        late = late_failures(connection, subject.max_retries).number > 0
+    return [
+        replace(each, remedy=FIRST_MAKE_DEAD, command=PREVIEW) if late and each.command == PUBLISH else each
+        for each in found
+    ]
+
+
+def _findings(subject: Subject, probe: Probe) -> list[Finding]:
     with transaction(subject.engine(), _LIMITS, commit=False) as connection:
         working = publishers.working(connection)
         slot = None if working else cdc.slot(connection)

@@ -99,9 +99,9 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
     waits for rows that another session has locked, up to the transaction's lock timeout. With ``skip_locked``, it skips
     them.
 
-    If ``complete`` is false, the caller must not send the events. This happens in two cases. In the first case, another session
-    changed a row while the claim waited for it. The claim leaves this row out although its event may still be pending,
-    so later events would overtake it. In the second case, the range contains far more events than expected.
+    If ``complete`` is false, the caller must not send the events. This happens in two cases. In the first case, another
+    session changed a row while the claim waited for it. The claim leaves this row out although its event may still be
+    pending, so later events would overtake it. In the second case, the range contains far more events than expected.
 
     PostgreSQL writes the number of the claim's transaction into each claimed row, as ``xmax``. If the transaction does
     not commit, the number stays there until the row changes again. This caller's own claim has just failed if it uses

@@ -321,7 +321,7 @@ def test_a_locked_payment_is_skipped_and_the_next_step_names_the_doctor(
 def test_the_sql_of_the_next_step_lists_the_session_that_locked_a_payment(
     overdue, invoke, database_url, gateways, engine
 ):
-    """If a lock on a payment's row prevents the settlement, the SQL of the next step lists the session with the lock."""
+    """If a lock on a payment's row prevents the settlement, the SQL in the next step lists that lock's session."""
     overdue(state="paid")
     with engine.connect() as holder, engine.connect() as operator:
         holder.exec_driver_sql("SELECT id FROM payments FOR UPDATE")

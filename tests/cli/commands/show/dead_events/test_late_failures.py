@@ -111,6 +111,19 @@ def test_a_run_says_that_it_sent_a_failure_after_the_success(late, orders, invok
     assert all(f"`payctl show {orders.name}`" in each and late for each in sent)
 
 
+@pytest.mark.usefixtures("late")
+@pytest.mark.parametrize("last", [None, ("host:7:abc", 600), ("host:7:abc ended", 30)])
+def test_no_screen_advises_to_publish_while_a_failure_would_be_sent_after_the_success(ask, execute, last):
+    """`stats` and `doctor` advise a dry run instead, whatever they know about publishers."""
+    if last:
+        values = f"1000, '{last[0]}', clock_timestamp() - interval '{last[1]} s'"
+        execute(f"INSERT INTO payctl.publishers VALUES ({values})")  # noqa: S608
+    advised = [each["command"] for each in ask("stats")["result"]["causes"]]
+    advised += [each["command"] for each in ask("doctor", "--only", "publishers", "--only", "backlog")["items"]]
+    publishing = {each for each in advised if each and each.startswith("payctl publish-outbox")}
+    assert publishing <= {"payctl publish-outbox -n"}
+
+
 # how to insert the order: whether a publisher will send a failure after the success
 NOT_LATE = {
     "the success waits behind the failure": lambda o: o.pay("COMPLETED").event("FAILED", age=HOUR).event(age=HOUR / 2),
