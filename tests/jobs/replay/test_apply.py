@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from sqlalchemy import event
 
-from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
 from ticketbottle_payctl.jobs.replay import PlannedEvent, ReplayOptions, ReplayOutcome, resume_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.store.outbox.replay import Row
@@ -244,6 +244,24 @@ def test_the_error_of_a_replay_without_its_database_names_the_resume_command(out
     assert outbox.states() == (0, 5, 0)
     report = resume_run(engine, outbox.run(run_id), WHO, max_retries=5)
     assert (report.outcome, report.requeued, outbox.states()) == (ReplayOutcome.DONE, 5, (5, 0, 0))
+
+
+@pytest.mark.usefixtures("dead")
+def test_the_sql_of_an_error_during_a_replay_comes_right_after_its_introduction(outbox):
+    """If an error suggests an SQL statement, the hint names the resume command first and ends with the words for psql.
+
+    Both the screen and the JSON output show the statement after the hint.
+    """
+    run_id = str(uuid4())
+
+    def tell(_processed):
+        message = "permission denied"
+        raise ConfigError(message, hint="as the user shop, run in psql", sql="GRANT USAGE ON SCHEMA public TO payctl")
+
+    with pytest.raises(ConfigError) as failure:
+        outbox.replay(run_id=run_id, tell=tell)
+    way_on = f"run the SQL statement, then `payctl runs resume {run_id}`"
+    assert failure.value.hint == f"{way_on}; as the user shop, run in psql"
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,10 @@ class _Application:
             return self._report(self._apply())
         except PayctlError as error:
             way_on = f"then `{resume_with or command_line(['runs', 'resume'], [self._run_id])}`"
-            error.hint = f"{error.hint}, {way_on}" if error.hint else way_on
+            if error.sql:  # the statement is shown after the hint, so the hint must end with the words for psql
+                error.hint = f"run the SQL statement, {way_on}; {error.hint}"
+            else:
+                error.hint = f"{error.hint}, {way_on}" if error.hint else way_on
             raise
 
     def _apply(self) -> ReplayOutcome:
