@@ -120,7 +120,7 @@ def _too_old(it: Reconciled, noun: str = "payment") -> str:
 def _next(it: Reconciled) -> Iterator[Block]:
     """Yield the next step: a decision about a payment, or a look in the gateway's portal."""
     if it.locks:
-        yield line(bold("next:"), "another session has locked the payment or the outbox")
+        yield line(bold("next:"), "find the session that has locked the payment or the outbox, then try again")
         yield from next_lines("  ", bold("payment:"), _OPEN, None, WRITING_SESSIONS)
         yield from next_lines("  ", bold("outbox:"), "see which session has locked the table", it.locks)
     if it.look:
