@@ -65,7 +65,7 @@ ROOMS = (
     Room("replay", ("jobs/replay",), ("tests/jobs/replay", *_ALL_JOBS, f"{_COMMANDS}/replay", _CLOSED)),
     Room(
         "publish_outbox",
-        ("jobs/publish_outbox", "jobs/find_late_failures.py"),
+        ("jobs/publish_outbox", "jobs/find_risks.py"),
         ("tests/jobs/publish_outbox", *_ALL_JOBS, "tests/store", f"{_COMMANDS}/publish_outbox"),
     ),
     Room(

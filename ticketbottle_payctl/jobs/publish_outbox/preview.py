@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.domain.causes import Holder
 from ticketbottle_payctl.domain.event import START, Position
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block, Cause
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
@@ -17,7 +16,6 @@ from ticketbottle_payctl.jobs.publish_outbox.obstacles import Obstacles
 from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.store.db.engine import transaction
-from ticketbottle_payctl.store.inspect.evidence import table_locks
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox import held, shard_lock
 from ticketbottle_payctl.store.outbox.claim import Claim, Waiting
@@ -28,14 +26,12 @@ class Preview(NamedTuple):
     """A preview of a run.
 
     ``waiting`` lists the pending events by type. ``obstacles`` says why events cannot be sent, and which shards are
-    held. ``dying`` are the events that would die, oldest first. ``table_locks`` are the sessions whose locks on the
-    whole outbox would stop the run.
+    held. ``dying`` are the events that would die, oldest first.
     """
 
     waiting: list[Waiting]
     obstacles: Obstacles
     dying: Sequence[Unsendable]
-    table_locks: Sequence[Holder] = ()
 
 
 def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
@@ -59,8 +55,7 @@ def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
             for each in dying:
                 backlogs[0].block(Block(each.key, each.position, None, Cause(BlockReason.WOULD_DIE)))
         obstacles = look(connection, backlogs, now, {}, shard_lock.held_shards(connection, options.shards))
-        locks = table_locks(connection)
-    return Preview(waiting, obstacles, dying, locks)
+    return Preview(waiting, obstacles, dying)
 
 
 def _dying(connection: Connection, backlogs: Sequence[Backlog]) -> list[Unsendable]:

@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import FAILURES
 from ticketbottle_payctl.store.outbox import dead, states
-from ticketbottle_payctl.store.outbox.paid_orders import stuck_orders
 from ticketbottle_payctl.store.outbox.repeated import judged_repeated
 from ticketbottle_payctl.store.outbox.selector import UNKNOWN_TYPE
+from ticketbottle_payctl.store.outbox.stuck_orders import stuck_orders
 
 _MOST_NAMED = 3
 

@@ -25,7 +25,7 @@ from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.find_late_failures import find_late_failures
+from ticketbottle_payctl.jobs.find_risks import find_risks
 from ticketbottle_payctl.jobs.publish_outbox import (
     OnDead,
     PublishOptions,
@@ -108,8 +108,8 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     if dry_run:
         apply = adviser.again(ctx.meta[ARGUMENTS], without=DRY_RUN)
         engine = session.services.engine
-        preview, late = preview_outbox(engine, wanted), find_late_failures(engine, settings.max_retries)
-        session.finish(result_of_preview(preview, late, apply, adviser.reading))
+        preview, risks = preview_outbox(engine, wanted), find_risks(engine, settings.max_retries)
+        session.finish(result_of_preview(preview, risks, apply, adviser.reading))
     permit(session, "publish-outbox", Approval(reason=reason, confirm=confirm))
     run = None
     if on_dead is OnDead.RELEASE:
@@ -140,7 +140,7 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
 def _late_failures(session: Session) -> LateFailures:
     """Return the pending failure events of paid orders, or none if they cannot be read."""
     try:
-        return find_late_failures(session.services.engine, session.settings.max_retries)
+        return find_risks(session.services.engine, session.settings.max_retries).late_failures
     except PayctlError:  # if the database is unavailable, the run reports the error
         return NO_LATE_FAILURES
 

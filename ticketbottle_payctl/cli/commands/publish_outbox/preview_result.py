@@ -9,7 +9,7 @@ from ticketbottle_payctl.cli.commands.publish_outbox.dead_words import dead_bloc
 from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import Reading, causes
 from ticketbottle_payctl.cli.commands.publish_outbox.result import SCHEMA
 from ticketbottle_payctl.cli.output.result import Block, Line, Result, Table, bold, dim, line, warn
-from ticketbottle_payctl.domain.causes import Evidence, LateFailures
+from ticketbottle_payctl.domain.causes import Evidence
 from ticketbottle_payctl.domain.causes.late_failures import of_late_failures
 from ticketbottle_payctl.domain.causes.stopped import of_table_locks
 from ticketbottle_payctl.domain.causes.words import named
@@ -17,6 +17,7 @@ from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.domain.unknown_types import is_unknown, what_to_do
 from ticketbottle_payctl.formats import command_line, count
+from ticketbottle_payctl.jobs.find_risks import Risks
 from ticketbottle_payctl.jobs.publish_outbox import Preview
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, PublishedEvents
 from ticketbottle_payctl.store.outbox.held import Unsendable
@@ -25,16 +26,14 @@ _MOST_NAMED = 3
 _MAKE_SMALLER = f"ask the payment service's team for smaller payloads: payctl sends at most {LARGEST_MESSAGE:,} bytes"
 
 
-def result_of_preview(
-    preview: Preview, late: LateFailures, apply: str | None, reading: Reading = command_line
-) -> Result:
+def result_of_preview(preview: Preview, risks: Risks, apply: str | None, reading: Reading = command_line) -> Result:
     """Return the result of a dry run, with the events that would be published, die or be held back. The exit code is 0.
 
     ``apply`` is the command that publishes these events, or None if the user's command cannot be repeated. It is not
     shown if no event would be published, if a failure event would be sent after the success of its payment, or if
     another session has locked the whole outbox.
     """
-    waiting, obstacles, dying, locks = preview
+    waiting, obstacles, dying = preview
     unknown = [each for each in dying if is_unknown(each.event_type)]
     large = [each for each in dying if not is_unknown(each.event_type)]
     of_type = Counter(each.event_type for each in dying)
@@ -63,10 +62,10 @@ def result_of_preview(
     human += dead_blocks(obstacles, (), reading, died=0)
     human += [line(dim("to do:"), what_to_do(each.event_type for each in unknown))] if unknown else []
     human += [line(dim("to do:"), _MAKE_SMALLER)] if large else []
-    found = Evidence(pending=total, table_locks=locks if total else ())
-    risks = [cause.fact for cause in (*of_late_failures(late), *of_table_locks(found))]
-    command = reading(["stats"]) if risks else apply if published else None
-    next_step = f". {'Before you publish' if risks else 'To apply it'}:" if command else ""
+    locks = Evidence(pending=total, table_locks=risks.table_locks if total else ())
+    warnings = [cause.fact for cause in (*of_late_failures(risks.late_failures), *of_table_locks(locks))]
+    command = reading(["stats"]) if warnings else apply if published else None
+    next_step = f". {'Before you publish' if warnings else 'To apply it'}:" if command else ""
     human.append(line(warn("dry run:"), f"nothing was changed{next_step}"))
     human += [line(f"  {command}")] if command else []
     counts: PublishedEvents = {
@@ -77,7 +76,7 @@ def result_of_preview(
         "blocked_by": [each.facts for each in obstacles.blockers],
         "locked_by": [each.facts for each in obstacles.locked],
     }
-    return Result(SCHEMA, counts=counts, result=facts, items=rows, human=human, warnings=risks, dry_run=True)
+    return Result(SCHEMA, counts=counts, result=facts, items=rows, human=human, warnings=warnings, dry_run=True)
 
 
 def _table(rows: Sequence[ClaimableItem]) -> Table:
