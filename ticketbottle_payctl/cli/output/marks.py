@@ -49,7 +49,7 @@ MARKS = (
         ("publish-outbox",),
         "!",
         (ExitCode.PARTIAL, ExitCode.LOCKED, *_ENDED_EARLY),
-        "events were held back or are dead, or the run ended early",
+        "events were held back or are dead, a paid order may have lost its tickets, or the run ended early",
     ),
     Marked(
         ("replay", "runs resume"),

@@ -47,7 +47,8 @@ def taken_tickets(number: int) -> str:
 
 def publish_later(cause: Cause) -> Cause:
     """Return the cause with other advice if it advises to publish: first make the failure event dead."""
-    return cause._replace(advice=FIRST_MAKE_DEAD, command=PREVIEW) if cause.command == PUBLISH else cause
+    publishes = cause.command is not None and cause.command.verb == PUBLISH.verb and cause.command.changes
+    return cause._replace(advice=FIRST_MAKE_DEAD, command=PREVIEW) if publishes else cause
 
 
 def late_failure(event_id: str) -> Cause:

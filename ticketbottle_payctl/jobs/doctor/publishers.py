@@ -20,6 +20,7 @@ from ticketbottle_payctl.domain.causes import (
 )
 from ticketbottle_payctl.domain.causes.advice import if_cut_off, if_missing
 from ticketbottle_payctl.domain.causes.words import FIRST_MAKE_DEAD, PREVIEW, PUBLISH, WAIT_OR_PUBLISH
+from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import Finding, Status, Subject, ok, warn
@@ -49,8 +50,11 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
     found = _findings(subject, probe)
     if all(each.command != PUBLISH for each in found):
         return found
-    with transaction(subject.engine(), _LIMITS, commit=False) as connection:
-        late = late_failures(connection, subject.max_retries).number > 0
+    try:
+        with transaction(subject.engine(), _LIMITS, commit=False) as connection:
+            late = late_failures(connection, subject.max_retries).number > 0
+    except PayctlError:
+        return found  # the backlog check reports the error
     return [
         replace(each, remedy=FIRST_MAKE_DEAD, command=PREVIEW) if late and each.command == PUBLISH else each
         for each in found

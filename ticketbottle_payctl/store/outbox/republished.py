@@ -47,10 +47,11 @@ def _waiting(which: str = "true") -> str:
 
 
 def _longest(condition: str) -> str:
-    """Return the statement that finds the longest wait. If an event's replay meets the condition, its wait begins then.
+    """Return the statement that finds the longest wait.
 
-    The wait of every other event begins when the event is created. Only an older event that a replay has requeued can
-    have waited longer than the oldest of these events. So the second search reads no event that is newer than this one.
+    If a replay of an event meets the condition, the event's wait begins at this replay. For every other event, the wait
+    begins when the event is created. Only an older event that a replay has requeued can have waited longer than the
+    oldest of these events. So the second search reads no event that is newer than this one.
     """
     until = """o."createdAt" <= COALESCE((SELECT made FROM oldest), 'infinity')"""
     return f"""

@@ -85,9 +85,10 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
 
     Delivery is at least once: an event is marked as published after the brokers have acknowledged it. An unavailable
     broker uses up no retries. After Ctrl-C or SIGTERM, the current batch is finished or released. Exit 6 if events
-    failed or were held back, if a customer is waiting for a dead event, or if a dead event has an unknown type. Exit 9
-    if another publisher holds the outbox, and 4 if payctl could not read which events wait. The first line says why.
-    `payctl runs` shows the runs with --on-dead release.
+    failed or were held back, if a customer is waiting for a dead event, or if a dead event has an unknown type. Exit 6
+    also if a run without --loop may have sent a failure event of a paid order. Exit 9 if another publisher holds the
+    outbox, and 4 if payctl could not read which events wait. The first line says why. `payctl runs` shows the runs with
+    --on-dead release.
     """
     session = Session.of(ctx)
     types = _known_types(event_type or [], loop=loop)
@@ -115,8 +116,8 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     if on_dead is OnDead.RELEASE:
         told = {"on_dead": on_dead, "type": types, "loop": loop}
         run = new_run(session, "publish-outbox", reason, options=told)
-    late = NO_LATE_FAILURES if loop else _late_failures(session)
     with stop_on_signals() as stop, watched(session, wanted, health_file) as observer:
+        late = NO_LATE_FAILURES if loop else _late_failures(session)
         report = publish_outbox(
             session.services.engine,
             session.services.producer,
@@ -130,19 +131,17 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     if report.stopped_because is StoppedBecause.BROKER_UNAVAILABLE:
         for words in without_brokers(report, adviser.reading):
             session.note_below(words)
-    if late.number and report.counts.published:
-        late = late._replace(number=max(0, late.number - _late_failures(session).number))
     session.finish(
-        result_of(report, loop=loop, reason=reason, signalled=stop.exit_code, reading=adviser.reading, sent_late=late)
+        result_of(report, loop=loop, reason=reason, signalled=stop.exit_code, reading=adviser.reading, late=late)
     )
 
 
-def _late_failures(session: Session) -> LateFailures:
-    """Return the pending failure events of paid orders, or none if they cannot be read."""
+def _late_failures(session: Session) -> LateFailures | None:
+    """Return the pending failure events of paid orders, or None if they cannot be read."""
     try:
         return find_risks(session.services.engine, session.settings.max_retries).late_failures
-    except PayctlError:  # if the database is unavailable, the run reports the error
-        return NO_LATE_FAILURES
+    except PayctlError:
+        return None
 
 
 def _known_types(types: list[str], *, loop: bool) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
-from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures
+from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures, taken_tickets
 from ticketbottle_payctl.domain.causes.words import locked
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import command_line, count, duration, rate
@@ -39,6 +39,7 @@ SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
 _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
 """The minimum number of events and seconds for showing a rate. A shorter run would measure only its start-up."""
+_TAKEN = "a paid order may have lost its tickets"
 _UNREAD = "it is unknown which events are still waiting"
 _STOPPED = {StoppedBecause.EMPTY: "no more events can be sent now"}
 """The texts for reasons whose names are misleading. An *empty* outbox may still contain events that are held back."""
@@ -59,21 +60,23 @@ def result_of(  # noqa: PLR0913 - one argument for each fact about the run
     reason: str | None = None,
     signalled: ExitCode | None = None,
     reading: Reading = command_line,
-    sent_late: LateFailures = NO_LATE_FAILURES,
+    late: LateFailures | None = NO_LATE_FAILURES,
 ) -> Result:
     """Return the result of a run, with the exit code for the error, the signal or the outcome.
 
     The exit code is 6 if some events failed, became dead or were held back, or if a dead event reports a success or
-    has an unknown type. It is also 6 if the run sent failure events of paid orders, which ``sent_late`` contains. A
-    dead event about a failed payment does not change the exit code, because the customer has not paid. The exit code
-    is 9 if another process holds a shard. If payctl could not read which events are waiting, the result is an error
-    instead of a success. The mark is a tick only if the exit code is 0.
+    has an unknown type. It is also 6 if the run may have sent failure events of paid orders. ``late`` contains those
+    that were pending before the run, or is None if payctl could not read them. A dead event about a failed payment does
+    not change the exit code, because the customer has not paid. The exit code is 9 if another process holds a shard. If
+    payctl could not read which events are waiting, the result is an error instead of a success. The mark is a tick only
+    if the exit code is 0.
     """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]
     code = signalled if signalled is not None and report.failure is None else _exit_code(report, loop=loop)
-    taken = _taken_tickets(report, sent_late, reading)
-    if taken and code is ExitCode.DONE:
+    sent_failures = report.counts.published_by_type["PAYMENT_FAILED"] > 0
+    may_have_sent = sent_failures and late is not None and late.number > 0
+    if may_have_sent and code is ExitCode.DONE:
         code = ExitCode.PARTIAL
     return Result(
         SCHEMA,
@@ -82,21 +85,26 @@ def result_of(  # noqa: PLR0913 - one argument for each fact about the run
         result=report.facts,
         items=[_item(event) for event in dead],
         truncated=len(dead) < counts.dead,
-        human=_human(report, code, reading),
-        warnings=[*taken, *_warnings(report), *unrecorded_warnings(report.unrecorded, reason)],
+        human=_human(report, code, reading, may_have_sent=may_have_sent),
+        warnings=[
+            *(_late_words(late, reading) if sent_failures else ()),
+            *_warnings(report),
+            *unrecorded_warnings(report.unrecorded, reason),
+        ],
         error=_failure(report, code),
         run_id=report.run_id,
     )
 
 
-def _taken_tickets(report: PublishReport, late: LateFailures, reading: Reading) -> list[str]:
-    """Return a warning about the failure events of paid orders that this run sent, if there were any."""
-    if not (late.number and report.counts.published_by_type["PAYMENT_FAILED"]):
+def _late_words(late: LateFailures | None, reading: Reading) -> list[str]:
+    """Return a warning about the failure events of paid orders that this run may have sent."""
+    if late is None:
+        return ["the run sent failure events, and payctl could not read whether they belong to paid orders"]
+    if not late.number:
         return []
-    sent = f"{count(late.number, 'failure event')} of paid orders {'was' if late.number == 1 else 'were'} sent"
-    look = reading(["show"], [late.order_code or late.id])
-    oldest = "it" if late.number == 1 else "the oldest"
-    return [f"{sent}, so the order service may have released the tickets; look at {oldest}: `{look}`"]
+    look, which = reading(["show"], [late.order_code or late.id]), "order" if late.number == 1 else "oldest order"
+    risk = taken_tickets(late.number)
+    return [f"before this run, {risk}, and the run sent failure events; look at the {which}: `{look}`"]
 
 
 def _item(event: DeadEvent) -> DeadItem:
@@ -133,9 +141,9 @@ def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
     return exit_codes.of_error(unread) if code is ExitCode.DONE and unread is not None else code
 
 
-def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Block]:
+def _human(report: PublishReport, code: ExitCode, reading: Reading, *, may_have_sent: bool = False) -> list[Block]:
     counts, obstacles = report.counts, report.obstacles
-    trouble = _trouble(report, code)
+    trouble = ", ".join([_TAKEN] * may_have_sent + [said for said in [_trouble(report, code)] if said])
     blocks: list[Block] = [
         headline(
             good("✔") if code is ExitCode.DONE else warn("!"),
