@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 MOST_USES: Final = 100
 """How many tests can use a database. Each TRUNCATE leaves dead rows in the system catalogs."""
 
-_LONGEST_EXIT: Final = 0.5
-"""How many seconds a closed session has to end on the server."""
+LONGEST_EXIT: Final = 0.5
+"""How many seconds a closed session has to end on the server. On a busy machine, this can take longer."""
 
 _STATE: Final = """
     PREPARE state AS
@@ -72,8 +72,9 @@ class KeptDatabases:
     database has an idle session of this class. A new database does not have such a session.
     """
 
-    def __init__(self, postgres: Postgres, clones: Clones, template: str) -> None:
+    def __init__(self, postgres: Postgres, clones: Clones, template: str, longest_exit: float = LONGEST_EXIT) -> None:
         self._postgres, self._clones, self._template = postgres, clones, template
+        self._longest_exit = longest_exit
         self._in_use: dict[str, _Kept] = {}
         self._idle: list[_Kept] = []
 
@@ -102,7 +103,7 @@ class KeptDatabases:
         while self._idle:
             kept = self._idle.pop()
             with suppress(psycopg2.Error):  # the test has restarted the server
-                if _state(kept) == _State(0, changed=False, filled=[]):
+                if _state(kept, self._longest_exit) == _State(0, changed=False, filled=[]):
                     return kept
             self._drop(kept)
         return None
@@ -112,7 +113,7 @@ class KeptDatabases:
         try:
             if kept.session is None:
                 kept.session = self._session(kept.name)
-            state = _state(kept)
+            state = _state(kept, self._longest_exit)
             if state.sessions or state.changed:
                 return False
             with kept.session.cursor() as cursor:
@@ -141,10 +142,10 @@ class KeptDatabases:
         self._clones.drop(kept.name)
 
 
-def _state(kept: _Kept) -> _State:
-    """Return a database's state when all other sessions have ended, or after half a second."""
+def _state(kept: _Kept, longest_exit: float) -> _State:
+    """Return a database's state when all other sessions have ended, or after ``longest_exit`` seconds."""
     assert kept.session is not None
-    deadline = time.monotonic() + _LONGEST_EXIT
+    deadline = time.monotonic() + longest_exit
     with kept.session.cursor() as cursor:
         while True:
             cursor.execute("EXECUTE state")

@@ -53,7 +53,7 @@ MORE = {
 @pytest.fixture
 def kept(postgres, clones, template_database):
     """Yield an object that has no database yet."""
-    made = KeptDatabases(postgres, clones, template_database)
+    made = KeptDatabases(postgres, clones, template_database, longest_exit=5)
     yield made
     made.close()
 

@@ -203,7 +203,8 @@ def test_every_command_counts_the_same_events_that_a_replay_leaves_out(ask, invo
     (group,) = ask("errors")["items"]
     assert [group[name] for name in ("count", "unknown", "superseded", "too_large")] == [5, 1, 1, 1]
     shown = invoke("errors", DATABASE_URL=database_url).stdout
-    assert "too large\t1 of 5: ask the payment service's team to make the payload smaller: the message has" in shown
+    advice = "ask the payment service's team to make the payload smaller: the message is at most"
+    assert f"too large\t1 of 5: {advice}" in shown
     assert "first\tfor 2 of 5, raise max.message.bytes of payment.completed to" in shown
     assert "to replay\t2 of 5\n" in shown
     assert cause["command"] == group["replay"]
