@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -42,3 +43,21 @@ def look(engine, mock_kafka):
     yield run
     for one in opened:
         one.close()
+
+
+@pytest.fixture
+def make_payments_slow(engine, monkeypatch):
+    """Return a function that makes the read of each payment take five seconds, and a check's time limit 0.1 s.
+
+    Call it after the test has inserted its payments. Its argument is the module of the doctor's check.
+    """
+
+    def make_slow(check):
+        monkeypatch.setattr(check, "LIMITS", replace(check.LIMITS, statement=timedelta(milliseconds=100)))
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE payments RENAME TO real_payments")
+            connection.exec_driver_sql(
+                "CREATE VIEW payments AS SELECT * FROM real_payments WHERE pg_sleep(5)::text IS NOT NULL"
+            )
+
+    return make_slow

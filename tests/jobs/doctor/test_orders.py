@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -75,15 +74,10 @@ def test_the_doctor_says_if_it_may_not_look_for_paid_orders_without_an_event(eng
     assert finding.fact.startswith("payctl cannot look for paid orders without an event")
 
 
-def test_the_doctor_says_if_it_did_not_find_the_paid_orders_in_time(engine, found, monkeypatch):
+def test_the_doctor_says_if_it_did_not_find_the_paid_orders_in_time(engine, found, make_payments_slow):
     """If the search takes too long, the doctor warns, and refers to the report."""
-    monkeypatch.setattr(orders, "LIMITS", replace(orders.LIMITS, statement=timedelta(milliseconds=100)))
     Orders(engine).pay("COMPLETED")
-    with engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE payments RENAME TO real_payments")
-        connection.exec_driver_sql(
-            "CREATE VIEW payments AS SELECT * FROM real_payments WHERE pg_sleep(5)::text IS NOT NULL"
-        )
+    make_payments_slow(orders)
     finding = found()
     assert (finding.status, finding.command) == (Status.WARN, Command(("report",)))
     assert finding.fact == "the paid orders without an event were not found within the time limit"

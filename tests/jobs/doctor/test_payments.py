@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -98,15 +97,11 @@ def test_the_doctor_says_if_it_may_not_count_payments(engine, found):
     assert finding.fact.startswith("payctl cannot count the overdue payments")
 
 
-def test_the_doctor_says_if_it_did_not_count_all_payments_in_time(engine, found, monkeypatch):
+def test_the_doctor_says_if_it_did_not_count_all_payments_in_time(engine, found, make_payments_slow):
     """If the count takes too long, the doctor warns, and suggests the command that finds the payments."""
-    monkeypatch.setattr(payments, "LIMITS", replace(payments.LIMITS, statement=timedelta(milliseconds=100)))
     with engine.begin() as connection:
         insert_payment(connection)
-        connection.exec_driver_sql("ALTER TABLE payments RENAME TO real_payments")
-        connection.exec_driver_sql(
-            "CREATE VIEW payments AS SELECT * FROM real_payments WHERE pg_sleep(5)::text IS NOT NULL"
-        )
+    make_payments_slow(payments)
     finding = found()
     assert (finding.status, finding.command) == (Status.WARN, ASK)
     assert finding.fact == "the overdue payments were not counted within the time limit"
