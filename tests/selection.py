@@ -39,7 +39,7 @@ KAFKA_SECONDS = 180
 pyproject.toml has the timeout for all other tests.
 """
 
-ON_EACH_SERVER = ("store/", "jobs/", "cdc/", "test_database_roles.py", "sandbox/test_postgres.py")
+ON_EACH_SERVER = ("store/", "jobs/", "cdc/", "database_roles/", "sandbox/test_postgres.py")
 """The folders and files of the tests that send SQL statements from the ``store`` package to a server."""
 
 CASES_ON_EACH_SERVER = 2

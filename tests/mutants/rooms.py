@@ -37,7 +37,7 @@ DEFAULTS = "tests/jobs/test_defaults.py"
 _ALL_JOBS = ("tests/jobs/test_limits.py", DEFAULTS)
 _CLOSED = f"{_COMMANDS}/show/dead_events/test_closed_last.py"
 _SQL = (
-    *("tests/store", "tests/jobs", "tests/cdc", "tests/test_database_roles.py"),
+    *("tests/store", "tests/jobs", "tests/cdc", "tests/database_roles"),
     *(f"{_COMMANDS}/{name}" for name in ("report", "reconcile", "show", "replay", "why_events_wait")),
     *(f"{_COMMANDS}/{name}" for name in ("test_list.py", "test_runs.py", "test_doctor.py")),
 )

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
-from tests.documented_roles import PAGE, create_database, create_master, drop_roles
 from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.cleanup import cleanup
-from ticketbottle_payctl.jobs.close_event import close_event, find_event
-from ticketbottle_payctl.jobs.doctor import Subject
-from ticketbottle_payctl.jobs.doctor.database import own_schema
-from ticketbottle_payctl.jobs.doctor.grants import grants
-from ticketbottle_payctl.jobs.measure_outbox import count_harmless_dead
 from ticketbottle_payctl.jobs.order import close_findings, find_open
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookOutcome, process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
@@ -35,32 +28,13 @@ from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.sandbox.payment_service import (
     insert_events,
     insert_payment,
-    insert_payments_of_events,
 )
 from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.db import migrations
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.inspect.sessions import sees_other_sessions
-from ticketbottle_payctl.store.outbox import dead
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 from ticketbottle_payctl.wiring import Services
-
-NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, now=None)
-
-
-@pytest.fixture(scope="module")
-def engine_as(postgres):
-    """Yield a function that returns a database engine for a role, such as "webhook".
-
-    The database has the grants from docs/how-to/database-roles.md.
-
-    A role without superuser rights runs the page's SQL, like the RDS master user.
-    """
-    create_master(postgres)
-    yield create_database(postgres, "roles").__getitem__
-    postgres.drop_database("roles")
-    drop_roles(postgres)
 
 
 def test_the_operator_role_makes_a_report(engine_as):
@@ -181,111 +155,6 @@ def test_the_reconciler_role_counts_the_payments_that_a_person_has_closed(engine
     assert report.done[payments[1].id].status_after == "COMPLETED"
 
 
-@pytest.fixture
-def without_grants(engine_as):
-    """Revoke the cleanup role's privileges to read closed events, and grant them again after the test."""
-    grants = ("SELECT (id, status) ON payments", "SELECT (item_id, outcome, reason) ON payctl.run_items")
-    with engine_as("superuser").begin() as connection:
-        for each in grants:
-            connection.exec_driver_sql(f"REVOKE {each} FROM payctl_cleanup")
-    yield
-    with engine_as("superuser").begin() as connection:
-        for each in grants:
-            connection.exec_driver_sql(f"GRANT {each} TO payctl_cleanup")
-
-
-@pytest.mark.parametrize("role", ["publisher", "cleanup"])
-def test_two_roles_count_the_dead_events_that_do_no_harm(engine_as, role):
-    """The publisher and cleanup roles are allowed to read a payment's id and status.
-
-    Therefore they recognise harmless dead events.
-    """
-    dead_failures(engine_as, 1)
-    assert count_harmless_dead(engine_as(role), 5) == 1
-
-
-@pytest.mark.usefixtures("without_grants")
-def test_a_role_that_may_not_read_payments_counts_every_dead_event_as_harmful(engine_as):
-    """A role without the privilege to read a payment's id and status recognises no harmless dead event."""
-    dead_failures(engine_as, 1)
-    assert count_harmless_dead(engine_as("cleanup"), 5) == 0
-
-
-def dead_failures(engine_as, number):
-    """Replace all events by dead failure events of completed payments."""
-    with engine_as("superuser").begin() as connection:
-        connection.exec_driver_sql("DELETE FROM outbox")
-        insert_events(connection, number, state="dead", event_type="PAYMENT_FAILED")
-        insert_payments_of_events(connection)
-        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
-
-
-def close_one(engine_as):
-    """Close the first of the dead events."""
-    with engine_as("superuser").connect() as connection:
-        event_id = connection.exec_driver_sql("SELECT min(id) FROM outbox").scalar_one()
-    event = find_event(engine_as("operator"), event_id, 5)
-    close_event(engine_as("operator"), event, NewRun(str(uuid4()), "close", Actor("me", "here")), 5, "payctl show")
-
-
-@pytest.mark.parametrize("dry_run", [False, True])
-def test_the_cleanup_role_leaves_out_the_dead_events_that_a_person_has_closed(engine_as, dry_run):
-    """The scheduled cleanup counts closed dead events separately, reports only the others, and deletes none of them."""
-    dead_failures(engine_as, 2)
-    close_one(engine_as)
-    report = cleanup(engine_as("cleanup"), retention=timedelta(0), max_retries=5, dry_run=dry_run)
-    assert (report.dead, report.closed, report.closings_known) == (2, 1, True)
-    assert (report.counts["closed"], [group.events for group in report.groups]) == (1, [1])
-    with engine_as("superuser").connect() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM outbox").scalar_one() == 2
-
-
-@pytest.mark.usefixtures("without_grants")
-def test_a_cleanup_that_may_not_read_the_closings_says_so(engine_as, caplog):
-    """A cleanup works without the privilege to read closing records, but then it counts closed events as open.
-
-    The log line says that its number includes closed events.
-    """
-    caplog.set_level("INFO", logger="ticketbottle_payctl")
-    dead_failures(engine_as, 2)
-    close_one(engine_as)
-    with engine_as("superuser").begin() as connection:
-        insert_events(connection, 1, state="published", age=timedelta(days=8))
-    report = cleanup(engine_as("cleanup"), retention=timedelta(days=7), max_retries=5)
-    assert (report.deleted, report.dead, report.closed, report.closings_known) == (1, 2, 0, False)
-    assert "closed" not in report.counts
-    (alert,) = [each.payctl_fields for each in caplog.records if each.getMessage() == "outbox_dead_events"]
-    assert (alert["events"], alert["includes_closed"]) == (2, True)
-
-
-def test_a_role_that_may_not_read_why_an_event_was_closed_counts_no_closing(engine_as):
-    """A role without the new privilege to read the reason of a closing counts the closed event as open."""
-    dead_failures(engine_as, 1)
-    close_one(engine_as)
-    counted = []
-    for statement in (
-        "REVOKE SELECT (reason) ON payctl.run_items FROM",
-        "GRANT SELECT (reason) ON payctl.run_items TO",
-    ):
-        with engine_as("superuser").begin() as connection:
-            connection.exec_driver_sql(f"{statement} payctl_publisher")
-        with engine_as("publisher").connect() as connection:
-            counted.append((dead.count(connection, 5).closed, dead.harmless(connection, 5)))
-    assert counted == [(0, 1), (1, 1)]
-
-
-def test_the_publisher_role_leaves_out_the_dead_events_that_a_person_has_closed(engine_as, mock_kafka):
-    """A publisher with the documented privileges, `stats` and `errors` count the same closed dead event."""
-    dead_failures(engine_as, 2)
-    close_one(engine_as)
-    producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
-    obstacles = publish_outbox(engine_as("publisher"), producer, PublishOptions()).obstacles
-    producer.close()
-    assert (obstacles.dead, obstacles.dead_failures, obstacles.dead_closed) == (2, 2, 1)
-    stats = collect_stats(engine_as("publisher"), max_retries=5, explain=True)
-    assert (stats.dead, stats.superseded, stats.closed) == (2, 2, 1)
-
-
 @pytest.mark.parametrize(("role", "seen"), [("publisher", True), ("cleanup", False), ("operator", True)])
 def test_a_role_sees_why_events_wait(engine_as, role, seen):
     """Each role can see dead events and other sessions' locks.
@@ -316,103 +185,6 @@ def test_a_role_sees_why_events_wait(engine_as, role, seen):
 def test_every_role_may_read_the_schema_status(engine_as, role):
     """Every role that docs/how-to/database-roles.md describes can run `payctl db status`."""
     assert migrations.status(engine_as(role)).pending == ()
-
-
-def test_an_upgrade_as_another_role_names_the_role_that_runs_it(engine_as):
-    """If an upgrade lacks a privilege, the hint names the owner of payctl's schema and advises no grant."""
-    with pytest.raises(ConfigError, match="permission denied for schema payctl") as raised:
-        migrations.upgrade(engine_as("operator"))
-    assert raised.value.hint == "run it as payctl_owner: set DATABASE_URL=postgresql://payctl_owner@HOST:PORT/DATABASE"
-
-
-@pytest.mark.parametrize(
-    ("role", "remedy"),
-    [
-        ("operator", "as payctl_owner (set DATABASE_URL=postgresql://payctl_owner@HOST:PORT/DATABASE), run"),
-        ("owner", None),
-    ],
-)
-def test_the_doctor_names_the_role_that_runs_a_missing_migration(engine_as, role, remedy, monkeypatch):
-    """If a migration is missing, the doctor's fix names the owner of payctl's schema, unless the role owns it."""
-    later = [*migrations.known(), migrations.Migration(9999, "9999_later", "")]
-    monkeypatch.setattr(migrations, "known", lambda: later)
-    (finding,) = own_schema(replace(NO_SUBJECT, engine=lambda: engine_as(role)))
-    assert (finding.fact, finding.remedy) == ("schema payctl lacks 9999_later", remedy)
-
-
-@pytest.mark.parametrize(
-    ("role", "tasks"),
-    [
-        ("owner", "db upgrade"),
-        ("reconciler", "process-webhook · reconcile payments · watch-payments"),
-        ("webhook", "process-webhook · watch-payments"),
-        ("publisher", "publish-outbox · stats"),
-        ("cleanup", "stats · cleanup"),
-        ("watcher", "watch-payments"),
-        (
-            "operator",
-            "publish-outbox · stats · stats --by provider · list and show · replay · cleanup · watch-payments",
-        ),
-    ],
-)
-def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
-    """`payctl doctor` finds that each role in database-roles.md has all the privileges that its tasks need."""
-    with transaction(engine_as(role), Limits()) as connection:
-        (finding,) = grants(connection, NO_SUBJECT)
-    assert (finding.status.value, finding.fact) == ("ok", f"role payctl_{role} can: {tasks}")
-
-
-@pytest.mark.parametrize(
-    ("revoked", "advised"),
-    [
-        (
-            {"owner": "REVOKE INSERT ON payctl.webhook_receipts FROM payctl_webhook"},
-            {"owner": 'GRANT INSERT ON payctl.webhook_receipts TO "payctl_webhook"'},
-        ),
-        (
-            {"owner": "REVOKE USAGE ON SCHEMA payctl FROM payctl_webhook"},
-            {"owner": 'GRANT USAGE ON SCHEMA payctl TO "payctl_webhook"'},
-        ),
-        (
-            {
-                "owner": "REVOKE INSERT ON payctl.webhook_receipts FROM payctl_webhook",
-                "master": "REVOKE INSERT (payload) ON outbox FROM payctl_webhook",
-            },
-            {
-                "owner": 'GRANT INSERT ON payctl.webhook_receipts TO "payctl_webhook"',
-                "master": 'GRANT INSERT ("payload") ON "public".outbox TO "payctl_webhook"',
-            },
-        ),
-    ],
-)
-def test_the_doctor_names_the_user_who_can_grant_what_is_missing(engine_as, revoked, advised):
-    """For each owner, the doctor shows the SQL that grants exactly what is missing. The owner can run this SQL."""
-    for owner, statement in revoked.items():
-        with engine_as(owner).begin() as connection:
-            connection.exec_driver_sql(statement)
-    with transaction(engine_as("webhook"), Limits()) as connection:
-        found = [one for one in grants(connection, NO_SUBJECT) if one.sql]
-    for finding in found:
-        owner = finding.remedy.removeprefix("as the user payctl_").removesuffix(", run")
-        with engine_as(owner).begin() as connection:
-            connection.exec_driver_sql(finding.sql)
-    assert {one.remedy: one.sql for one in found} == {
-        f"as the user payctl_{owner}, run": sql for owner, sql in advised.items()
-    }
-    with transaction(engine_as("webhook"), Limits()) as connection:
-        assert [one.status.value for one in grants(connection, NO_SUBJECT)] == ["ok"]
-
-
-def test_pg_monitor_lets_the_operator_see_all_sessions(engine_as):
-    """With the optional grant from database-roles.md, the doctor no longer warns about other roles' sessions."""
-    (grant,) = re.findall(r"^GRANT pg_monitor TO .*$", PAGE.read_text("utf-8"), re.MULTILINE)
-    seen = []
-    for statement in (grant, grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM ")):
-        with engine_as("superuser").begin() as connection:
-            connection.exec_driver_sql(statement)
-        with transaction(engine_as("operator"), Limits()) as connection:
-            seen.append(sees_other_sessions(connection))
-    assert seen == [True, False]
 
 
 @pytest.mark.parametrize(
