@@ -9,7 +9,9 @@ import pytest
 
 from tests.domain.evidence import LOCKED
 from ticketbottle_payctl.domain.causes import Evidence
-from ticketbottle_payctl.jobs.stats import By, Drain, Lag, _report, explained, follower, tallied
+from ticketbottle_payctl.jobs.stats import By, Drain, Lag, follower
+from ticketbottle_payctl.jobs.stats.breakdown import tallied
+from ticketbottle_payctl.jobs.stats.collect import explained, report_of
 from ticketbottle_payctl.store.outbox.stats import PARTS, Group, Recent, Total, Unpublished
 
 NOW = datetime(2026, 11, 29, 12)  # noqa: DTZ001 - the outbox has UTC without a zone
@@ -21,7 +23,7 @@ NONE = PENDING._replace(pending=0, oldest_pending_age_s=None, oldest_pending_id=
 
 def report(recent=RECENT, found=PENDING, total=None):
     """Return the report on these counts."""
-    return _report(recent, found, total or Total(1000, exact=True))
+    return report_of(recent, found, total or Total(1000, exact=True))
 
 
 @pytest.mark.parametrize(

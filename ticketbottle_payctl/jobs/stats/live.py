@@ -9,10 +9,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.domain.causes import DeadGroup, SeenPublisher
-from ticketbottle_payctl.jobs.stats import LIMITS, WINDOW, By, StatsReport, explained, read_state, tallied
+from ticketbottle_payctl.jobs.stats.breakdown import tallied
+from ticketbottle_payctl.jobs.stats.collect import LIMITS, WINDOW, explained, read_state
+from ticketbottle_payctl.jobs.stats.model import StatsReport
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.inspect.evidence import evidence
 from ticketbottle_payctl.store.outbox import stats as store
+from ticketbottle_payctl.store.outbox.stats import By
 from ticketbottle_payctl.store.payments.refused_callbacks import RefusedLately, refused_lately
 
 __all__ = ["LiveReport", "RefusedLately", "collect_live"]
