@@ -9,16 +9,21 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^ *```(?:sh|bash)?\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"(?:payctl|make|aws|kubectl|docker|psql|curl|git) ")
 DESCRIPTION = re.compile(r"\S {2,}(?![#\\])\S")
 """Words after a gap of at least two spaces. Only a comment or the end of the line is allowed after such a gap."""
 
 
+def shell_blocks(text):
+    """Return the contents of a page's shell blocks. A block of another language is not one."""
+    return [block for language, block in BLOCK.findall(text) if language in {"", "sh", "bash"}]
+
+
 def commands():
     """Yield each line of a shell block that begins with a command, with its page."""
     for page in PAGES:
-        for block in BLOCK.findall(page.read_text("utf-8")):
+        for block in shell_blocks(page.read_text("utf-8")):
             for line in map(str.strip, block.splitlines()):
                 if COMMAND.match(line):
                     yield str(page.relative_to(ROOT)), line
