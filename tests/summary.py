@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 IN_CI = os.environ.get("CI") == "true"
-GUIDED = "tests/test_add_a_gateway.py::"
+GUIDED = "tests/add_a_gateway/"
 """The tests whose failures are steps of the contributors' guide."""
 
 ran: Counter[str] = Counter()

@@ -1,7 +1,6 @@
 """Define the type that describes a payment gateway. Each gateway's module creates one :class:`Gateway`.
 
-CONTRIBUTING.md lists every place that must change for a new gateway. ``tests/test_add_a_gateway.py`` checks these
-places.
+CONTRIBUTING.md lists every place that must change for a new gateway. ``tests/add_a_gateway`` checks these places.
 """
 
 from __future__ import annotations
