@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,8 +33,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     Print what a new gateway lacks, one line for each part.
     """
     failed = terminalreporter.stats.get("failed", [])
-    for reason in dict.fromkeys(each.longreprtext for each in failed if each.nodeid.startswith(GUIDED)):
-        terminalreporter.write_line(reason.splitlines()[0])
+    guided = [each.longreprtext.splitlines() for each in failed if each.nodeid.startswith(GUIDED)]
+    for line in dict.fromkeys(chain.from_iterable(guided)):
+        terminalreporter.write_line(line)
     services = ", ".join(f"{service} {number} tests" for service, number in sorted(ran.items()))
     terminalreporter.write_line(f"services: {services or 'none'}")
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lambda_entrypoints.forgeries import FORGERIES
-from tests.add_a_gateway.missing import FIRST_THE_QUERY, ROOT, need
+from tests.add_a_gateway.missing import QUERIES_FILE, ROOT, need
 from tests.add_a_gateway.places import FILES
 from ticketbottle_payctl.cli.app.argv import require_utf8
 from ticketbottle_payctl.cli.app.main import app
@@ -21,10 +21,9 @@ from ticketbottle_payctl.providers.queries import QUERIES
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_variable_with_the_gateway_s_address_has_the_usual_name(gateway):
     """The variable that replaces a gateway's host has the name that the tests and the pages expect."""
-    need(gateway in QUERIES, FIRST_THE_QUERY)
-    variable = QUERIES[gateway].url_variable
     wanted = f"PAYCTL_{gateway.upper()}_URL"
-    need(variable == wanted, f"in ticketbottle_payctl/providers/queries/{gateway}.py, set url_variable to {wanted}")
+    right = gateway in QUERIES and QUERIES[gateway].url_variable == wanted
+    need(right, f"write the status query {QUERIES_FILE.format(name=gateway)}, and set its url_variable to {wanted}")
 
 
 def test_every_gateway_is_a_keyword_of_the_package():

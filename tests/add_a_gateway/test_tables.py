@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.add_a_gateway.missing import ROOT, need, table, value
+from tests.add_a_gateway.missing import ROOT, need, rows_of, source, table, value
 from tests.add_a_gateway.places import (
     JSON_TABLE,
     MAY_BE_NONE,
@@ -32,28 +31,21 @@ def test_every_table_has_every_gateway(place):
     A missing gateway would cause a KeyError, or the tests would silently leave out the gateway.
     """
     missing = [gateway for gateway in GATEWAYS if gateway not in table(place)]
-    need(not missing, f"add {', '.join(missing)} to {place.replace(' ', ': ')}")
+    other = ", or None if its docstring allows this" if place in MAY_BE_NONE else ""
+    need(not missing, f"add {', '.join(missing)} to {place.replace(' ', ': ')}{other}")
 
 
 @pytest.mark.parametrize("place", TABLES)
 def test_an_entry_is_none_only_if_the_table_s_docstring_explains_it(place):
     """Only a table in MAY_BE_NONE can have an entry that is None, and its docstring says what None means."""
-    found = value(place)
-    nothing = [key for key in table(place) if isinstance(found, dict) and found.get(key, ...) is None]
+    literal, docstring = source(place)
+    entries = zip(literal.keys, literal.values, strict=True) if isinstance(literal, ast.Dict) else ()
+    nothing = [
+        ast.literal_eval(key) for key, entry in entries if isinstance(entry, ast.Constant) and entry.value is None
+    ]
     need(place in MAY_BE_NONE or not nothing, f"replace the None of {', '.join(nothing)} in {place.replace(' ', ': ')}")
-    explained = "None means" in docstring_of(place)
+    explained = "None means" in docstring
     need(explained or place not in MAY_BE_NONE, f"say in the docstring of {place.replace(' ', ': ')} what None means")
-
-
-def docstring_of(place: str) -> str:
-    """Return the string below a variable. ``place`` is a file and the name of the variable in that file."""
-    file, name = place.split(" ")
-    text = (ROOT / file).read_text("utf-8")
-    for statement, after in pairwise(ast.parse(text).body):
-        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
-        if isinstance(target, ast.Name) and target.id == name and isinstance(after, ast.Expr):
-            return ast.literal_eval(after.value)
-    return ""
 
 
 def test_every_table_of_gateways_in_the_tests_is_named_here():
@@ -84,8 +76,7 @@ def tables_in(text: str) -> list[tuple[int, str]]:
 
 def gateways_in(node: ast.AST) -> set[str]:
     """Return the gateways that are keys of a literal, or the first values of its rows."""
-    rows = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
-    firsts = [row.elts[0] if isinstance(row, ast.Tuple) and row.elts else row for row in rows]
+    firsts = [row.elts[0] if isinstance(row, ast.Tuple) and row.elts else row for row in rows_of(node)]
     texts = [first.value for first in firsts if isinstance(first, ast.Constant) and isinstance(first.value, str)]
     return {re.split(r"[^a-z]", text.casefold())[0] for text in texts} & GATEWAYS.keys()
 
@@ -107,7 +98,8 @@ def test_every_test_class_has_a_method_for_every_gateway(place):
 
 def test_every_gateway_that_sends_json_is_tested_with_any_json():
     """The verifier of each gateway that sends JSON is tested with any value in a signed field."""
-    missing = set(value("tests/providers/conftest.py JSON_GATEWAYS")) - table(JSON_TABLE)
+    json = {name for name, one in GATEWAYS.items() if one.content_type == "application/json" and one.method == "POST"}
+    missing = json - table(JSON_TABLE)
     need(not missing, f"add {', '.join(missing)} to {JSON_TABLE.replace(' ', ': ')}")
 
 
