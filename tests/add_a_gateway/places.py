@@ -120,7 +120,7 @@ ROWS = (
 )
 """Where each gateway must appear in the docs: the page, the heading, and the text, such as the start of a row."""
 
-OTHERS = ("ticketbottle_payctl/cli/app/argv.py", "docs/how-to/gateways.md", "pyproject.toml")
+OTHERS = ("docs/how-to/gateways.md", "pyproject.toml")
 
 PLACES_IN_THE_TEMPLATE = (
     *("Path: /webhook/{name},", " /webhook/{name}: *throttle", ' /webhook/{name}", Target:'),

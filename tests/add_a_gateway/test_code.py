@@ -51,7 +51,9 @@ def test_every_gateway_has_its_files(name, gateway):
 def test_a_key_of_the_gateway_that_is_not_utf_8_is_refused(gateway):
     """The command line refuses a gateway variable that is not UTF-8, and so never passes such a key to a library."""
     accepted = [field.env for field in GATEWAYS[gateway].fields if not is_refused(field.env)]
-    need(not accepted, f"add the prefix of {', '.join(accepted)} to ticketbottle_payctl/cli/app/argv.py: _OURS")
+    need(
+        not accepted, f"begin {', '.join(accepted)} with {gateway.upper()}_, and add {gateway} to formats.py: PROVIDERS"
+    )
 
 
 def is_refused(variable: str) -> bool:

@@ -49,8 +49,8 @@ def with_another():
 
 def test_every_help_and_schema_that_names_the_gateways_names_another_by_itself(with_another):
     """A help page or JSON Schema that lists the gateways picks up a new gateway from a table."""
-    missing = GATEWAYS.keys() - formats.PROVIDERS.keys()
-    need(not missing, f"first add {', '.join(missing)} to ticketbottle_payctl/formats.py: PROVIDERS")
+    missing = [gateway for gateway in GATEWAYS if gateway not in formats.PROVIDERS]
+    need(not missing, f"add {', '.join(missing)} to ticketbottle_payctl/formats.py: PROVIDERS")
     same = list(GATEWAYS) == list(formats.PROVIDERS)
     need(same, "put PROVIDERS in ticketbottle_payctl/formats.py into the order of providers/__init__.py")
     naming = {page: len(re.findall(LIST, text)) for page, text in with_another.items() if re.search(LIST, text)}

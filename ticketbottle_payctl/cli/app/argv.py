@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.formats import PROVIDERS
 
 ARGUMENTS = "payctl.arguments"
 """The key under which a context's ``meta`` holds the arguments as the user typed them."""
 
 _OURS = (
-    *("PAYCTL_", "DATABASE_URL", "KAFKA_", "OUTBOX_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_"),
-    *("ENVIRONMENT", "LOG_LEVEL"),
+    *("PAYCTL_", "DATABASE_URL", "KAFKA_", "OUTBOX_", "ENVIRONMENT", "LOG_LEVEL"),
+    *(f"{gateway.upper()}_" for gateway in PROVIDERS),
 )
 
 
