@@ -13,7 +13,9 @@ def test_db_upgrade_and_db_status_agree(answer, empty_database_url):
     """`db upgrade` applies exactly the steps that `db status` lists as pending. A second `db upgrade` does nothing."""
     known = [step.name for step in migrations.known()]
     database = {"DATABASE_URL": empty_database_url}
-    assert answer("db", "status", **database)["result"] == {"up_to_date": False, "applied": [], "pending": known}
+    before = answer("db", "status", **database)
+    assert before["result"] == {"up_to_date": False, "applied": [], "pending": known}
+    assert (before["exit_code"], before["error"]) == (5, None)
     dry = answer("db", "upgrade", "-n", **database)
     assert (dry["dry_run"], dry["result"]["applied"]) == (True, known)
     assert answer("db", "upgrade", **database)["result"] == {"applied": known, "already_applied": []}
@@ -22,8 +24,13 @@ def test_db_upgrade_and_db_status_agree(answer, empty_database_url):
 
 
 def test_db_status_names_the_command_to_run(invoke, empty_database_url):
-    """`db status` suggests `payctl db upgrade` if steps are missing, and `db upgrade` lists the steps that it ran."""
+    """`db status` exits with 5 and names `payctl db upgrade` if steps are missing. `db upgrade` lists what it ran."""
     database = {"DATABASE_URL": empty_database_url}
-    assert "payctl db upgrade" in invoke("db", "status", **database).stdout
+    missing = invoke("db", "status", **database)
+    assert (missing.stdout.splitlines()[0], missing.exit_code) == (
+        f"✘  {len(migrations.known())} migrations missing: payctl db upgrade",
+        5,
+    )
     assert "✔  ran" in invoke("db", "upgrade", **database).stdout
-    assert invoke("db", "status", **database).stdout.startswith("✔  up to date")
+    done = invoke("db", "status", **database)
+    assert (done.stdout.splitlines()[0], done.exit_code) == ("✔  up to date", 0)

@@ -9,7 +9,8 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import change_options
-from ticketbottle_payctl.cli.output.result import Block, Fields, Result, good, line, warn
+from ticketbottle_payctl.cli.output.exit_codes import of_answer
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, good, line
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
@@ -84,13 +85,13 @@ def upgrade_command(
 
 
 def status_command(ctx: typer.Context) -> None:
-    """Show which migrations of payctl's schema have run."""
+    """Show which migrations of payctl's schema have run. Exit 5 if one is missing."""
     session = Session.of(ctx)
     session.note_target()
     status = migrations.status(session.services.engine)
     pending = list(status.pending)
     headline = (
-        line(warn("!"), f"{count(len(pending), 'migration')} missing: payctl db upgrade")
+        line(bad("✘"), f"{count(len(pending), 'migration')} missing: payctl db upgrade")
         if pending
         else line(good("✔"), "up to date")
     )
@@ -98,4 +99,5 @@ def status_command(ctx: typer.Context) -> None:
     counts: StatusCounts = {"applied": len(status.applied), "pending": len(pending)}
     facts: StatusFacts = {"up_to_date": not pending, "applied": list(status.applied), "pending": pending}
     human: list[Block] = [headline, Fields(tuple(rows))]
-    session.finish(Result("payctl.db-status/1", counts=counts, result=facts, human=human))
+    code = of_answer(yes=not pending)
+    session.finish(Result("payctl.db-status/1", code, counts=counts, result=facts, human=human))

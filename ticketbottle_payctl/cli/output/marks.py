@@ -69,7 +69,8 @@ MARKS = (
     Marked(("reconcile outbox",), "✘", (ExitCode.NO,), "events are lost, wrong or out of order"),
     Marked(("cdc cut-over",), "!", (ExitCode.PARTIAL,), _DEAD_NOW),
     Marked(("cdc mark", "cdc cut-back"), "!", (ExitCode.PARTIAL,), _DEAD_NOW),
-    Marked(("db status", "gateways list"), "!", (ExitCode.DONE,), "a migration or a key is missing"),
+    Marked(("db status",), "✘", (ExitCode.NO,), "a migration is missing"),
+    Marked(("gateways list",), "!", (ExitCode.DONE,), "a key is missing"),
     Marked(("gateways register-webhook",), "✘", (ExitCode.NO,), "PayOS refused the address"),
 )
 
