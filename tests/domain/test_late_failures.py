@@ -6,6 +6,7 @@ import pytest
 
 from tests.domain.evidence import seen
 from ticketbottle_payctl.domain.causes import CauseKind, LateFailures, PaidOrders, causes, late_failure
+from ticketbottle_payctl.domain.causes.late_failures import first_make_dead
 from ticketbottle_payctl.domain.retry import MOST_RETRIES
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import Settings
@@ -52,6 +53,18 @@ def test_the_cause_says_who_will_send_the_late_failure(number, blocked, slot, th
     assert cause.meaning.startswith(
         f"the payment is COMPLETED, and no success event waits behind the failure event; {then}"
     )
+
+
+@pytest.mark.parametrize(
+    ("found", "until"),
+    [
+        (LateFailures(1, "0123456789", "TB-1"), "the failure event of the paid order TB-1 (01234567) is dead"),
+        (LateFailures(2, "e1"), "2 failure events of paid orders are dead, the oldest e1"),
+    ],
+)
+def test_the_advice_before_a_dry_run_names_the_order(found, until):
+    """The advice that replaces publishing names the order, or the oldest event if its order code is unknown."""
+    assert first_make_dead(found).startswith(f"start no publisher until {until} (payctl stats says how)")
 
 
 def test_the_sql_quotes_the_id_of_the_event():

@@ -163,6 +163,8 @@ def _before_closing(session: Session, found: OpenFindings, look: str) -> str:
         return f"wait until Debezium has sent the event (`{adviser.reading(['doctor'])}` says what stops it), {then}"
     remedy = todo(unsent, found.timeline)
     before = f"{remedy_text(remedy.words, remedy.sql)}. " if remedy else ""
+    if not sending.changes:
+        return f"{sending.why}: `{adviser.reading(sending.verb, sending.operands, sending.options)}`, {then}"
     command = adviser.changing(sending.verb, sending.operands, sending.options)
     if sending.verb == ("cdc", "cut-back"):
         return f"{before}{sending.why}: `{command}`, then check the order again: `{look}`"

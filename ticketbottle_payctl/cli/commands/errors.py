@@ -82,7 +82,10 @@ class ErrorGroupItem(TypedDict):
     """The command that replays these events, except superseded events, events of unknown types and events that are too
     large for payctl; empty if no other event is in the group."""
     release: NotRequired[str]
-    """The command that sends the events behind the superseded ones, after the replay; empty if none is waiting."""
+    """The command that sends the events behind the superseded ones, after the replay; empty if none is waiting.
+
+    If a pending failure event would take the tickets of a paid order, this is a dry run, which sends nothing.
+    """
     superseded: NotRequired[Count]
     """The number of superseded events.
 
@@ -143,6 +146,8 @@ def errors_command(  # noqa: PLR0913 - one argument per option
         session.services.engine, selector, max_retries=session.settings.max_retries, limit=limit or _DEFAULT_LIMIT
     )
     adviser = Adviser(session, "errors")
+    release = adviser.publishing(["--on-dead", "release"]) if any(each.blocking for each in report.groups) else ""
+    now = session.services.now() if is_terminal(sys.stdout) else None
     counts: ErrorCounts = {"groups": len(report.groups), "events": report.events, "closed": report.closed}
     if report.waiting is not None:
         counts["waiting"] = report.waiting.events
@@ -151,15 +156,15 @@ def errors_command(  # noqa: PLR0913 - one argument per option
             "payctl.errors/1",
             ExitCode.PARTIAL if report.timed_out else ExitCode.DONE,
             counts=counts,
-            items=[_item(group, selector, adviser) for group in report.groups],
+            items=[_item(group, selector, adviser, release) for group in report.groups],
             truncated=report.truncated,
-            human=_human(report, selector, adviser, session.services.now() if is_terminal(sys.stdout) else None),
+            human=_human(report, selector, adviser, release, now),
             warnings=[_NOT_COUNTED] if report.timed_out else [],
         )
     )
 
 
-def _item(group: ErrorGroup, selector: Selector, adviser: Adviser) -> ErrorGroupItem:
+def _item(group: ErrorGroup, selector: Selector, adviser: Adviser, release: str) -> ErrorGroupItem:
     return {
         "group": group.group,
         "pattern": redact(group.pattern) or None,
@@ -172,7 +177,7 @@ def _item(group: ErrorGroup, selector: Selector, adviser: Adviser) -> ErrorGroup
         "sample": redact(group.sample) if group.sample else None,
         "sample_id": group.sample_id,
         "replay": _replay(group, selector, adviser),
-        "release": _release(group, adviser),
+        "release": release if group.blocking else "",
         "superseded": group.superseded,
         "repeated": group.repeated,
         "unknown": group.unknown,
@@ -201,11 +206,6 @@ def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
         words += [option, value] if value else []
     reason = replace(adviser, reason=f"error group {group.group}")
     return reason.changing(["replay"], options=words, rows=group.replayable)
-
-
-def _release(group: ErrorGroup, adviser: Adviser) -> str:
-    """Return the command that sends the events behind the superseded ones, or an empty string if none is waiting."""
-    return adviser.changing(["publish-outbox"], options=["--on-dead", "release"]) if group.blocking else ""
 
 
 def _close(group: ErrorGroup, adviser: Adviser) -> str:
@@ -320,7 +320,9 @@ def _created(group: ErrorGroup, now: datetime | None) -> str:
     return span_and_age(group.first, group.last, zone_shown(), now)
 
 
-def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: datetime | None) -> list[Block]:
+def _human(
+    report: ErrorsReport, selector: Selector, adviser: Adviser, release: str, now: datetime | None
+) -> list[Block]:
     late = report.timed_out or (report.waiting is not None and report.waiting.late)
     if not report.groups:
         mark = warn("!") if late else good("✔")
@@ -338,7 +340,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
     blocks = [first, *_waiting(report, adviser)]
     for group in report.groups:
         replay = _replay(group, selector, adviser)
-        release = _release(group, adviser) or None
+        sends = release if group.blocking else None
         pattern, sample = redact(group.pattern), redact(group.sample) if group.sample else None
         sent = f"{group.repeated:,} of {group.count:,}: harmless, because another event of the payment was sent"
         unknown = f"{group.open_unknown:,} of {group.count:,}: {what_to_do(group.open_types)}"
@@ -361,10 +363,10 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                     ("to replay", f"{group.replayable:,} of {group.count:,}" if replay and group.left_out else None),
                     ("replay", replay or None),
                     ("to release", _to_release(group) if replay else None),
-                    ("then", release if replay else None),
+                    ("then", sends if replay else None),
                     ("blocks", _blocks(group) if group.dead else None),
                     ("to release", None if replay else _to_release(group)),
-                    ("release", None if replay else release),
+                    ("release", None if replay else sends),
                     ("close", _close(group, adviser) or None),
                 )
             ),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ticketbottle_payctl.cli.app.pasted_hints import profile_options
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
+from ticketbottle_payctl.domain.causes.words import PREVIEW, PUBLISH
 from ticketbottle_payctl.formats import command_line
 
 DRY_RUN = frozenset({"-n", "--dry-run"})
@@ -51,6 +52,15 @@ class Adviser:
             operands,
             [*options, *profile_options(self.session.shared), *self._guard(rows, needs_reason=needs_reason)],
         )
+
+    def publishing(self, options: Sequence[str] = ()) -> str:
+        """Return the command that publishes, or its dry run if a pending failure would take a paid order's tickets."""
+        from ticketbottle_payctl.store.outbox.orders_at_risk import known_late_failures  # noqa: PLC0415 - not needed for --help
+
+        late = known_late_failures(self.session.services.engine, self.session.settings.max_retries)
+        if late.number:
+            return self.reading(PREVIEW.verb, options=PREVIEW.options)
+        return self.changing(PUBLISH.verb, options=options)
 
     def again(self, arguments: Sequence[str], *, without: Collection[str], rows: int = 1) -> str | None:
         """Return the command that the user typed, without the options in ``without``, and with the guard's options.

@@ -89,7 +89,6 @@ def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, .
     if not found and oldest_s > OVERDUE_AFTER.total_seconds():
         rest = Waiting(Reason.READY, "", evidence.pending, oldest_s, evidence.oldest_id or "")
         found.append(unexplained(evidence, [rest], brokers))
-    if evidence.late_failures.number:
-        found = [publish_later(cause) for cause in found]
+    found = [publish_later(cause, evidence.late_failures) for cause in found]
     order = [*CauseKind]
     return tuple(sorted(found, key=lambda cause: order.index(cause.kind)))

@@ -5,11 +5,11 @@ A publisher sends such an event, unless a dead event of the payment blocks it, o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind
 from ticketbottle_payctl.domain.causes.evidence import LateFailures
-from ticketbottle_payctl.domain.causes.words import FIRST_MAKE_DEAD, PREVIEW, PUBLISH, named
+from ticketbottle_payctl.domain.causes.words import PREVIEW, PUBLISH, named
 from ticketbottle_payctl.domain.retry import MOST_RETRIES
 from ticketbottle_payctl.formats import count
 
@@ -45,10 +45,27 @@ def taken_tickets(number: int) -> str:
     return f"{count(number, 'pending failure event')} would take the tickets of {orders}"
 
 
-def publish_later(cause: Cause) -> Cause:
-    """Return the cause with other advice if it advises to publish: first make the failure event dead."""
-    publishes = cause.command is not None and cause.command.verb == PUBLISH.verb and cause.command.changes
-    return cause._replace(advice=FIRST_MAKE_DEAD, command=PREVIEW) if publishes else cause
+def publish_later(cause: Cause, found: LateFailures) -> Cause:
+    """Return the cause with other advice if it advises to publish while a failure event is pending."""
+    if not found.number or cause.command is None or not publishes(cause.command.verb, changes=cause.command.changes):
+        return cause
+    return cause._replace(advice=first_make_dead(found), command=PREVIEW)
+
+
+def publishes(verb: Sequence[str], *, changes: bool) -> bool:
+    """Return whether the command sends events."""
+    return changes and tuple(verb) == PUBLISH.verb
+
+
+def first_make_dead(found: LateFailures) -> str:
+    """Return the advice to give before :data:`PREVIEW` while these failure events are pending."""
+    event = named(found.id, found.order_code)
+    until = (
+        f"the failure event of the paid order {event} is dead"
+        if found.number == 1
+        else f"{found.number:,} failure events of paid orders are dead, the oldest {event}"
+    )
+    return f"start no publisher until {until} (payctl stats says how); see what a publisher would send"
 
 
 def late_failure(event_id: str) -> Cause:

@@ -80,11 +80,7 @@ PUBLISH = Command(("publish-outbox",), changes=True)
 """The command with which the operator can publish the pending events."""
 
 PREVIEW = Command(("publish-outbox",), options=("-n",))
-FIRST_MAKE_DEAD = (
-    "start no publisher until the pending failure event of a paid order is dead (payctl stats shows it); see what a"
-    " publisher would send"
-)
-"""The advice to give instead of :data:`PUBLISH` if a pending failure event would take a paid order's tickets."""
+"""The command to advise instead of :data:`PUBLISH` if a pending failure event would take a paid order's tickets."""
 
 START_AND_PUBLISH = "start the publisher again; until then, publish by hand"
 """The advice to give before :data:`PUBLISH` if the brokers are available."""

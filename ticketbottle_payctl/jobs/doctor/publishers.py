@@ -19,8 +19,8 @@ from ticketbottle_payctl.domain.causes import (
     without_ended_outages,
 )
 from ticketbottle_payctl.domain.causes.advice import if_cut_off, if_missing
-from ticketbottle_payctl.domain.causes.words import FIRST_MAKE_DEAD, PREVIEW, PUBLISH, WAIT_OR_PUBLISH
-from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.domain.causes.late_failures import first_make_dead
+from ticketbottle_payctl.domain.causes.words import PREVIEW, PUBLISH, WAIT_OR_PUBLISH
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import Finding, Status, Subject, ok, warn
@@ -29,7 +29,7 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.inspect.publishers import Publisher, Wait
 from ticketbottle_payctl.store.outbox import cdc, stats
-from ticketbottle_payctl.store.outbox.orders_at_risk import late_failures
+from ticketbottle_payctl.store.outbox.orders_at_risk import known_late_failures
 
 _LIMITS = Limits()
 _GONE_AFTER = 600.0
@@ -50,15 +50,11 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
     found = _findings(subject, probe)
     if all(each.command != PUBLISH for each in found):
         return found
-    try:
-        with transaction(subject.engine(), _LIMITS, commit=False) as connection:
-            late = late_failures(connection, subject.max_retries).number > 0
-    except PayctlError:
-        return found  # the backlog check reports the error
-    return [
-        replace(each, remedy=FIRST_MAKE_DEAD, command=PREVIEW) if late and each.command == PUBLISH else each
-        for each in found
-    ]
+    late = known_late_failures(subject.engine(), subject.max_retries)  # the backlog check reports an error
+    if not late.number:
+        return found
+    later = first_make_dead(late)
+    return [replace(each, remedy=later, command=PREVIEW) if each.command == PUBLISH else each for each in found]
 
 
 def _findings(subject: Subject, probe: Probe) -> list[Finding]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from sqlalchemy import Engine
+
 from ticketbottle_payctl.domain.causes import NEXT_RESCAN, Activity
+from ticketbottle_payctl.domain.causes.late_failures import first_make_dead, publishes
+from ticketbottle_payctl.domain.causes.words import PREVIEW
 from ticketbottle_payctl.domain.message_size import is_small_enough_now
 from ticketbottle_payctl.domain.payment import is_overdue
 from ticketbottle_payctl.domain.unknown_types import is_unknown
@@ -13,6 +17,7 @@ from ticketbottle_payctl.formats import short_id
 from ticketbottle_payctl.jobs.order.judge_delivery import dead_until, remedy_for
 from ticketbottle_payctl.jobs.order.judge_money import can_be_asked
 from ticketbottle_payctl.jobs.order.model import Advice, Verdict, VerdictKind
+from ticketbottle_payctl.store.outbox.orders_at_risk import known_late_failures
 from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow
 
 _ASK = {
@@ -82,6 +87,20 @@ def advise_afterwards(verdicts: Sequence[Verdict], *, debezium_publishes: bool) 
         for each in verdicts
         if each.kind is VerdictKind.DEAD and each.remedy is not None and each.event is not None
     )
+
+
+def publish_later(advice: Sequence[Advice], engine: Engine, max_retries: int) -> tuple[Advice, ...]:
+    """Return the advice with a dry run instead of publishing, if a pending failure would take a paid order's tickets.
+
+    Read the failure events only if some advice is to publish.
+    """
+    if not any(publishes(each.verb, changes=each.changes) for each in advice):
+        return tuple(advice)
+    late = known_late_failures(engine, max_retries)
+    if not late.number:
+        return tuple(advice)
+    preview = Advice(PREVIEW.verb, first_make_dead(late), options=PREVIEW.options, changes=False)
+    return tuple(preview if publishes(each.verb, changes=each.changes) else each for each in advice)
 
 
 def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: bool) -> Iterator[Advice]:

@@ -77,7 +77,7 @@ def _without_publisher(seen: Evidence) -> Cause | None:
         return None
     fact, meaning = f"no publisher is running: {last}", NEXT_SCHEDULED_RUN
     cause = Cause(CauseKind.BETWEEN_RUNS, seen.pending, fact, meaning, WAIT_OR_PUBLISH, PUBLISH)
-    return publish_later(cause) if seen.late_failures.number else cause
+    return publish_later(cause, seen.late_failures)
 
 
 class NewEvent(NamedTuple):

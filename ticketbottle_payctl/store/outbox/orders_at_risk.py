@@ -9,12 +9,15 @@ it, or while Debezium publishes the outbox.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures, PaidOrders
 from ticketbottle_payctl.domain.event import RELEASING
+from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import dead, states
 from ticketbottle_payctl.store.outbox.dead import Rights
 from ticketbottle_payctl.store.outbox.needless_unknown import CLOSED_UNKNOWN, near_success, receipt_of_success
@@ -28,6 +31,7 @@ MOST_FAILURES = 5_000
 """The maximum number of pending failure events whose payments are read, oldest first."""
 
 _MOST_NAMED = 3
+_LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
 
 
 class OrdersAtRisk(NamedTuple):
@@ -54,6 +58,15 @@ def late_failures(connection: Connection, max_retries: int) -> LateFailures:
         return NO_LATE_FAILURES
     # Without the right to read receipts, the search does not look for events of unknown types.
     return orders_at_risk(connection, max_retries, rights._replace(receipts=False)).late_failures
+
+
+def known_late_failures(engine: Engine, max_retries: int) -> LateFailures:
+    """Return the pending failure events of paid orders, or none if they cannot be read."""
+    try:
+        with transaction(engine, _LIMITS, commit=False) as connection:
+            return late_failures(connection, max_retries)
+    except PayctlError:
+        return NO_LATE_FAILURES
 
 
 def orders_at_risk(connection: Connection, max_retries: int, rights: Rights) -> OrdersAtRisk:

@@ -64,7 +64,7 @@ def next_commands(  # noqa: PLR0913 - everything on which the next step depends
             if progress is not None and progress.dead:
                 yield "next", _errors(adviser)
             elif progress is not None and progress.pending:
-                yield "next" if remaining else "if no publisher runs", adviser.changing(["publish-outbox"])
+                yield "next" if remaining else "if no publisher runs", adviser.publishing()
 
 
 def _resume(adviser: Adviser, run_id: str) -> str:
@@ -81,7 +81,7 @@ def _after_timeout(adviser: Adviser, progress: Progress | None, publishing: Publ
         return _errors(adviser)
     if progress is not None and not progress.pending:
         return None
-    return adviser.changing(["publish-outbox"]) if _is_gone(publishing) else adviser.reading(["doctor"])
+    return adviser.publishing() if _is_gone(publishing) else adviser.reading(["doctor"])
 
 
 def _is_gone(publishing: Publishing | None) -> bool:

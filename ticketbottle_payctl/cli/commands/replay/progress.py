@@ -92,7 +92,7 @@ class Watch:
         match state.activity:
             case Activity.BETWEEN_RUNS:
                 self._adviser.session.note(warn(state.words))
-                publish = self._adviser.changing(["publish-outbox"])
+                publish = self._adviser.publishing()
                 self._adviser.session.note(
                     dim(f"the canary waits {left} for the next run; if none is scheduled:"), publish
                 )
@@ -101,5 +101,5 @@ class Watch:
                 doctor = self._adviser.reading(["doctor"])
                 self._adviser.session.note(dim(f"the canary waits {left} for the brokers; to find the cause:"), doctor)
             case Activity.GONE | Activity.NEVER_SEEN:
-                publish = self._adviser.changing(["publish-outbox"])
+                publish = self._adviser.publishing()
                 self._adviser.session.note(warn("no publisher is running"), dim(f"({state.last_sign}):"), publish)

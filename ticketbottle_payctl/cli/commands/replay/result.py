@@ -123,7 +123,7 @@ def result_of_pending(plan: ReplayPlan, options: ReplayOptions, adviser: Adviser
 
 def next_publish(adviser: Adviser) -> Fields:
     """Return the command that sends pending events, in case no publisher is running."""
-    return Fields((("if no publisher runs", adviser.changing(["publish-outbox"])),))
+    return Fields((("if no publisher runs", adviser.publishing()),))
 
 
 def result_of(  # noqa: PLR0913 - most are passed by name
@@ -319,7 +319,7 @@ def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded], advis
     if not superseded:
         return harm
     whose, them = ("its payment is", "it") if superseded == 1 else ("their payments are", "them")
-    release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
+    release = adviser.publishing(["--on-dead", "release"])
     what = (
         f"{count(superseded, 'superseded event')} left out: {whose} COMPLETED now, and a paying customer would lose "
         f"their tickets if payctl sent {them}. If a dead event blocks the payment's success event, run `{release}`"

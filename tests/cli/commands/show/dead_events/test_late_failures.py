@@ -125,6 +125,27 @@ def test_no_screen_advises_to_publish_while_a_failure_would_be_sent_after_the_su
     assert publishing == {"payctl publish-outbox -n"}
 
 
+@pytest.mark.usefixtures("late")
+@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize("name", ["a new success", "a success behind a superseded failure"])
+def test_no_screen_about_another_order_advises_to_publish_while_a_failure_would_be_sent(orders, ask, name, retries):
+    """`show`, `errors`, `close` and `replay` of another order advise the dry run, and name the order of the failure."""
+    first = orders.name
+    orders.pay("COMPLETED", age=3 * HOUR)
+    if name == "a success behind a superseded failure":
+        orders.event("FAILED", "dead", age=2 * HOUR, error="TIMED_OUT: no")
+    orders.event(age=HOUR if retries else timedelta(seconds=2), retries=retries)
+    shown = ask("show", orders.name)["result"]
+    advised = [each["command"] for each in shown["next"]]
+    assert all(first in each["why"] for each in shown["next"] if "publish-outbox" in each["command"])
+    released = [each["release"] for each in ask("errors")["items"] if each["blocking"]]
+    assert len(released) == ("superseded" in name)
+    plan = ask("replay", orders.events[-1], "-n")
+    sends = [word for word in json.dumps([advised, released, plan]).split('"') if "payctl publish-outbox" in word]
+    assert {each for each in sends if each != "payctl publish-outbox -n"} == set()
+    assert "payctl publish-outbox -n" in [*advised, *released]
+
+
 # how to insert the order: whether a publisher will send a failure after the success
 NOT_LATE = {
     "the success waits behind the failure": lambda o: o.pay("COMPLETED").event("FAILED", age=HOUR).event(age=HOUR / 2),
