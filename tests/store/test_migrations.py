@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from psycopg2.extensions import parse_dsn
 
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.secret import Secret
@@ -122,3 +123,10 @@ def test_migrations_without_a_server_are_unavailable():
     for job in (status, upgrade):
         with pytest.raises(DatabaseUnavailableError):
             job(nobody)
+
+
+@pytest.mark.parametrize("owner", ["payctl_owner", "a@b", "a:b/c?d", "50%", "Lân"])
+def test_the_url_logs_in_as_the_owner_whatever_the_role_s_name_is(owner):
+    """The URL in the advice has the owner's name as its user name, even if the name has special characters."""
+    url = migrations.url_of(owner).removeprefix("set DATABASE_URL=").replace("PORT", "5432")
+    assert parse_dsn(url) == {"user": owner, "host": "HOST", "port": "5432", "dbname": "DATABASE"}

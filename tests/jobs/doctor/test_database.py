@@ -10,8 +10,10 @@ import psycopg2
 import pytest
 from sqlalchemy import text
 
+from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.doctor import CHECKS, Status, Subject, diagnose
+from ticketbottle_payctl.jobs.doctor.model import fail
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
@@ -138,7 +140,10 @@ def test_the_meaning_of_a_missing_migration_is_true_for_a_migration_that_creates
     """If only a migration that creates indexes is missing, the doctor does not say that tables are missing."""
     broken("DELETE FROM payctl.migrations WHERE version = 8; DROP INDEX payctl.run_items_closed")
     (finding,) = found("schema")
-    assert finding.meaning == "commands can fail or be slow, because they use what these migrations create"
+    (missing,) = (step.name for step in migrations.known() if step.version == 8)
+    meaning = "commands can fail or be slow, because they use what these migrations create"
+    command = Command(("db", "upgrade"), changes=True)
+    assert finding == fail("schema", f"schema payctl lacks {missing}", meaning, None, command)
 
 
 def test_the_doctor_names_the_server_s_version(found, engine):

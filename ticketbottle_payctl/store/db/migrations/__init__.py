@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.resources import files
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine
 
@@ -94,7 +95,7 @@ def other_owner(engine: Engine) -> str | None:
 
 def url_of(owner: str) -> str:
     """Return the setting with which a command logs in as the schema's owner. The host and the database are left out."""
-    return f"set DATABASE_URL=postgresql://{owner}@HOST:PORT/DATABASE"
+    return f"set DATABASE_URL=postgresql://{quote(owner, safe='')}@HOST:PORT/DATABASE"
 
 
 def _lock_and_read(connection: Connection) -> list[str]:
