@@ -9,7 +9,7 @@ from ticketbottle_payctl.store.outbox.repeated import is_success
 def stuck_orders(only_dead: str, repeated: str, sent: str) -> str:
     """Return the WITH queries for the orders whose success event is dead or waits behind a dead event of the payment.
 
-    The last query, ``stuck``, has one row for each order, with the id and the creation time of its oldest such event.
+    The last query, ``stuck``, has one row for each order, with its key, and the id and the time of its oldest such event.
     The query ``judged`` has the dead events and the pending events of their payments. ``only_dead`` is an SQL
     condition. If it is true, no event waits behind another. ``repeated`` is an SQL query for the ids of the dead events
     that repeat a sent success, and ``sent`` one for the payments whose success was sent.
@@ -29,7 +29,7 @@ def stuck_orders(only_dead: str, repeated: str, sent: str) -> str:
         ), judged AS MATERIALIZED (
             SELECT *, bool_or(dead) OVER (PARTITION BY key COLLATE "C" ORDER BY made, id COLLATE "C") AS waits FROM line
         ), stuck AS MATERIALIZED (
-            SELECT DISTINCT ON (key COLLATE "C") id, made FROM judged WHERE success AND (dead OR waits)
+            SELECT DISTINCT ON (key COLLATE "C") id, made, key FROM judged WHERE success AND (dead OR waits)
               AND (id IN ({repeated})) IS NOT TRUE AND (key IN ({sent})) IS NOT TRUE
             ORDER BY key COLLATE "C", made, id COLLATE "C"
         )"""  # noqa: S608 - built from constants only

@@ -33,13 +33,15 @@ class UnsentSuccesses(NamedTuple):
     """The number of dead success events. ``oldest`` contains at most three of them.
 
     ``customers`` counts the payments whose success event is dead, or waits behind a dead event. Events that the caller
-    left out also count here. ``unknown`` counts the dead events of an unknown type.
+    left out also count here. ``behind`` counts those of them without a dead success event. ``unknown`` counts the dead
+    events of an unknown type.
     """
 
     events: int = 0
     oldest: Sequence[UnsentSuccess] = ()
     customers: int = 0
     unknown: int = 0
+    behind: int = 0
 
 
 NONE_UNSENT = UnsentSuccesses()
@@ -76,7 +78,10 @@ def unsent_successes(
                     FILTER (WHERE NOT unknown AND apart))[1:{_MOST_NAMED}] AS ids
             FROM other
         )
-        SELECT events, (SELECT count(*) FROM stuck), unknown, ids, ARRAY(
+        SELECT events, (SELECT count(*) FROM stuck), unknown, (
+                SELECT count(*) FROM stuck
+                WHERE (key IN (SELECT unnest(ARRAY(SELECT key FROM dead WHERE success)))) IS NOT TRUE
+            ), ids, ARRAY(
             SELECT {states.order_code("e.")} FROM unnest(ids) WITH ORDINALITY AS named (id, place)
             JOIN outbox AS e ON e.id = named.id ORDER BY place)
         FROM found
@@ -84,5 +89,5 @@ def unsent_successes(
     values = {
         "max_retries": max_retries, "failures": list(FAILURES), "without": list(without), "only_dead": not dead_blocks
     }  # fmt: skip
-    events, customers, unknown, ids, orders = connection.exec_driver_sql(sql, values).one()
-    return UnsentSuccesses(events, tuple(map(UnsentSuccess, ids or (), orders)), customers, unknown)
+    events, customers, unknown, behind, ids, orders = connection.exec_driver_sql(sql, values).one()
+    return UnsentSuccesses(events, tuple(map(UnsentSuccess, ids or (), orders)), customers, unknown, behind)

@@ -55,6 +55,20 @@ def test_no_event_that_a_customer_waits_for_is_counted_as_harmless(invoke, place
     assert re.findall(r"next:\s+payctl (.*)", text) == commands
 
 
+@pytest.mark.parametrize(("blocked", "keys", "says"), [
+    (True, [], False), (True, ["paid"], False), (True, ["paid", "paid"], False), (True, ["paid"] * 3, False),
+    (True, ["paid", "paid too"], False), (False, ["paid"], True), (False, ["paid", "paid"], True),
+    (False, ["paid", "paid too"], True),
+])  # fmt: skip
+def test_a_customer_with_two_dead_success_events_counts_once(invoke, places, add, blocked, keys, says):
+    """Only if no customer waits behind the dead failure, a line says so, however many success events are dead."""
+    (blocked_by_a_failure if blocked else dead_failure)(add)
+    for key in keys:
+        add(key, retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    text = invoke("publish-outbox", "--type", "PAYMENT_FAILED", **places).stdout
+    assert ("no paying customer is waiting" in text) is says, text
+
+
 def test_publish_outbox_tells_a_customer_s_dead_event_from_a_dead_failure(invoke, places, add):
     """`publish-outbox` counts dead events with and without a waiting customer separately, and suggests one command."""
     dead_failure(add)

@@ -58,8 +58,7 @@ def dead_blocks(obstacles: Obstacles, new: Sequence[DeadEvent], reading: Reading
         return blocks
     one, them = left == 1, "it" if left == 1 else "them"
     which, is_left = "other dead event" if told else "dead event", "is left" if one else "are left"
-    # If more customers wait than success events are dead, a success event waits behind one of the dead failure events.
-    if obstacles.unsent.customers <= obstacles.unsent.events:
+    if not obstacles.unsent.behind:
         blocks.append(line(f"  {count(left, which)} {is_left}; no paying customer is waiting for {them}"))
     if not told:
         blocks.append(line(dim("  next:"), accent(reading(["doctor"], (), ["--only", "backlog"]))))
