@@ -13,7 +13,8 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect.evidence import table_locks
 from ticketbottle_payctl.store.outbox.orders_at_risk import late_failures
 
-_LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
+LONGEST = timedelta(seconds=30)
+"""The longest time that a search takes."""
 
 
 class Risks(NamedTuple):
@@ -26,12 +27,15 @@ class Risks(NamedTuple):
     table_locks: Sequence[Holder]
 
 
-def find_risks(engine: Engine, max_retries: int) -> Risks:
-    """Return the risks. If the role is not allowed to read the payments, the result has no failure events.
+def find_risks(engine: Engine, max_retries: int, limit: timedelta = LONGEST) -> Risks:
+    """Return the risks. No statement and no lock wait takes longer than ``limit``.
+
+    If the role is not allowed to read the payments, the result has no failure events.
 
     Raises:
         DatabaseUnavailableError: the database is unavailable.
         ConfigError: payctl's schema or a privilege is missing.
     """
-    with transaction(engine, _LIMITS, commit=False) as connection:
+    limits = Limits(statement=limit, lock=min(limit, Limits().lock), index_only_plan=True)
+    with transaction(engine, limits, commit=False) as connection:
         return Risks(late_failures(connection, max_retries), table_locks(connection))

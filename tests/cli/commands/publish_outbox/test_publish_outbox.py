@@ -13,6 +13,10 @@ import pytest
 
 from tests.cli.commands.publish_outbox.conftest import NOBODY
 from tests.cli.documents import validate
+from ticketbottle_payctl.cli.commands.publish_outbox import command
+from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES
+from ticketbottle_payctl.jobs.find_risks import Risks
+from ticketbottle_payctl.jobs.publish_outbox import publish_outbox
 from ticketbottle_payctl.sandbox import payment_service
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 
@@ -247,3 +251,23 @@ def test_a_loop_ends_on_a_signal(started, places, insert, read_all, tmp_path, nu
     document = json.loads(output)
     assert (process.returncode, document["exit_code"]) == (code, code)
     assert (document["counts"]["published"], document["result"]["stopped_because"]) == (7, "signal")
+
+
+def test_the_deadline_covers_the_search_for_failures_of_paid_orders(invoke, database_url, mock_kafka, monkeypatch):
+    """The search before a run uses up the time of --deadline, and takes no longer than this time."""
+    limits, budgets = [], []
+
+    def search(_engine, _retries, limit):
+        limits.append(limit)
+        time.sleep(0.5)
+        return Risks(NO_LATE_FAILURES, ())
+
+    def publish(engine, producer, options, **more):
+        budgets.append(options.budget)
+        return publish_outbox(engine, producer, options, **more)
+
+    monkeypatch.setattr(command, "find_risks", search)
+    monkeypatch.setattr(command, "publish_outbox", publish)
+    places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+    assert invoke("publish-outbox", "--deadline", "2s", **places).exit_code == 0
+    assert (limits, timedelta(0) < budgets[0] <= timedelta(seconds=1.5)) == ([timedelta(seconds=2)], True)

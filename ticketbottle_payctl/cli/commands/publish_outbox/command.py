@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +27,7 @@ from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.find_risks import find_risks
+from ticketbottle_payctl.jobs.find_risks import LONGEST, find_risks
 from ticketbottle_payctl.jobs.publish_outbox import (
     OnDead,
     PublishOptions,
@@ -117,7 +119,11 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
         told = {"on_dead": on_dead, "type": types, "loop": loop}
         run = new_run(session, "publish-outbox", reason, options=told)
     with stop_on_signals() as stop, watched(session, wanted, health_file) as observer:
-        late = NO_LATE_FAILURES if loop else _late_failures(session)
+        began = time.monotonic()
+        late = NO_LATE_FAILURES if loop else _late_failures(session, min(deadline or LONGEST, LONGEST))
+        if deadline is not None:
+            left = deadline - timedelta(seconds=time.monotonic() - began)
+            wanted = replace(wanted, budget=max(left, timedelta(0)))
         report = publish_outbox(
             session.services.engine,
             session.services.producer,
@@ -136,10 +142,10 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     )
 
 
-def _late_failures(session: Session) -> LateFailures | None:
+def _late_failures(session: Session, limit: timedelta) -> LateFailures | None:
     """Return the pending failure events of paid orders, or None if they cannot be read."""
     try:
-        return find_risks(session.services.engine, session.settings.max_retries).late_failures
+        return find_risks(session.services.engine, session.settings.max_retries, limit).late_failures
     except PayctlError:
         return None
 
