@@ -103,7 +103,7 @@ def judged_superseded(which: str = "true", rights: Rights = ALL_RIGHTS, *, given
         )"""  # noqa: S608 - built from constants only
 
 
-def _closed(which: str = "true") -> str:
+def closed_dead(which: str = "true") -> str:
     """Return the SQL query for the ids of the dead events that count as closed. All commands use this query.
 
     An event with a closing record counts as closed only while it is harmless. Otherwise a customer might be waiting.
@@ -113,7 +113,7 @@ def _closed(which: str = "true") -> str:
     return f"WITH {queries} SELECT id FROM superseded WHERE closed AND NOT blocks"  # noqa: S608 - constants only
 
 
-CLOSED_DEAD = f"(o.id IN ({_closed()}))"
+CLOSED_DEAD = f"(o.id IN ({closed_dead()}))"
 """The SQL condition for dead events that count as closed."""
 
 # A publisher's role may have no privilege on the payments table.
@@ -188,7 +188,7 @@ def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -
     if not ids or not rights(connection).closings:
         return frozenset()
     values = {"ids": [*ids], "max_retries": max_retries}
-    sql = _closed("o.id = ANY(%(ids)s)")
+    sql = closed_dead("o.id = ANY(%(ids)s)")
     return frozenset(connection.exec_driver_sql(sql, values).scalars())
 
 
@@ -288,7 +288,7 @@ def find_all(connection: Connection, ids: Sequence[str], max_retries: int) -> li
                     AND e."createdAt" >= COALESCE(p."createdAt" - %(before)s, '-infinity') AND {is_sent_success("e.")}))
                 THEN '{WhyNeedless.REPEATED}' END,
             COALESCE(p."orderCode", {states.order_code("o.")}), o."aggregateId", o."lastError",
-            o.id IN ({_closed("o.id = ANY(%(ids)s)")}), behind.some, behind.successes
+            o.id IN ({closed_dead("o.id = ANY(%(ids)s)")}), behind.some, behind.successes
         FROM outbox AS o LEFT JOIN payments AS p ON p.id = o."aggregateId" CROSS JOIN LATERAL (
             SELECT count(*) > 0 AS some, COALESCE(bool_and({is_success("w.")}), false) AS successes FROM outbox AS w
             WHERE {states.pending("w.")} AND w."aggregateId" = o."aggregateId"

@@ -15,7 +15,7 @@ from ticketbottle_payctl.domain.message_size import LARGEST_MESSAGE
 from ticketbottle_payctl.domain.why_needless import WhyNeedless
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import states
-from ticketbottle_payctl.store.outbox.dead import BY_DEBEZIUM, CLOSED_DEAD, Rights, judged_superseded
+from ticketbottle_payctl.store.outbox.dead import BY_DEBEZIUM, CLOSED_DEAD, Rights, closed_dead, judged_superseded
 from ticketbottle_payctl.store.outbox.message_size import message_bytes
 from ticketbottle_payctl.store.outbox.needless_unknown import needless_among
 from ticketbottle_payctl.store.outbox.selector import (
@@ -140,22 +140,19 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     wanted, rights = predicate(selector, max_retries), Rights(with_payments, with_closings)
     failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
     is_superseded = SUPERSEDED if with_payments else "(NOT true)"  # ORDER BY does not accept a constant
-    superseded = f"count(*) FILTER (WHERE {is_superseded})"
     # The planner expects few elements in an array, so it always uses a hash table.
-    blocks = "o.id IN (SELECT unnest(ARRAY(SELECT id FROM superseded WHERE blocks)))"
-    blocking = f"count(*) FILTER (WHERE {blocks})" if with_payments else "0"
+    blocks = "o.id IN (SELECT unnest(ARRAY(SELECT id FROM superseded WHERE blocks)))" if with_payments else "false"
     again = f"SELECT id FROM superseded WHERE why = '{WhyNeedless.REPEATED}'"  # noqa: S608 - built from constants only
-    repeats = f"o.id IN (SELECT unnest(ARRAY({again})))"
-    harmless = f"count(*) FILTER (WHERE {repeats})" if with_payments else "0"
-    is_closed = CLOSED_DEAD if with_closings else "(NOT true)"
-    closed = f"count(*) FILTER (WHERE {is_closed})"
+    repeats = f"o.id IN (SELECT unnest(ARRAY({again})))" if with_payments else "false"
+    is_closed = "(o.id IN (SELECT unnest(ARRAY(SELECT id FROM closed_dead))))" if with_closings else "(NOT true)"
     larger = f"SELECT id FROM refused WHERE bytes > {LARGEST_MESSAGE}"  # noqa: S608 - built from constants only
     too_large = f"(o.id IN (SELECT unnest(ARRAY({larger}))))"
     # Grouping keeps only counts and bounds, not the rows. The sample is then found by its creation time. A payload is
     # read once, and only if Kafka refused the event because of its size.
-    judged = f"{judged_superseded(wanted.sql, rights, given=repeated is not None)},"
+    judged = f"{judged_superseded(wanted.sql, rights, given=repeated is not None)}," if with_payments else ""
+    closed = f"closed_dead AS MATERIALIZED ({closed_dead()})," if with_closings else ""
     sql = f"""
-        WITH {judged if with_payments else ""} refused AS MATERIALIZED (
+        WITH {judged} {closed} refused AS MATERIALIZED (
             SELECT o.id, {PATTERN} AS pattern, o."eventType" AS type, {message_bytes("o.")} AS bytes FROM outbox AS o
             WHERE {failed} AND {REFUSED_FOR_SIZE} AND NOT {is_superseded} AND NOT {UNKNOWN_TYPE}
         ), sized AS MATERIALIZED (
@@ -165,16 +162,19 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
                 array_agg(DISTINCT type) FILTER (WHERE bytes <= {LARGEST_MESSAGE}) AS types
             FROM refused GROUP BY 1
         ), part AS (
-            SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
-                count(*) FILTER (WHERE NOT {states.has_retries("o.")}) AS dead,
-                {superseded} AS superseded, {blocking} AS blocking, {closed} AS closed,
-                {harmless} AS repeated,
-                min(o."createdAt") AS first, max(o."createdAt") AS last,
-                max(o."createdAt") FILTER (
-                    WHERE NOT {is_superseded} AND NOT {too_large} AND NOT {is_closed}) AS sampled,
-                max(o."createdAt") FILTER (WHERE NOT {is_superseded} AND NOT {is_closed}) AS kept,
-                max(o."createdAt") FILTER (WHERE NOT {is_closed}) AS open, {UNKNOWN_TYPE} AS unknown
-            FROM outbox AS o WHERE {failed} GROUP BY 1, 2, unknown
+            SELECT pattern, type, count(*) AS events, count(*) FILTER (WHERE dead) AS dead,
+                count(*) FILTER (WHERE superseded) AS superseded, count(*) FILTER (WHERE blocks) AS blocking,
+                count(*) FILTER (WHERE closed) AS closed, count(*) FILTER (WHERE repeats) AS repeated,
+                min(at) AS first, max(at) AS last,
+                max(at) FILTER (WHERE NOT superseded AND NOT too_large AND NOT closed) AS sampled,
+                max(at) FILTER (WHERE NOT superseded AND NOT closed) AS kept,
+                max(at) FILTER (WHERE NOT closed) AS open, unknown
+            FROM (
+                SELECT {PATTERN} AS pattern, o."eventType" AS type, o."createdAt" AS at,
+                    NOT {states.has_retries("o.")} AS dead, {is_superseded} AS superseded, {blocks} AS blocks,
+                    {is_closed} AS closed, {repeats} AS repeats, {too_large} AS too_large, {UNKNOWN_TYPE} AS unknown
+                FROM outbox AS o WHERE {failed} OFFSET 0  -- each expression is planned and evaluated only once
+            ) AS o GROUP BY pattern, type, unknown
         ), kind AS (
             SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
                 sum(superseded)::bigint AS superseded, sum(blocking)::bigint AS blocking, sum(closed)::bigint AS closed,
