@@ -25,11 +25,14 @@ def statements(engine):
     return found
 
 
-@pytest.mark.parametrize(("publishers", "most"), [([], 5), ([CUT_OFF], 7)])
-def test_show_reads_only_locks_and_publishers_to_explain_a_new_event(engine, execute, statements, publishers, most):
+@pytest.mark.parametrize(("publishers", "most", "searches"), [([], 5, 2), ([CUT_OFF], 7, 0)])
+def test_show_reads_only_locks_and_publishers_to_explain_a_new_event(
+    engine, execute, statements, publishers, most, searches
+):
     """For an event that is seconds old, `show` reads the locks on the outbox and the publishers, but no other events.
 
-    If the last publisher could not reach its brokers, `show` also reads when an event was last sent.
+    If the last publisher could not reach its brokers, `show` also reads when an event was last sent. If `show` would
+    advise to publish, it then searches once for pending failures of paid orders, because they must not be sent.
     """
     with engine.begin() as connection:
         insert_events(connection, 5, state="dead", age=timedelta(minutes=9))
@@ -40,8 +43,10 @@ def test_show_reads_only_locks_and_publishers_to_explain_a_new_event(engine, exe
         execute(each)
     statements.clear()
     timeline = show(engine, new, max_retries=5, now=datetime.now(UTC))
-    begin = max(number for number, each in enumerate(statements) if each.startswith("BEGIN"))
-    own = statements[begin:]  # BEGIN is in the same message as the first statement
+    begins = [number for number, each in enumerate(statements) if each.startswith("BEGIN")]
+    first = begins[-2] if searches else begins[-1]  # BEGIN is in the same message as the first statement
+    own, search = statements[first : first + most], statements[first + most :]
     assert (timeline.verdict.kind, timeline.verdict.cause is not None) == (VerdictKind.WAITING, bool(publishers))
     assert len(own) == most, own
+    assert ["failure AS" in each for each in search] == [False, True][:searches]  # the first one reads the rights
     assert not [each for each in own if any(part in each for part in BACKLOG)]
