@@ -29,7 +29,6 @@ from ticketbottle_payctl.cli.commands import (
     close,
     completion,
     db,
-    errors,
     process_webhook,
     schema,
     verify_signature,
@@ -42,6 +41,7 @@ from ticketbottle_payctl.cli.commands.config import command as config
 from ticketbottle_payctl.cli.commands.config.settings import SettingItem
 from ticketbottle_payctl.cli.commands.demo import result as demo
 from ticketbottle_payctl.cli.commands.doctor import result as doctor
+from ticketbottle_payctl.cli.commands.errors import facts as errors
 from ticketbottle_payctl.cli.commands.gateways import result as gateways
 from ticketbottle_payctl.cli.commands.gateways.keys import KeyItem
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts

@@ -78,7 +78,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _reads("list receipts", "list.command:receipts_command", "Show stored callbacks, newest first."),
     _reads("show", "show.command:show_command", "Show an order's state, and the history of its payment."),
     _writes("close", "close:close_command", "Record that a person has dealt with an order."),
-    _reads("errors", "errors:errors_command", "Show the last errors of unpublished events, grouped."),
+    _reads("errors", "errors.command:errors_command", "Show the last errors of unpublished events, grouped."),
     _reads("runs list", "runs.command:list_command", "Show the recorded runs, newest first."),
     _reads(
         "runs show",

@@ -1,0 +1,1 @@
+"""Implement ``payctl errors``."""
