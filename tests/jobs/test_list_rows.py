@@ -155,13 +155,15 @@ def test_receipts_are_listed_newest_first_and_each_once(engine):
 
 
 def test_a_truncated_list_of_error_groups_says_so(engine):
-    """If a list of error groups is truncated, the list says so. The most frequent errors come first."""
+    """A list of error groups says that it is truncated only if a group is left out. The largest groups come first."""
     with engine.begin() as connection:
         for count, error in ((1, "alpha"), (3, "beta"), (2, "gamma")):
             insert_events(connection, count, state="dead", last_error=error)
-    report = group_errors(engine, Selector(), max_retries=5, limit=2)
-    assert [(group.pattern, group.count) for group in report.groups] == [("beta", 3), ("gamma", 2)]
-    assert (report.truncated, report.events, report.closed) == (True, 5, 0)
+    groups = [("beta", 3), ("gamma", 2), ("alpha", 1)]
+    for limit, truncated in ((2, True), (3, False), (4, False)):
+        report = group_errors(engine, Selector(), max_retries=5, limit=limit)
+        assert [(group.pattern, group.count) for group in report.groups] == groups[:limit]
+        assert (report.truncated, report.events, report.closed) == (truncated, 5 if truncated else 6, 0)
 
 
 def test_error_groups_are_complete_if_the_waiting_events_take_too_long(engine):

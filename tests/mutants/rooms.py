@@ -152,7 +152,7 @@ ROOMS = (
                 "tests/cli/app/test_completion.py",
             ),
             *(f"{_COMMANDS}/{name}.py" for name in ("test_list", "test_runs")),
-            *(f"{_COMMANDS}/replay/{name}.py" for name in ("test_runs", "test_error_groups")),
+            *(f"{_COMMANDS}/replay/{name}.py" for name in ("test_runs", "test_error_groups", "test_stopped")),
         ),
     ),
     Room("sql", ("store",), _SQL, sql=True),
