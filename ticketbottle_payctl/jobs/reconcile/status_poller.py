@@ -175,8 +175,7 @@ class _StatusPoller:
         return StatusFinding(payment, answer.outcome.value.lower(), callback=answer, verdict=verdict, response=response)
 
     def _sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            self.stop.wait(min(seconds, max(0.0, self.ends - time.monotonic())))
+        self.stop.wait(min(seconds, self.ends - time.monotonic()))  # a negative time does not wait
 
 
 def _says_most(found: StatusFinding) -> int:
