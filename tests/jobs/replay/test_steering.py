@@ -314,6 +314,20 @@ def test_a_run_whose_process_has_ended_is_interrupted(outbox, engine):
 
 
 @pytest.mark.usefixtures("dead")
+def test_a_cancelled_run_records_how_many_events_it_did_not_reach(outbox, engine):
+    """If a run is cancelled after its process has ended, its record counts the events that the run did not reach."""
+    run_id = "d0000000-0000-4000-8000-000000000000"
+
+    def fail(_decided):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        outbox.replay(None, ReplayOptions(rate=10.0), run_id=run_id, tell=fail)
+    assert cancel_run(engine, outbox.run(run_id), WHO) == 20
+    assert (outbox.run(run_id).status, outbox.run(run_id).counts["remaining"]) == ("cancelled", 20)
+
+
+@pytest.mark.usefixtures("dead")
 def test_a_run_that_loses_its_lock_still_reports_its_counts(outbox):
     """If a replay loses only its lock, it still ends with its usual report."""
     idle = "state = 'idle in transaction' AND datname = current_database() AND pid <> pg_backend_pid()"
