@@ -11,7 +11,7 @@ from threading import Event
 import pytest
 
 from ticketbottle_payctl.errors import GuardError, LockedError
-from ticketbottle_payctl.jobs.replay import ReplayOptions, ReplayOutcome, cancel_run, resume_run
+from ticketbottle_payctl.jobs.replay import ReplayOptions, ReplayOutcome, cancel_run, report_finished, resume_run
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.store.payctl.runs import Actor
@@ -361,6 +361,8 @@ def test_a_run_that_is_done_stays_done(outbox, engine):
     assert cancel_run(engine, outbox.run(report.run_id), WHO) == 0
     assert resume_run(engine, outbox.run(report.run_id), WHO, max_retries=5).requeued == 30
     assert outbox.run(report.run_id).status == "done"
+    finished = report_finished(engine, outbox.run(report.run_id), max_retries=5)
+    assert (finished.requeued, finished.requeued_now, finished.seconds) == (30, 0, 0)
 
 
 @pytest.mark.parametrize("allowed", [True, False])

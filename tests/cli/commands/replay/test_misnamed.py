@@ -43,9 +43,13 @@ def test_a_replay_of_an_order_code_as_event_id_advises_a_working_command(
     assert ask(*shlex.split(document["result"]["meant"])[1:], "-y")["counts"]["requeued"] == 1
 
 
-def test_for_an_order_without_a_dead_event_payctl_advises_show(ask, orders):
-    """If an order has no event to replay, `replay` suggests `payctl show` with the order code."""
-    name = orders("published")[0]
+@pytest.mark.parametrize("state", ["published", "superseded"])
+def test_for_an_order_without_a_dead_event_payctl_advises_show(ask, orders, execute, state):
+    """If a replay of an order would requeue no event, `replay` suggests `payctl show` with the order code."""
+    name = orders("published" if state == "published" else "dead")[0]
+    if state == "superseded":
+        execute("""UPDATE outbox SET "eventType" = 'PAYMENT_FAILED'""")
+        execute("UPDATE payments SET status = 'COMPLETED'")
     document = ask("replay", name, "-y")
     assert (document["exit_code"], document["result"]["meant"]) == (8, f"payctl show {name}")
 
