@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from ticketbottle_payctl.broker.partition import partition_of, possible_partitio
 from ticketbottle_payctl.broker.window import Copy, PartitionRead, Unread, Window
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.jobs.reconcile import compare_outbox as job
 from ticketbottle_payctl.jobs.reconcile.compare_outbox import Difference, compare_outbox
 from ticketbottle_payctl.jobs.reconcile.coverage import SLACK, Coverage, Unjudged
 from ticketbottle_payctl.sandbox.payment_service import insert_events
@@ -161,6 +163,118 @@ def test_every_reason_of_the_reader_is_a_reason_of_the_report():
     """Every reason for which the reader skips a record is also listed in the report."""
     assert set(TOPICS.values()) > {TOPIC}
     assert {each.value for each in Unread} <= {each.value for each in Unjudged}
+
+
+def record(event, offset, minutes_ago=None, number=0, **changes):
+    """Return a record of an event, sent when the event was published or at the given time. ``changes`` are its faults."""
+    at = event.published_at if minutes_ago is None else NOW - minutes_ago * MINUTE
+    return Copy(event.id, TOPIC, number, offset, at, event.key, event.digest, replayed=False)._replace(**changes)
+
+
+A, B, UNKNOWN = sent(30, "a"), sent(29, "b"), sent(28, "c", event_type="PAYMENT_X")
+OTHER = sent(29, "b", key="another key")
+READ, CUT = [partition(300)] * 2, [partition(35, oldest=7), partition(300)]
+LOST = ("lost", f"not in {TOPIC}", 0, True)
+DIFFERENCES = {
+    "each event once and in order": ([A, B], READ, [record(A, 1), record(B, 2)], {}),
+    "no record": ([A], READ, [], {"a": LOST}),
+    "records of two payments": ([A, OTHER], READ, [record(OTHER, 1), record(A, 2)], {}),
+    "another value": ([A], READ, [record(A, 1, digest=b"x")], {"a": ("wrong", "another value", 1, False)}),
+    "another key": ([A], READ, [record(A, 1, key="x")], {"a": ("wrong", "another key", 1, False)}),
+    "another topic": ([A], READ, [record(A, 1, topic="x")], {"a": ("wrong", "another topic", 1, True)}),
+    "another topic, and retention may have deleted the right record": (
+        [A],
+        [partition(20, oldest=7)] * 2,
+        [record(A, 1, topic="x")],
+        {"a": ("wrong", "another topic", 1, False)},
+    ),
+    "two topics": (
+        [A],
+        READ,
+        [record(A, 1, topic="x"), record(A, 1, replayed=True)],
+        {"a": ("wrong", "another topic", 2, False)},
+    ),
+    "all is different": (
+        [A],
+        READ,
+        [record(A, 1, digest=b"x", key="x", topic="x")],
+        {"a": ("wrong", "another key, topic, value", 1, True)},
+    ),
+    "a replay": ([A], READ, [record(A, 1), record(A, 2, replayed=True)], {}),
+    "two replays": ([A], READ, [record(A, 1, replayed=True), record(A, 2, replayed=True)], {}),
+    "twice": ([A], READ, [record(A, 1), record(A, 2)], {"a": ("double", f"{TOPIC}/0@1, {TOPIC}/0@2", 2, False)}),
+    "twice and a replay": (
+        [A],
+        READ,
+        [record(A, 1), record(A, 2), record(A, 3, replayed=True)],
+        {"a": ("double", f"{TOPIC}/0@1, {TOPIC}/0@2", 3, False)},
+    ),
+    "six times": (
+        [A],
+        READ,
+        [record(A, number) for number in range(6)],
+        {"a": ("double", ", ".join(f"{TOPIC}/0@{number}" for number in range(5)), 6, False)},
+    ),
+    "out of order in a partition": (
+        [A, B],
+        READ,
+        [record(A, 2), record(B, 1)],
+        {"b": ("out_of_order", "sent before a", 1, False)},
+    ),
+    "the first record counts": ([A, B], READ, [record(A, 1), record(B, 2), record(A, 3, 20, replayed=True)], {}),
+    "out of order in two partitions": (
+        [A, B],
+        READ,
+        [record(A, 1, 20), record(B, 9, 21, number=1)],
+        {"b": ("out_of_order", "sent before a", 1, False)},
+    ),
+    "at the same time in two partitions": ([A, B], READ, [record(A, 1, 20), record(B, 9, 20, number=1)], {}),
+    "in order in two partitions": ([A, B], READ, [record(A, 9, 21), record(B, 1, 20, number=1)], {}),
+    "a replay after all first records": (
+        [A, B],
+        READ,
+        [record(A, 2, 1, replayed=True), record(B, 1)],
+        {"b": ("out_of_order", "sent before a", 1, False)},
+    ),
+    "a replay, and retention may have deleted the first record": (
+        [A, B],
+        CUT,
+        [record(A, 2, 1, replayed=True), record(B, 1)],
+        {},
+    ),
+}
+"""For each case, the events, the partitions, the records, and the differences by event id."""
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """Return a function that compares events with records, without a database."""
+
+    def compare(events, partitions, records):
+        monkeypatch.setattr(job, "transaction", lambda *_, **__: nullcontext())
+        monkeypatch.setattr(sent_events, "created_between", lambda *_: events)
+        window = Window(records, 0, {TOPIC: partitions})
+        return compare_outbox(None, lambda *_: window, since=NOW, until=NOW)
+
+    return compare
+
+
+@pytest.mark.parametrize(("events", "partitions", "records", "expected"), DIFFERENCES.values(), ids=DIFFERENCES)
+def test_a_comparison_finds_each_kind_of_difference(compared, events, partitions, records, expected):
+    """A comparison finds lost, wrong, double and out-of-order events. It says which ones a replay can repair."""
+    found = compared(events, partitions, records).disagreements
+    assert {each.event.id: (each.difference, each.detail, each.copies, each.repairable) for each in found} == expected
+    assert len(found) == len(expected)
+
+
+def test_missing_events_are_listed_from_the_oldest_to_the_newest(compared):
+    """Events that are lost, and events that payctl cannot judge, are sorted by creation time and then by id."""
+    twins = [sent(29, "d"), sent(29, "a2")]
+    found = compared([UNKNOWN, *twins, A], READ, [])
+    assert [each.event.id for each in found.disagreements] == ["a", "a2", "d"]
+    assert [(each.event.id, each.reason) for each in found.not_judged] == [("c", Unjudged.UNKNOWN_TYPE)]
+    found = compared([UNKNOWN, *twins, A], [], [])
+    assert [each.event.id for each in found.not_judged] == ["a", "a2", "d", "c"]
 
 
 @pytest.mark.postgres
