@@ -79,7 +79,7 @@ def test_a_gateway_is_queried_only_if_its_credentials_and_its_address_are_known(
 
 
 def test_payos_is_queried_with_its_own_library_and_other_gateways_over_http(monkeypatch):
-    """payctl sends a query to the configured address with httpx, and a query to PayOS with PayOS's own library."""
+    """A query goes to the configured address with httpx, and a query to PayOS goes there with PayOS's own library."""
     sent = []
     answers = {"send": HttpResponse(200, b"one"), "payment_link": HttpResponse(200, b"two")}
     monkeypatch.setattr(http_client, "send", lambda *asked: sent.append(asked) or answers["send"])

@@ -166,7 +166,7 @@ def test_every_reason_of_the_reader_is_a_reason_of_the_report():
 
 
 def record(event, offset, minutes_ago=None, number=0, **changes):
-    """Return a record of an event, sent when the event was published or at the given time. ``changes`` are its faults."""
+    """Return a record of an event. ``changes`` are its differences from the event. By default, both have one time."""
     at = event.published_at if minutes_ago is None else NOW - minutes_ago * MINUTE
     return Copy(event.id, TOPIC, number, offset, at, event.key, event.digest, replayed=False)._replace(**changes)
 

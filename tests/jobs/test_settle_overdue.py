@@ -159,9 +159,11 @@ def test_a_locked_payment_is_left_to_the_next_run(scheduled):
 
 
 def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
-    """The record of a reconcile run contains the counts of settled and skipped payments."""
+    """The record of a reconcile run counts settled and skipped payments, but no payment with a wrong amount."""
     scheduled.insert("old", age=2 * HOUR)
     scheduled.insert("young")
+    scheduled.insert("wrong amount")
+    scheduled.gateways.amounts["wrong amount"] = 1
     completed = "UPDATE payments SET status = 'COMPLETED' WHERE \"providerTransactionId\" = 'young'"
     scheduled.before_answer = lambda _: scheduled.execute(completed)
     assert scheduled.recorded(scheduled.run()) == {"matched": 2, "settled": 1, "skipped": 1}

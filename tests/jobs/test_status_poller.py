@@ -89,7 +89,7 @@ def poll(monkeypatch):
     monkeypatch.setattr(status_poller, "time", clock)
     monkeypatch.setattr("tenacity.wait.random.uniform", lambda _least, most: most)
 
-    def run(durations, payments=None, endpoint=None, stop_at=None, **options):
+    def run(durations, payments=None, endpoint=None, stop_at=None, last_status=503, **options):
         left = list(durations)
 
         def exchange(_asked, wait):
@@ -101,7 +101,7 @@ def poll(monkeypatch):
                 message = "no response"
                 raise UnavailableError(message)
             clock.now += duration
-            return HttpResponse(503, b"")
+            return HttpResponse(503 if left else last_status, b"")
 
         known = {"momo": endpoint or StatusEndpoint(QUERIES["momo"], {}, exchange)}
         some = [
@@ -146,6 +146,12 @@ def test_the_waits_before_a_retry_grow_to_four_seconds(poll):
     """If a gateway does not respond, payctl waits at most one, two and then four seconds before the next attempt."""
     findings, asked, _ = poll([None] * 5, payments=1, attempts=5, rate=1000.0)
     assert ([start for start, _ in asked], findings) == ([0, 1, 3, 7, 11], [("unreachable", "no response")])
+
+
+def test_a_query_with_a_response_is_not_repeated(poll):
+    """If the second attempt gets a response, there is no third attempt."""
+    findings, asked, _ = poll([None, 0], payments=1, last_status=400)
+    assert (findings, len(asked)) == ([("query_refused", "HTTP 400")], 2)
 
 
 def test_a_gateway_is_not_queried_again_after_three_payments_without_a_response(poll):
