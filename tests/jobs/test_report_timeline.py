@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ticketbottle_payctl.domain.causes import LateFailures
 from ticketbottle_payctl.jobs.report.model import Gap, GapReason, MomentKind, Pause, Report, Section, Waiting
 from ticketbottle_payctl.jobs.report.timeline import parts_of, pause_of, points_of, timeline_of
 from ticketbottle_payctl.store.outbox.flow_in_window import Flow, Newcomers, Parts, SentPart, Slowest
@@ -15,7 +16,8 @@ from ticketbottle_payctl.store.outbox.republished import LongestWait
 from ticketbottle_payctl.store.payctl.received_in_window import Received, RefusedCallback
 from ticketbottle_payctl.store.payctl.runs import Actor, Run
 from ticketbottle_payctl.store.payments.created_in_window import CreatedPayments
-from ticketbottle_payctl.store.payments.open_orders import OpenOrders
+from ticketbottle_payctl.store.payments.failed_after_success import RELEASED_AFTER_SUCCESS
+from ticketbottle_payctl.store.payments.open_orders import OpenOrder, OpenOrders, WithoutTicket
 
 START = datetime(2026, 11, 29, 12, tzinfo=UTC)
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
@@ -238,23 +240,52 @@ def test_a_report_adds_up_the_orders_without_a_ticket():
 
 
 @pytest.mark.parametrize(
-    ("pending", "dead", "closed", "age_s", "expected"),
+    ("pending", "dead", "closed", "age_s", "at_risk", "expected"),
     [
-        (0, 1, 0, None, False),
-        (1, 0, 0, 10.0, False),
-        (1, 0, 0, 10.1, True),
-        (1, 1, 0, None, True),
-        (1, 1, 1, 10.0, False),
-        (1, 2, 1, 10.0, True),
+        (0, 1, 0, None, 1, False),
+        (1, 0, 0, 10.0, None, False),
+        (1, 0, 0, 10.0, 0, False),
+        (1, 0, 0, 10.0, 1, True),
+        (1, 0, 0, 10.1, 0, True),
+        (1, 1, 0, None, 0, True),
+        (1, 1, 1, 10.0, 0, False),
+        (1, 2, 1, 10.0, 0, True),
     ],
 )
-def test_waiting_events_have_a_next_step_if_one_is_late_or_a_dead_one_is_open(pending, dead, closed, age_s, expected):
+def test_waiting_events_have_a_next_step_if_one_is_late_or_harmful_or_a_dead_one_is_open(
+    pending, dead, closed, age_s, at_risk, expected
+):
     """The report names `payctl stats` if a pending event is over ten seconds old, or a dead event is not closed.
 
-    Without a pending event, it does not.
+    It also does so if a pending failure event would take the tickets of a paid order. Without a pending event, it does
+    not.
     """
-    waiting = Waiting(pending, dead, age_s, None, None)
-    assert replace(QUIET, waiting=waiting, closed=closed).has_waiting_events is expected
+    late = None if at_risk is None else LateFailures(at_risk)
+    report = replace(QUIET, waiting=Waiting(pending, dead, age_s, None, None), closed=closed, late_failures=late)
+    assert (report.has_waiting_events, report.tickets_at_risk) == (expected, at_risk or 0)
+
+
+@pytest.mark.parametrize(
+    ("why", "released"), [((), False), (("amount",), False), (("amount", RELEASED_AFTER_SUCCESS), True)]
+)
+def test_a_report_says_if_an_order_may_have_lost_its_tickets(why, released):
+    """The report looks for lost tickets in the orders that need manual review. A missing section has no such order."""
+    orders = tuple(OpenOrder(WithoutTicket.REFUSED, "e", "TB-1", 9, START, each) for each in why)
+    assert replace(QUIET, money=OpenOrders(len(orders), 9, orders)).has_released_tickets is released
+    assert QUIET.has_released_tickets is False
+
+
+@pytest.mark.parametrize(
+    ("repeated", "harmless", "expected"), [(None, 0, (False, False)), (0, 1, (False, True)), (1, 0, (True, False))]
+)
+def test_a_report_says_if_a_dead_event_is_a_repeat_or_does_harm(repeated, harmless, expected):
+    """The report says if a dead event repeats a sent success, and if no dead event does harm.
+
+    If the section with the dead events is missing, it says neither.
+    """
+    groups = None if repeated is None else (SimpleNamespace(repeated=repeated, harmless=harmless),)
+    report = replace(QUIET, waiting=NOTHING._replace(dead=1), dead_groups=groups)
+    assert (report.some_repeat, report.dead_do_no_harm) == expected
 
 
 def test_a_report_counts_the_overdue_payments_by_what_a_person_can_do():
