@@ -69,6 +69,7 @@ CASES = {
     "retention has deleted older records": (sent(30), three(TRIMMED), None),
     "retention may have deleted this one": (sent(90), three(TRIMMED), Unjudged.TOO_OLD),
     "the clocks are too close to tell": (sent(60 - SLACK / MINUTE / 2), three(TRIMMED), Unjudged.TOO_OLD),
+    "ten minutes after the oldest record": (sent(60 - SLACK / MINUTE), three(TRIMMED), None),
     "retention has deleted everything": (sent(30), three(partition(oldest=7)), Unjudged.TOO_OLD),
     "the whole topic is younger than the event": (sent(30), [YOUNG] * 3, Unjudged.TOO_OLD),
     "the topic is empty: created again, or another cluster": (sent(30), [EMPTY] * 3, Unjudged.TOPIC_EMPTY),
@@ -134,10 +135,11 @@ def test_a_copy_that_was_sent_within_ten_minutes_proves_that_later_records_are_k
     assert judged(sent(90), three(partition(1, oldest=7)), found) is reason
 
 
-def test_each_partition_can_show_how_many_partitions_a_topic_had():
+@pytest.mark.parametrize("older", [TRIMMED, partition(30 + SLACK / MINUTE)])
+def test_each_partition_can_show_how_many_partitions_a_topic_had(older):
     """If the last partition is new, an older one before it shows which partitions a key can have had."""
     key = next(key for key in map(str, range(100)) if {partition_of(key.encode(), n) for n in (2, 3)} == {1})
-    assert judged(sent(30, key=key), [partition(unread=Unread.UNREADABLE), TRIMMED, YOUNG]) is None
+    assert judged(sent(30, key=key), [partition(unread=Unread.UNREADABLE), older, YOUNG]) is None
 
 
 def test_a_producer_whose_clock_is_slow_does_not_make_events_lost():
@@ -146,6 +148,13 @@ def test_a_producer_whose_clock_is_slow_does_not_make_events_lost():
     slow = later.published_at - timedelta(hours=1)
     assert judged(sent(40), three(partition(80, begin=500)), [(later, HOME, slow)]) is Unjudged.RECORD_LIMIT
     assert judged(sent(5), three(partition(80, begin=500)), [(later, HOME, slow)]) is None
+
+
+def test_a_producer_whose_clock_is_fast_does_not_make_events_lost():
+    """If a producer's clock is fast, the oldest record that was read proves no more than with a right clock."""
+    later = sent(20, "later")
+    fast = later.published_at + 9 * MINUTE
+    assert judged(sent(55), three(TRIMMED), [(later, HOME, fast)]) is Unjudged.TOO_OLD
 
 
 def test_a_replayed_event_is_judged_by_the_time_of_its_first_sending():
