@@ -35,8 +35,9 @@ NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else value,
 )
-def test_a_response_counts_more_than_a_later_query_without_one(course, says):
+def test_a_response_counts_more_than_a_later_query_without_one(monkeypatch, course, says):
     """If a retry gets no response, or no time is left for it, the finding is the gateway's previous response."""
+    monkeypatch.setattr("tenacity.wait.random.uniform", lambda least, _most: least)  # the shortest waits
     gateways, stop, left = Gateways(), Event(), list(course)
     query = QUERIES["momo"]
     keys = credentials(by_name("momo"), lambda name: (Secret(KEYS[name]),) if name in KEYS else ())
