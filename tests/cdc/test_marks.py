@@ -1,16 +1,18 @@
-"""Test that payctl marks the events that it finds in Debezium's topics, and that a cut-over needs every topic."""
+"""Test that payctl marks the events that it finds in Debezium's topics, and why a cut-over fails."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.follower import Seen
-from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.errors import ConfigError
-from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over
+from ticketbottle_payctl.broker.producer import DeliveryFailure, Producer
+from ticketbottle_payctl.domain.retry import Fault
+from ticketbottle_payctl.errors import BrokerUnavailableError, ConfigError, GuardError
+from ticketbottle_payctl.jobs.cdc.cut_over import _why, cdc_cut_over
 from ticketbottle_payctl.jobs.cdc.mark import _mark
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
 from ticketbottle_payctl.sandbox.payment_service import insert_events
@@ -43,3 +45,25 @@ def test_a_cut_over_names_the_event_types_whose_topic_is_missing(engine):
         with pytest.raises(ConfigError, match="PAYMENT_CANCELLED, PAYMENT_FAILED"):
             cdc_cut_over(engine, producer, None, max_retries=5, shards=1, dry_run=True)
         producer.close()
+
+
+TRANSPORT = DeliveryFailure(Fault.TRANSPORT, "_TRANSPORT", "no connection")
+TOO_LARGE = DeliveryFailure(Fault.PERMANENT, "MSG_SIZE_TOO_LARGE", "too large")
+REFUSED = "the brokers did not accept {}: MSG_SIZE_TOO_LARGE: too large"
+
+
+@pytest.mark.parametrize(
+    ("failures", "kind", "message"),
+    [
+        ([], None, None),
+        ([TRANSPORT], BrokerUnavailableError, "no broker"),
+        ([TRANSPORT, TOO_LARGE], BrokerUnavailableError, "no broker"),
+        ([TOO_LARGE], GuardError, REFUSED.format("1 event")),
+        ([TOO_LARGE, TRANSPORT], GuardError, REFUSED.format("2 events")),
+    ],
+)
+def test_a_cut_over_says_if_the_brokers_are_unavailable_or_refused_an_event(failures, kind, message):
+    """If events were not sent, the first failure decides if the brokers are unavailable or did not accept them."""
+    sender = SimpleNamespace(producer=SimpleNamespace(unavailable=lambda: BrokerUnavailableError("no broker")))
+    found = _why(sender, {f"payment {number}": failure for number, failure in enumerate(failures)})
+    assert (found and type(found), found and found.message) == (kind, message)
