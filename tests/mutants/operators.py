@@ -21,13 +21,15 @@ class DropCall(Operator):
     def mutate(self, node, index):
         """Replace the statement with ``pass``."""
         del index
-        node.children[0] = parso.parse(f"{node.get_first_leaf().prefix}pass").children[0]
+        statement = parso.parse("pass").children[0]
+        statement.prefix = node.get_first_leaf().prefix  # parso does not parse an indented statement
+        node.children[0] = statement
         return node
 
     @classmethod
     def examples(cls) -> tuple:
         """Return an example of a dropped call."""
-        return (Example("f(x)\n", "pass\n"),)
+        return (Example("f(x)\n", "pass\n"), Example("if x:\n    f(x)\n", "if x:\n    pass\n"))
 
 
 class ReturnNone(Operator):
