@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
 
 from tests.stand_ins import KEYS, Gateways
 from ticketbottle_payctl.errors import UnavailableError
+from ticketbottle_payctl.jobs.reconcile import settle_overdue as job
 from ticketbottle_payctl.jobs.reconcile.settle_overdue import UnattendedOptions, settle_overdue
 from ticketbottle_payctl.jobs.reconcile.status_poller import AskOptions, StatusEndpoint
 from ticketbottle_payctl.providers import by_name, credentials
@@ -255,3 +257,14 @@ def test_no_payment_is_settled_after_the_time_limit(scheduled):
     payment = scheduled.insert("one")
     report = scheduled.run(budget=timedelta())
     assert (report.counts["not_asked"], report.unanswered, scheduled.status(payment)) == (1, 1, "PENDING")
+
+
+def test_the_payments_after_the_time_limit_are_left_to_the_next_run(scheduled, monkeypatch):
+    """If the time limit is reached while payments are settled, the run settles no other payment."""
+    for name in "abc":
+        scheduled.insert(name)
+    times = iter((0, 59, 61))  # the start, and the times after the first and the second payment
+    monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    report = scheduled.run(budget=timedelta(minutes=1))
+    assert (report.counts["settled"], report.failed) == (2, 1)
+    assert scheduled.recorded(report) == {"matched": 3, "settled": 2, "skipped": 0}
