@@ -91,7 +91,7 @@ def _about() -> str:
     version = re.search(r'^__version__ = "([^"]+)"$', package, re.MULTILINE)
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     if version is None or _DYNAMIC not in project:
-        message = f"no line __version__ in ticketbottle_payctl/__init__.py, or no line {_DYNAMIC} in pyproject.toml"
+        message = f"ticketbottle_payctl/__init__.py has no __version__ line, or pyproject.toml has no line {_DYNAMIC}"
         raise ValueError(message)
     return project.replace(_DYNAMIC, f'version = "{version[1]}"')
 

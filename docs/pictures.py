@@ -5,7 +5,7 @@
 
 A page has its commands in ``sh`` blocks. A ``text`` block after them is an excerpt from the last command's output. The
 excerpt has the first lines of the output, or lines from the middle if the excerpt begins with ``...``. The script adds
-``...`` at each end at which lines are left out. A page's commands run in order in one ``payctl demo --keep``. A command
+``...`` where lines are left out. A page's commands run in order in one ``payctl demo --keep``. A command
 must exit with 0, unless the text after the command's block says "exit code N". If only ids, times and similar values
 have changed, an excerpt or picture stays unchanged.
 """
@@ -169,7 +169,7 @@ def _refreshed(page: Path, path: str) -> tuple[str, list[Ran]]:
 def _excerpt(old: str, ran: Ran, page: Path) -> str:
     """Return the new excerpt from a run's output, with as many lines as the old excerpt.
 
-    The excerpt has :data:`CUT` at each end at which it leaves lines out. The old excerpt stays if only a duration has
+    The excerpt has :data:`CUT` where it leaves out lines. The old excerpt stays if only a duration has
     changed. A longer duration can wrap a sentence into one more line, and a shorter one can join two lines.
     """
     lines, wanted = ran.text.rstrip().splitlines(), old.splitlines()
@@ -186,7 +186,7 @@ def _excerpt(old: str, ran: Ran, page: Path) -> str:
 
 
 def _cut(lines: Sequence[str], start: int, end: int) -> str:
-    """Return these lines of an output, with :data:`CUT` at each end at which other lines are left out."""
+    """Return these lines of an output, with :data:`CUT` at the start or end if lines are left out there."""
     cut = [*[CUT] * (start > 0), *(line.rstrip() for line in lines[start:end]), *[CUT] * (end < len(lines))]
     return "".join(f"{line}\n" for line in cut)
 

@@ -112,7 +112,7 @@ EVENT = EventNote("1", "INSERT", "e1", "a", "PAYMENT_COMPLETED", published=False
     ],
 )  # fmt: skip
 def test_the_checker_sees_each_harm_to_a_payment(harm, audit, states):
-    """The checker finds a missing or second event, a forbidden change, a changed amount, and a wrong state (I1, I6)."""
+    """The checker finds a missing or repeated event, a forbidden change, another amount, and a wrong state (I1, I6)."""
     assert found(judge_payments(audit, states, {"a": "COMPLETED"})) == harm
 
 

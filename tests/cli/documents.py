@@ -1,4 +1,4 @@
-"""Validate the JSON documents that commands print against payctl's JSON Schemas."""
+"""Check that the JSON documents that commands print match payctl's JSON Schemas."""
 
 from __future__ import annotations
 

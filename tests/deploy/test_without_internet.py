@@ -95,7 +95,7 @@ def test_the_functions_outside_the_vpc_are_the_ones_on_the_page(page, functions)
 
 
 def test_the_page_names_the_address_of_each_gateway(page, template):
-    """The page names the parameter and the variable that lead the queries to a reverse proxy, for each gateway."""
+    """For each gateway, the page names the parameter and the variable that send its queries through a reverse proxy."""
     assert {query.url_variable for query in QUERIES.values()} == set(re.findall(r"`(PAYCTL_[A-Z]+_URL)`", page))
     parameters = set(re.findall(r"`([A-Z][A-Za-z]+Url)`", page))
     assert len(parameters) == len(QUERIES)

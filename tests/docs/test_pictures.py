@@ -70,7 +70,7 @@ def test_only_ids_and_times_may_differ_between_two_runs(one, other, same):
 def test_an_excerpt_is_rewritten_only_if_it_is_stale(old, new):
     """docs/pictures.py replaces a stale excerpt, and keeps an excerpt that differs only in a duration.
 
-    An excerpt has ``...`` at each end at which it leaves lines out, and only there.
+    An excerpt starts or ends with ``...`` only if it leaves out lines there.
     """
     ran = PICTURES.Ran("payctl x", "paid \x1b[31m5 VND\x1b[0m\nin 3 ms\nend\n", 0)
     assert PICTURES._excerpt(old, ran, ROOT / "README.md") == new  # noqa: SLF001 - the rule itself

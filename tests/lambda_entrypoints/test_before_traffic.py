@@ -76,7 +76,7 @@ def aws():
 
 
 def deployed(event):
-    """Call this checkout's webhook with the event, as Lambda does."""
+    """Call the webhook of this source tree with the event, as Lambda does."""
     return 200, {}, webhook.handler(event, None)
 
 

@@ -172,7 +172,7 @@ def test_payos_python_library_refuses_the_simulated_bad_signature(pypi_payos):
     ids=lambda value: value[:40],
 )
 def test_a_value_without_one_clear_spelling_is_refused(gateway, change):
-    """`--set` refuses a number that programming languages print differently, and a string that UTF-8 cannot encode."""
+    """`--set` refuses a string that UTF-8 cannot encode, and a number that looks different in Python and JavaScript."""
     path, _, value = change.partition("=")
     with pytest.raises(InputError):
         simulated((gateway, Scenario.PAID, path, value))

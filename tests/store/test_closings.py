@@ -15,7 +15,7 @@ MINUTE, HOUR, MICROSECOND = timedelta(minutes=1), timedelta(hours=1), timedelta(
 
 @pytest.fixture
 def closed(engine):
-    """Return a function that returns which receipts of an order are closed, as a list of booleans."""
+    """Return a function that returns, for each receipt of an order, whether it is closed."""
 
     def run(*orders):
         with engine.connect() as connection:

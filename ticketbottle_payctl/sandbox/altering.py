@@ -115,7 +115,7 @@ _FORMS: Mapping[str, _Form] = {
 
 
 def _require_signable(fields: Tree, prefix: str, kinds: tuple[type, ...], wanted: str) -> None:
-    """Reject values that programming languages print differently. Signatures are computed from printed values."""
+    """Reject values that programming languages print in different forms, because signatures cover the printed form."""
     for name, value in fields.items():
         exact = not isinstance(value, int) or abs(value) <= _LARGEST_EXACT
         if isinstance(value, bool) or not isinstance(value, kinds) or not exact:

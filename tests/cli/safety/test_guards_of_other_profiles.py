@@ -114,7 +114,7 @@ SPELLINGS = (
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_guard_recognises_every_spelling_of_its_server(spelling, half_marked, postgres, answer, left, tmp_path):
-    """A guard recognises its server by localhost, by a loopback address, by a socket, or as one of several hosts."""
+    """A guard recognises its server if the URL names localhost, a loopback address, a socket, or several hosts."""
     name = half_marked["DATABASE_URL"].rpartition("/")[2]
     other = f"postgresql://u:p@{spelling.format(port=postgres.port, name=name)}"
     guard = "[profiles.other.guard]\nread_only = true\n"

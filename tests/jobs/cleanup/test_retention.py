@@ -33,7 +33,7 @@ def test_unpublished_events_are_never_deleted(clean, insert, events, state):
 
 
 def test_the_retention_counts_from_publishing(clean, insert, engine, events):
-    """The retention starts when an event is published, so a cleanup keeps an old event that was just published."""
+    """The retention period starts at publishing, so a cleanup keeps an old event that was just published."""
     insert(4, state="published", age=timedelta(days=90))
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE outbox SET \"publishedAt\" = clock_timestamp() AT TIME ZONE 'UTC'")

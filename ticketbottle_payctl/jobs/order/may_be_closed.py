@@ -14,7 +14,7 @@ _FOR_A_PERSON = {
 
 
 def can_be_closed(finding: Verdict) -> bool:
-    """Return whether a person must deal with the finding outside payctl, and has not recorded this yet.
+    """Return whether a person must deal with the finding outside payctl, and has not yet recorded that it is done.
 
     An overdue payment can be closed only if its gateway does not know it, or no longer answers queries about it.
     Therefore ``payctl close`` asks the gateway first.

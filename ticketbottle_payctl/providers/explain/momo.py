@@ -99,7 +99,7 @@ def _variants(body: dict[str, object], values: dict[str, str], access_key: str) 
             _join({"accessKey": access_key, **received}),
         ),
         variant("extras_signed", "the fields other than the twelve signed ones were signed too", _join(every)),
-        variant("empty_left_out", "empty values were left out; MoMo keeps the name", _join(filled)),
+        variant("empty_left_out", "fields with empty values were left out; MoMo signs their names too", _join(filled)),
         variant("url_encoded", "the values were URL-encoded; MoMo signs them unencoded", _join(encoded)),
     ]
 

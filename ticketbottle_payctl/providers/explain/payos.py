@@ -77,7 +77,7 @@ def _variants(data: dict[str, object], names: list[str], body: bytes) -> list[Va
         ),
         variant(
             "null_left_out",
-            "null fields were left out; PayOS keeps the name with an empty value",
+            "null fields were left out; PayOS signs their names with empty values",
             _join(data, present, value_text),
         ),
         variant(

@@ -29,7 +29,7 @@ SHOWN = frozenset(
 
 
 def read(request: Request, _: Credentials) -> Reading:
-    """Return the signed text for a query, and its variants.
+    """Return the signed text for a query, and variants of this text.
 
     Raises:
         MalformedError: the query is too large, or a ``vnp_`` parameter occurs twice or is not UTF-8.

@@ -25,7 +25,7 @@ from ticketbottle_payctl.store.outbox.repeated import is_success
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED, UNKNOWN_TYPE
 
 MOST_UNKNOWN = 50
-"""The maximum number of events of unknown types to judge, oldest first, because each reads published events."""
+"""The maximum number of events of unknown types to judge, oldest first. To judge one, payctl reads published events."""
 
 MOST_FAILURES = 5_000
 """The maximum number of pending failure events whose payments are read, oldest first."""

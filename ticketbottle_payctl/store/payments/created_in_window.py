@@ -87,9 +87,9 @@ _COUNT_SILENT = f"""
 class OverdueRules(NamedTuple):
     """The rules for overdue payments.
 
-    A payment is overdue if it has been PENDING for longer than ``after``. A callback explains its payment if its reason
-    is in ``reasons``. ``known_since`` contains, by gateway, the creation time of the oldest payments that the gateway
-    still answers queries about.
+    A payment is overdue if it has been PENDING for longer than ``after``. A callback explains why its payment is
+    overdue if the callback's reason is in ``reasons``. ``known_since`` contains, by gateway, the creation time of the
+    oldest payment that the gateway still answers queries about.
     """
 
     after: timedelta

@@ -45,7 +45,7 @@ def forgotten(gateway: str = GATEWAY, created_at: str = '"createdAt"') -> str:
 def known(since: Mapping[str, datetime]) -> dict[str, object]:
     """Return the parameters for ``forgotten``.
 
-    ``since`` is the creation time of the oldest payments that each gateway knows.
+    ``since`` is the creation time of the oldest payment that each gateway knows.
     """
     return {"gateways": list(since), "known_since": [stored(at) for at in since.values()]}
 
@@ -60,7 +60,7 @@ class Overdue:
     """The condition for overdue payments, which are PENDING and were created before ``before``.
 
     If ``gateway`` is None, payments of all gateways are included. Some gateways do not answer queries about old
-    payments. For each of these gateways, ``known_since`` contains the creation time of the oldest payments that it
+    payments. For each of these gateways, ``known_since`` contains the creation time of the oldest payment that it
     still answers queries about.
     """
 

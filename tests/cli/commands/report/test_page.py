@@ -43,7 +43,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def night_report(postgres, clones, template_database, payctl_command, tmp_path_factory):
-    """Return the page and document of the report on the test night. The report is made only once."""
+    """Return the report on the test night, as a page and as a JSON document. All tests share one report."""
     name = clones.create(template_database, prefix="night")
     engine = engine_of(postgres.url(name))
     with engine.begin() as connection:

@@ -37,7 +37,9 @@ _SHORTEST = timedelta(seconds=1)
 
 Since = Annotated[
     str | None,
-    typer.Option(metavar="WHEN", help="The window's start, such as 12h (ago), yesterday, 09:00 [default: 12h]."),
+    typer.Option(
+        metavar="WHEN", help="The window's start, such as 12h (12 hours ago), yesterday or 09:00 [default: 12h]."
+    ),
 ]
 Until = Annotated[str | None, typer.Option(metavar="WHEN", help="The window's end [default: now].")]
 Html = Annotated[

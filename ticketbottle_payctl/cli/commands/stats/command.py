@@ -29,7 +29,7 @@ Since = Annotated[
     str | None,
     typer.Option(
         metavar="WHEN",
-        help="Measure rates and lags since this time, such as 24h (ago), yesterday, 09:00 [default: 1h].",
+        help="Measure rates and lags since this time, such as 24h (24 hours ago), yesterday or 09:00 [default: 1h].",
     ),
 ]
 GroupBy = Annotated[
