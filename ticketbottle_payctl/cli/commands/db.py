@@ -85,7 +85,10 @@ def upgrade_command(
 
 
 def status_command(ctx: typer.Context) -> None:
-    """Show which migrations of payctl's schema have run. Exit 5 if one is missing."""
+    """Show which migrations of payctl's schema have run.
+
+    Exit 5 if one is missing.
+    """
     session = Session.of(ctx)
     session.note_target()
     status = migrations.status(session.services.engine)
