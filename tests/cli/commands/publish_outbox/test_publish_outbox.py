@@ -129,7 +129,10 @@ def test_publish_outbox_shows_percentiles_of_the_lag(invoke, places, insert):
 def test_publish_outbox_exits_with_4_if_the_database_fails_during_the_run(
     started, places, insert, engine, postgres, mock_kafka
 ):
-    """If the database fails during a run, `publish-outbox` exits with 4 and counts the events published until then."""
+    """If the database fails during a run, `publish-outbox` exits with 4 and counts the events published until then.
+
+    The server may commit one more batch, and stop before it answers. The run does not count this batch.
+    """
     insert(3000, age=timedelta(seconds=60))
     mock_kafka.set_rtt(20)
     process = started("publish-outbox", "-o", "json", **places, OUTBOX_BATCH_SIZE="20")
@@ -147,7 +150,8 @@ def test_publish_outbox_exits_with_4_if_the_database_fails_during_the_run(
     validate(document, "publish-outbox")
     assert (process.returncode, document["exit_code"], document["error"]["code"]) == (4, 4, "DATABASE_UNAVAILABLE")
     assert document["result"]["stopped_because"] == "database_unavailable"
-    assert 100 <= document["counts"]["published"] == published() < 3000
+    counted = document["counts"]["published"]
+    assert 100 <= counted <= published() <= counted + 20 < 3000
 
 
 def test_a_dry_run_of_publish_outbox_counts_the_pending_events(process, places, insert, read_all):
