@@ -108,11 +108,14 @@ ready: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## install everything that make test
 
 # The tests spend half of their time waiting, so six processes keep two cores busy. By default, they use the wheel's
 # PostgreSQL. CI sets PAYCTL_TEST_POSTGRES=system, because the system's server has production's major version.
-test: ready ## run every test on one Python
-	@$(BIN)/python -m pytest -n $(or $(WORKERS),6) $(ARGS)
+#
+# By default, two cases of each test with PostgreSQL run, and no slow proofs. SAMPLE= runs every test with all cases.
+SAMPLE ?= --sample
+test: ready ## run every kind of test on one Python, in about six minutes
+	@$(BIN)/python -m pytest -n $(or $(WORKERS),6) $(SAMPLE) $(ARGS)
 
-test-all: others ## run the quick tests on every other installed Python, then make test
-	@$(MAKE) test
+test-all: others ## run the quick tests on every other installed Python, then every test with all cases
+	@$(MAKE) test SAMPLE=
 
 # A difference between Python versions affects all cases of a test, so two cases of each test are enough.
 others: ready ## run two cases of each quick test on every other installed Python

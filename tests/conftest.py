@@ -32,6 +32,7 @@ from tests.summary import (  # noqa: F401 - hooks
     pytest_runtest_logreport,
     pytest_sessionfinish,
     pytest_terminal_summary,
+    pytest_testnodedown,
 )
 from ticketbottle_payctl import redaction
 from ticketbottle_payctl.errors import ConfigError

@@ -42,10 +42,18 @@ pyproject.toml has the timeout for all other tests.
 ON_EACH_SERVER = ("store/", "jobs/", "cdc/", "database_roles/", "sandbox/test_postgres.py")
 """The folders and files of the tests that send SQL statements from the ``store`` package to a server."""
 
-CASES_ON_EACH_SERVER = 2
-"""The number of parameter sets per test that also run on a second server.
+CASES_IN_SAMPLE = 2
+"""The number of parameter sets per test with PostgreSQL that ``make test`` runs. They take most of the tests' time."""
 
-The remaining sets would send the same SQL to that server.
+SLOW_PROOFS = (
+    *("acceptance/test_container.py", "cli/commands/show/test_agreement.py"),
+    *("docs/test_readme.py", "docs/test_site.py"),
+    *("deploy/test_deploy_checks.py", "deploy/test_mixed.py", "deploy/test_package.py", "deploy/test_release.py"),
+    *("deploy/test_sbom.py", "deploy/test_sources.py", "deploy/test_without_internet.py"),
+)
+"""The files of the tests that ``make test`` leaves out.
+
+Most of them build something from the whole project, and take many seconds. ``make test-all`` and CI run them.
 """
 
 GC_THRESHOLD = 50_000
@@ -55,7 +63,12 @@ GC_THRESHOLD = 50_000
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that CI uses to split the tests between two machines and to sample them on other interpreters."""
     parser.addoption("--skipped-to", metavar="FILE", type=Path, help="write the ids of the skipped tests to a file")
-    about = "run only the tests that a file lists, and two cases of each test that sends SQL from the store package"
+    about = "leave out the slow proofs, and all but two cases of each test with PostgreSQL, unless tests are named"
+    parser.addoption("--sample", action="store_true", help=about)
+    about = (
+        "run only the tests that a file lists, the tests that --sample leaves out,"
+        " and the tests that send SQL from the store package"
+    )
     parser.addoption("--skipped-in", metavar="FILE", type=Path, help=about)
     parser.addoption("--cases", type=int, help="run each test with at most this many of its parameter sets")
 
@@ -63,15 +76,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the tests that the command-line options exclude."""
     file, most = config.getoption("skipped_in"), config.getoption("cases")
+    if config.getoption("sample") and config.args_source is not pytest.Config.ArgsSource.ARGS:
+        _keep(config, items, _in_sample())
     if file is not None:
-        skipped, among_first = {*file.read_text("utf-8").splitlines()}, _first_cases(CASES_ON_EACH_SERVER)
+        skipped = {*file.read_text("utf-8").splitlines()}
+        in_sample = _in_sample()
         _keep(
             config,
             items,
-            lambda item: without_group(item.nodeid) in skipped or (_proves_sql(item) and among_first(item)),
+            lambda item: not in_sample(item) or _proves_sql(item) or without_group(item.nodeid) in skipped,
         )
     if most is not None:
         _keep(config, items, _first_cases(most))
+
+
+def _in_sample() -> Callable[[pytest.Item], bool]:
+    """Return a function that says whether ``make test`` runs a test. Ask it about each test once, in their order."""
+    among_first = _first_cases(CASES_IN_SAMPLE)
+
+    def wanted(item: pytest.Item) -> bool:
+        if item.nodeid.removeprefix("tests/").startswith(SLOW_PROOFS):
+            return False
+        return item.get_closest_marker("postgres") is None or among_first(item)
+
+    return wanted
 
 
 def _first_cases(most: int) -> Callable[[pytest.Item], bool]:
@@ -92,6 +120,8 @@ def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pyt
         (kept if wanted(item) else left).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left)
+    if hasattr(config, "workeroutput"):  # the controller does not see what a worker deselects
+        config.workeroutput["left_out"] = len(left)
 
 
 def without_group(nodeid: str) -> str:

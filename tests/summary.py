@@ -14,17 +14,27 @@ from tests.selection import without_group
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from xdist.workermanage import WorkerController
+
 IN_CI = os.environ.get("CI") == "true"
 GUIDED = "tests/add_a_gateway/"
 """The tests whose failures are steps of the contributors' guide."""
 
 ran: Counter[str] = Counter()
+left_out: list[int] = []
+"""The number of deselected tests, once per worker."""
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Count the services that each test used, including tests in other workers."""
     if report.when == "call" and not report.skipped:
         ran.update(str(service) for name, service in report.user_properties if name == "service")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    """Note how many tests a worker deselected. All workers deselect the same tests."""
+    left_out.append(getattr(node, "workeroutput", {}).get("left_out", 0))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -38,6 +48,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
     services = ", ".join(f"{service} {number} tests" for service, number in sorted(ran.items()))
     terminalreporter.write_line(f"services: {services or 'none'}")
+    number = max([*left_out, len(terminalreporter.stats.get("deselected", []))])
+    if terminalreporter.config.getoption("sample") and number:
+        terminalreporter.write_line(f"{number} slow proofs and further cases were left out; make test-all runs them")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests import conftest, selection, summary
+from tests.selection import SLOW_PROOFS
 from tests.work_units import LONG, TOGETHER, put_long_ones_first, units
 
 ROOT = Path(__file__).parents[1]
@@ -70,15 +71,67 @@ def test_the_suite_has_each_hook(module):
 def test_a_skipped_test_is_listed_and_runs_elsewhere(ran, tmp_path):
     """`--skipped-to` writes test ids without xdist's groups.
 
-    `--skipped-in` runs the listed tests and two cases of each SQL test.
+    `--skipped-in` runs the listed tests and the tests of the store package's SQL.
     """
     skipped = tmp_path / "skipped"
     assert "6 passed, 1 skipped" in ran("--skipped-to", str(skipped), "-n", "2", "--dist", "loadgroup")
     assert skipped.read_text("utf-8") == "test_some.py::test_with_a_service[2]\n"
-    assert "2 passed, 1 skipped, 4 deselected" in ran("--skipped-in", str(skipped))
+    assert "3 passed, 1 skipped, 3 deselected" in ran("--skipped-in", str(skipped))
 
 
-def test_a_sample_runs_each_test_with_some_of_its_cases(ran):
+@pytest.fixture
+def sampled(tmp_path):
+    """Return a function that runs `--sample` without naming tests. One of the seven tests is a slow proof."""
+    proof = tmp_path / "tests" / SLOW_PROOFS[0]
+    proof.parent.mkdir(parents=True)
+    proof.write_text("def test_proof():\n    pass\n", "utf-8")
+    (tmp_path / "tests" / "test_sql.py").write_text(OF_SQL, "utf-8")
+    (tmp_path / "tests" / "test_some.py").write_text(TESTS, "utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\nmarkers =\n  postgres\n", "utf-8")
+
+    def run(*options):
+        done = subprocess.run(
+            [*PYTEST, *options], cwd=tmp_path, capture_output=True, text=True, check=False,
+            env={**{name: value for name, value in os.environ.items() if name != "CI"}, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
+def test_make_test_leaves_out_slow_proofs_and_further_cases_with_postgres(sampled, workers):
+    """`--sample` leaves out the slow proofs and the third case of a test with PostgreSQL, and says so at the end."""
+    output = sampled("--sample", *workers)
+    assert "5 passed, 1 skipped" in output
+    assert "2 slow proofs and further cases were left out; make test-all runs them" in output
+
+
+@pytest.mark.parametrize("named", ["tests/test_sql.py", "tests"])
+def test_a_named_test_runs_with_all_cases(sampled, named):
+    """`--sample` leaves out nothing if the command names tests."""
+    output = sampled("--sample", named)
+    assert ("3 passed" if named.endswith(".py") else "7 passed, 1 skipped") in output
+    assert "left out" not in output
+
+
+def test_ci_runs_each_test_that_make_test_leaves_out(sampled, tmp_path):
+    """`--skipped-in` also runs the tests that `--sample` leaves out."""
+    skipped = tmp_path / "skipped"
+    sampled("--sample", "--skipped-to", str(skipped), "-n", "2", "--dist", "loadgroup")
+    output = sampled("--skipped-in", str(skipped), "-vv")
+    assert {"test_proof", "test_with_a_service[2]", "test_of_a_statement[3]"} == {
+        line.split()[0].rpartition("::")[2] for line in output.splitlines() if "::" in line
+    }
+
+
+def test_each_slow_proof_is_a_file():
+    """Each name in SLOW_PROOFS is the name of a test file."""
+    assert [name for name in SLOW_PROOFS if not (ROOT / "tests" / name).is_file()] == []
+
+
+def test_each_other_interpreter_runs_each_test_with_some_of_its_cases(ran):
     """`--cases` limits how many cases of each test run, as on the other interpreters in CI."""
     assert "3 passed, 4 deselected" in ran("--cases", "1")
 
