@@ -52,14 +52,18 @@ class Map:
     entries: dict[str, dict[str, Any]]
     tree: Path
     lines: dict[str, dict[str, list[Test]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    sources: dict[str, str] = field(init=False)
+    """The text of each file, read before a worker writes a mutant into this tree."""
 
     def __post_init__(self) -> None:
-        """Sort the recorded tests by file and line."""
+        """Sort the recorded tests by file and line, and read the files."""
         for entry in self.entries.values():
             for name, (seconds, lines) in entry["tests"].items():
                 for file, texts in lines.items():
                     for text in texts:
                         self.lines[file][text].append(Test(name, seconds))
+        files = [file for file in self.lines if (self.tree / file).exists()]
+        self.sources = {file: (self.tree / file).read_text("utf-8") for file in files}
 
     def tests_of(self, mutant: Mutant, source: str, room: Room, budget: float) -> list[Test]:
         """Return the tests that run a mutant, in the order to try them.
@@ -90,9 +94,7 @@ class Map:
 
     def _constants_of(self, file: str, names: Sequence[str]) -> dict[str, list[str]]:
         """Return, by file, the constants that this file, and the files that import it, make from the given names."""
-        files = [other for other in self.lines if (self.tree / other).exists()]
-        sources = {other: (self.tree / other).read_text("utf-8") for other in files}
-        return {other: made_with(sources[other], names) for other in (file, *importers(sources, file))}
+        return {other: made_with(self.sources[other], names) for other in (file, *importers(self.sources, file))}
 
     def _users(self, names: Mapping[str, Sequence[str]]) -> list[Test]:
         """Return the tests that run a line with one of the names. ``names`` has the names for each file."""
