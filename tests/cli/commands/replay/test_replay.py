@@ -101,7 +101,8 @@ def test_a_replay_of_a_pending_event_gives_its_retries_back(invoke, ask, databas
         insert_events(connection, 1, retry_count=2, last_error="x")
         event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
     plan = invoke("replay", event, "-n", DATABASE_URL=database_url).stdout
-    assert "changes\tthe pending events get all their retries back" in plan
+    assert "changes\tthe pending event gets all its retries back\n" in plan
+    assert "takes\tunder a second; then a publisher sends the event\n" in plan
     assert (ask("replay", event, "-y")["counts"]["requeued"], pending(engine)) == (1, 1)
 
 
@@ -109,7 +110,7 @@ def test_a_replay_of_a_pending_event_gives_its_retries_back(invoke, ask, databas
     ("failed", "changes"),
     [
         (0, None),
-        (1, "1 of 2 pending events get all their retries back"),
+        (1, "1 of 2 pending events gets all its retries back"),
         (2, "the pending events get all their retries back"),
     ],
 )
@@ -176,9 +177,9 @@ def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
     assert ask("replay", "--failed", "-n", "--rate", "1/m")["result"]["estimated_seconds"] == 180.0
     assert ask("replay", "--failed", "-n")["result"]["estimated_seconds"] < 0.01
     shown = invoke("replay", "--failed", "-n", "--rate", "2/m", DATABASE_URL=database_url).stdout
-    assert "takes\tabout 1 min 30 s, at 2/min; then a publisher sends them" in shown
+    assert "takes\tabout 1 min 30 s, at 2/min; then a publisher sends the events" in shown
     shown = invoke("replay", "--failed", "-n", DATABASE_URL=database_url).stdout
-    assert "takes\tunder a second; then a publisher sends them\n" in shown
+    assert "takes\tunder a second; then a publisher sends the events\n" in shown
 
 
 def test_a_replay_says_why_events_are_left_out(invoke, database_url, dead):

@@ -106,8 +106,9 @@ def _changes(failed: int, pending: int) -> str | None:
     """Return how the replay changes pending events, or None if none of them has failed."""
     if not failed:
         return None
-    which = "the pending events get" if failed == pending else f"{failed:,} of {pending:,} pending events get"
-    return f"{which} all their retries back"
+    events = "event" if pending == 1 else "events"
+    which = f"the pending {events}" if failed == pending else f"{failed:,} of {pending:,} pending {events}"
+    return f"{which} {'gets all its' if failed == 1 else 'get all their'} retries back"
 
 
 def _takes(seconds: float) -> str:
@@ -120,6 +121,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
     left = Counter(left.reason for left in plan.left_out)
     listed = len(plan.left_out) <= _MOST_SHOWN  # a table below names each event and its reason
     pace = f", at {rate(options.rate)}" if options.rate else ""
+    sent = "the event" if sum(states.values()) == 1 else "the events"
     window = span(plan.oldest, plan.newest, zone_shown()) if plan.oldest and plan.newest else None
     return Fields(
         (
@@ -139,6 +141,6 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
                 if left[reason] and not listed
             ),
             ("canary", f"{options.canary:,} first" if options.canary else None),
-            ("takes", f"{_takes(plan.seconds(options.rate))}{pace}; then a publisher sends them"),
+            ("takes", f"{_takes(plan.seconds(options.rate))}{pace}; then a publisher sends {sent}"),
         )
     )
