@@ -132,7 +132,9 @@ quick: $(TEST) ## run the tests that need no service
 	@$(BIN)/python -m pytest -q -n $(or $(WORKERS),auto) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/test_division.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy --ignore tests/docs $(ARGS)
 
 format: $(DEV) ## format the Python code, and correct what ruff can correct
-	@$(BIN)/ruff check --fix .; found=$$?; $(BIN)/ruff format . && exit $$found
+	@$(BIN)/ruff check --fix --exit-zero --quiet .
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check .
 
 check: $(DEV) $(CHECKED) ## check lint, format, types, layers, Dockerfile, secrets, dependencies, the template, the site
 	@$(BIN)/ruff check .
