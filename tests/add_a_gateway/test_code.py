@@ -52,7 +52,8 @@ def test_a_key_of_the_gateway_that_is_not_utf_8_is_refused(gateway):
     """The command line refuses a gateway variable that is not UTF-8, and so never passes such a key to a library."""
     accepted = [field.env for field in GATEWAYS[gateway].fields if not is_refused(field.env)]
     need(
-        not accepted, f"begin {', '.join(accepted)} with {gateway.upper()}_, and add {gateway} to formats.py: PROVIDERS"
+        not accepted,
+        f"add {gateway} to formats.py: PROVIDERS, and let {', '.join(accepted)} begin with {gateway.upper()}_",
     )
 
 
