@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.domain.evidence import seen
-from ticketbottle_payctl.domain.causes import CauseKind, LateFailures, PaidOrders, causes, late_failure
-from ticketbottle_payctl.domain.causes.late_failures import first_make_dead
+from tests.domain.evidence import SUPERSEDED, seen
+from ticketbottle_payctl.domain.causes import (
+    NO_LATE_FAILURES,
+    CauseKind,
+    Command,
+    LateFailures,
+    PaidOrders,
+    causes,
+    late_failure,
+)
+from ticketbottle_payctl.domain.causes.late_failures import before_publishing, instead_of_publishing
+from ticketbottle_payctl.domain.causes.words import PREVIEW, PUBLISH
 from ticketbottle_payctl.domain.retry import MOST_RETRIES
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import Settings
@@ -55,16 +64,66 @@ def test_the_cause_says_who_will_send_the_late_failure(number, blocked, slot, th
     )
 
 
-@pytest.mark.parametrize(
-    ("found", "until"),
-    [
-        (LateFailures(1, "0123456789", "TB-1"), "the failure event of the paid order TB-1 (01234567) is dead"),
-        (LateFailures(2, "e1"), "2 failure events of paid orders are dead, the oldest e1"),
-    ],
+ONE = LateFailures(1, "0123456789", "TB-1")
+STOP = (
+    "stop all publishers, because the pending failure event of the paid order TB-1 (01234567) would take the order's"
+    " tickets. Make the event dead with the SQL that payctl stats shows. Then see what a publisher would send"
 )
-def test_the_advice_before_a_dry_run_names_the_order(found, until):
-    """The advice that replaces publishing names the order, or the oldest event if its order code is unknown."""
-    assert first_make_dead(found).startswith(f"start no publisher until {until} (payctl stats says how)")
+
+
+def test_the_advice_before_a_dry_run_names_the_order_and_the_steps():
+    """The advice says which order is at risk, to stop the publishers first, and which command shows the SQL."""
+    assert before_publishing(ONE) == STOP
+
+
+def test_the_advice_about_several_failures_names_the_oldest_and_says_when_to_stop():
+    """`payctl stats` shows the SQL for one event, so the advice says to repeat it until no such event is left."""
+    assert before_publishing(LateFailures(1_200, "e1")) == (
+        "stop all publishers, because 1,200 pending failure events would take the tickets of paid orders. The oldest is"
+        " e1. Make it dead with the SQL that payctl stats shows. Repeat this until payctl stats shows no such event."
+        " Then see what a publisher would send"
+    )
+
+
+def test_the_advice_says_that_the_failure_events_could_not_be_read():
+    """If payctl could not read the failure events, the advice says so. If it read none, nothing must be done first."""
+    assert before_publishing(None) == (
+        "check a dry run, because payctl could not read whether a pending failure event would take the tickets of a"
+        " paid order"
+    )
+    assert before_publishing(NO_LATE_FAILURES) is None
+
+
+RELEASE = Command(("publish-outbox",), options=("--on-dead", "release"), changes=True)
+
+
+@pytest.mark.parametrize("found", [ONE, None])
+@pytest.mark.parametrize(
+    ("command", "options", "start"),
+    [(PUBLISH, ("-n",), ""), (RELEASE, ("--on-dead", "release", "-n"), "never replay it. First ")],
+)
+def test_the_dry_run_instead_of_publishing_keeps_the_options_and_what_they_skip(found, command, options, start):
+    """The dry run has the options of the command. The advice repeats what the options skip."""
+    instead = instead_of_publishing("never replay it", command, found)
+    assert instead == (f"{start}{before_publishing(found)}", Command(("publish-outbox",), options=options))
+
+
+@pytest.mark.parametrize("command", [None, Command(("doctor",)), Command(("replay",), changes=True), PREVIEW])
+def test_a_command_that_sends_nothing_is_advised_while_a_failure_is_pending(command):
+    """A late failure event changes only the advice to publish."""
+    assert instead_of_publishing("", command, ONE) is None
+
+
+def test_publishing_is_advised_if_no_failure_would_take_tickets():
+    """Without a late failure event, the advice to publish stays."""
+    assert instead_of_publishing("", PUBLISH, NO_LATE_FAILURES) is None
+
+
+def test_the_cause_about_a_superseded_event_advises_the_dry_run_of_the_release():
+    """`stats` and `doctor` advise the dry run of the release, and still say what the release skips."""
+    found = causes(seen(SUPERSEDED, dead=1, blocked=1, superseded=1, superseded_blocking=1, late_failures=ONE))
+    (advice,) = [each.advice for each in found if each.command and each.command.options == (*RELEASE.options, "-n")]
+    assert advice == f"skip the dead failure and send the success. First {STOP}"
 
 
 def test_the_sql_quotes_the_id_of_the_event():

@@ -26,7 +26,12 @@ from ticketbottle_payctl.domain.causes.evidence import (
     Waiting,
 )
 from ticketbottle_payctl.domain.causes.idle import Idle, awaits_rescan, idle
-from ticketbottle_payctl.domain.causes.late_failures import late_failure, of_late_failures, publish_later, taken_tickets
+from ticketbottle_payctl.domain.causes.late_failures import (
+    dry_run_instead,
+    late_failure,
+    of_late_failures,
+    taken_tickets,
+)
 from ticketbottle_payctl.domain.causes.pending import of_failures, of_sendable, unexplained
 from ticketbottle_payctl.domain.causes.publishing import (
     NEXT_RESCAN,
@@ -89,6 +94,6 @@ def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, .
     if not found and oldest_s > OVERDUE_AFTER.total_seconds():
         rest = Waiting(Reason.READY, "", evidence.pending, oldest_s, evidence.oldest_id or "")
         found.append(unexplained(evidence, [rest], brokers))
-    found = [publish_later(cause, evidence.late_failures) for cause in found]
+    found = [dry_run_instead(cause, evidence.late_failures) for cause in found]
     order = [*CauseKind]
     return tuple(sorted(found, key=lambda cause: order.index(cause.kind)))

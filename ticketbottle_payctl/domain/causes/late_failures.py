@@ -6,8 +6,9 @@ A publisher sends such an event, unless a dead event of the payment blocks it, o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind
+from ticketbottle_payctl.domain.causes.cause import Cause, CauseKind, Command
 from ticketbottle_payctl.domain.causes.evidence import LateFailures
 from ticketbottle_payctl.domain.causes.words import PREVIEW, PUBLISH, named
 from ticketbottle_payctl.domain.retry import MOST_RETRIES
@@ -22,6 +23,19 @@ _DEBEZIUM = (
     "Debezium sends each event once, and never sends a requeued event; payctl cdc mark marks the events that Debezium"
     " has sent, and a publisher will send the other events after payctl cdc cut-back"
 )
+
+_THEN = "Then see what a publisher would send"
+_UNREAD = (
+    "check a dry run, because payctl could not read whether a pending failure event would take the tickets of a paid"
+    " order"
+)
+
+
+class Instead(NamedTuple):
+    """The advice and the command to give instead of a command that publishes."""
+
+    advice: str
+    command: Command
 
 
 def of_late_failures(found: LateFailures, *, by_debezium: bool = False) -> Iterator[Cause]:
@@ -45,27 +59,57 @@ def taken_tickets(number: int) -> str:
     return f"{count(number, 'pending failure event')} would take the tickets of {orders}"
 
 
-def publish_later(cause: Cause, found: LateFailures) -> Cause:
-    """Return the cause with other advice if it advises to publish while a failure event is pending."""
-    if not found.number or cause.command is None or not publishes(cause.command.verb, changes=cause.command.changes):
-        return cause
-    return cause._replace(advice=first_make_dead(found), command=PREVIEW)
-
-
-def publishes(verb: Sequence[str], *, changes: bool) -> bool:
+def publishes(command: Command) -> bool:
     """Return whether the command sends events."""
-    return changes and tuple(verb) == PUBLISH.verb
+    return command.changes and command.verb == PUBLISH.verb
+
+
+def dry_run_of(options: Sequence[str] = ()) -> Command:
+    """Return the command that shows what a publisher with these options would send."""
+    return Command(PREVIEW.verb, options=(*options, *PREVIEW.options))
+
+
+def instead_of_publishing(why: str | None, command: Command | None, found: LateFailures | None) -> Instead | None:
+    """Return the advice and the command to give instead, or None if the command may be advised.
+
+    ``why`` is the advice before ``command``. If the command has options, ``why`` says which events are skipped, so the
+    new advice repeats it. ``found`` is None if the failure events could not be read.
+    """
+    first = before_publishing(found) if command is not None and publishes(command) else None
+    if command is None or first is None:
+        return None
+    return Instead(f"{why}. First {first}" if why and command.options else first, dry_run_of(command.options))
+
+
+def dry_run_instead(cause: Cause, found: LateFailures | None) -> Cause:
+    """Return the cause with a dry run as its command if the operator must not publish yet."""
+    instead = instead_of_publishing(cause.advice, cause.command, found)
+    return cause if instead is None else cause._replace(advice=instead.advice, command=instead.command)
+
+
+def before_publishing(found: LateFailures | None) -> str | None:
+    """Return what to do before anything is published, or None if no pending failure event would take tickets.
+
+    The text is meant to stand before a dry run. ``found`` is None if the failure events could not be read.
+    """
+    if found is None:
+        return _UNREAD
+    return first_make_dead(found) if found.number else None
 
 
 def first_make_dead(found: LateFailures) -> str:
     """Return the advice to give before :data:`PREVIEW` while these failure events are pending."""
     event = named(found.id, found.order_code)
-    until = (
-        f"the failure event of the paid order {event} is dead"
-        if found.number == 1
-        else f"{found.number:,} failure events of paid orders are dead, the oldest {event}"
+    if found.number == 1:
+        return (
+            f"stop all publishers, because the pending failure event of the paid order {event} would take the order's"
+            f" tickets. Make the event dead with the SQL that payctl stats shows. {_THEN}"
+        )
+    return (
+        f"stop all publishers, because {taken_tickets(found.number)}. The oldest is {event}. Make it dead with the SQL"
+        " that payctl stats shows. Repeat this until payctl stats shows no such event. "
+        f"{_THEN}"
     )
-    return f"start no publisher until {until} (payctl stats says how); see what a publisher would send"
 
 
 def late_failure(event_id: str) -> Cause:

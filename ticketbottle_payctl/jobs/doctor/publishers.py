@@ -19,8 +19,8 @@ from ticketbottle_payctl.domain.causes import (
     without_ended_outages,
 )
 from ticketbottle_payctl.domain.causes.advice import if_cut_off, if_missing
-from ticketbottle_payctl.domain.causes.late_failures import first_make_dead
-from ticketbottle_payctl.domain.causes.words import PREVIEW, PUBLISH, WAIT_OR_PUBLISH
+from ticketbottle_payctl.domain.causes.late_failures import instead_of_publishing, publishes
+from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import Finding, Status, Subject, ok, warn
@@ -48,13 +48,11 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
     order, do not advise to publish.
     """
     found = _findings(subject, probe)
-    if all(each.command != PUBLISH for each in found):
+    if not any(each.command is not None and publishes(each.command) for each in found):
         return found
     late = known_late_failures(subject.engine(), subject.max_retries)  # the backlog check reports an error
-    if not late.number:
-        return found
-    later = first_make_dead(late)
-    return [replace(each, remedy=later, command=PREVIEW) if each.command == PUBLISH else each for each in found]
+    pairs = [(each, instead_of_publishing(each.remedy, each.command, late)) for each in found]
+    return [replace(each, remedy=new.advice, command=new.command) if new else each for each, new in pairs]
 
 
 def _findings(subject: Subject, probe: Probe) -> list[Finding]:

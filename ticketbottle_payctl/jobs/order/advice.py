@@ -7,9 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.domain.causes import NEXT_RESCAN, Activity
-from ticketbottle_payctl.domain.causes.late_failures import first_make_dead, publishes
-from ticketbottle_payctl.domain.causes.words import PREVIEW
+from ticketbottle_payctl.domain.causes import NEXT_RESCAN, Activity, Command
+from ticketbottle_payctl.domain.causes.late_failures import Instead, instead_of_publishing, publishes
 from ticketbottle_payctl.domain.message_size import is_small_enough_now
 from ticketbottle_payctl.domain.payment import is_overdue
 from ticketbottle_payctl.domain.unknown_types import is_unknown
@@ -89,18 +88,25 @@ def advise_afterwards(verdicts: Sequence[Verdict], *, debezium_publishes: bool) 
     )
 
 
-def publish_later(advice: Sequence[Advice], engine: Engine, max_retries: int) -> tuple[Advice, ...]:
+def with_dry_runs(advice: Sequence[Advice], engine: Engine, max_retries: int) -> tuple[Advice, ...]:
     """Return the advice with a dry run instead of publishing, if a pending failure would take a paid order's tickets.
 
     Read the failure events only if some advice is to publish.
     """
-    if not any(publishes(each.verb, changes=each.changes) for each in advice):
+    if not any(publishes(_command(each)) for each in advice):
         return tuple(advice)
     late = known_late_failures(engine, max_retries)
-    if not late.number:
-        return tuple(advice)
-    preview = Advice(PREVIEW.verb, first_make_dead(late), options=PREVIEW.options, changes=False)
-    return tuple(preview if publishes(each.verb, changes=each.changes) else each for each in advice)
+    return tuple(_with_dry_run(each, instead_of_publishing(each.why, _command(each), late)) for each in advice)
+
+
+def _command(advice: Advice) -> Command:
+    return Command(advice.verb, advice.operands, advice.options, advice.changes)
+
+
+def _with_dry_run(advice: Advice, instead: Instead | None) -> Advice:
+    if instead is None:
+        return advice
+    return Advice(instead.command.verb, instead.advice, options=instead.command.options, changes=False)
 
 
 def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: bool) -> Iterator[Advice]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.jobs.order.advice import advise_sending, publish_later
+from ticketbottle_payctl.jobs.order.advice import advise_sending, with_dry_runs
 from ticketbottle_payctl.jobs.order.closed_findings import subject_of
 from ticketbottle_payctl.jobs.order.find import find
 from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
@@ -80,7 +80,7 @@ def find_open(
     unsent, sending = timeline.unsent_success, None
     if unsent is not None and unsent.event is not None and unsent.kind is not VerdictKind.UNKNOWN_TYPE:
         sending = advise_sending(unsent, found, now, debezium_publishes=slot is not None)
-        (sending,) = publish_later([sending], engine, max_retries)
+        (sending,) = with_dry_runs([sending], engine, max_retries)
     subjects = tuple(subject_of(each, found) for each in findings)
     return OpenFindings(timeline, found.subject, findings, subjects, max(times, default=None), sending, asked_at)
 

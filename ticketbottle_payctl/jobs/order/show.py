@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.domain.causes.evidence import RESCANNED_WITHIN
 from ticketbottle_payctl.domain.unknown_types import is_unknown
-from ticketbottle_payctl.jobs.order.advice import advise, advise_afterwards, publish_later
+from ticketbottle_payctl.jobs.order.advice import advise, advise_afterwards, with_dry_runs
 from ticketbottle_payctl.jobs.order.find import find
 from ticketbottle_payctl.jobs.order.judge_delivery import dead_before, tries_of
 from ticketbottle_payctl.jobs.order.judge_money import amounts_of
@@ -74,7 +74,7 @@ def show(  # noqa: PLR0913 - one argument per source
         payment=found.payment,
         verdict=first,
         steps=tuple(in_order(found, [*steps_of(found), *records.steps])),
-        advice=publish_later(
+        advice=with_dry_runs(
             advise(found, [first, *also], now, debezium_publishes=slot is not None), engine, max_retries
         ),
         afterwards=advise_afterwards([first, *also], debezium_publishes=slot is not None),

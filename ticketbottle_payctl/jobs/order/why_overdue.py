@@ -22,7 +22,7 @@ from ticketbottle_payctl.domain.causes import (
     publishing,
     publishing_of,
 )
-from ticketbottle_payctl.domain.causes.late_failures import publish_later
+from ticketbottle_payctl.domain.causes.late_failures import dry_run_instead
 from ticketbottle_payctl.domain.causes.publishing import NEXT_SCHEDULED_RUN
 from ticketbottle_payctl.domain.causes.stopped import of_table_locks
 from ticketbottle_payctl.domain.causes.words import PUBLISH, WAIT_OR_PUBLISH, overdue
@@ -77,7 +77,7 @@ def _without_publisher(seen: Evidence) -> Cause | None:
         return None
     fact, meaning = f"no publisher is running: {last}", NEXT_SCHEDULED_RUN
     cause = Cause(CauseKind.BETWEEN_RUNS, seen.pending, fact, meaning, WAIT_OR_PUBLISH, PUBLISH)
-    return publish_later(cause, seen.late_failures)
+    return dry_run_instead(cause, seen.late_failures)
 
 
 class NewEvent(NamedTuple):
