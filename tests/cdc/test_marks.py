@@ -67,3 +67,4 @@ def test_a_cut_over_says_if_the_brokers_are_unavailable_or_refused_an_event(fail
     sender = SimpleNamespace(producer=SimpleNamespace(unavailable=lambda: BrokerUnavailableError("no broker")))
     found = _why(sender, {f"payment {number}": failure for number, failure in enumerate(failures)})
     assert (found and type(found), found and found.message) == (kind, message)
+    assert ("`payctl publish-outbox -n`" in ((found and found.hint) or "")) is (kind is GuardError)

@@ -1,6 +1,7 @@
 """Test when cut-over, mark and cut-back are refused, which events they mark, and which runs they record."""
 
 import json
+import re
 from contextlib import contextmanager, nullcontext
 
 import pytest
@@ -100,18 +101,24 @@ def test_events_behind_a_dead_event_stop_the_cut_over(scene):
     key = scene.query('SELECT "aggregateId" FROM outbox')[0]
     insert(scene, 1)
     scene.query('UPDATE outbox SET "aggregateId" = %s', key)
-    with pytest.raises(GuardError, match="1 pending event must wait behind a dead event, but Debezium would send it"):
+    message = "1 pending event must wait behind a dead event, but Debezium would send it"
+    with pytest.raises(GuardError, match=message) as refused:
         scene.cut_over()
+    assert re.findall("`([^`]+)`", refused.value.hint) == ["payctl publish-outbox --on-dead release -n"]
     assert scene.slots() == []
 
 
 def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
-    """The cut-over and its dry run refuse a backlog that is too large to send within seconds."""
+    """The cut-over and its dry run refuse a backlog that is too large to send within seconds.
+
+    They advise the dry run of a publisher, because they do not know whether a failure event would take tickets.
+    """
     monkeypatch.setattr(cut_over, "MOST_PENDING", 4)
     insert(scene, 5)
     for dry_run in (True, False):
-        with pytest.raises(GuardError, match="more than 4"):
+        with pytest.raises(GuardError, match="more than 4") as refused:
             scene.cut_over(dry_run=dry_run)
+        assert re.findall("`([^`]+)`", refused.value.hint) == ["payctl publish-outbox -n"]
     assert (states(scene), scene.slots()) == ({"pending": 5}, [])
 
 
@@ -152,10 +159,14 @@ def test_a_second_cut_over_is_refused(scene):
 
 
 def test_mark_and_cut_back_need_a_replication_slot(scene):
-    """Without a replication slot, payctl marks events itself, so it refuses `cdc mark` and `cdc cut-back`."""
+    """Without a replication slot, payctl marks events itself, so it refuses `cdc mark` and `cdc cut-back`.
+
+    `cdc cut-back` advises the check of the publishers, because a publisher may be running.
+    """
     for command in (scene.mark, scene.cut_back):
-        with pytest.raises(GuardError, match="no replication slot"):
+        with pytest.raises(GuardError, match="no replication slot") as refused:
             command()
+    assert refused.value.hint == "see whether a publisher is running: `payctl doctor --only publishers`"
 
 
 def test_mark_updates_the_events_that_are_in_kafka(scene):

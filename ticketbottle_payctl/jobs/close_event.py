@@ -74,5 +74,8 @@ def refuse(event: NamedEvent, look: str) -> None:
     if event.blocks:
         message = f"not closed: another event of the payment waits behind {named}"
         # A failure that is sent after a success would take the tickets away.
-        release = "publish the other event first: `payctl publish-outbox --on-dead release`"
+        release = (
+            "see what a publisher would send, then publish the other event:"
+            " `payctl publish-outbox --on-dead release -n`"
+        )
         raise GuardError(message, hint=release if event.only_successes_wait else f"see which event waits: {look}")

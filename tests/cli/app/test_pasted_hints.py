@@ -108,7 +108,10 @@ HINTS = {
         "similar order codes exist: TB-2-1, TB-2-2; give the right one, such as `payctl show TB-2-1 -p 'my shop'`",
     ),
     "the last characters of two codes": (["show", "same"], "give the whole code: `payctl show TB-B-SAME -p 'my shop'`"),
-    "the advice of an error": (["cdc", "cut-back", "-y"], "start a publisher: `payctl publish-outbox -p 'my shop'`"),
+    "the advice of an error": (
+        ["cdc", "cut-back", "-y"],
+        "see whether a publisher is running: `payctl doctor --only publishers -p 'my shop'`",
+    ),
 }
 
 

@@ -46,7 +46,7 @@ def _check(engine: Engine) -> None:
         slot = cdc.slot(connection)
     if slot is None:
         message = "there is no replication slot: payctl publishes this outbox already"
-        raise GuardError(message, hint="start a publisher: `payctl publish-outbox`")
+        raise GuardError(message, hint="see whether a publisher is running: `payctl doctor --only publishers`")
     if slot.active:
         message = "the connector still reads from the slot"
         raise GuardError(message, hint="delete the connector, or stop its worker, and try again")

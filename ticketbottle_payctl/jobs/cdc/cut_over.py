@@ -182,7 +182,9 @@ def _check(connection: Connection, max_retries: int) -> int:
         them = "it" if waiting == 1 else "them"
         message = f"{count(waiting, 'pending event')} must wait behind a dead event, but Debezium would send {them}"
         raise GuardError(
-            message, hint="replay the dead events first, or publish with `payctl publish-outbox --on-dead release`"
+            message,
+            hint="replay the dead events first, or send the events behind them; to see what a publisher would send, run"
+            " `payctl publish-outbox --on-dead release -n`",
         )
     pending = cdc.count_pending(connection, max_retries)
     _check_backlog(pending)
@@ -193,7 +195,9 @@ def _check_backlog(pending: int) -> None:
     if pending > MOST_PENDING:
         message = f"more than {MOST_PENDING:,} events are pending; sending them would delay the handover"
         raise GuardError(
-            message, hint="drain the outbox with `payctl publish-outbox`, stop that publisher, and try again"
+            message,
+            hint="see what a publisher would send: `payctl publish-outbox -n`. Then drain the outbox, stop that"
+            " publisher, and try again",
         )
 
 
@@ -241,6 +245,12 @@ def _released(event: OutboxEvent, failure: DeliveryFailure, max_retries: int) ->
     return Released(event.id, event.retry_count, None)
 
 
+_PUBLISH_FIRST = (
+    "see what a publisher would send: `payctl publish-outbox -n`. Then run the publisher, which decides about these"
+    " events, stop it, and try again"
+)
+
+
 def _why(sender: Sender, failures: Mapping[str, DeliveryFailure]) -> PayctlError | None:
     if not failures:
         return None
@@ -248,4 +258,4 @@ def _why(sender: Sender, failures: Mapping[str, DeliveryFailure]) -> PayctlError
     if first.fault is Fault.TRANSPORT:
         return sender.producer.unavailable()
     message = f"the brokers did not accept {count(len(failures), 'event')}: {error_text(first.code, first.reason)}"
-    return GuardError(message, hint="run `payctl publish-outbox`, which decides about these events, then try again")
+    return GuardError(message, hint=_PUBLISH_FIRST)

@@ -124,12 +124,18 @@ def test_a_reference_is_not_taken_for_the_short_id_of_an_event(dead, orders, clo
 
 
 def test_a_closed_event_that_blocks_a_later_one_is_not_called_closed_already(dead, orders, close, ask):
-    """If an event waits behind a closed event, `payctl close EVENT` refuses and says how to unblock it."""
+    """If an event waits behind a closed event, `payctl close EVENT` refuses and says how to unblock it.
+
+    The hint names a dry run, because a publisher would also send the failure events of other orders.
+    """
     close(dead)
     orders.event(age=timedelta(minutes=1))
     document = ask("close", dead, "-y", "--reason", WHY)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
     assert "waits behind" in document["error"]["message"]
+    assert document["error"]["hint"] == (
+        "see what a publisher would send, then publish the other event: `payctl publish-outbox --on-dead release -n`"
+    )
 
 
 @pytest.mark.parametrize("options", [["-n"], []], ids=["a dry run", "no reason"])
