@@ -158,16 +158,18 @@ def _before_closing(session: Session, found: OpenFindings, look: str) -> str:
             " the finding as soon as the payment service has written the event and it is published, or"
             f" {days} (OUTBOX_RETENTION_DAYS) after the payment; see the state: `{look}`"
         )
-    adviser, then = Adviser(session, "close"), f"then ask whether the order has its tickets: `{look}`"
+    adviser, again = Adviser(session, "close"), f"then check the order again: `{look}`"
+    then = f"then ask whether the order has its tickets: `{look}`"
     if sending.verb == ("cdc", "mark"):  # this command sends nothing: Debezium sends the event
         return f"wait until Debezium has sent the event (`{adviser.reading(['doctor'])}` says what stops it), {then}"
     remedy = todo(unsent, found.timeline)
     before = f"{remedy_text(remedy.words, remedy.sql)}. " if remedy else ""
     if not sending.changes:
-        return f"{sending.why}: `{adviser.reading(sending.verb, sending.operands, sending.options)}`, {then}"
+        preview = adviser.reading(sending.verb, sending.operands, sending.options)
+        return f"{sending.why}: `{preview}`, {again}"  # a dry run sends nothing
     command = adviser.changing(sending.verb, sending.operands, sending.options)
     if sending.verb == ("cdc", "cut-back"):
-        return f"{before}{sending.why}: `{command}`, then check the order again: `{look}`"
+        return f"{before}{sending.why}: `{command}`, {again}"
     send = "Then send the event" if remedy else "send the event first"
     return f"{before}{send}: `{command}`, {then}"
 

@@ -9,15 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ticketbottle_payctl.cli.app.pasted_hints import profile_options
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
-from ticketbottle_payctl.domain.causes.words import PREVIEW, PUBLISH
+from ticketbottle_payctl.domain.causes.late_failures import before_publishing, dry_run_of
+from ticketbottle_payctl.domain.causes.words import PUBLISH
 from ticketbottle_payctl.formats import command_line
 
 DRY_RUN = frozenset({"-n", "--dry-run"})
 """The spellings of the dry-run option. Without it, the same command applies the changes that the dry run showed."""
+
+
+class PublishAdvice(NamedTuple):
+    """A command that publishes, or its dry run.
+
+    If ``before`` is not None, the command is a dry run. ``before`` then says what to do before anything is published.
+    """
+
+    command: str
+    before: str | None = None
+
+    def rows(self, label: str) -> Iterator[tuple[str, str]]:
+        """Yield labels and texts. ``label`` stands before a command that publishes, but not before a dry run."""
+        if self.before is not None:
+            yield "before publishing", self.before
+        yield label if self.before is None else "dry run", self.command
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +71,19 @@ class Adviser:
             [*options, *profile_options(self.session.shared), *self._guard(rows, needs_reason=needs_reason)],
         )
 
-    def publishing(self, options: Sequence[str] = ()) -> str:
-        """Return the command that publishes, or its dry run if a pending failure would take a paid order's tickets."""
+    def publishing(self, options: Sequence[str] = ()) -> PublishAdvice:
+        """Return the command that publishes.
+
+        Return its dry run instead if a pending failure event would take a paid order's tickets, or if payctl cannot
+        read whether one would.
+        """
         from ticketbottle_payctl.store.outbox.orders_at_risk import known_late_failures  # noqa: PLC0415 - not needed for --help
 
         late = known_late_failures(self.session.services.engine, self.session.settings.max_retries)
-        if late.number:
-            return self.reading(PREVIEW.verb, options=PREVIEW.options)
-        return self.changing(PUBLISH.verb, options=options)
+        before, preview = before_publishing(late), dry_run_of(options)
+        if before is not None:
+            return PublishAdvice(self.reading(preview.verb, options=preview.options), before)
+        return PublishAdvice(self.changing(PUBLISH.verb, options=options))
 
     def again(self, arguments: Sequence[str], *, without: Collection[str], rows: int = 1) -> str | None:
         """Return the command that the user typed, without the options in ``without``, and with the guard's options.

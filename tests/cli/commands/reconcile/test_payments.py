@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.cli.commands.reconcile.conftest import HOUR, RECONCILE, status_of
+from tests.late_failure import insert_late_failure
 from tests.stand_ins import KEYS, STATES
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.server import wait_until
@@ -163,6 +164,18 @@ def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, d
     assert planned[0] == "!  1 payment  1 to settle"
     done = invoke(*RECONCILE, "-y", **environment).stdout.splitlines()
     assert (done[0], done[-1]) == ("✔  1 payment  1 settled", "if no publisher runs\tpayctl publish-outbox")
+
+
+def test_reconcile_payments_advises_a_dry_run_while_a_failure_is_pending(
+    gateways, overdue, invoke, database_url, engine
+):
+    """While a failure event of a paid order is pending, the output says what to do before anything is published."""
+    overdue("momo", state="paid")
+    with engine.begin() as connection:
+        late = insert_late_failure(connection)
+    done = invoke(*RECONCILE, "-y", DATABASE_URL=database_url, **gateways.environment).stdout.splitlines()
+    first = f"before publishing\tstop all publishers, because the pending failure event of the paid order {late}"
+    assert (done[-2].startswith(first), done[-1]) == (True, "dry run\tpayctl publish-outbox -n")
 
 
 def test_reconcile_payments_records_its_run(overdue, reconcile, engine):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import typer
 
@@ -14,7 +15,7 @@ from ticketbottle_payctl.cli.input.selector import selector_of
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Result
 from ticketbottle_payctl.cli.output.surface import is_terminal
-from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.cli.safety.advised import Adviser, PublishAdvice
 from ticketbottle_payctl.jobs.error_groups import group_errors
 
 _DEFAULT_LIMIT = 50
@@ -51,7 +52,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
         session.services.engine, selector, max_retries=session.settings.max_retries, limit=limit or _DEFAULT_LIMIT
     )
     adviser = Adviser(session, "errors")
-    release = adviser.publishing(["--on-dead", "release"]) if any(each.blocking for each in report.groups) else ""
+    release = adviser.publishing(["--on-dead", "release"]) if any(each.blocking for each in report.groups) else None
     now = session.services.now() if is_terminal(sys.stdout) else None
     counts: ErrorCounts = {"groups": len(report.groups), "events": report.events, "closed": report.closed}
     if report.waiting is not None:
@@ -61,9 +62,14 @@ def errors_command(  # noqa: PLR0913 - one argument per option
             "payctl.errors/1",
             ExitCode.PARTIAL if report.timed_out else ExitCode.DONE,
             counts=counts,
-            items=[item_of(group, selector, adviser, release) for group in report.groups],
+            items=[item_of(group, selector, adviser, release.command if release else "") for group in report.groups],
             truncated=report.truncated,
             human=text_of(report, selector, adviser, release, now),
-            warnings=[_NOT_COUNTED] if report.timed_out else [],
+            warnings=[*_before_release(release), *([_NOT_COUNTED] if report.timed_out else ())],
         )
     )
+
+
+def _before_release(release: PublishAdvice | None) -> Iterator[str]:
+    if release is not None and release.before is not None:
+        yield f"before you release the events behind a dead event, {release.before}: `{release.command}`"

@@ -62,7 +62,8 @@ class ErrorGroupItem(TypedDict):
     release: NotRequired[str]
     """The command that sends the events behind the superseded ones, after the replay; empty if none is waiting.
 
-    If a pending failure event would take the tickets of a paid order, this is a dry run, which sends nothing.
+    If a pending failure event would take the tickets of a paid order, or if payctl cannot read whether one would, this
+    is a dry run, which sends nothing.
     """
     superseded: NotRequired[Count]
     """The number of superseded events.

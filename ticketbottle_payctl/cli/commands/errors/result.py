@@ -8,7 +8,7 @@ from ticketbottle_payctl.cli.commands.errors.advised import close_command, repla
 from ticketbottle_payctl.cli.commands.errors.todo import first_step, too_large
 from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, bold, dim, good, headline, line, warn
-from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.cli.safety.advised import Adviser, PublishAdvice
 from ticketbottle_payctl.cli.safety.cause_advice import next_lines
 from ticketbottle_payctl.domain.unknown_types import what_to_do
 from ticketbottle_payctl.formats import count, span, span_and_age
@@ -57,7 +57,7 @@ def _created(group: ErrorGroup, now: datetime | None) -> str:
 
 
 def text_of(
-    report: ErrorsReport, selector: Selector, adviser: Adviser, release: str, now: datetime | None
+    report: ErrorsReport, selector: Selector, adviser: Adviser, release: PublishAdvice | None, now: datetime | None
 ) -> list[Block]:
     """Return the summary, and the details of each group."""
     late = report.timed_out or (report.waiting is not None and report.waiting.late)
@@ -78,6 +78,8 @@ def text_of(
     for group in report.groups:
         replay = replay_command(group, selector, adviser)
         sends = release if group.blocking else None
+        label = "dry run" if sends and sends.before else "then" if replay else "release"
+        send = (label, sends.command if sends else None)
         pattern, sample = redact(group.pattern), redact(group.sample) if group.sample else None
         sent = f"{group.repeated:,} of {group.count:,}: harmless, because another event of the payment was sent"
         unknown = f"{group.open_unknown:,} of {group.count:,}: {what_to_do(group.open_types)}"
@@ -100,10 +102,10 @@ def text_of(
                     ("to replay", f"{group.replayable:,} of {group.count:,}" if replay and group.left_out else None),
                     ("replay", replay or None),
                     ("to release", _to_release(group) if replay else None),
-                    ("then", sends if replay else None),
+                    *([send] if replay else ()),
                     ("blocks", _blocks(group) if group.dead else None),
                     ("to release", None if replay else _to_release(group)),
-                    ("release", None if replay else sends),
+                    *([] if replay else [send]),
                     ("close", close_command(group, adviser) or None),
                 )
             ),

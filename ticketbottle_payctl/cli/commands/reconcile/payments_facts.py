@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Annotated, NotRequired, TypedDict
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.safety.advised import PublishAdvice
 from ticketbottle_payctl.domain.payment import PaymentStatus, is_overdue
 from ticketbottle_payctl.domain.settlement import Refusal
 from ticketbottle_payctl.facts import Keywords
@@ -77,8 +78,8 @@ class Reconciled:
     dry_run: bool = False
     run_id: str | None = None
     stopped: ExitCode | None = None
-    publish: str | None = None
-    """The command that publishes the settled payments' events."""
+    publish: PublishAdvice | None = None
+    """The command that publishes the settled payments' events, or its dry run."""
     apply: str | None = None
     """The command that settles the payments that the dry run found, or None if there are none."""
     look: str | None = None

@@ -92,7 +92,7 @@ def blocks_of(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Bl
     blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings, is_plan=it.dry_run, closed=it.closed, at=it.at)
     blocks += [line("too old:", why) for why in _why_too_old(it)] + _older(it)
     if it.publish and counts["settled"]:
-        blocks.append(Fields((("if no publisher runs", it.publish),)))
+        blocks.append(Fields((*it.publish.rows("if no publisher runs"),)))
     blocks += _next(it)
     if it.dry_run:
         to_apply = ". To apply it:" if it.apply else ""

@@ -49,8 +49,8 @@ def next_commands(  # noqa: PLR0913 - everything on which the next step depends
     """
     match outcome:
         case ReplayOutcome.CANARY_TIMEOUT:
-            first = _after_timeout(adviser, progress, publishing)
-            yield from [("next", first)] if first else []
+            first = [*_after_timeout(adviser, progress, publishing)]
+            yield from first
             yield "then" if first else "next", _resume(adviser, run_id)
         case ReplayOutcome.CANARY_FAILED | ReplayOutcome.TOO_MANY_ERRORS:
             yield "next", _errors(adviser)
@@ -64,7 +64,7 @@ def next_commands(  # noqa: PLR0913 - everything on which the next step depends
             if progress is not None and progress.dead:
                 yield "next", _errors(adviser)
             elif progress is not None and progress.pending:
-                yield "next" if remaining else "if no publisher runs", adviser.publishing()
+                yield from adviser.publishing().rows("next" if remaining else "if no publisher runs")
 
 
 def _resume(adviser: Adviser, run_id: str) -> str:
@@ -75,13 +75,17 @@ def _errors(adviser: Adviser) -> str:
     return adviser.reading(["errors"], options=["--failed"])
 
 
-def _after_timeout(adviser: Adviser, progress: Progress | None, publishing: Publishing | None) -> str | None:
-    """Return the command to run after the canary timed out, or None if the canary has been published since."""
+def _after_timeout(
+    adviser: Adviser, progress: Progress | None, publishing: Publishing | None
+) -> Iterator[tuple[str, str]]:
+    """Yield the step after the canary timed out, unless the canary has been published since."""
     if progress is not None and progress.dead:
-        return _errors(adviser)
-    if progress is not None and not progress.pending:
-        return None
-    return adviser.publishing() if _is_gone(publishing) else adviser.reading(["doctor"])
+        yield "next", _errors(adviser)
+    elif progress is None or progress.pending:
+        if _is_gone(publishing):
+            yield from adviser.publishing().rows("next")
+        else:
+            yield "next", adviser.reading(["doctor"])
 
 
 def _is_gone(publishing: Publishing | None) -> bool:

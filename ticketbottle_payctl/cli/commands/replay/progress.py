@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ticketbottle_payctl.cli.output.progress import bar, status
 from ticketbottle_payctl.cli.output.result import dim, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
-from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.cli.safety.advised import Adviser, PublishAdvice
 from ticketbottle_payctl.domain.causes import Activity, Publishing
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.replay import CanaryWait, ReplayOptions
@@ -92,14 +92,23 @@ class Watch:
         match state.activity:
             case Activity.BETWEEN_RUNS:
                 self._adviser.session.note(warn(state.words))
-                publish = self._adviser.publishing()
-                self._adviser.session.note(
-                    dim(f"the canary waits {left} for the next run; if none is scheduled:"), publish
-                )
+                publish, waits = self._adviser.publishing(), f"the canary waits {left} for the next run"
+                if publish.before is None:
+                    self._adviser.session.note(dim(f"{waits}; if none is scheduled:"), publish.command)
+                else:
+                    self._adviser.session.note(dim(waits))
+                    self._note_dry_run(publish)
             case Activity.WITHOUT_BROKERS if state.last is not None:
                 self._adviser.session.note(warn(f"{state.words}:"), state.last.without_brokers or "")
                 doctor = self._adviser.reading(["doctor"])
                 self._adviser.session.note(dim(f"the canary waits {left} for the brokers; to find the cause:"), doctor)
             case Activity.GONE | Activity.NEVER_SEEN:
-                publish = self._adviser.publishing()
-                self._adviser.session.note(warn("no publisher is running"), dim(f"({state.last_sign}):"), publish)
+                publish, gone = self._adviser.publishing(), warn("no publisher is running")
+                if publish.before is None:
+                    self._adviser.session.note(gone, dim(f"({state.last_sign}):"), publish.command)
+                else:
+                    self._adviser.session.note(gone, dim(f"({state.last_sign})"))
+                    self._note_dry_run(publish)
+
+    def _note_dry_run(self, publish: PublishAdvice) -> None:
+        self._adviser.session.note(dim(f"before a publisher runs, {publish.before}:"), publish.command)

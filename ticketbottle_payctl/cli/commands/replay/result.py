@@ -117,13 +117,11 @@ def result_of_pending(plan: ReplayPlan, options: ReplayOptions, adviser: Adviser
     result = result_of_plan(plan, options, named=True, adviser=adviser, nothing=True)
     whose = f"{count(len(plan.events), 'event')} {'is' if len(plan.events) == 1 else 'are'} already pending"
     why = ("why an event waits", adviser.reading(["show"], [plan.events[0].row.id]))
-    first, fields = headline(good("✔"), f"nothing to do: {whose}"), Fields((*next_publish(adviser).rows, why))
+    first, fields = (
+        headline(good("✔"), f"nothing to do: {whose}"),
+        Fields((*adviser.publishing().rows("if no publisher runs"), why)),
+    )
     return replace(result, human=[first, fields], dry_run=dry_run)
-
-
-def next_publish(adviser: Adviser) -> Fields:
-    """Return the command that sends pending events, in case no publisher is running."""
-    return Fields((("if no publisher runs", adviser.publishing()),))
 
 
 def result_of(  # noqa: PLR0913 - most are passed by name
@@ -322,6 +320,9 @@ def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded], advis
     release = adviser.publishing(["--on-dead", "release"])
     what = (
         f"{count(superseded, 'superseded event')} left out: {whose} COMPLETED now, and a paying customer would lose "
-        f"their tickets if payctl sent {them}. If a dead event blocks the payment's success event, run `{release}`"
+        f"their tickets if payctl sent {them}. If a dead event blocks the payment's success event, "
     )
-    return [*harm, what]
+    if release.before is None:
+        return [*harm, f"{what}run `{release.command}`"]
+    send = "only --on-dead release sends the success event. Before the release, "
+    return [*harm, f"{what}{send}{release.before}: `{release.command}`"]

@@ -125,25 +125,92 @@ def test_no_screen_advises_to_publish_while_a_failure_would_be_sent_after_the_su
     assert publishing == {"payctl publish-outbox -n"}
 
 
-@pytest.mark.usefixtures("late")
-@pytest.mark.parametrize("retries", [0, 2])
-@pytest.mark.parametrize("name", ["a new success", "a success behind a superseded failure"])
-def test_no_screen_about_another_order_advises_to_publish_while_a_failure_would_be_sent(orders, ask, name, retries):
-    """`show`, `errors`, `close` and `replay` of another order advise the dry run, and name the order of the failure."""
-    first = orders.name
-    orders.pay("COMPLETED", age=3 * HOUR)
-    if name == "a success behind a superseded failure":
-        orders.event("FAILED", "dead", age=2 * HOUR, error="TIMED_OUT: no")
-    orders.event(age=HOUR if retries else timedelta(seconds=2), retries=retries)
-    shown = ask("show", orders.name)["result"]
-    advised = [each["command"] for each in shown["next"]]
-    assert all(first in each["why"] for each in shown["next"] if "publish-outbox" in each["command"])
-    released = [each["release"] for each in ask("errors")["items"] if each["blocking"]]
-    assert len(released) == ("superseded" in name)
-    plan = ask("replay", orders.events[-1], "-n")
-    sends = [word for word in json.dumps([advised, released, plan]).split('"') if "payctl publish-outbox" in word]
-    assert {each for each in sends if each != "payctl publish-outbox -n"} == set()
-    assert "payctl publish-outbox -n" in [*advised, *released]
+RELEASE = "payctl publish-outbox --on-dead release -n"
+STOP = "stop all publishers, because the pending failure event of the paid order"
+
+
+@pytest.fixture
+def waiting(late, orders):
+    """Return a function that inserts a paid order whose success event waits. Return the other order's name.
+
+    If ``blocked`` is true, the success event waits behind a superseded failure event.
+    """
+
+    def insert(*, blocked, retries=0, age=HOUR, paid=3 * HOUR, **more):
+        other = f"{orders.name} ({late[:8]})"
+        orders.pay("COMPLETED", age=paid, **more)
+        if blocked:
+            orders.event("FAILED", "dead", age=2 * HOUR, error="TIMED_OUT: no")
+        orders.event(age=age, retries=retries)
+        return other
+
+    return insert
+
+
+@pytest.mark.parametrize(("retries", "age"), [(0, HOUR), (2, HOUR), (0, timedelta(seconds=2))])
+def test_show_advises_a_dry_run_while_the_failure_of_another_order_is_pending(orders, ask, waiting, retries, age):
+    """`show` names the other order, and says to stop all publishers before the dry run."""
+    other = waiting(blocked=False, retries=retries, age=age)
+    advised = [each for each in ask("show", orders.name)["result"]["next"] if "publish-outbox" in each["command"]]
+    assert [each["command"] for each in advised] == ["payctl publish-outbox -n"]
+    assert advised[0]["why"].startswith(f"{STOP} {other} would take the order's tickets. ")
+
+
+def test_show_still_says_never_to_replay_a_superseded_event_while_a_failure_is_pending(orders, ask, waiting):
+    """The dry run has `--on-dead release`. The reason says not to replay the dead event, and names the other order."""
+    other = waiting(blocked=True)
+    (advised,) = ask("show", orders.name)["result"]["next"]
+    assert advised["command"] == RELEASE
+    skip = (
+        f"skip the dead PAYMENT_FAILED {orders.events[-2][:8]}; never replay it: the customer would lose their tickets"
+    )
+    assert advised["why"].startswith(f"{skip}. First {STOP} {other}")
+
+
+def test_errors_labels_the_dry_run_of_a_release_and_warns_while_a_failure_is_pending(
+    ask, invoke, waiting, database_url
+):
+    """`errors` does not call a dry run a release. A warning names the order whose failure event is pending."""
+    other = waiting(blocked=True)
+    document = ask("errors")
+    (group,) = [each for each in document["items"] if each["blocking"]]
+    (warning,) = document["warnings"]
+    assert (group["release"], document["exit_code"]) == (RELEASE, 0)
+    assert warning.startswith(f"before you release the events behind a dead event, {STOP} {other}")
+    assert warning.endswith(f": `{RELEASE}`")
+    lines = invoke("errors", DATABASE_URL=database_url).stdout.splitlines()
+    assert f"dry run\t{RELEASE}" in lines
+    assert not [each for each in lines if each.startswith(("then\t", "release\t"))]
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_close_advises_a_dry_run_and_to_check_again_while_a_failure_is_pending(orders, ask, waiting, blocked):
+    """A dry run sends nothing, so the hint does not ask whether the order has its tickets."""
+    other = waiting(blocked=blocked, paid=HOUR, ended={"CANCELLED": 2 * HOUR})
+    orders.callback(age=HOUR)
+    hint = ask("close", orders.name, "-y", "--reason", WHY)["error"]["hint"]
+    command = RELEASE if blocked else "payctl publish-outbox -n"
+    assert f"{STOP} {other}" in hint
+    assert hint.endswith(f": `{command}`, then check the order again: `payctl show {orders.name}`")
+
+
+@pytest.mark.parametrize("options", [["-n"], ["-y"]])
+def test_replay_of_a_superseded_event_advises_the_dry_run_of_the_release(orders, ask, waiting, options):
+    """The warning about a superseded event names the order whose failure event is pending."""
+    other = waiting(blocked=True)
+    (warning,) = ask("replay", orders.events[-2], *options)["warnings"]
+    assert f"only --on-dead release sends the success event. Before the release, {STOP} {other}" in warning
+    assert warning.endswith(f": `{RELEASE}`")
+
+
+def test_replay_of_a_pending_event_advises_a_dry_run(orders, invoke, waiting, database_url):
+    """If the named event is pending, `replay` says what to do before anything is published."""
+    other = waiting(blocked=False)
+    lines = invoke("replay", orders.events[-1], DATABASE_URL=database_url).stdout.splitlines()
+    assert lines[0] == "✔  nothing to do: 1 event is already pending"
+    assert lines[1].startswith(f"before publishing\t{STOP} {other}")
+    assert lines[2] == "dry run\tpayctl publish-outbox -n"
+    assert not [each for each in lines if each.startswith("if no publisher runs")]
 
 
 # how to insert the order: whether a publisher will send a failure after the success
