@@ -36,7 +36,8 @@ def table(place: str) -> set[str]:
     """Return the keys of a table. ``place`` is a file and the name of a variable in that file.
 
     If a row is a tuple or a call, its key is its first value. If a key has several words, the first one is the gateway.
-    The keys are read from the source, because a module with tests does not load until each of its tables is complete.
+    This function parses the source file and does not import the module, because a test module with an incomplete table
+    cannot be imported.
     """
     literal, _ = source(place)
     if isinstance(literal, (ast.Dict, ast.List, ast.Set, ast.Tuple)):

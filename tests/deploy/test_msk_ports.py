@@ -1,4 +1,4 @@
-"""Test that `make deploy` refuses a port of Amazon MSK that does not match the login."""
+"""Test that `make deploy` refuses a broker of Amazon MSK if its port belongs to another login."""
 
 from __future__ import annotations
 

@@ -103,8 +103,8 @@ def test_an_event_is_called_lost_only_if_its_record_would_have_been_read(event, 
 def test_an_unreadable_partition_matters_only_to_events_that_may_be_in_it(home, reason):
     """An unreadable partition matters only for events that can be in it.
 
-    If partitions were added, an event can be in a partition that its key had before. Older records in the key's present
-    partition rule this out.
+    If the topic had fewer partitions before, Kafka may have put the event into another partition. If the key's present
+    partition has records that are older than the event, the event cannot be in another partition.
     """
     others = [number for number in possible_partitions(KEY.encode(), 3) if number != HOME]
     broken = partition(unread=Unread.UNREADABLE)
@@ -175,7 +175,10 @@ def test_every_reason_of_the_reader_is_a_reason_of_the_report():
 
 
 def record(event, offset, minutes_ago=None, number=0, **changes):
-    """Return a record of an event. ``changes`` are its differences from the event. By default, both have one time."""
+    """Return a record of an event. ``changes`` replace fields.
+
+    The record was sent ``minutes_ago``, or at the same time as the event if ``minutes_ago`` is None.
+    """
     at = event.published_at if minutes_ago is None else NOW - minutes_ago * MINUTE
     return Copy(event.id, TOPIC, number, offset, at, event.key, event.digest, replayed=False)._replace(**changes)
 

@@ -1,4 +1,4 @@
-"""Test the parts, the pause and the timeline of ``jobs/report``, from counts that need no database."""
+"""Test the parts, the pause and the timeline of ``jobs/report`` with made-up counts, without a database."""
 
 from __future__ import annotations
 
@@ -279,9 +279,9 @@ def test_a_report_says_if_an_order_may_have_lost_its_tickets(why, released):
     ("repeated", "harmless", "expected"), [(None, 0, (False, False)), (0, 1, (False, True)), (1, 0, (True, False))]
 )
 def test_a_report_says_if_a_dead_event_is_a_repeat_or_does_harm(repeated, harmless, expected):
-    """The report says if a dead event repeats a sent success, and if no dead event does harm.
+    """The report knows whether a dead event repeats a sent success, and whether all dead events are harmless.
 
-    If the section with the dead events is missing, it says neither.
+    If the section about dead events is missing, the report assumes neither.
     """
     groups = None if repeated is None else (SimpleNamespace(repeated=repeated, harmless=harmless),)
     report = replace(QUIET, waiting=NOTHING._replace(dead=1), dead_groups=groups)

@@ -1,4 +1,4 @@
-"""Test the figures and the forecast of ``jobs/stats``, from counts that need no database."""
+"""Test the figures and the forecast of ``jobs/stats`` with made-up counts, without a database."""
 
 from __future__ import annotations
 

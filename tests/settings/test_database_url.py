@@ -18,9 +18,9 @@ RESERVED = ":/?#[]@!$&'()*+,;=%\"<>\\^`{|} ~-._"
 CUT = {f"postgresql://a{character}b:pw@db.example:5433/db" for character in "/?#"} | {
     "postgresql://us:pw@db.example:5433/a@b"
 }
-"""URLs with an ``@`` after the host, which payctl refuses.
+"""URLs that payctl refuses because an ``@`` follows the host.
 
-Node.js can read part of the user name or password as the host or the database.
+Node.js may read a part of the user name or password in these URLs as the host or the database.
 """
 
 

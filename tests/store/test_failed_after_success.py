@@ -70,7 +70,7 @@ def test_a_failure_that_was_sent_before_the_success_is_not_found(order, found):
 
 
 def test_the_search_reads_only_the_events_next_to_the_payments_times(engine, order, found):
-    """The search reads at most 100 published events on each side of the failure and of the success."""
+    """The search reads at most 100 published events before the failure, 100 after, and as many around the success."""
     with engine.begin() as connection:
         insert_events(connection, 20_000, state="published", age=HOUR, payload_bytes=0)
     one = order(completed=timedelta(hours=1, seconds=5), sent=HOUR / 2)

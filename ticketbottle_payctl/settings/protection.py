@@ -9,7 +9,7 @@ from pathlib import Path
 from ticketbottle_payctl.settings.database import TRUSTED_ENVIRONMENTS, DatabaseSettings
 
 REMEDY = (
-    "set PGSSLMODE=verify-full, and PGSSLROOTCERT to the certificates of the server's authority"
+    "set PGSSLMODE=verify-full, and set PGSSLROOTCERT to a file with the certificate of the server's authority"
     " (only ENVIRONMENT=dev, local or test may omit them)"
 )
 _CHECKED = frozenset({"verify-ca", "verify-full"})

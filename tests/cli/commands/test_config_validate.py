@@ -133,7 +133,7 @@ LOGIN = {"KAFKA_USERNAME": "u", "KAFKA_PASSWORD": "canary"}
     ],
 )
 def test_validate_refuses_a_port_or_a_login_that_msk_does_not_have(answer, brokers, settings, words):
-    """`config validate` names the right port if a port of Amazon MSK does not match the login."""
+    """If the URL of an Amazon MSK broker has a port for another login, `config validate` names the right port."""
     kafka = by_name(answer("config", "validate", KAFKA_BROKERS=brokers, **settings))["kafka"]
     assert not kafka["ok"]
     assert words in kafka["message"]
@@ -149,7 +149,7 @@ def test_validate_refuses_a_port_or_a_login_that_msk_does_not_have(answer, broke
     ],
 )
 def test_validate_accepts_the_ports_of_msk_and_of_other_brokers(answer, brokers, settings):
-    """`config validate` accepts a port of Amazon MSK that matches the login, and every port of other brokers."""
+    """`config validate` accepts an Amazon MSK broker's port for this login, and any port of other brokers."""
     kafka = by_name(answer("config", "validate", KAFKA_BROKERS=brokers, **settings, **LOGIN))["kafka"]
     assert (kafka["ok"], kafka["message"]) == (True, brokers)
 

@@ -31,8 +31,9 @@ def test_show_reads_only_locks_and_publishers_to_explain_a_new_event(
 ):
     """For an event that is seconds old, `show` reads the locks on the outbox and the publishers, but no other events.
 
-    If the last publisher could not reach its brokers, `show` also reads when an event was last sent. If `show` would
-    advise to publish, it then searches once for pending failures of paid orders, because they must not be sent.
+    If the last publisher could not reach its brokers, `show` also reads when an event was last sent. Before `show`
+    advises to publish, it searches once for pending failure events of paid orders, because a publisher must not send
+    them.
     """
     with engine.begin() as connection:
         insert_events(connection, 5, state="dead", age=timedelta(minutes=9))

@@ -91,7 +91,7 @@ def _working(working: Sequence[Publisher], subject: Subject) -> Iterator[Finding
 
 
 def _idle(seen: Sequence[SeenPublisher], subject: Subject) -> Iterator[Finding]:
-    """Yield a finding for each running publisher that holds no shard now."""
+    """Yield a finding for each publisher that is running but does not hold a shard now."""
     healthy = [one for one in seen if not one.ended and not one.without_brokers]
     noted = next((one.shards for one in healthy if one.shards is not None), None)
     for one in healthy:

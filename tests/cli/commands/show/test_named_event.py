@@ -1,4 +1,4 @@
-"""Test that `payctl show EVENT` says in its first lines in which state this event is."""
+"""Test that the first lines of `payctl show EVENT` give the state of this event."""
 
 from __future__ import annotations
 

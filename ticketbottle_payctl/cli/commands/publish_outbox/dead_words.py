@@ -13,7 +13,7 @@ from ticketbottle_payctl.store.outbox.unsent_successes import NONE_UNSENT, Unsen
 
 
 def customers_in_words(unsent: UnsentSuccesses) -> list[str]:
-    """Return how many customers are waiting for dead events, or nothing if no customer is waiting."""
+    """Return how many paying customers are waiting for dead events. The list is empty if no customer is waiting."""
     if not unsent.customers:
         return []
     waits, them = ("waits", "a dead event") if unsent.customers == 1 else ("wait", "dead events")
@@ -21,7 +21,7 @@ def customers_in_words(unsent: UnsentSuccesses) -> list[str]:
 
 
 def unknown_in_words(unsent: UnsentSuccesses) -> list[str]:
-    """Return how many dead events have an unknown type, or nothing if there are no such events."""
+    """Return how many dead events have an unknown type. The list is empty if no dead event has an unknown type."""
     if not unsent.unknown:
         return []
     return [f"{count(unsent.unknown, 'event')} of an unknown type {'is' if unsent.unknown == 1 else 'are'} dead"]
