@@ -73,7 +73,7 @@ def test_a_copy_that_no_replay_asked_for_is_seen(copy, harms):
 
 
 def test_order_and_superseded_events_of_other_payments_are_not_judged_by_state():
-    """The checker accepts a replayed event after a later one if it does not know the payment's status."""
+    """The checker accepts a replayed event after a later event if the checker does not know the payment's status."""
     assert found(judge([FAILED, PAID], [*SENT, message(FAILED, 30, "r1")], replays={"r1": {"f"}})) == {"duplicates"}
     assert judge([FAILED, PAID], SENT, replays={"r1": {"f"}}, payments={"k"}) == Verdict()
 

@@ -28,7 +28,7 @@ def make_demo(tmp_path, script):
     demo = tmp_path / "payctl"
     demo.write_text(script)
     demo.chmod(0o755)
-    # These tests run inside another make, whose options are not meant for this one.
+    # These tests run inside another make, whose options are not meant for the make that they start.
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return ["make", "demo", f"BIN={tmp_path}", "DEMO="], environ
 
@@ -46,7 +46,7 @@ def test_make_demo_accepts_only_the_exit_code_of_ctrl_c(code, ends, tmp_path):
 
 @pytest.mark.parametrize(("failing", "ends"), [("", 0), ("check", 2), ("format", 2)])
 def test_make_format_also_formats_if_ruff_has_findings(failing, ends, tmp_path):
-    """`make format` runs `ruff check --fix` and `ruff format`. It fails at the end if one of them fails."""
+    """`make format` runs `ruff check --fix` and `ruff format`, and then fails if either command failed."""
     ruff = tmp_path / "ruff"
     ruff.write_text(f'#!/bin/sh\necho "$1"\n[ "$1" != "{failing}" ]\n')
     ruff.chmod(0o755)

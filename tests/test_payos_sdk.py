@@ -87,7 +87,7 @@ def test_the_library_asks_for_a_payment_link(gateways, link, sent, prefix):
 def test_each_answer_of_payos_is_returned_unchanged(gateways, ask, status, body):
     """PayOS's library sends one request and returns the response byte for byte.
 
-    This is also true for responses that the library would normally refuse or retry.
+    By default, the library would refuse some of these responses, or repeat the request.
     """
     came = replying(
         gateways, status=status, body=body, headers=[("Location", "http://127.0.0.1:1/"), ("Retry-After", "9")]

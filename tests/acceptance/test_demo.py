@@ -178,9 +178,9 @@ def test_the_demo_removes_its_servers_and_data_after_sigterm(kept):
 
 
 def test_the_demo_says_how_many_of_its_customers_the_report_counts(kept):
-    """`payctl report` counts every order that needs repair except one, for which no callback arrived.
+    """`payctl report` counts every order that needs repair, except the order without a callback.
 
-    Only the gateway knows that this order was paid.
+    Only the gateway knows that the customer paid this order.
     """
     process, document, _ = kept()
     result = valid(document)["result"]

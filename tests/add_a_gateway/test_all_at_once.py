@@ -25,7 +25,7 @@ sys.exit(pytest.main(["-n", "0", "-p", "no:cacheprovider", "--tb=no", "-rN", "te
 
 @pytest.fixture(scope="module")
 def output():
-    """Return the output of these tests if the registry has a new gateway, and nothing else has."""
+    """Return the output of these tests if only the registry has a new gateway."""
     done = subprocess.run([sys.executable, "-c", NEW], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     return done.stdout

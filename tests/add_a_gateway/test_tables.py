@@ -104,7 +104,7 @@ def test_every_gateway_that_sends_json_is_tested_with_any_json():
 
 
 def test_every_signed_string_is_searched_for_a_second_meaning():
-    """A gateway whose signed strings have only one meaning has a function that searches for a second one."""
+    """A gateway whose signed strings have only one meaning has a function that searches for a second meaning."""
     ambiguous = value("tests/providers/conftest.py AMBIGUOUS")
     missing = [name for name in GATEWAYS if ambiguous.get(name) is None and name not in table(READINGS)]
     need(not missing, f"add {', '.join(missing)} to {READINGS.replace(' ', ': ')}")

@@ -73,7 +73,7 @@ def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind)
 
 
 def test_alerts_of_one_kind_are_limited_to_one_in_five_minutes(cloud, clock):
-    """Only one alert of each kind is sent in five minutes. The next one contains the count of suppressed alerts.
+    """Only one alert of each kind is sent in five minutes. The next alert contains the count of suppressed alerts.
 
     The limit for one kind does not delay another kind.
     """

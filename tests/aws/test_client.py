@@ -24,7 +24,7 @@ def nowhere(monkeypatch, tmp_path):
 def test_each_variable_that_the_hint_names_sets_the_region(monkeypatch):
     """Each variable that the error's hint names sets the AWS region.
 
-    This includes AWS_REGION, which botocore ignores.
+    AWS_REGION works too, although botocore ignores this variable.
     """
     with pytest.raises(ConfigError) as error:
         make_client("secretsmanager")

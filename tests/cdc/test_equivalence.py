@@ -33,8 +33,8 @@ ODD_PAYLOADS = (
 def test_debezium_and_payctl_send_the_same_messages(scene):
     """Debezium and payctl send an event with the same topic, partition, key, value and headers.
 
-    The exceptions are one constant header and the headers from payctl's own tables. The page scale.md explains the
-    exceptions.
+    Only one constant header and the headers from payctl's own tables can differ. The page scale.md explains these
+    differences.
     """
     assert scene.cut_over().sent == 0
     with scene.connect() as worker:

@@ -63,7 +63,7 @@ REFUSED = "the brokers did not accept {}: MSG_SIZE_TOO_LARGE: too large"
     ],
 )
 def test_a_cut_over_says_if_the_brokers_are_unavailable_or_refused_an_event(failures, kind, message):
-    """If events were not sent, the first failure decides if the brokers are unavailable or did not accept them."""
+    """If events were not sent, the first failure decides whether payctl reports an outage or a refusal."""
     sender = SimpleNamespace(producer=SimpleNamespace(unavailable=lambda: BrokerUnavailableError("no broker")))
     found = _why(sender, {f"payment {number}": failure for number, failure in enumerate(failures)})
     assert (found and type(found), found and found.message) == (kind, message)

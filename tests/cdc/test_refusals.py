@@ -124,7 +124,10 @@ def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
 
 @pytest.mark.parametrize("publish", [None, "insert, update"])
 def test_the_publication_must_be_for_inserts_only(publish, scene):
-    """The cut-over refuses a missing publication or one with updates. Debezium would send payctl's marks as updates."""
+    """The cut-over refuses to start if the publication is missing or also publishes updates.
+
+    Debezium would send payctl's marks as updates.
+    """
     scene.query("DROP PUBLICATION payctl_outbox")
     if publish:
         scene.query(f"CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = '{publish}')")

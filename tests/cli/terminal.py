@@ -49,7 +49,7 @@ class Terminal:
             pass
 
     def _receive(self, seconds):
-        """Wait for output, and read what has arrived. Return whether there was any."""
+        """Wait for output, and read what has arrived. Return whether any output arrived."""
         if seconds <= 0 or not select.select([self.master], [], [], seconds)[0]:
             return False
         try:

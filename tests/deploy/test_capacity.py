@@ -32,7 +32,7 @@ def reserved(root):
 
 @pytest.fixture(scope="module")
 def fixed(functions):
-    """Return the sum of the reservations that are numbers in the template, and not parameters."""
+    """Return the sum of the concurrency that the template reserves with a number instead of a parameter."""
     found = (one.get("ReservedConcurrentExecutions") for one in functions.values())
     return sum(number for number in found if isinstance(number, int))
 

@@ -43,7 +43,7 @@ def found(login, *brokers):
 @pytest.mark.parametrize("port", [*ALL, 2181, 2182, 9095])
 @pytest.mark.parametrize("login", LOGINS)
 def test_a_port_of_msk_must_match_the_login(login, port):
-    """The check accepts only the ports that belong to the login. For any other port, it names the right one."""
+    """The check accepts only the ports that belong to the login. For any other port, the check names the right port."""
     said = found(login, f"{MSK}:{port}")
     if port in PORTS[login]:
         assert said == []

@@ -85,7 +85,10 @@ def test_an_operator_has_each_permission_for_kafka(root, policy):
 
 
 def test_an_operator_s_policy_reaches_what_its_ids_say(policy, who_operates):
-    """A statement's id says whether it reaches one stack, one cluster or the account. The page explains each."""
+    """A statement's id says whether it reaches one stack, one cluster or the account.
+
+    The page explains each of these ids.
+    """
     starts = set()
     for one in policy:
         assert re.fullmatch("[A-Za-z]+", one["Sid"])

@@ -16,7 +16,7 @@ DESCRIPTION = re.compile(r"\S {2,}(?![#\\])\S")
 
 
 def shell_blocks(text):
-    """Return the contents of a page's shell blocks. A block of another language is not one."""
+    """Return the contents of a page's shell blocks. A block of another language does not count as a shell block."""
     return [block for language, block in BLOCK.findall(text) if language in {"", "sh", "bash"}]
 
 

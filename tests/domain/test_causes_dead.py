@@ -147,9 +147,9 @@ def test_a_dead_event_is_said_to_block_others_only_if_it_does():
     ],
 )  # fmt: skip
 def test_a_mixed_group_says_how_many_events_a_replay_leaves_out(group, meaning, rows):
-    """If a replay leaves out only some events of a group, the cause counts them and says why.
+    """If a replay leaves out only some events of a group, the cause counts these events and says why.
 
-    The cause's total includes them.
+    The cause's total includes these events.
     """
     found = causes(
         seen(dead=group.events, superseded=group.superseded, superseded_blocking=group.blocking, dead_groups=[group]),

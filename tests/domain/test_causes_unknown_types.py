@@ -27,7 +27,7 @@ RUNS = "a publisher sends all waiting events when it runs"
     ],
 )  # fmt: skip
 def test_events_of_unknown_types_are_counted_apart(waiting, meaning, command):
-    """If no publisher is running, the cause does not say that one can send events of unknown types."""
+    """If no publisher is running, the cause does not say that a publisher can send events of unknown types."""
     (cause,) = causes(seen(*waiting))
     assert cause.kind == "no_publisher"
     assert cause.meaning.startswith(meaning)

@@ -55,7 +55,7 @@ def test_a_late_failure_is_the_most_urgent_cause(found, fact):
 def test_the_cause_says_who_will_send_the_late_failure(number, blocked, slot, then):
     """A dead event blocks the failure event of its payment only if Debezium does not publish the outbox.
 
-    If there are several failure events, the cause says this only about the oldest, because the others can differ.
+    If there are several failure events, the cause says this only about the oldest event, because the others can differ.
     """
     found = LateFailures(number, "e1", "TB-1", blocked)
     (cause,) = (each for each in causes(seen(late_failures=found, slot_active=slot)) if each.events == number)
@@ -150,6 +150,6 @@ def test_an_event_with_the_largest_retry_count_is_dead_with_every_setting():
     ],
 )  # fmt: skip
 def test_the_cause_says_which_paid_orders_have_no_success_event(number, unknown, meaning):
-    """The cause about paid orders counts those without a success event apart."""
+    """The cause about paid orders counts the orders without a success event separately."""
     (cause,) = causes(seen(paid_orders=PaidOrders(number, ["TB-1"], unknown)))
     assert (cause.kind, cause.events, cause.meaning) == (CauseKind.NO_TICKET, number, meaning)

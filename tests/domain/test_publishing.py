@@ -158,7 +158,7 @@ def test_a_cause_says_what_the_last_publisher_did(evidence, brokers, sentences, 
 
 
 def test_a_publisher_without_brokers_is_running_until_it_ends():
-    """A publisher that waits for its brokers is running. A publisher that gave up is not."""
+    """A publisher that waits for its brokers is running. A publisher that gave up is not running."""
     waits, gave_up = (publishing([one], known=True) for one in (CUT_OFF, FAILED_TO_START))
     assert (waits.activity, gave_up.activity) == (Activity.WITHOUT_BROKERS,) * 2
     assert (waits.running, gave_up.running) == (True, False)

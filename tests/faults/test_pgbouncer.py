@@ -52,7 +52,7 @@ def of_a_new_client(url):
 def test_callbacks_and_publishers_share_few_connections(shop, pooler, mock_kafka, size):
     """Even if two publishers and six customers share a few connections, each event is sent once and in order.
 
-    This is also true for a single connection. Afterwards, no connection keeps a transaction's settings or locks.
+    A single connection is enough. Afterwards, no connection keeps a transaction's settings or locks.
     """
     url = pooler(size).url
     business = Business(engine_of(url), mock_kafka.bootstrap)
@@ -101,7 +101,7 @@ def test_the_pooler_refuses_options_of_the_url_and_the_error_says_so(pooler):
 
 
 def test_the_limits_of_each_transaction_hold_where_startup_options_are_ignored(pooler):
-    """Each transaction has its time limits even if startup options are ignored, because payctl also sets them there."""
+    """If PgBouncer ignores startup options, a transaction still has time limits, because the transaction sets them."""
     engine = engine_of(f"{pooler(2, ignore_startup_parameters='options').url}?options=-c%20statement_timeout%3D1")
     with transaction(engine, Limits(statement=timedelta(seconds=7))) as connection:
         assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "7s"

@@ -11,7 +11,10 @@ pytestmark = pytest.mark.postgres
 
 
 def test_the_suggested_callbacks_need_one_statement(engine, execute):
-    """Shell completion reads callbacks with one statement. The statement does not look up which are closed."""
+    """Shell completion reads callbacks with one statement.
+
+    The statement does not look up which callbacks are closed.
+    """
     execute(
         """INSERT INTO payctl.webhook_receipts (id, provider, order_ref, reference, amount, currency, outcome, result,
             reason, method, path, query, body, body_sha256)

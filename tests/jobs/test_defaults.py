@@ -35,9 +35,9 @@ def fields_of(kind):
 def test_a_count_that_nobody_sets_is_zero_and_a_flag_is_false():
     """If a job does not set a count or a flag, the count is zero and the flag is false. These are the exceptions.
 
-    A finding is about one transfer, and the command of an advice changes data. If payctl did not find out whether it
-    is allowed to read the closing records and the publishers, it assumes that it is. The longest wait is the longest
-    one unless a search stopped early.
+    A finding is about one transfer, and the command of an advice changes data. If payctl did not find out whether it is
+    allowed to read the closing records and the publishers, it assumes that it is. The longest wait that a search finds
+    counts as certain unless the search stopped early.
     """
     seconds, minutes, days = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "days"))
     options = {

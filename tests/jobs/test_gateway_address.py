@@ -21,7 +21,10 @@ MOMO, VNPAY = QUERIES["momo"], QUERIES["vnpay"]
 
 
 def test_a_gateway_has_a_sandbox_address_and_a_production_address():
-    """Without a configured address, payctl uses the gateway's own. Only VNPay tells each merchant a production host."""
+    """If no address is configured, payctl uses the gateway's documented address.
+
+    VNPay documents no production address, because VNPay tells each merchant a host.
+    """
     hosts = [
         gateway_address({}, query, production=production) for query in (MOMO, VNPAY) for production in (False, True)
     ]
@@ -30,7 +33,7 @@ def test_a_gateway_has_a_sandbox_address_and_a_production_address():
 
 
 def test_a_configured_address_is_used_without_its_last_slashes():
-    """A configured address replaces the gateway's own, and an empty one does not."""
+    """A configured address replaces the gateway's documented address, but an empty address does not."""
     for value, expected in (("https://proxy.test/momo//", "https://proxy.test/momo"), ("", MOMO.hosts[True])):
         assert gateway_address({"PAYCTL_MOMO_URL": value}, MOMO, production=True) == expected
 

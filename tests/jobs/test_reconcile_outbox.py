@@ -137,7 +137,7 @@ def test_a_copy_that_was_sent_within_ten_minutes_proves_that_later_records_are_k
 
 @pytest.mark.parametrize("older", [TRIMMED, partition(30 + SLACK / MINUTE)])
 def test_each_partition_can_show_how_many_partitions_a_topic_had(older):
-    """If the last partition is new, an older one before it shows which partitions a key can have had."""
+    """If the last partition is new, an older partition shows how many partitions the topic had before."""
     key = next(key for key in map(str, range(100)) if {partition_of(key.encode(), n) for n in (2, 3)} == {1})
     assert judged(sent(30, key=key), [partition(unread=Unread.UNREADABLE), older, YOUNG]) is None
 
@@ -273,7 +273,10 @@ def compared(monkeypatch):
 
 @pytest.mark.parametrize(("events", "partitions", "records", "expected"), DIFFERENCES.values(), ids=DIFFERENCES)
 def test_a_comparison_finds_each_kind_of_difference(compared, events, partitions, records, expected):
-    """A comparison finds lost, wrong, double and out-of-order events. It says which ones a replay can repair."""
+    """A comparison finds lost, wrong, double and out-of-order events.
+
+    The comparison says which of these events a replay can repair.
+    """
     found = compared(events, partitions, records).disagreements
     assert {each.event.id: (each.difference, each.detail, each.copies, each.repairable) for each in found} == expected
     assert len(found) == len(expected)
@@ -291,7 +294,7 @@ def test_missing_events_are_listed_from_the_oldest_to_the_newest(compared):
 
 @pytest.mark.postgres
 def test_only_an_event_that_its_topic_lacks_can_be_repaired(engine):
-    """A replay would send an event again that was sent twice or too late, so it repairs only a lost event.
+    """A replay repairs only a lost event. If an event was sent twice or too late, a replay would send one more copy.
 
     The differences are sorted by the creation time of their events.
     """

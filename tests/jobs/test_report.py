@@ -52,7 +52,7 @@ def test_a_report_without_a_judge_of_money_has_no_order_for_a_person(report):
     ("beyond", "gaps"), [(0, []), (1, [("dead_groups", "too_many_groups"), ("runs", "too_many_runs")])]
 )
 def test_a_report_lists_at_most_200_runs_and_20_kinds_of_error(engine, report, beyond, gaps):
-    """The report lists 200 runs and 20 kinds of error, and says if there are more than it lists."""
+    """The report lists 200 runs and 20 kinds of error, and says whether there are more."""
     with engine.begin() as connection:
         for _ in range(200 + beyond):
             runs.start(connection, NewRun(str(uuid4()), "close", Actor("linh", "bastion")))

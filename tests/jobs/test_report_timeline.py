@@ -52,7 +52,7 @@ def test_a_window_has_at_most_96_parts_of_a_round_length(window_s, step_s):
 
 
 def test_the_backlog_of_each_part_follows_from_the_events_that_came_and_went():
-    """A part's final backlog is the previous part's, plus the events that were added, minus those that were sent."""
+    """The backlog at the end of a part is the backlog at its start, plus the added events, minus the sent events."""
     flow = FLOW._replace(
         waiting=2, created={0: 5, 2: 1}, joined={0: 4, 2: 1}, sent={1: sent(9, 10, 19), 2: sent(0, 20, 29)}
     )
@@ -97,7 +97,7 @@ def test_a_pause_can_last_for_the_whole_window():
 
 
 def test_the_first_of_two_equal_pauses_is_shown():
-    """The report shows the longest pause. If two pauses are equally long, it shows the first one."""
+    """The report shows the longest pause. If two pauses are equally long, the report shows the first pause."""
     flow = FLOW._replace(
         joined={0: 9}, sent={0: sent(1, 0, 0), 2: sent(1, 20, 20), 4: sent(1, 40, 40), 5: sent(1, 50, 50)}
     )
@@ -159,7 +159,7 @@ def test_a_timeline_names_a_lag_of_a_second_or_more(lag_s, shown):
 def test_a_timeline_has_the_largest_backlog_at_the_end_of_its_part():
     """The timeline shows the largest backlog at the end of the part in which the backlog was largest.
 
-    Of equal backlogs, it shows the first one.
+    If two backlogs are equally large, the timeline shows the first.
     """
     flow = FLOW._replace(joined={1: 3}, sent={3: sent(3, 31, 31)})
     assert timeline(flow=flow, points=points_of(flow, PARTS)) == [(MomentKind.MOST_WAITING, 20, None, None, 3)]
@@ -257,8 +257,8 @@ def test_waiting_events_have_a_next_step_if_one_is_late_or_harmful_or_a_dead_one
 ):
     """The report names `payctl stats` if a pending event is over ten seconds old, or a dead event is not closed.
 
-    It also does so if a pending failure event would take the tickets of a paid order. Without a pending event, it does
-    not.
+    The report also names `payctl stats` if a pending failure event would take the tickets of a paid order. If no event
+    is pending, the report never names `payctl stats`.
     """
     late = None if at_risk is None else LateFailures(at_risk)
     report = replace(QUIET, waiting=Waiting(pending, dead, age_s, None, None), closed=closed, late_failures=late)
@@ -269,7 +269,10 @@ def test_waiting_events_have_a_next_step_if_one_is_late_or_harmful_or_a_dead_one
     ("why", "released"), [((), False), (("amount",), False), (("amount", RELEASED_AFTER_SUCCESS), True)]
 )
 def test_a_report_says_if_an_order_may_have_lost_its_tickets(why, released):
-    """The report looks for lost tickets in the orders that need manual review. A missing section has no such order."""
+    """The report looks for lost tickets in the orders that need manual review.
+
+    If this section is missing, it finds none.
+    """
     orders = tuple(OpenOrder(WithoutTicket.REFUSED, "e", "TB-1", 9, START, each) for each in why)
     assert replace(QUIET, money=OpenOrders(len(orders), 9, orders)).has_released_tickets is released
     assert QUIET.has_released_tickets is False
@@ -289,7 +292,10 @@ def test_a_report_says_if_a_dead_event_is_a_repeat_or_does_harm(repeated, harmle
 
 
 def test_a_report_counts_the_overdue_payments_by_what_a_person_can_do():
-    """The report counts overdue payments, those that a gateway has forgotten, and closed ones. None counts as zero."""
+    """The report counts overdue payments: the open ones, those too old for a status query, and the closed ones.
+
+    If the section about payments is missing, each count is zero.
+    """
     report = replace(QUIET, payments=CreatedPayments({}, 9, 4, 3, 2))
     for one, expected in ((report, (4, 3, 2)), (QUIET, (0, 0, 0))):
         assert (one.overdue, one.overdue_in_portal, one.closed_payments) == expected

@@ -35,7 +35,7 @@ def recorded(engine):
 @pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize(("limit", "shown", "more"), [(1, 1, True), (2, 2, True), (3, 3, False), (4, 3, False)])
 def test_a_page_of_runs_says_if_older_runs_exist(engine, limit, shown, more):
-    """A page has at most the given number of runs, latest first, and says if older runs exist."""
+    """A page has at most the given number of runs, latest first, and says whether older runs exist."""
     page = list_runs(engine, limit)
     assert ([run.id for run in page.runs], page.more) == (IDS[::-1][:shown], more)
     details = show_run(engine, IDS[0], limit, max_retries=5)

@@ -245,7 +245,7 @@ def test_by_default_a_command_asks_three_times_and_five_times_a_second():
 
 
 def test_queries_take_at_most_two_thirds_of_the_time(scheduled):
-    """In the scheduled reconcile, a query can take at most two thirds of the job's time, but also not much less."""
+    """In the scheduled reconcile, a query's time limit is over half, and at most two thirds, of the job's time."""
     scheduled.insert("one")
     scheduled.run(budget=timedelta(seconds=60), timeout=HOUR)
     (wait,) = scheduled.waits

@@ -234,7 +234,7 @@ def test_a_breakdown_adds_up_the_groups_of_each_label():
 def test_a_breakdown_by_error_and_by_provider_have_their_own_labels():
     """A breakdown by error contains each error group's id, but does not count published events.
 
-    A breakdown by provider counts them.
+    A breakdown by provider counts published events.
     """
     groups = [group(2, name=None, error="no", error_group="abc", dead=True), group(1, name=None)]
     found = tallied(report(), By.ERROR, groups, {})

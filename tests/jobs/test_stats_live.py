@@ -56,7 +56,7 @@ def test_a_live_screen_counts_the_events_that_were_created_since_its_last_pictur
 
 
 def test_a_live_screen_shows_the_newest_refused_callbacks(engine, execute):
-    """A live screen searches the newest 1,000 callbacks, and lists the refused ones, newest first."""
+    """A live screen searches the newest 1,000 callbacks, and lists the refused callbacks, newest first."""
     execute(REFUSED.format(1001))
     refused = collect_live(engine, max_retries=5).refused
     assert (refused.looked_at, refused.closed) == (1000, 0)

@@ -81,10 +81,11 @@ class Clock(Event):
 
 @pytest.fixture
 def poll(monkeypatch):
-    """Return a function that queries MoMo about one payment for each of the given durations of a response.
+    """Return a function that queries MoMo about one payment for each given response time.
 
-    It returns the findings, the start and the time limit of each query, and the time of the last finding. A duration
-    of None means that the gateway does not respond. The random waits before a retry are as long as possible.
+    The function returns the findings, the start and the time limit of each query, and the time of the last finding. A
+    response time of None means that the gateway does not respond. The random waits before a retry are as long as
+    possible.
     """
     clock, asked = Clock(), []
     monkeypatch.setattr(status_poller, "time", clock)

@@ -48,7 +48,7 @@ def pending(engine, count, **values):
 
 @pytest.mark.parametrize("name", [*GATEWAYS, "payos-base64"])
 def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_url, name):
-    """In one execution environment, a payment is settled by the first invocation, and the second finds a duplicate."""
+    """In one execution environment, the first invocation settles a payment, and the second finds a duplicate."""
     shop.known()
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
     cold, warm = (webhook.invoke(events.read(f"{name}.json")) for _ in range(2))

@@ -38,7 +38,7 @@ OTHERS = {
 
 
 def test_a_constant_of_another_file_is_made_from_an_imported_name():
-    """A file that imports a module, or a name from it, makes constants from the name, and others from these."""
+    """The search finds constants that a file makes from an imported name, and constants made from these constants."""
     found = importers(OTHERS, "payctl/store/rules.py")
     assert {file: made_with(OTHERS[file], ["old"]) for file in found} == {
         "payctl/store/lists.py": ["_ALL", "_MOST"],

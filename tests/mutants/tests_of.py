@@ -209,7 +209,7 @@ def _measure(files: Sequence[str], tree: Path, build: Path, workers: int, *, kaf
     command += ["-p", PLUGIN, "--timeout", "300", f"--cov={PACKAGE}", "--cov-context=test", "--cov-report=", *files]
     variables = {"COVERAGE_FILE": str(data), "MUTANTS_DURATIONS": str(durations), "PYTHONPATH": str(tree)}
     with (build / "measuring.log").open("a") as log:
-        durations.unlink(missing_ok=True)  # a killed pytest writes none, so the last one's would be read
+        durations.unlink(missing_ok=True)  # a killed pytest writes no file, so an earlier run's file would be read
         subprocess.run(command, cwd=tree, env=os.environ | variables, stdout=log, stderr=log, check=False)
     passed = json.loads(durations.read_text("utf-8"))
     lines = _lines_of_tests(data, tree)

@@ -174,7 +174,7 @@ def envelopes(text, mac):
 
 
 def zalopay_readings(merchant, text):
-    """Build bodies with this data string and its MAC, and return what payctl reads from each one that it accepts."""
+    """Build bodies with this data string and its MAC, and return what payctl reads from each accepted body."""
     bodies = envelopes(text, merchant.mac("zalopay", text))
     verdicts = [merchant.verify("zalopay", Request(body=body.encode("utf-8", "surrogatepass"))) for body in bodies]
     return {verdict for verdict in verdicts if isinstance(verdict, Callback)}

@@ -75,7 +75,7 @@ def close_findings_of(engine):
 
 @pytest.fixture
 def is_closed(engine):
-    """Return a function that says if an order's payment is closed, and checks that all readers agree."""
+    """Return a function that says whether an order's payment is closed, and checks that all readers agree."""
 
     def run(orders):
         now = datetime.now(UTC)
@@ -190,7 +190,7 @@ def test_an_unreadable_callback_opens_only_the_order_that_it_names(order, is_clo
 
 
 def test_unreadable_callbacks_of_two_orders_are_not_taken_for_each_other(engine, order, close_findings_of):
-    """Unreadable callbacks have no reference, but those of two orders differ in their bytes."""
+    """Unreadable callbacks have no reference, but the callbacks of two orders differ in their bytes."""
     first, second = order(), order()
     for each in (first, second):
         each.unclear("unreadable", age=HOUR)
@@ -224,7 +224,7 @@ def test_a_later_finding_opens_an_order_whose_callback_was_closed(
 ):
     """If the gateway reports another transfer or a new problem later, the payment is open again.
 
-    A repeat of the closed callback and a callback about a payment in progress do not open it.
+    A repeat of the closed callback does not open the payment, and neither does a callback about a payment in progress.
     """
     orders = order()
     call_back(orders, amount=5)
@@ -296,7 +296,10 @@ def test_a_callback_that_arrives_while_the_operator_is_asked_is_not_covered(engi
 
 
 def test_payments_too_old_for_a_query_are_counted_by_their_closing(engine, order, close):
-    """Open and closed payments that are too old for a query are counted separately. The newest open one is named."""
+    """Open and closed payments that are too old for a query are counted separately.
+
+    The newest open payment is named.
+    """
     first, second, third = (order() for _ in range(3))
     with engine.begin() as connection:
         for each, age in ((first, 3), (second, 2), (third, 1)):
@@ -311,7 +314,7 @@ def test_payments_too_old_for_a_query_are_counted_by_their_closing(engine, order
 
 @pytest.mark.parametrize(("most", "more"), [(1, True), (2, True), (3, False)])
 def test_the_count_of_payments_too_old_for_a_query_stops_at_a_limit(engine, order, close, most, more):
-    """The count stops at a limit, and says if there are more payments."""
+    """The count stops at a limit, and says whether there are more payments."""
     first, _, _ = (order() for _ in range(3))
     close(first)
     now = datetime.now(UTC)

@@ -131,7 +131,7 @@ def test_a_callback_has_the_payment_of_another_one_with_its_reference(pay, call,
 
 
 def test_of_two_payments_with_one_reference_the_greater_id_counts(engine, pay, call, close, closed):
-    """If two payments share a reference, a callback without a payment belongs to the one with the higher id."""
+    """If two payments share a reference, a callback without a payment belongs to the payment with the higher id."""
     less, greater = sorted((pay(), pay()), key=lambda each: each.payment.id)
     stray = Orders(engine)
     for number, orders in enumerate((less, greater, stray)):

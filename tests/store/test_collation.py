@@ -98,7 +98,7 @@ def test_pending_and_published_events_are_listed_in_the_order_of_code_points(eve
 
 
 def test_events_are_held_by_the_barrier_with_the_least_code_point(events, connection):
-    """If two barriers have the same time, the one with the lower id blocks the later events."""
+    """If two barriers have the same time, the barrier with the lower id blocks the later events."""
     key = events().payment.id
     barriers = [Barrier(key, (AT, name), itself=True) for name in ("a", "C", "B")]
     assert [(each.barrier, each.events) for each in held.held(connection, barriers, [], [], 5)] == [(2, 3)]

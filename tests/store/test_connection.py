@@ -231,8 +231,8 @@ def tls_server(made, certificates):
 def over_tls(tls_server, certificates):
     """Return a function that connects and returns whether the connection uses TLS.
 
-    The function takes the URL's query and environment variables. In both, it replaces CA and STRANGER with certificate
-    paths.
+    The function takes the URL's query and environment variables. In the query and the variables, the function replaces
+    CA and STRANGER with certificate paths.
     """
 
     def connect(query, **environ):

@@ -43,7 +43,7 @@ def grouped(engine):
 def test_the_pending_events_behind_superseded_ones_are_found_in_hash_tables(grouped):
     """The server reads the pending events once, and searches for their payments in hash tables only.
 
-    No success event is dead, so the server does not look for sent ones.
+    No success event is dead, so the server does not look for sent success events.
     """
     group, nodes = grouped
     assert (group.superseded, group.blocking) == (300, 1)
@@ -162,7 +162,7 @@ def test_a_superseded_event_does_not_count_as_too_large(engine, groups):
 
 
 def test_the_sample_among_events_of_one_instant_has_the_greatest_id(engine, execute, groups):
-    """If a group's events were created at the same time, only the one with the highest id is shown, and only once."""
+    """If a group's events were created at the same time, the group shows only the event with the highest id."""
     orders = Orders(engine).pay()
     for name in ("b", "c", "a"):
         orders.event(id=name, retries=5, error="e")
@@ -191,7 +191,7 @@ def test_the_sample_of_a_group_has_a_known_type_if_possible(engine, groups):
 
 
 def test_groups_of_one_size_are_sorted_by_their_id(engine, groups):
-    """Groups with the same number of events are sorted by their ids, and a limit keeps the first ones."""
+    """Groups with the same number of events are sorted by their ids, and a limit keeps the first groups."""
     orders = Orders(engine).pay()
     for error in ("a", "b", "c"):
         orders.event(retries=5, error=error)

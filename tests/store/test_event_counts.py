@@ -189,7 +189,7 @@ def test_a_group_of_events_has_the_age_of_its_oldest_event(at, at_noon):
 def test_the_fifty_largest_groups_of_each_state_are_returned(engine, at, execute):
     """For each state, the fifty largest groups are returned, largest first.
 
-    If groups have the same size, the older one comes first.
+    If groups have the same size, the older group comes first.
     """
     for retries in (0, 5):
         at(*(NOON - second * SECOND for second in range(53)), retries=retries)
@@ -210,7 +210,7 @@ def test_the_fifty_largest_groups_of_each_state_are_returned(engine, at, execute
 def test_published_events_count_since_the_instant_they_were_sent(engine, at, execute, by, name):
     """An event counts if it was sent at a given time or later.
 
-    If it has no publishing time, its creation time counts.
+    If the event has no publishing time, its creation time counts.
     """
     at(NOON - HOUR, NOON - SECOND, NOON, published=True)
     at(NOON)
@@ -220,7 +220,7 @@ def test_published_events_count_since_the_instant_they_were_sent(engine, at, exe
 
 
 def test_only_the_newest_published_events_count_as_sent(engine, at, execute, newest):
-    """If there are too many published events, those that were created first do not count."""
+    """If there are too many published events, the events that were created first do not count."""
     at(*(NOON + number * SECOND for number in range(newest + 1)), published=True)
     execute("UPDATE outbox SET \"eventType\" = 'first' WHERE \"createdAt\" = '2026-11-29 12:00'")
     with engine.connect() as connection:

@@ -43,7 +43,7 @@ def seen(groups):
 
 
 def test_events_that_have_not_failed_are_ready(order, waiting):
-    """Events of one payment are ready if none of them has failed, although an earlier one is still pending."""
+    """Events of one payment are ready if none of them has failed, even if an earlier event is still pending."""
     orders = order().event(age=20 * SECOND).event(age=10 * SECOND)
     (group,) = waiting()
     assert seen([group]) == [(Reason.READY, orders.events[0], 2, 0)]
@@ -92,7 +92,7 @@ def test_an_event_waits_behind_the_first_dead_event_of_its_payment(order, waitin
 
 
 def test_events_of_one_instant_wait_in_the_order_of_their_ids(order, waiting, execute):
-    """If two events have the same time, the one with the higher id waits behind the other one."""
+    """If two events have the same time, the event with the higher id waits behind the other event."""
     for orders, (first, second) in ((order(), (20, 0)), (order(), (0, 20))):
         name = orders.payment.id[:8]
         orders.event(id=f"{name}-a", retries=first).event(id=f"{name}-b", retries=second)
@@ -119,7 +119,10 @@ def test_overdue_events_and_newer_ones_are_two_groups(order, waiting):
 
 
 def test_the_later_events_of_a_requeued_payment_count_as_requeued(order, waiting, execute):
-    """If a replay requeued an event, the later events of its payment count as requeued. Other events do not."""
+    """If a replay requeued an event, the later events of its payment count as requeued.
+
+    Other events do not count as requeued.
+    """
     orders = order().event("FAILED", age=5 * MINUTE).event(age=4 * MINUTE).event("CANCELLED", age=MINUTE)
     order().event("REFUNDED", age=6 * MINUTE)
     before = order().event("EXPIRED", age=7 * MINUTE).event("VOIDED", age=MINUTE)

@@ -38,7 +38,7 @@ def measured(engine):
 
 
 def test_a_payment_is_due_for_a_limited_time(pay, measured):
-    """Payments between two ages are due. Only the PENDING ones are overdue."""
+    """Payments between two ages are due. Only the PENDING payments are overdue."""
     pay(19, 21, 79, 81)
     pay(19, 30, 40, 81, status="COMPLETED")
     (found,) = measured()

@@ -90,7 +90,7 @@ def test_a_callback_without_a_payment_belongs_to_the_payment_of_its_order_code(p
 
 
 def test_a_reference_finds_the_callback_that_has_a_payment(engine, pay, paid_by):
-    """If several receipts have the same reference, the one with a payment is found, even if it is not the first."""
+    """If several receipts have the same reference, the receipt with a payment is found, even if it is not the first."""
     orders = pay()
     for payment, age in ((None, 3 * HOUR), (orders.payment.id, 2 * HOUR), (None, HOUR)):
         orders.callback(payment=payment, reference="a reference", order_ref="an order", age=age)
@@ -108,7 +108,7 @@ def test_of_two_payments_with_one_reference_the_same_one_is_always_found(pay, pa
 
 
 def test_an_order_without_a_payment_is_found_by_its_name(engine):
-    """The code of an order without a payment finds only its callbacks, with or without a reference."""
+    """The code of an order without a payment finds only the order's callbacks, with or without a reference."""
     known = Orders(engine).callback(**STRAY, age=HOUR).callback(**STRAY, age=MINUTE)
     unreadable = (
         Orders(engine)

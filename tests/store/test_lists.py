@@ -140,7 +140,7 @@ def run_at(engine):
 
 
 def test_runs_that_began_or_ended_in_a_window_are_in_it(engine, run_at):
-    """A window has the runs that began or ended in it. It includes its start but not its end."""
+    """A window has the runs that began or ended in it. The window includes its start but not its end."""
     run_at(IDS[0], 0 * HOUR, 9 * HOUR)
     run_at(IDS[1], -HOUR, 0 * HOUR)
     run_at(IDS[2], -HOUR, HOUR)

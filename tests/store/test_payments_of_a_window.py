@@ -204,7 +204,7 @@ def test_a_gateway_has_forgotten_the_payments_up_to_an_instant(engine, pay, in_w
 
 
 def test_overdue_payments_are_sorted_and_limited(engine, pay):
-    """Overdue payments were created before a given time and are PENDING. The latest one comes first."""
+    """Overdue payments were created before a given time and are PENDING. The latest payment comes first."""
     ids = [pay(after).payment.id for after in (0 * HOUR, MINUTE, HOUR - MILLISECOND)]
     pay(HOUR)
     pay(MINUTE, "FAILED")
@@ -217,7 +217,7 @@ def test_overdue_payments_are_sorted_and_limited(engine, pay):
 
 
 def test_payments_are_named_by_their_id_or_their_order_code(engine, pay):
-    """Payments in any status are found by their id or order code. The oldest one comes first."""
+    """Payments in any status are found by their id or order code. The oldest payment comes first."""
     late, early, _ = pay(HOUR), pay(MINUTE, "COMPLETED"), pay(2 * MINUTE)
     with engine.connect() as connection:
         found = named(connection, [late.payment.id, early.payment.order_code, "another"])

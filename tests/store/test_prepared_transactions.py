@@ -46,7 +46,10 @@ def _execute(url, sql):
 
 @pytest.fixture
 def slots(two_phases, database_url):  # noqa: ARG001 - restarts the server
-    """Create a logical slot, which holds a snapshot, and a physical one, which holds none. Drop them at the end."""
+    """Create a logical slot, which holds a snapshot, and a physical slot, which holds no snapshot.
+
+    Drop them at the end.
+    """
     _execute(database_url, "SELECT pg_create_logical_replication_slot('decoding', 'pgoutput')")
     _execute(database_url, "SELECT pg_create_physical_replication_slot('empty')")
     yield

@@ -53,7 +53,7 @@ def names(engine):
 
 
 def test_only_a_lock_of_a_shard_in_this_database_is_a_publisher_s(reader, session, other_database):
-    """Each shard that is locked in this database has one publisher. No other lock is a publisher's."""
+    """Each shard that is locked in this database has one publisher. No other lock counts as a publisher's lock."""
     one = session(HOLD.format(1000), "one")
     two = session(HOLD.format(2002), "")
     for key in (2000, 1001):
@@ -102,7 +102,7 @@ def test_more_than_three_sessions_show_another_publisher(reader, session, sessio
 
 
 def test_a_session_from_another_address_shows_another_publisher(reader, session):
-    """Sessions from two addresses belong to two publishers, even if each of them has only one session."""
+    """Sessions from two addresses belong to two publishers, even if each publisher has only one session."""
     session("SELECT")
     session("SELECT", host=reader.exec_driver_sql("SHOW unix_socket_directories").scalar_one())
     assert [publishers.on_standby(reader, running) for running in (1, 2)] == [1, 0]
@@ -131,7 +131,10 @@ def test_a_publisher_is_never_seen_in_the_future(engine, reader, session, names)
 
 
 def test_only_the_publisher_that_had_no_brokers_reaches_them_again(reader, names):
-    """The record of an outage ends only if the publisher that wrote it reaches its brokers. Its name stays."""
+    """The record of an outage ends only if the publisher that wrote it reaches its brokers.
+
+    The publisher's name stays recorded.
+    """
     names(1000, "host:1:a")
     without_brokers.note(reader, "host:1:a", "refused", ended=False)
     read = "SELECT shard, owner FROM payctl.publishers ORDER BY shard"

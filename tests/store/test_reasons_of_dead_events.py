@@ -1,4 +1,4 @@
-"""Test that the three reasons why no customer waits for a dead event do not overlap."""
+"""Test that a dead event that no customer waits for counts under only one of the three reasons."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_only_the_receipts_that_a_closing_names_are_closed(engine):
 
 
 def test_a_second_transfer_makes_an_order_perhaps_open(engine):
-    """An order might be open if two callbacks have different transfer numbers, but not if they have the same."""
+    """An order might be open if two callbacks have different transfer numbers, but not if they have the same number."""
     twice, once = Orders(engine).pay("COMPLETED"), Orders(engine).pay("COMPLETED")
     for orders, second in ((twice, "8"), (once, "7")):
         orders.callback(number="7", age=3 * MINUTE).callback(result="already_settled", number=second, age=MINUTE)

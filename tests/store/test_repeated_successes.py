@@ -82,7 +82,7 @@ def test_a_dead_success_is_harmless_if_another_one_of_its_payment_was_sent(order
 
 
 def test_an_event_that_the_replaced_service_marked_half_counts_as_sent(order, found, write):
-    """If the payment's other success event has only ``"publishedAt"``, the dead one is harmless."""
+    """If the payment's other success event has only ``"publishedAt"``, the dead event is harmless."""
     orders = order().event(state="published", age=2 * MINUTE).event(state="dead", age=MINUTE)
     write("UPDATE outbox SET published = false WHERE id = %s", (orders.events[0],))
     assert found() == (1, 1, 1, (0, 0, 0))
@@ -135,7 +135,7 @@ def test_an_event_of_an_unknown_type_that_was_closed_does_not_count_as_sent_afte
 
 
 def test_a_closed_dead_success_counts_as_closed(order, engine, write):
-    """A dead success that a person has closed counts as closed and harmless, even after the sent one was cleaned up."""
+    """A dead success that a person has closed stays closed and harmless after a cleanup has deleted the sent event."""
     closed, left = (order().event(state="published").event(state="dead") for _ in range(2))
     write(_ITEM, (closed.events[1], "closed", "repeated", None))
     write("DELETE FROM outbox WHERE published")
@@ -160,7 +160,7 @@ def test_the_oldest_age_leaves_out_harmless_events(order, engine, write):
 
 
 def test_the_search_reads_a_bounded_number_of_published_events(engine, order):
-    """Among many published events, payctl reads 100 on each side of a dead event, and only for the 50 oldest."""
+    """For each of the 50 oldest dead events, payctl reads only 100 earlier and 100 later published events."""
     with engine.begin() as connection:
         insert_events(connection, 600, state="published", age=3 * HOUR, payload_bytes=0)
         insert_events(connection, 300, state="published", age=HOUR, payload_bytes=0)

@@ -92,7 +92,7 @@ def test_a_payment_with_several_newer_events_counts_once(order, reader):
 
 
 def test_only_the_given_events_are_named_as_superseded(order, reader):
-    """Only the superseded events among the given ones are returned, oldest first."""
+    """Of the given events, only the superseded ones are returned, oldest first."""
     order().event("FAILED", id="c", age=HOUR).event("FAILED", id="a", age=MINUTE).event("CANCELLED", id="b", age=HOUR)
     order("FAILED").event("FAILED", id="d")
     found = [replay.superseded_among(reader, names) for names in (["a", "c", "d"], [])]
@@ -177,7 +177,7 @@ def test_the_chunks_of_a_run_that_are_not_applied_remain(reader, order, planned)
 
 
 def test_only_the_commit_of_a_chunk_does_not_wait_for_the_disk(reader, order, planned):
-    """A chunk's transaction does not wait for the disk. The next transaction of the same session does."""
+    """A chunk's transaction does not wait for the disk. The next transaction of the same session waits for the disk."""
     planned(order().event(retries=5).events)
     reader.exec_driver_sql("SET synchronous_commit = 'local'")
     reader.commit()

@@ -82,7 +82,7 @@ def test_requeued_events_do_not_hide_an_event_that_was_never_sent(engine):
 def test_the_longest_wait_is_certain_only_if_no_other_event_can_have_waited_longer(
     engine, most, never_sent, is_longest
 ):
-    """The longest wait is certain if all pending events were read, or if one of those read was never requeued."""
+    """The longest wait is certain if all pending events were read, or if one of the read events was never requeued."""
     with engine.begin() as connection:
         insert_events(connection, 2, age=timedelta(hours=9), payload_bytes=0)
         connection.exec_driver_sql(REQUEUE_ALL, (SENT,))

@@ -1,4 +1,4 @@
-"""Test that payctl's jobs do not send statements that pin a session in RDS Proxy.
+"""Test that payctl's jobs send no statement that pins a session in RDS Proxy.
 
 https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/rds-proxy-pinning.html#rds-proxy-pinning.postgres
 """

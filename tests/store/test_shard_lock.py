@@ -210,7 +210,7 @@ def test_each_chunk_of_a_replay_makes_each_shard_rescan_once(session, ahead):
 
 @pytest.mark.parametrize("ahead", ["0 s", "1 hour"])
 def test_two_replays_at_the_same_time_both_make_a_publisher_rescan(session, ahead):
-    """A publisher that rescans between the commits of two replays rescans again after the second one."""
+    """A publisher that rescans between the commits of two replays rescans again after the second commit."""
     publisher, first, second, watcher = (session() for _ in range(4))
     assert_each_shard(publisher, Entry.TAKEN_OVER)
     watcher.exec_driver_sql(RESCAN)

@@ -175,7 +175,10 @@ def test_the_oldest_three_dead_successes_are_named(order, reader):
 
 
 def test_failed_events_of_a_shard_are_those_that_wait_for_a_retry_or_are_dead(order, reader, same_instant):
-    """Unpublished events that have failed are returned in order. Sent events and events that never failed are not."""
+    """Unpublished events that have failed are returned in order.
+
+    Sent events and events that never failed are not returned.
+    """
     orders = order().event(id="c", retries=1).event(id="a", retries=9).event(id="b", retries=0)
     orders.event(id="d", state="published", retries=3)
     same_instant()
@@ -207,7 +210,10 @@ def test_a_preview_counts_the_events_by_type(order, reader):
 
 
 def test_a_released_event_keeps_its_error_if_it_has_no_new_one(order, engine):
-    """A released event is pending again with its new retry count. Without a new error, it keeps the old one."""
+    """A released event is pending again with its new retry count.
+
+    Without a new error, the event keeps its old error.
+    """
     first, second, other = (order().event(state="published", error="old").events[0] for _ in range(3))
     with engine.begin() as connection:
         release(connection, [Release(first, 1, None), Release(second, 2, "new")])

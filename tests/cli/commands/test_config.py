@@ -88,7 +88,7 @@ def test_the_document_names_the_profile(config, answer):
 def test_an_unknown_profile_is_refused_by_every_command(config, answer):
     """If the profile is unknown, every command exits with 3 and lists the profiles.
 
-    This includes commands that do not need settings.
+    Even a command that needs no settings refuses an unknown profile.
     """
     document = answer("version", "--config", config, "-p", "production")
     assert document["exit_code"] == 3

@@ -100,7 +100,10 @@ EVENTS = {
 @pytest.mark.parametrize("events", EVENTS)
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_gives_the_same_answer(ask, content, order, line, events):
-    """Each command says that a replay does not help, and who must act. No command advises a replay or does one."""
+    """Each command says that a replay does not help, and who must act.
+
+    No command advises a replay, and no command requeues the event.
+    """
     made = order(*EVENTS[events])
     code, texts = COMMANDS[line]
     before = content()
@@ -174,7 +177,7 @@ def test_an_event_behind_an_event_of_an_unknown_type_can_be_released(ask, order)
 def test_a_replay_requeues_the_other_events_of_a_mixed_group(ask, order):
     """A replay leaves out only the events of unknown types.
 
-    `payctl errors` counts these events, and its command is for the other events.
+    `payctl errors` counts these events, and its replay command selects the other events.
     """
     mixed = [("PAYMENT_COMPLETED", "dead", "TIMED_OUT: x"), ("NO_SUCH_TYPE", "dead", "TIMED_OUT: x")]
     made = order(*mixed)
@@ -266,7 +269,7 @@ TIMEOUT = "TIMED_OUT: no answer"
 def test_errors_say_which_events_wait_behind_dead_ones(
     ask, invoke, database_url, engine, order, events, number, commands
 ):
-    """`errors` says which events wait behind each group, and how to send them if all its events are superseded."""
+    """`errors` says which events wait behind each group, and how to send them if the whole group is superseded."""
     made = order(*events)
     with engine.begin() as connection:  # the events of one transaction are less than a millisecond apart
         later = """UPDATE outbox SET "createdAt" = "createdAt" + interval '1 second' WHERE id = %(id)s"""

@@ -37,7 +37,7 @@ def test_bars_and_tables_use_only_the_theme():
 
 @pytest.fixture
 def world(engine, database_url):
-    """Insert events for which lists use every colour. Return the environment for payctl."""
+    """Insert events that make the lists use every colour. Return the environment for payctl."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="published", age=timedelta(days=8))
         insert_events(connection, 4, state="dead", last_error="x")

@@ -74,7 +74,7 @@ def test_the_age_in_the_alert_is_that_of_an_event_that_is_not_harmless(clean, in
 
 
 def test_an_alert_about_harmless_events_has_no_age(clean, insert, logged, execute):
-    """If all dead events are harmless, the alert counts the open ones and has no age."""
+    """If all dead events are harmless, the alert counts the open events and has no age."""
     insert(2, state="dead", event_type="PAYMENT_FAILED", age=timedelta(hours=9))
     execute(PAID_AND_ONE_CLOSED)
     clean()

@@ -47,9 +47,9 @@ def look(engine, mock_kafka):
 
 @pytest.fixture
 def make_payments_slow(engine, monkeypatch):
-    """Return a function that makes the read of each payment take five seconds, and a check's time limit 0.1 s.
+    """Return a function that makes each read of a payment take five seconds, and limits a check's statements to 0.1 s.
 
-    Call it after the test has inserted its payments. Its argument is the module of the doctor's check.
+    Call this function after the test has inserted its payments. Its argument is the module of the doctor's check.
     """
 
     def make_slow(check):

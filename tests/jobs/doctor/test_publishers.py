@@ -47,7 +47,7 @@ def running(engine, bootstrap):
 
 
 def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, engine, mock_kafka, execute):
-    """The doctor distinguishes an idle publisher from one that has ended or was last seen an hour ago."""
+    """The doctor distinguishes an idle publisher from a publisher that has ended or was last seen an hour ago."""
     with running(engine, mock_kafka.bootstrap):
         (finding,) = look("publishers")
     assert finding.status is Status.OK
@@ -120,7 +120,7 @@ def test_the_doctor_names_the_idle_publisher_and_not_one_that_ended_later(look, 
 
 
 def test_the_doctor_names_each_running_publisher(look, execute):
-    """If two publisher loops are running, the doctor names both of them, the one that was seen last first."""
+    """If two publisher loops are running, the doctor names both, beginning with the loop that was seen last."""
     execute(SEEN.format(place=2000, ago="20 s"))
     execute(SEEN.format(place=2002, ago="9 s"))
     execute(SEEN.format(place=3000, ago="3 min"))
@@ -143,7 +143,7 @@ def test_the_doctor_names_an_idle_publisher_next_to_one_that_works(look, engine,
 
 
 def test_the_doctor_counts_a_publisher_on_standby(look, execute, database_url):
-    """A publisher on standby has only its sessions, so the doctor counts it by them."""
+    """Only database sessions show a publisher on standby, so the doctor counts such publishers by their sessions."""
     execute(SEEN.format(place=1000, ago="9 s"))
     with ExitStack() as opened:
         for _ in range(4):
@@ -185,7 +185,7 @@ def test_the_doctor_does_not_call_a_publisher_without_brokers_idle(look, execute
 
 
 def test_an_idle_publisher_is_named_before_one_without_brokers(look, execute):
-    """If one publisher is idle and an earlier one could not reach its brokers, the doctor names the idle one."""
+    """If one publisher is idle and an earlier one could not reach its brokers, the doctor names the idle publisher."""
     execute(CUT_OFF)
     execute(SEEN.format(place=4000, ago="9 s"))
     (finding,) = look("publishers", shards=4)
@@ -242,9 +242,10 @@ def test_the_advice_about_a_missing_publisher_follows_from_the_brokers(look, exe
 
 
 def test_the_doctor_says_that_a_publisher_does_not_send_a_waiting_event(look, insert, execute):
-    """If an event has waited for ten seconds, the doctor says that no publisher is active, even if one was seen lately.
+    """If an event has waited for ten seconds, the doctor says that no publisher is active.
 
-    The finding is a warning only if the event is overdue. A different number of shards is still a warning.
+    Whether a publisher was seen lately does not matter. The finding is a warning only if the event is overdue. A
+    different number of shards is still a warning.
     """
     execute(IDLES)
     insert(1, age=timedelta(seconds=30))

@@ -160,7 +160,7 @@ def test_the_facts_about_callbacks_begin_with_the_most_frequent_reason():
     ],
 )
 def test_a_backlog_without_a_fault_is_described(facts, expected):
-    """If no event is overdue, the doctor says how many events are pending, and how many dead ones are closed."""
+    """If no event is overdue, the doctor says how many events are pending, and how many dead events are closed."""
     assert _all_well(Evidence(**facts)) == expected
 
 

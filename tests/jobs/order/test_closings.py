@@ -40,7 +40,7 @@ def test_a_closing_covers_the_money_that_was_reported_until_then():
 
 
 def test_a_later_closing_does_not_change_the_reason_of_an_earlier_one():
-    """Each finding keeps the first closing record that covers it, even if a later one covers a new transfer."""
+    """Each finding keeps the first closing record that covers it, even if a later record covers a new transfer."""
     later = replace(RECEIPT, id="later", received_at=START + MINUTE, transfer="8")
     closings = [Closing(START, RUN), Closing(START + MINUTE, replace(RUN, id="later run"))]
     found = history(PAID, receipts=[RECEIPT, later], closings=closings)

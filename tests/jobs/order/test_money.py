@@ -116,7 +116,7 @@ def test_a_callback_that_says_nothing_does_not_hide_a_later_one():
 def test_money_at_another_gateway_cannot_settle_the_payment(reason, outcome, expected):
     """A callback from another gateway cannot settle the payment.
 
-    This also holds if the callback arrived before the payment existed.
+    A callback that arrived before the payment existed cannot settle it either.
     """
     other = replace(RECEIPT, provider="vnpay", result="refused", reason=reason, outcome=outcome, amount=5)
     assert [each.kind for each in judge_unsettled(UNPAID, (other,), START + SECOND)] == [expected]

@@ -114,7 +114,10 @@ def test_a_second_transfer_for_a_paid_payment_raises_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_each_second_payment_alerts_once(shop, provider):
-    """Each additional transfer for a payment raises one alert. Repeated callbacks about it raise no alert."""
+    """Each additional transfer for a payment raises one alert.
+
+    Repeated callbacks about this transfer raise no alert.
+    """
     payment = shop.payment(provider)
     first = callback(payment)
     second, third = [alter(first, provider, [(NUMBERS[provider], number)], environment()) for number in ("98765", "4")]
@@ -164,7 +167,7 @@ def test_a_wrong_amount_gets_the_gateway_s_reply_and_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, caplog):
-    """If a signature is wrong, the correct one is neither in the reply nor in the log (contract 6.5)."""
+    """If a signature is wrong, neither the reply nor the log contains the correct signature (contract 6.5)."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.BAD_SIGNATURE)

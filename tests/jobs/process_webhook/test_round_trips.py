@@ -46,7 +46,10 @@ def words(queries):
     ],
 )
 def test_a_callback_takes_three_round_trips(shop, wire, wired, calls, statements):
-    """A callback takes at most three round trips, including COMMIT, with or without a pool. A forgery takes no trip."""
+    """A callback takes at most three round trips, including COMMIT, with or without a pool.
+
+    A forged callback takes no round trip.
+    """
     shop.process(shop.payment("vnpay"), engine=wired)  # the driver sends a few queries to a new server
     payment = shop.payment("vnpay")
     for scenario in calls:

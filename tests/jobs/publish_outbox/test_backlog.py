@@ -43,7 +43,7 @@ def test_only_events_behind_a_block_of_their_payment_are_blocked():
 def test_a_blocking_event_is_itself_blocked_only_until_its_retry_is_due():
     """An event that waits for its retry is blocked.
 
-    A dead event is not, so the publisher can claim it after a replay.
+    A dead event is not blocked, so the publisher can claim the event after a replay.
     """
     backlog = Backlog(PublishOptions(), 0)
     backlog.block(Block("k", at(5), 100.0))
@@ -100,7 +100,7 @@ def test_a_rewind_goes_back_by_the_late_commit_window(caught_up):
 
 
 def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
-    """A rewind starts at the publisher's newest position if the publisher has caught up, or else at its current one."""
+    """If the publisher has caught up, a rewind starts at its newest position, otherwise at its current position."""
     backlog = Backlog(PublishOptions(), 0)
     backlog.advance(at(1000))
     backlog.block(Block("k", at(5), 1.0))

@@ -132,7 +132,7 @@ def test_a_loop_reports_unavailable_brokers_once(outbox, mock_kafka, monkeypatch
 
 @pytest.mark.usefixtures("short_probe")
 def test_a_loop_counts_the_events_that_wait_for_the_brokers(outbox, mock_kafka):
-    """While the brokers are unavailable, each report of a loop counts all pending events and has the oldest one's age.
+    """During an outage of the brokers, each report of a loop has the count of pending events and the age of the oldest.
 
     Events that arrive during the outage are counted, too. After the outage, no event waits.
     """
@@ -145,7 +145,7 @@ def test_a_loop_counts_the_events_that_wait_for_the_brokers(outbox, mock_kafka):
 
 
 def test_a_publisher_reports_each_batch_before_it_is_sent(outbox):
-    """Before a publisher sends a batch, it reports the number of events and the oldest one's age in database time."""
+    """Before sending a batch, a publisher reports the number of events and the age of the oldest in database time."""
     outbox.insert(2, age=timedelta(minutes=1))
     seen = []
     outbox.publish(observer=RunObserver(on_send=lambda events, age_s: seen.append((events, 60 <= age_s < 120))))

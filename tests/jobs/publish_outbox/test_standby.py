@@ -65,7 +65,7 @@ def test_two_loops_claim_a_blocked_event_only_at_each_rescan(case, shards, outbo
 def test_two_loops_send_a_blocked_event_when_its_cause_is_gone(case, shards, outbox, mock_kafka):
     """After the cause is gone, one of two publisher loops sends the event at its next rescan.
 
-    Each loop reports this once.
+    Each loop reports once that the cause is gone.
     """
     cause, fix = case(outbox, mock_kafka)
     turns = Turns(2, SECONDS, {40: fix})
@@ -150,7 +150,7 @@ def test_a_publisher_that_was_refused_rescans_before_its_next_claim(outbox):
 
 
 class Intruder:
-    """Another publisher, which holds the shard while ``holds`` is true for the time in seconds."""
+    """Another publisher. ``holds`` takes the time in seconds, and returns whether this publisher holds the shard."""
 
     def __init__(self, outbox, clockwork, holds):
         self.outbox, self.clockwork = outbox, clockwork

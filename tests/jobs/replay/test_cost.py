@@ -47,7 +47,10 @@ def test_a_plan_of_pending_events_reads_the_outbox_twice(outbox, engine):
 
 @pytest.mark.usefixtures("pending")
 def test_a_plan_file_is_refreshed_with_only_the_statements_that_it_needs(outbox, engine):
-    """A plan from a file counts its failed events with one statement. Superseded events need a second one."""
+    """A plan from a file counts its failed events with one statement.
+
+    If superseded events are allowed, payctl needs a second statement.
+    """
     made = outbox.plan(Selector(types=("PAYMENT_COMPLETED",)))
     stored = ReplayPlan(events=made.events)
     dead = ReplayPlan(events=tuple(PlannedEvent(each.row, "dead") for each in made.events))

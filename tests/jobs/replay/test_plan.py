@@ -44,7 +44,7 @@ def test_a_selector_does_not_select_published_events_by_default(outbox):
 def test_a_plan_has_published_events_only_if_they_are_selected_and_allowed(outbox):
     """A replay plan includes selected published events only if they are allowed.
 
-    If not, the plan lists them as left out.
+    Otherwise, the plan lists these events as left out.
     """
     selected = Selector(published=True)
     assert set(reasons(outbox.plan(selected)).values()) == {LeftOutReason.PUBLISHED}
@@ -132,7 +132,8 @@ def test_a_success_is_never_superseded(outbox, engine):
 def test_a_plan_counts_payments_with_newer_published_events(outbox, engine, change, newer):
     """A replay plan counts the payments that have a newer published or half-marked event outside of the plan.
 
-    Publishers send a newer pending event after the replayed event, so it does not count. A dead event is not sent.
+    A newer pending event does not count, because publishers send it after the replayed event. A newer dead event does
+    not count, because publishers do not send it.
     """
     with engine.begin() as connection:
         insert_events(connection, 9, state="dead", aggregates=3, age=HOUR)

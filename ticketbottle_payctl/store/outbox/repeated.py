@@ -19,7 +19,7 @@ MOST_ASKED = 50
 """The maximum number of dead success events, oldest first, for which published events are read."""
 
 MOST_READ = 100
-"""The maximum number of published events to read on each side of a dead event."""
+"""The maximum number of published events to read before a dead event, and the maximum number to read after it."""
 
 BEFORE_PAYMENT = timedelta(days=1)
 """A search for a payment's events begins this long before the payment's creation time.

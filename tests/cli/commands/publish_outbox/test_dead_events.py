@@ -46,7 +46,7 @@ def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, place
 
 @pytest.mark.parametrize(("success_dies", "commands"), [(False, ["doctor --only backlog"]), (True, ["errors"])])
 def test_no_event_that_a_customer_waits_for_is_counted_as_harmless(invoke, places, add, success_dies, commands):
-    """If a customer waits behind a dead failure event of another type, no line says that no customer waits for it."""
+    """If a customer waits behind a dead failure event, the output never says that no customer is waiting."""
     blocked_by_a_failure(add)
     if success_dies:
         add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
@@ -61,7 +61,10 @@ def test_no_event_that_a_customer_waits_for_is_counted_as_harmless(invoke, place
     (False, ["paid", "paid too"], True),
 ])  # fmt: skip
 def test_a_customer_with_two_dead_success_events_counts_once(invoke, places, add, blocked, keys, says):
-    """Only if no customer waits behind the dead failure, a line says so, however many success events are dead."""
+    """The output says that no customer waits for the dead failure only if no event is blocked by the dead failure.
+
+    The number of dead success events makes no difference.
+    """
     (blocked_by_a_failure if blocked else dead_failure)(add)
     for key in keys:
         add(key, retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")

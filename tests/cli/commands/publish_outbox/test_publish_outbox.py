@@ -258,7 +258,7 @@ def test_a_loop_ends_on_a_signal(started, places, insert, read_all, tmp_path, nu
 
 
 def test_the_deadline_covers_the_search_for_failures_of_paid_orders(invoke, database_url, mock_kafka, monkeypatch):
-    """The search before a run uses up the time of --deadline, and takes no longer than this time."""
+    """The search before a run ends at --deadline, and the run gets only the rest of this time."""
     limits, budgets = [], []
 
     def search(_engine, _retries, limit):

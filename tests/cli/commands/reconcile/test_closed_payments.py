@@ -275,7 +275,7 @@ def state_of(invoke, gateways, database_url):
 def test_the_advised_close_command_ends_the_advice(reason, closed_before, overdue, close, call_back, state_of):
     """If `reconcile payments` advises `payctl close`, this command closes the payment.
 
-    After that, `reconcile payments` exits with 0. This is also true if a callback arrived after an earlier closing.
+    After that, `reconcile payments` exits with 0, even if a callback arrived after an earlier closing.
     """
     payment = overdue(state="unknown")
     if closed_before:

@@ -96,7 +96,10 @@ def test_a_replay_of_a_pending_event_by_id_has_nothing_to_do(invoke, ask, databa
 
 
 def test_a_replay_of_a_pending_event_gives_its_retries_back(invoke, ask, database_url, engine):
-    """`replay` requeues a pending event if an attempt to send it has failed. The plan says what this changes."""
+    """`replay` requeues a pending event if an attempt to send it has failed.
+
+    The plan says that the event gets all its retries back.
+    """
     with engine.begin() as connection:
         insert_events(connection, 1, retry_count=2, last_error="x")
         event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()

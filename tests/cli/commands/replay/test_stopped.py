@@ -309,7 +309,7 @@ def test_runs_show_prints_the_options_as_a_person_types_them(ask, invoke, world)
 
 @pytest.mark.usefixtures("events")
 def test_a_cancelled_run_counts_unchanged_events_only_if_there_are_any(ask, invoke, execute, world):
-    """`runs cancel` says how many events were not changed, or nothing if the run has reached all of them."""
+    """`runs cancel` counts the events that were not changed. If the run has reached every event, no count is shown."""
 
     def cancelled():
         return invoke("runs", "cancel", ask(*WAITS[:-1], "1ms")["run_id"], "-y", **world).stdout.splitlines()[0]

@@ -52,7 +52,7 @@ def orders(number):
 
 
 def payments(silent, forgotten=0, closed=0):
-    """Return the counts of overdue payments. ``forgotten`` counts the open ones that are too old for a query."""
+    """Return the counts of overdue payments. ``forgotten`` counts the open payments that are too old for a query."""
     return CreatedPayments({}, silent + closed, silent, forgotten, closed)
 
 
@@ -113,7 +113,7 @@ SENTENCES = [
 
 @pytest.mark.parametrize(("facts", "words"), SENTENCES)
 def test_the_verdict_fits_the_number(facts, words):
-    """The report's first line uses the singular for one, and the plural for two."""
+    """The report's first line uses the singular for a count of 1, and the plural for a count of 2."""
     assert verdict(replace(QUIET, **facts)) == words
 
 
@@ -134,7 +134,7 @@ TOO_OLD = f"too old for the gateway's status query: {PORTAL}, then record what y
     ],
 )
 def test_the_sentences_about_overdue_payments_fit_the_number(silent, forgotten, overdue, too_old):
-    """The sentences about overdue payments use the singular for one, and the plural for two."""
+    """The sentences about overdue payments use the singular for a count of 1, and the plural for a count of 2."""
     report = replace(QUIET, payments=payments(silent, forgotten))
     assert (overdue_sentence(report), too_old_sentence(report)) == (overdue, too_old)
 

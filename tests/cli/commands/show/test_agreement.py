@@ -301,9 +301,9 @@ def test_a_callback_that_no_finding_covers_does_not_explain_an_overdue_payment(r
 
 @pytest.mark.parametrize("outcome", ["COMPLETED", "FAILED"])
 def test_another_gateway_does_not_say_whether_an_overdue_payment_is_paid(outcome, orders, ask):
-    """A callback from another gateway does not hide that the payment's own gateway sent none.
+    """A callback from another gateway does not hide that the payment's own gateway sent no callback.
 
-    This is also true after `payctl close`.
+    `payctl close` does not hide this fact either.
     """
     orders.pay(age=2 * HOUR)
     orders.callback(outcome, "refused", "unknown_order", amount=5, number="1", age=HOUR, **elsewhere(orders))

@@ -81,7 +81,10 @@ def test_a_requeued_event_that_nobody_sends_is_overdue(orders, shown, requeued, 
 
 
 def test_a_requeued_event_behind_a_dead_one_is_blocked(orders, shown, requeued, ask):
-    """If a requeued event waits behind a dead event, `show` names it. `report` and `stats` count the order."""
+    """If a requeued event waits behind a dead event, `show` names the dead event.
+
+    `report` and `stats` count the order.
+    """
     orders.pay("COMPLETED").event("CANCELLED", "dead", age=3 * HOUR).event(state="published", age=2 * HOUR)
     requeued()
     found = shown()

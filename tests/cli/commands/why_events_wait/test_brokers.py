@@ -45,7 +45,7 @@ def test_a_run_without_brokers_is_the_cause_on_every_screen(world, given, invoke
 def test_a_publisher_that_waits_for_its_brokers_is_seen_as_such(world, given, started, answer, invoke):
     """If a publisher loop waits for its brokers, `stats`, `doctor` and a waiting replay name the brokers as the cause.
 
-    The loop records this in the database, so no screen says that a publisher is working.
+    The loop records the outage in the database, so no screen says that a publisher is working.
     """
     given({"age": MINUTES})
     away = {**world, "KAFKA_BROKERS": "127.0.0.1:1"}
@@ -70,7 +70,7 @@ def test_a_publisher_that_waits_for_its_brokers_is_seen_as_such(world, given, st
 
 
 def test_a_young_event_after_a_publisher_ended_waits_for_the_next_run(world, given, invoke):
-    """Once the last publisher has ended, `stats` says that none is active, and advises waiting for the next run."""
+    """After the last publisher has ended, `stats` says that none is running, and advises to wait for the next run."""
     sent = {"state": "published", "age": timedelta(seconds=5)}
     given({"age": HALF_A_MINUTE}, sent, SEEN.format("1 s").replace(":x", ":x ended"))
     shown = invoke("stats", **world).stdout

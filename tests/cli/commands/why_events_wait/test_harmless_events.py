@@ -66,7 +66,7 @@ def test_a_blocked_payment_makes_no_dead_event_of_another_payment_harmful(world,
     assert sum("1 dead event is harmless" in each for each in facts) == 1
     assert any(left.events[0][:8] in each for each in facts if "harmless" in each)
     harmful = [each for each in found["causes"] if each["cause"] == "dead"]
-    in_the_way = blocked == "its own payment"  # then the cause of the blocked event covers the dead one
+    in_the_way = blocked == "its own payment"  # then the cause of the blocked event covers the dead event
     assert sum(each["events"] for each in harmful) + harmless + in_the_way == 3
     shown = invoke("doctor", "--only", "backlog", **world).stdout
     assert [each for each in facts if each not in shown] == []

@@ -91,7 +91,7 @@ def test_a_dead_success_cannot_be_closed_if_no_other_success_was_sent(engine, wo
 
 
 def test_show_names_the_close_command_if_the_sent_success_is_old(engine, world, invoke, answer):
-    """If the search of `stats` does not reach the sent event, `show` still names the command that closes the dead one.
+    """If the search of `stats` does not reach the sent event, `show` names the command that closes the dead event.
 
     After `close`, the screens agree.
     """

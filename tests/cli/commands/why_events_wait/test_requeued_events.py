@@ -59,7 +59,7 @@ def test_stats_and_replay_explain_the_wait_of_a_requeued_event_with_the_same_wor
 ):
     """After a replay, `stats` says when the publisher looks at old events, even if the event is not overdue yet.
 
-    This is also true if the publisher has just sent other events.
+    It makes no difference whether the publisher has just sent other events.
     """
     given({**OLD_DEAD, "age": age}, *others, PUBLISHER.format(""))
     assert ask("replay", "--failed", "-y")["counts"]["requeued"] == 1

@@ -139,9 +139,10 @@ SILENT = "no publisher is active"
     ids=["new event", "killed", "killed just now", "sends other events", "killed long ago"],
 )
 def test_all_screens_give_one_verdict_on_a_publisher_that_was_killed(world, given, invoke, age, seen, sent, silent):
-    """If an event waits for a publisher that was seen lately, `stats`, `doctor` and `show` say that none is active.
+    """If an event waits and a publisher was seen lately, `stats`, `doctor` and `show` say that no publisher is active.
 
-    A killed publisher records no end, so the waiting event is the first sign. Before that, it counts as idle.
+    A killed publisher records no end, so the waiting event is the first sign. Before that, the killed publisher counts
+    as idle.
     """
     given({"age": age}, "UPDATE outbox SET id = 'waits'", SEEN.format(seen))
     given(*[{"state": "published", "age": SECONDS}][: int(sent)])

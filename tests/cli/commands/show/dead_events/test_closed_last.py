@@ -66,7 +66,10 @@ def test_the_live_screen_does_not_count_closed_events_of_an_open_group(three, or
 
 
 def test_a_replay_names_an_open_event_first(three, orders, ask, invoke, database_url):
-    """If a replay leaves out every event, `see why` names an open event, or nothing if all of them are closed."""
+    """If a replay leaves out every event, `see why` names an open event.
+
+    If all events are closed, this line is missing.
+    """
     alone = invoke("replay", "--failed", "-n", DATABASE_URL=database_url).stdout
     assert alone.count("superseded, and closed by an operator") == 3
     assert "see why" not in alone

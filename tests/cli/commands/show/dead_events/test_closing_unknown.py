@@ -129,7 +129,7 @@ def test_show_and_errors_name_the_command_that_closes_the_event(orders, ask, inv
 
 
 def test_errors_names_the_oldest_needless_event(orders, ask):
-    """`payctl errors` names the oldest event of a group that no customer waits for, even if an older one is needed."""
+    """`payctl errors` names a group's oldest harmless event, even if a customer waits for an older event."""
     odd(orders.pay("COMPLETED"), age=3 * HOUR)
     odd(orders.pay("FAILED"), age=2 * HOUR)
     odd(orders.pay("FAILED"))
@@ -138,9 +138,9 @@ def test_errors_names_the_oldest_needless_event(orders, ask):
 
 
 def test_a_closed_event_of_an_unknown_type_still_blocks_later_events(orders, ask, close, doctor, mock_kafka):
-    """A later event of the payment waits behind a closed event, as behind any dead event, until it is released.
+    """A payment's later event waits behind a closed event, as behind any dead event, until an operator releases it.
 
-    While it waits, the dead event does not count as closed.
+    While the later event waits, the dead event does not count as closed.
     """
     odd(orders.pay("FAILED"), age=2 * HOUR)
     event = event_of(orders)
@@ -158,7 +158,7 @@ def test_a_closed_event_of_an_unknown_type_still_blocks_later_events(orders, ask
 
 
 def test_a_second_event_of_the_same_type_stays_open(orders, ask, close):
-    """If a payment has two events of an unknown type, closing one leaves the finding about the other one open."""
+    """If a payment has two events of an unknown type, closing one leaves the finding about the other event open."""
     odd(NEEDLESS["the success was sent"](orders), age=HOUR / 2)
     first, second = orders.unknown
     close(first)
@@ -190,7 +190,7 @@ def test_a_replay_says_that_the_event_was_closed(orders, ask, close, invoke, dat
 
 
 def test_a_replay_says_that_a_closed_event_has_an_unknown_type(orders, ask, close, invoke, database_url):
-    """`replay -n` does not call a closed event of an unknown type superseded, and nobody must do anything about it."""
+    """`replay -n` does not call a closed event of an unknown type superseded, and names nobody who must act."""
     NEEDLESS["the success was sent"](orders)
     event = event_of(orders)
     close(event)

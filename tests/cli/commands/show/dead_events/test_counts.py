@@ -61,7 +61,7 @@ def test_a_wait_for_no_dead_event_leaves_out_closed_events(dead, close, ask):
 def test_the_number_of_dead_events_is_the_sum_of_the_causes(
     orders, close, ask, invoke, database_url, closed, superseded, open_ones, first
 ):
-    """The first line of `stats` counts closed events separately, so the other dead events are the sum of its causes.
+    """The first line of `stats` counts closed events separately, so its causes cover all other dead events.
 
     The first lines of `report` and `errors` and the verdict of `stats --check` show the same numbers.
     """

@@ -44,7 +44,8 @@ def test_the_list_says_that_a_dead_event_is_closed(dead, orders, close, ask, inv
 def test_errors_and_show_name_the_command_that_closes_a_harmless_event(dead, orders, close, ask, invoke, database_url):
     """`payctl errors` and `payctl show EVENT` name the command that closes a harmless event, until it is closed.
 
-    `payctl errors` names the oldest harmless event. If an event waits behind it, neither command advises to close it.
+    `payctl errors` names the oldest harmless event. If an event waits behind the harmless event, neither command
+    advises to close the harmless event.
     """
     command = f"payctl close {dead} --reason TEXT"
 
