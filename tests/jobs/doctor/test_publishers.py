@@ -51,7 +51,7 @@ def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, en
     with running(engine, mock_kafka.bootstrap):
         (finding,) = look("publishers")
     assert finding.status is Status.OK
-    assert "one is idle" in finding.fact or "shard 0 of 1: pid" in finding.fact
+    assert "one publisher is idle" in finding.fact or "shard 0 of 1: pid" in finding.fact
     (finding,) = look("publishers")
     assert (finding.status, "no publisher is running now" in finding.fact) == (Status.OK, True)
     assert re.search(r" ended .* ago; a scheduled one starts again within a minute$", finding.fact)
@@ -92,9 +92,9 @@ def test_no_publisher_counts_as_missing_if_every_event_is_blocked(look, insert, 
     ("statement", "shards", "status", "words"),
     [
         (None, 1, "ok", "no publisher has run yet"),
-        (IDLES, 1, "ok", "one is idle with PAYCTL_SHARDS=1: host:1000, last seen 2"),
-        (IDLES, 2, "warn", "one is idle with PAYCTL_SHARDS=1: host:1000, last seen 2"),
-        (OTHER, 4, "ok", "one is idle with PAYCTL_SHARDS=4: host:4000, last seen "),
+        (IDLES, 1, "ok", "one publisher is idle with PAYCTL_SHARDS=1: host:1000, last seen 2"),
+        (IDLES, 2, "warn", "one publisher is idle with PAYCTL_SHARDS=1: host:1000, last seen 2"),
+        (OTHER, 4, "ok", "one publisher is idle with PAYCTL_SHARDS=4: host:4000, last seen "),
         (IDLES.replace(":x", ":x ended"), 1, "ok", "no publisher is running now; host:1000 ended 2"),
         (IDLES.replace("20 s", "5 min"), 1, "ok", "no publisher is running now; host:1000 was seen 5 min"),
         (GONE, 1, "warn", "no publisher has been seen for 1 h; the last one was host:1000"),
@@ -116,7 +116,7 @@ def test_the_doctor_names_the_idle_publisher_and_not_one_that_ended_later(look, 
     execute(IDLES)
     execute(SEEN.format(place=2000, ago="1 s").replace("host:2000:x", "cron:2:x ended"))
     (finding,) = look("publishers")
-    assert "one is idle with PAYCTL_SHARDS=1: host:1000, last seen " in finding.fact
+    assert "one publisher is idle with PAYCTL_SHARDS=1: host:1000, last seen " in finding.fact
 
 
 def test_the_doctor_names_each_running_publisher(look, execute):
@@ -125,7 +125,7 @@ def test_the_doctor_names_each_running_publisher(look, execute):
     execute(SEEN.format(place=2002, ago="9 s"))
     execute(SEEN.format(place=3000, ago="3 min"))
     facts = [(finding.status, finding.fact.partition(", last seen")[0]) for finding in look("publishers", shards=2)]
-    named = "one is idle with PAYCTL_SHARDS=2: host"
+    named = "one publisher is idle with PAYCTL_SHARDS=2: host"
     assert facts == [(Status.OK, f"{named}:2002"), (Status.OK, f"{named}:2000")]
 
 
@@ -138,7 +138,7 @@ def test_the_doctor_names_an_idle_publisher_next_to_one_that_works(look, engine,
         facts = [finding.fact for finding in look("publishers", shards=2)]
     assert [facts[0][:15], facts[1].partition(", last seen")[0]] == [
         "shard 0 of 2: p",
-        "one is idle with PAYCTL_SHARDS=2: host:2002",
+        "one publisher is idle with PAYCTL_SHARDS=2: host:2002",
     ]
 
 
@@ -156,7 +156,10 @@ def test_the_doctor_counts_a_publisher_on_standby(look, execute, database_url):
 
 @pytest.mark.parametrize(
     ("ended", "status", "words"),
-    [(False, "ok", "one is idle: loop:1, last seen 2"), (True, "ok", "no publisher is running now; loop:1 ended 2")],
+    [
+        (False, "ok", "one publisher is idle: loop:1, last seen 2"),
+        (True, "ok", "no publisher is running now; loop:1 ended 2"),
+    ],
 )
 def test_an_event_that_was_sent_since_ends_an_outage_of_the_brokers(look, insert, execute, ended, status, words):
     """If an event was sent since a publisher could not reach its brokers, the doctor no longer names the outage.
@@ -189,7 +192,7 @@ def test_an_idle_publisher_is_named_before_one_without_brokers(look, execute):
     execute(CUT_OFF)
     execute(SEEN.format(place=4000, ago="9 s"))
     (finding,) = look("publishers", shards=4)
-    found = finding.fact.startswith("one is idle with PAYCTL_SHARDS=4: host:4000")
+    found = finding.fact.startswith("one publisher is idle with PAYCTL_SHARDS=4: host:4000")
     assert (finding.status, found) == (Status.OK, True), finding
 
 
@@ -277,7 +280,7 @@ def test_a_publisher_whose_topic_refuses_messages_is_active(look, insert, execut
     finally:
         mock_kafka.fail_topic("payment.completed", 0)
         own.dispose()
-    assert [fact for fact in facts if not fact.startswith(("one is idle", "shard 0 of 1"))] == []
+    assert [fact for fact in facts if not fact.startswith(("one publisher is idle", "shard 0 of 1"))] == []
 
 
 def test_a_lock_that_hides_the_events_does_not_hide_the_publishers(look, insert, execute, engine):
@@ -296,4 +299,4 @@ def test_a_lock_that_hides_the_events_does_not_hide_the_publishers(look, insert,
         (finding,) = look("publishers", database=database)
         other.rollback()
     assert len(calls) == 4
-    assert finding.fact.startswith("one is idle with PAYCTL_SHARDS=1: host:1000")
+    assert finding.fact.startswith("one publisher is idle with PAYCTL_SHARDS=1: host:1000")

@@ -98,7 +98,9 @@ def _idle(seen: Sequence[SeenPublisher], subject: Subject) -> Iterator[Finding]:
         if not one.working and one.seconds < SEEN_WITHIN.total_seconds():
             shards = noted if one.shards is None else one.shards
             told = f" with PAYCTL_SHARDS={shards}" if shards is not None else ""
-            yield _running(f"one is idle{told}: {one.name}, last seen {duration(one.seconds)} ago", shards, subject)
+            yield _running(
+                f"one publisher is idle{told}: {one.name}, last seen {duration(one.seconds)} ago", shards, subject
+            )
 
 
 def _on_standby(number: int) -> Iterator[Finding]:

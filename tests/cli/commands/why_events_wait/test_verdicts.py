@@ -149,7 +149,7 @@ def test_all_screens_give_one_verdict_on_a_publisher_that_was_killed(world, give
     stats = invoke("stats", **world).stdout
     doctor = invoke("doctor", "--only", "publishers", **world).stdout
     shown = invoke("show", "waits", **world).stdout
-    said = [SILENT in stats, "one is idle" not in doctor, "host:12 was seen" not in shown]
+    said = [SILENT in stats, "one publisher is idle" not in doctor, "host:12 was seen" not in shown]
     assert said == [silent] * 3, doctor + shown
     if silent and seen != "95 s":
         assert [SILENT in doctor, SILENT in shown] == [True, True]
