@@ -17,7 +17,7 @@
 
 An error has no exit code or HTTP status. The command line and the Lambda functions look up these codes in tables. The
 message says what failed, and ``hint`` says what to do next. ``sql`` is the statement that the hint needs, without a
-semicolon, or None. None of the three ever contains a key, a MAC, a password or an account number.
+semicolon, or None. None of these three texts ever contains a key, a MAC, a password or an account number.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def span(first: datetime, last: datetime, zone: tzinfo) -> str:
 def span_and_age(first: datetime, last: datetime, zone: tzinfo, now: datetime) -> str:
     """Format two instants with their ages: ``08:23, 3 h ago → 10:40, 45 min ago``.
 
-    If both look the same, show only one.
+    If both look the same, show only one instant.
     """
     start, end = clock_and_age(first, zone, now), clock_and_age(last, zone, now)
     return start if start == end else f"{start} → {end}"

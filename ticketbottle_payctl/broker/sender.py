@@ -96,7 +96,8 @@ class Sender:
 
         Sending stops when the clock reaches ``deadline``, or when ``lost`` returns True because the claim is lost. A
         broker can only refuse a whole batch, even if only one of the events is faulty. Therefore an event that was
-        refused because of its content is sent again in its own batch. If it is refused again, it is faulty.
+        refused because of its content is sent again in its own batch. If a broker refuses the event again, the event is
+        faulty.
         """
         obstacles = self._obstacles(events)
         ready = {key: event for key, event in events.items() if key not in obstacles} if obstacles else events

@@ -99,7 +99,8 @@ class Callback:
     payment_number: str | None = None
     """The gateway's id for this money transfer. If a payment has two such ids, the customer paid twice.
 
-    For most gateways, it equals ``gateway_transaction_id``. It is None if the callback does not contain such an id.
+    For most gateways, this id equals ``gateway_transaction_id``. The value is None if the callback does not contain
+    such an id.
     """
     order_hint: OrderHint | None = None
     """A hint for finding the order, or None if the gateway sends the order code.

@@ -1,8 +1,8 @@
 """Compute the size of a message as the Kafka client counts it before it sends the message.
 
-The client counts the key, the value, the headers and an overhead for each record, before compression. It refuses a
-message that is larger than :data:`LARGEST_MESSAGE`, and does not ask a broker. A broker counts the whole batch, so the
-topic's limit must be slightly higher than the message's size.
+The client counts the key, the value, the headers and an overhead for each record, before compression. The client
+refuses a message that is larger than :data:`LARGEST_MESSAGE`, and does not ask a broker. A broker counts the whole
+batch, so the topic's limit must be slightly higher than the message's size.
 """
 
 from __future__ import annotations
@@ -85,5 +85,6 @@ EMPTY_EVENT = message_bytes(
 """The size of a message whose key, value, event id and types are empty, in bytes.
 
 The size includes the headers for the correlation id, the trace and the replay run, each with its longest value. An
-event may lack some of these headers, but not every role can read which. Every event counts as having all three.
+event may lack some of these headers, but not every role can read which headers an event has. Every event counts as
+having all three.
 """

@@ -22,7 +22,7 @@ AGGREGATE_TYPE = "payment"
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """A new event. It must be inserted into the outbox in the transaction that changes its payment."""
+    """A new event. The event must be inserted into the outbox in the transaction that changes its payment."""
 
     id: str
     aggregate_id: str

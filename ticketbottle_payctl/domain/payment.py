@@ -45,7 +45,7 @@ class Payment:
 
 
 def is_overdue(created_at: datetime, now: datetime) -> bool:
-    """Return whether a PENDING payment is overdue. Before that, the customer may still be paying."""
+    """Return whether a PENDING payment is overdue. Before a payment is overdue, the customer may still be paying."""
     return now - created_at > OVERDUE_AFTER
 
 

@@ -59,6 +59,6 @@ def is_dead(retry_count: int, max_retries: int) -> bool:
 def error_text(code: str, reason: str) -> str:
     """Return the text for ``"lastError"``, which is the error's code and the broker's message on one line.
 
-    It never contains the payload.
+    The text never contains the payload.
     """
     return " ".join(f"{code}: {reason}".split())[:_LONGEST_ERROR]

@@ -146,7 +146,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "gateways list": (
         Example("payctl gateways list", "Show which gateways are configured."),
-        Example("payctl gateways list -o json", "Print them as JSON for another program."),
+        Example("payctl gateways list -o json", "Print the gateways as JSON for another program."),
     ),
     "gateways register-webhook": (
         Example(
@@ -206,7 +206,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "db status": (
         Example("payctl db status", "Show which migrations have run."),
-        Example("payctl db status -o json", "Print them as JSON for another program."),
+        Example("payctl db status -o json", "Print the migrations as JSON for another program."),
     ),
     "cdc config": (
         Example("payctl cdc config > connector.properties", "Write the connector's properties to a file."),

@@ -205,8 +205,8 @@ def find(words: tuple[str, ...]) -> CommandEntry | None:
 def near(prefix: tuple[str, ...], word: str) -> list[str]:
     """Return the commands that a user who typed ``word`` after ``prefix`` may have meant, most likely first.
 
-    Return the commands that begin with the word. If there are none, return the commands that contain it, or else the
-    commands with a similar word.
+    Return the commands that begin with the word. If there are none, return the commands that contain the word, or else
+    the commands with a similar word.
     """
     here = list(children(prefix))
     lowered = word.lower()
@@ -228,7 +228,10 @@ def _parts(entry: CommandEntry) -> list[str]:
 
 
 def alike(word: str, known: list[str]) -> list[str]:
-    """Return the known words that begin with ``word``. If there are none, return those with a similar spelling."""
+    """Return the known words that begin with ``word``.
+
+    If there are none, return the known words with a similar spelling.
+    """
     lowered = word.lower()
     return [each for each in known if lowered and each.startswith(lowered)] or get_close_matches(lowered, known)
 

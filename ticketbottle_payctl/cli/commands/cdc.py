@@ -137,8 +137,8 @@ def mark_command(
 ) -> None:
     """Mark the events that Debezium has sent, as found in Kafka.
 
-    Run this command every minute while Debezium publishes. It asks for no confirmation. Exit 6 if events of an unknown
-    type became dead.
+    Run this command every minute while Debezium publishes. The command asks for no confirmation. Exit 6 if events of an
+    unknown type became dead.
     """
     from ticketbottle_payctl.jobs.cdc.mark import cdc_mark  # noqa: PLC0415 - cdc config needs no driver
 
@@ -184,7 +184,7 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
 def _act(verb: str, events: int, also: str) -> Act:
     """Return the change that needs approval.
 
-    Even without events it needs approval, because another program becomes the publisher.
+    The change needs approval even if there are no events, because another program becomes the publisher.
     """
     plan = [line(f"would {verb}", bold(count(events, "event"))), line("and", also)]
     return Act(verb, events, "event", plan, beyond_rows=True)
@@ -230,7 +230,7 @@ def _properties(made: config.CdcConfig) -> str:
 
 
 def _follower(session: Session) -> Follower:
-    """Return the reader of events in Kafka. It connects when a job first uses it."""
+    """Return the reader of events in Kafka. The reader connects when a job first uses it."""
     kafka = session.settings.kafka
     from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - cdc config needs no Kafka client
     from ticketbottle_payctl.broker.follower import Follower  # noqa: PLC0415

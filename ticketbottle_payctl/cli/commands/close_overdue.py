@@ -37,7 +37,7 @@ def with_answer(session: Session, found: OpenFindings) -> tuple[OpenFindings, li
     """Return the findings that can be closed after the gateway's answer, and the warnings about the others.
 
     Raises:
-        GuardError: the overdue payment cannot be closed, and no other finding can.
+        GuardError: the overdue payment cannot be closed, and no other finding can be closed.
         UnavailableError: the gateway gave no usable answer, and no other finding can be closed.
         ConfigError: the gateway's address is invalid.
     """
@@ -58,7 +58,7 @@ def with_answer(session: Session, found: OpenFindings) -> tuple[OpenFindings, li
 
 
 def answer_blocks(found: OpenFindings) -> list[Block]:
-    """Return the line of the plan that says what the gateway answered, or nothing if payctl did not ask it."""
+    """Return the line of the plan with the gateway's answer. The list is empty if payctl did not ask the gateway."""
     payment = found.timeline.payment
     if payment is None or found.answer is None:
         return []

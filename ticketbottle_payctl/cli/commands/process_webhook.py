@@ -163,7 +163,7 @@ def _human(report: WebhookReport, keys: Sequence[TriedKey], source: Source, advi
 def _advice(source: Source, provider: str) -> str:
     """Return the command that explains the refusal.
 
-    It never contains a query string, which may contain personal data.
+    The command never contains a query string, which may contain personal data.
     """
     file = source.event or source.file
     if file is None or file == "-":

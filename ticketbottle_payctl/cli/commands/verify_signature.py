@@ -50,8 +50,8 @@ def verify_signature_command(  # noqa: PLR0913 - one argument per option
     """Check that a callback is genuine, or say why it is not.
 
     The command reads the callback exactly as it arrived and checks it as the webhook would, with the keys from the
-    environment, the profile or --key-file. It identifies each key by its variable, length and fingerprint. Exit 0 if
-    the callback is genuine, 5 if not.
+    environment, the profile or --key-file. The command identifies each key by its variable, length and fingerprint.
+    Exit 0 if the callback is genuine, 5 if not.
     """
     session = Session.of(ctx)
     source = Source(file, query, event, path)

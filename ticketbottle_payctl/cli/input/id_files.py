@@ -37,8 +37,9 @@ def read_ids(name: str) -> tuple[str, ...]:
     """Return the ids in a file, or in stdin if ``name`` is ``-``. Each line has one id, and ``#`` starts a comment.
 
     If a line is a JSON object, as in the output of ``-o ndjson``, the object's ``id`` is read. A summary line does not
-    contain an id. If it says that more rows exist, the list is refused as incomplete. The file may also be one JSON
-    value, or a message about dead events that payctl's functions sent to SQS or SNS (:mod:`queue_messages`).
+    contain an id. If the summary line says that more rows exist, the list is refused as incomplete. The file may also
+    be one JSON value, or a message about dead events that payctl's functions sent to SQS or SNS
+    (:mod:`queue_messages`).
 
     Raises:
         InputError: the file cannot be read or does not contain any ids, a line is not an id, or the list is incomplete.

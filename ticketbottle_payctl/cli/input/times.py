@@ -59,7 +59,9 @@ def is_fixed(text: str) -> bool:
 
 
 def database_clock_of(session: Session) -> Callable[[], datetime]:
-    """Return the clock of the session's database. The rows' times come from it, and this machine's clock may be wrong.
+    """Return the clock of the session's database.
+
+    The rows' times come from the database's clock, and this machine's clock may be wrong.
 
     Raises:
         ConfigError: the database is not configured.

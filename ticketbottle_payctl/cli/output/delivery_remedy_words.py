@@ -18,7 +18,7 @@ _SENTENCES = {
 
 
 def remedy_sentence(remedy: DeliveryRemedy, event_types: Sequence[str], message_bytes: int, *, events: int = 1) -> str:
-    """Return a sentence that says what to fix for events of these types, and of this size at most."""
+    """Return a sentence that says what to fix for events of these types, whose messages have at most this size."""
     if remedy is DeliveryRemedy.KNOW_EVENT_TYPE:
         return what_to_do(event_types)
     topics = sorted({TOPICS[each] for each in event_types if each in TOPICS})

@@ -1,4 +1,4 @@
-"""Redraw one line at the bottom of the terminal while a command runs. Messages are printed above it."""
+"""Redraw one line at the bottom of the terminal while a command runs. Messages are printed above this line."""
 
 from __future__ import annotations
 

@@ -181,7 +181,8 @@ def _csv_lines(rows: Iterable[list[str]]) -> str:
     usual = csv.writer(text, lineterminator="\n")
     quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     for row in rows:
-        # Some spreadsheets separate cells with semicolons. Such a spreadsheet would split a cell that contains one.
+        # Some spreadsheets separate cells with semicolons. Such a spreadsheet would split a cell that contains a
+        # semicolon.
         (quoted if any(";" in each for each in row) else usual).writerow(row)
     return text.getvalue()
 

@@ -23,14 +23,17 @@ _READER_GONE = {errno.EPIPE, errno.ECONNRESET}
 
 
 class ReaderGoneError(BrokenPipeError):
-    """The error that is raised if the reader of stdout closes the pipe, as ``head`` does. This is not a failure."""
+    """The error that is raised if the reader of stdout closes the pipe, as ``head`` does.
+
+    A closed pipe is not a failure.
+    """
 
 
 class ResultStream(TextIOWrapper):
     """A stdout that raises only :class:`ReaderGoneError` or :class:`OutputError` if a write fails."""
 
     def write(self, text: str, /) -> int:
-        """Write text. It may stay in the buffer until :meth:`flush` is called.
+        """Write text. The text may stay in the buffer until :meth:`flush` is called.
 
         Empty text is ignored, because a library that tests the stream by writing empty text would hide the error.
         """

@@ -30,8 +30,8 @@ def emit(
 ) -> None:
     """Write the result to stdout. A closed pipe is not an error, because the command's work is done.
 
-    ``below_headline`` is called once, and may write to stderr. It is called after the first line of text for people,
-    before a document such as a script, or after output for programs.
+    ``below_headline`` is called once, and may write to stderr. The function is called after the first line of text for
+    people, before a document such as a script, or after output for programs.
 
     Raises:
         OutputError: payctl cannot write to stdout.
@@ -85,7 +85,10 @@ def tell(colour: Colour, *parts: Part) -> None:
 
 
 def tell_blocks(colour: Colour, blocks: Sequence[Block], below_headline: Callable[[], None]) -> None:
-    """Write blocks of text for people, such as a plan, to stderr. ``below_headline`` is called after the first one."""
+    """Write blocks of text for people, such as a plan, to stderr.
+
+    ``below_headline`` is called after the first block.
+    """
     surface = surface_of(sys.stderr, colour)
     _say(as_text(Result("", human=blocks[:1]), surface))
     below_headline()

@@ -10,7 +10,7 @@ _KAFKA = "9092"
 def same_database(one: str, other: str) -> bool:
     """Return whether two URLs point to the same database.
 
-    If neither value is a database URL, the result is True. If only one of them is, the result is False.
+    If neither value is a database URL, the result is True. If only one value is a database URL, the result is False.
     """
     first, second = leads_to(one), leads_to(other)
     return first is second if first is None or second is None else first.may_be(second)

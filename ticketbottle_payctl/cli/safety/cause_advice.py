@@ -50,8 +50,8 @@ def next_lines(
 ) -> Iterator[Line]:
     """Yield the label with the advice, then a separate line with the command or the SQL.
 
-    This line is never broken, so that it can be copied. It is indented less if it is too long for 80 columns. SQL ends
-    with a semicolon, so that psql runs it immediately.
+    This line is never broken, so that it can be copied. The line is indented less if it is too long for 80 columns. SQL
+    ends with a semicolon, so that psql runs it immediately.
     """
     pasted = command or (f"{sql};" if sql else None)
     if words and pasted:

@@ -7,7 +7,7 @@ from ticketbottle_payctl.errors import GuardError
 
 
 def refuse_in_production(session: Session, verb: str) -> None:
-    """Raise an error if the profile is protected or ENVIRONMENT is production. No option overrides this.
+    """Raise an error if the profile is protected or ENVIRONMENT is production. No option overrides this refusal.
 
     Raises:
         GuardError: the profile is protected, or ENVIRONMENT is production.

@@ -1,4 +1,7 @@
-"""Advise what to do if no publisher is running or one cannot reach its brokers, as far as this machine can tell."""
+"""Advise what to do if no publisher is running, or if a publisher cannot reach its brokers.
+
+The advice is based on what this machine can see.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,10 @@ class CauseKind(StrEnum):
 
 
 class Command(NamedTuple):
-    """A payctl command that the operator can run. ``changes`` is True if it changes data, in about ``rows`` rows."""
+    """A payctl command that the operator can run.
+
+    ``changes`` is True if the command changes data, in about ``rows`` rows.
+    """
 
     verb: tuple[str, ...]
     operands: tuple[str, ...] = ()

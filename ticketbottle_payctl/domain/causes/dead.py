@@ -90,7 +90,7 @@ _RELEASE = (
 
 
 def _of_harmless(evidence: Evidence) -> Cause:
-    """Return the cause for harmless events. The advice is to close the oldest one."""
+    """Return the cause for harmless events. The advice is to close the oldest event."""
     number, ids = evidence.harmless - evidence.superseded_closed, evidence.superseded_ids
     repeated = evidence.superseded_repeated
     if number == 1:

@@ -17,7 +17,10 @@ WAITS_AFTER = timedelta(seconds=10)
 """If an event that could be sent is older than this, probably no publisher is active."""
 
 USED_WITHIN = timedelta(seconds=5)
-"""An idle publisher whose session was used within this time is active. It uses its session about once a second."""
+"""An idle publisher whose session was used within this time is active.
+
+An idle publisher uses its session about once a second.
+"""
 
 SEEN_WITHIN = timedelta(seconds=90)
 """How long a publisher counts as running after its last report, unless it reported that it has ended.
@@ -29,7 +32,7 @@ A running publisher reports every 30 s.
 RESCANNED_WITHIN = timedelta(seconds=35)
 """How long a running publisher can take to find a requeued event.
 
-It looks at old events every 30 s, and then needs a moment to send them.
+A running publisher looks at old events every 30 s, and then needs a moment to send them.
 """
 
 
@@ -80,11 +83,12 @@ class Waiting(NamedTuple):
 
     ``blocker`` is the earlier event of the same payment that the oldest event waits for. ``error`` is the last error of
     the oldest event or of an earlier event of its payment. ``due_in_s`` is the number of seconds until the group's
-    first retry. ``order_code`` is the oldest event's, or None if its payload does not contain one.
+    first retry. ``order_code`` is the order code of the oldest event, or None if the event's payload does not contain
+    one.
 
     ``requeued_s`` is the number of seconds since a replay requeued the oldest event or an earlier pending event of its
-    payment. It is None if there was no replay or the role is not allowed to read replays. ``failed`` counts the events
-    that have used up a retry, or that wait behind such an event.
+    payment. This number is None if there was no replay or the role is not allowed to read replays. ``failed`` counts
+    the events that have used up a retry, or that wait behind such an event.
     """
 
     reason: Reason
@@ -219,7 +223,7 @@ class Evidence:
     ``sent_lately`` counts the events published within the last minute, and ``newest_sent_s`` is the age of the newest
     of these events. ``last_sent_s`` is the time since an event was last published. ``publishers_known`` is False if the
     role is not allowed to read when publishers were last seen. ``slot_active`` says whether a connector reads from
-    Debezium's slot. It is None if Debezium does not publish the outbox.
+    Debezium's slot. The value is None if Debezium does not publish the outbox.
     """
 
     pending: int = 0

@@ -25,9 +25,9 @@ _WATCH = Command(("stats",), options=("--watch",))
 
 
 def of_failures(evidence: Evidence) -> Iterator[Cause]:
-    """Yield a cause for overdue events that keep failing, and one for failed events whose retry is not due yet.
+    """Yield a cause for overdue events that keep failing, and a cause for failed events whose retry is not due yet.
 
-    An event that waits behind a failed event of its payment has not failed itself. It is counted separately.
+    An event that waits behind a failed event of its payment has not failed itself, and is counted separately.
     """
     active = evidence.lately and evidence.slot_active is None
     failing = overdue(evidence, Reason.FAILING) if active else []
@@ -73,7 +73,7 @@ def _error(waiting: Waiting) -> str:
 
 
 def _more_behind(failed: Sequence[Waiting], behind: Sequence[Waiting]) -> str:
-    """Return a phrase that counts the events behind the failed ones, or an empty string if there are none."""
+    """Return a phrase that counts the events behind failed events, or an empty string if there are none."""
     if not behind:
         return ""
     more = "1 more event waits" if total(behind) == 1 else f"{total(behind):,} more events wait"

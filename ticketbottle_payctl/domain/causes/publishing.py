@@ -40,7 +40,7 @@ class Activity(StrEnum):
     ``WITHOUT_BROKERS`` means that the publisher that was seen last could not reach its brokers. This publisher may have
     ended. ``BETWEEN_RUNS`` means that the last publisher ended less than 90 seconds ago. ``SILENT`` means that the last
     publisher was seen lately, but not in the last five seconds, and has not ended, but does not send an event that
-    waits for it. It may have been killed.
+    waits for it. This publisher may have been killed.
     """
 
     RUNNING = "running"
@@ -93,7 +93,7 @@ class Publishing(NamedTuple):
 
 
 def ended_lately(evidence: Evidence) -> SeenPublisher | None:
-    """Return the publisher that ended last, or None if one is running, or if none ended in the last 90 seconds."""
+    """Return the publisher that ended last, or None if a publisher is running, or if none ended in the last 90 s."""
     return None if evidence.running else next(iter(evidence.lately), None)
 
 

@@ -29,7 +29,7 @@ def locked(events: int) -> str:
 def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
     """Describe the number of waiting events and their age in words. Add "at least" if only a sample was read.
 
-    If the oldest event was replayed, count from then, because it might not have been waiting before the replay.
+    If the oldest event was replayed, count from the replay, because the event might not have been waiting before.
     """
     events, oldest = total(waiting), max(waiting, key=lambda one: one.oldest_s)
     least = "at least " if evidence.sampled else ""
@@ -49,7 +49,7 @@ def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
 def next_run(waiting: Sequence[Waiting], when: str) -> str:
     """Say what the next run does with the waiting events. ``when`` says which publisher runs next.
 
-    A publisher cannot send an event of an unknown type, so such events are counted apart.
+    A publisher cannot send an event of an unknown type, so such events are counted separately.
     """
     unknown = [one for one in waiting if is_unknown(one.event_type)]
     number = total(unknown)

@@ -269,8 +269,8 @@ def _previewed(preview: CleanupPreview, found: Unpublished, groups: Sequence[Gro
 def _alert(found: Unpublished, dead: DeadCount, groups: Sequence[Group], oldest_s: float | None) -> None:
     """Log dead events that are not closed, and late events, because a cleanup never removes them.
 
-    If the role is not allowed to read which events are closed, the log line counts the closed ones too, and says so.
-    ``oldest_s`` is the age of the oldest dead event that is not harmless, or None if all are harmless.
+    If the role is not allowed to read which events are closed, the log line also counts the closed events, and says so.
+    ``oldest_s`` is the age of the oldest dead event that is not harmless, or None if all dead events are harmless.
     """
     if found.dead > dead.closed:
         reasons = [

@@ -55,8 +55,8 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
 def _is_meant(held: dict[Privilege, bool], explained: set[Privilege]) -> bool:
     """Return whether the role is probably meant for this task.
 
-    This is true if the role has a write privilege on the service's tables that the task needs and that ``explained``
-    does not contain.
+    A role is meant for a task if the role has a write privilege on the service's tables that the task needs and that
+    ``explained`` does not contain.
     """
     of_service = {one: has for one, has in held.items() if "." not in one.table and one.kind != "SELECT"}
     return any(has and one not in explained for one, has in of_service.items())

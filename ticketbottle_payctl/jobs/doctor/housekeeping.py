@@ -1,4 +1,4 @@
-"""Check for rows that slow down the outbox: half-marked rows, and dead rows that vacuum did not or cannot remove."""
+"""Check for rows that slow down the outbox: half-marked rows, and dead rows that vacuum has not removed."""
 
 from __future__ import annotations
 

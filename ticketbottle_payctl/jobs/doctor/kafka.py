@@ -16,7 +16,10 @@ _PATIENCE = 5.0
 
 
 class Probe:
-    """A probe of the brokers that works like the publisher's probe. It runs once, and all checks share the result."""
+    """A probe of the brokers that works like the publisher's probe.
+
+    The probe runs once, and all checks share the result.
+    """
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject

@@ -1,7 +1,7 @@
 """Check the gateways' keys. payctl signs a test callback with each key, and then verifies it with the same key.
 
-This proves that the key is usable, but not that the gateway uses the same key. Only a genuine callback can prove that:
-``payctl verify-signature`` verifies a received callback.
+This test proves that the key is usable, but not that the gateway uses the same key. Only a genuine callback can prove
+that: ``payctl verify-signature`` verifies a received callback.
 """
 
 from __future__ import annotations

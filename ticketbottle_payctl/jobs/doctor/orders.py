@@ -19,9 +19,10 @@ from ticketbottle_payctl.store.payments.open_orders import OpenOrders, no_event
 
 LIMITS = Limits(statement=timedelta(seconds=15), jit=False)
 WITHIN = timedelta(hours=24)
-"""The search finds orders that were paid within this time. It reads all events from this time, so it is short.
+"""The search finds orders that were paid within this time.
 
-A scheduled cleanup keeps published events for at least a day, so it deletes no event from this time.
+The search reads all events from this time, so the time is short. A scheduled cleanup keeps published events
+for at least a day, so it deletes no event from this time.
 """
 
 _NAME = "orders"

@@ -33,7 +33,7 @@ def check(subject: Subject) -> list[Finding]:
     """Count at most 10,000 overdue payments in the same way as ``payctl report``, for at most 15 seconds.
 
     The finding is a warning, because only the gateways know whether the customers have paid. If a gateway still answers
-    a status query about one of the payments, the finding contains the command that asks it.
+    a status query about one of the payments, the finding contains the command that asks the gateway.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

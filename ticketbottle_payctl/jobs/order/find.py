@@ -21,9 +21,10 @@ def find(connection: Connection, name: str, max_retries: int) -> History:
     """Return the history of the order with this id, order code, or last characters of its code. Ignore the code's case.
 
     Raises:
-        NotFoundError: no order matches ``name``. The hint suggests order codes that differ from it by one typing error.
-        InputError: several order codes end with ``name``, or one order code does and ``name`` is also the code of a
-            callback without a payment. The message lists the order codes.
+        NotFoundError: no order matches ``name``. The hint suggests order codes that differ from ``name`` by one typing
+            error.
+        InputError: several order codes end with ``name``, or one order code ends with ``name``, and ``name`` is also
+            the code of a callback without a payment. The message lists the order codes.
     """
     found = history.find(connection, name, max_retries)
     if found is None:

@@ -1,4 +1,7 @@
-"""Check whether a payment's event was published, and what consumers have read. If not, find out why."""
+"""Check whether a payment's event was published, and what consumers have read.
+
+If the event was not published, find out why.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ def judge_delivery(found: History, records: Records, now: datetime, retention: t
 def _late_failures(events: Sequence[EventRow]) -> Iterator[Verdict]:
     """Yield a verdict on each pending event that would release the tickets of a paid order.
 
-    If a success event waits behind it, the order keeps its tickets.
+    If a success event waits behind the pending event, the order keeps its tickets.
     """
     for number, event in enumerate(events):
         behind = (each for each in events[number + 1 :] if each.event_type == "PAYMENT_COMPLETED")

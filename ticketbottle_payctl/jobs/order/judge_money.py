@@ -167,7 +167,7 @@ def in_order_of_news(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
 
 
 def judge_stray(receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return a finding about the order's last callback, and one about each earlier transfer of money.
+    """Return a finding about the order's last callback, and a finding about each earlier transfer of money.
 
     Call this for an order without a payment in the database.
     """

@@ -68,7 +68,7 @@ class VerdictKind(StrEnum):
 
 
 class Remedy(StrEnum):
-    """The actions that the operator must perform, because no command can."""
+    """The actions that the operator must perform, because no command can perform them."""
 
     COMPARE_AMOUNT = "compare_amount"
     REFUND = "refund"
@@ -158,7 +158,10 @@ class Verdict:
 
     @property
     def is_overdue_try(self) -> bool:
-        """Whether a failed event's next try is overdue, and nothing but a pause between two runs stops all events."""
+        """Whether a failed event's next try is overdue.
+
+        If a cause stops all events, it is only a pause between two runs.
+        """
         of_all = self.cause is not None and self.cause.kind is not CauseKind.BETWEEN_RUNS
         return self.kind is VerdictKind.OVERDUE and self.tries > 0 and not of_all
 
@@ -225,7 +228,10 @@ class Timeline:
     afterwards: tuple[Advice, ...] = ()
     """The commands to run after the operator has fixed what ``todo`` says, because until then they would fail."""
     debezium_sends: bool = False
-    """Whether a connector reads Debezium's slot. It sends inserted events at once, but does not mark their rows."""
+    """Whether a connector reads Debezium's slot.
+
+    The connector sends inserted events at once, but does not mark their rows.
+    """
 
     @property
     def success_is_unsent(self) -> bool:

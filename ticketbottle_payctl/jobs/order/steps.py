@@ -29,7 +29,7 @@ _RANKS = {
 _SETTLED_NOTHING = 4
 """The rank of a callback that did not settle the payment.
 
-It comes after a settlement at the same instant, because the callback waited for the payment's lock.
+The callback comes after a settlement at the same instant, because it waited for the payment's lock.
 """
 _CLOCK_GAP = timedelta(minutes=1)
 

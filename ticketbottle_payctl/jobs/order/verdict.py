@@ -1,8 +1,8 @@
 """Sort the findings about an order by what they mean for the customer. The first finding is the verdict.
 
-Open findings come before good ones. Among open findings, one about the order itself comes before one about another
-event of its payment, such as an event of an unknown type. Then a bad finding comes before an open one. Closed findings
-come last.
+Open findings come before good ones. Among open findings, a finding about the order itself comes before a finding about
+another event of its payment, such as an event of an unknown type. Then a bad finding comes before an open one. Closed
+findings come last.
 """
 
 from __future__ import annotations

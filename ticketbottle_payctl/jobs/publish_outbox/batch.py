@@ -1,7 +1,7 @@
 """Send one claimed batch, and decide the result for each event.
 
 An event is sent only after every earlier event of its payment is committed as published. Therefore, after a crash,
-consumers may receive a payment's last event again, but never an older one. This matters because a repeated
+consumers may receive a payment's last event again, but never an older one. This rule matters because a repeated
 PAYMENT_FAILED would cancel the tickets of a customer who has paid. If the broker does not acknowledge an event, the
 event is released in the transaction that claimed it.
 """

@@ -27,7 +27,7 @@ class Observer:
     If this function is set, the loop reads the database even when no event is waiting.
     """
     on_send: Callable[[int, float], None] = lambda _events, _age_s: None
-    """A function that is called before a batch is sent, with the number of events and the oldest one's age.
+    """A function that is called before a batch is sent, with the number of events and the age of the oldest event.
 
     The age is in seconds, in database time. Sending can take 45 seconds if the brokers do not answer.
     """

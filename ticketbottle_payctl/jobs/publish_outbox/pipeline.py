@@ -105,9 +105,9 @@ class _Ahead(NamedTuple):
 class ClaimPipeline:
     """An iterable of one shard's open batches, in order.
 
-    The iteration ends when no events are left, or when the budget or the shard's turn is over. It also ends at a batch
-    that must not be sent. At the end of the ``with`` block, batches that are still open were not sent, and are given
-    back. If the block raises an error, or if an earlier claim was interrupted, they are rolled back.
+    The iteration ends when no events are left, or when the budget or the shard's turn is over. The iteration also ends
+    at a batch that must not be sent. At the end of the ``with`` block, batches that are still open were not sent, and
+    are given back. If the block raises an error, or if an earlier claim was interrupted, they are rolled back.
     """
 
     def __init__(self, engine: Engine, backlog: Backlog, budget: Budget, *, skip_locked: bool) -> None:
@@ -223,7 +223,7 @@ class ClaimPipeline:
         """Return whether the next batch can be claimed before the current batch is committed.
 
         Return False if the run skips locked rows, is rate-limited or is about to end, or if the shard's turn is over.
-        Also return False if :meth:`Backlog.may_claim_behind` does.
+        Also return False if :meth:`Backlog.may_claim_behind` returns False.
         """
         options, now = self._backlog.options, self._clock()
         return (

@@ -338,7 +338,7 @@ class PublisherRun:
         return found if waiting is None else replace(found, pending=waiting[0])
 
     def _pending(self) -> tuple[int, float | None] | None:
-        """Return the number of pending events and the oldest one's age, or None if the database does not answer."""
+        """Return the number of pending events and the age of the oldest, or None if the database does not answer."""
         limits, most = replace(LIMITS, statement=_LOOK_LIMIT), self._options.max_retries
         with suppress(PayctlError), transaction(self._engine, limits, commit=False) as connection:
             return count_pending(connection, most), oldest_pending(connection, most)

@@ -1,7 +1,7 @@
 """Become the publisher of one shard, drain the shard, and release it.
 
-A publisher holds a shard through advisory locks. It claims batches in advance, but sends a batch only after the
-previous batch is committed.
+A publisher holds a shard through advisory locks. A publisher claims batches in advance, but sends a batch only after
+the previous batch is committed.
 """
 
 from __future__ import annotations

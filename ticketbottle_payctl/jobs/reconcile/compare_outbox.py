@@ -1,8 +1,9 @@
 """Compare the published events in the outbox with the records in Kafka, without changing either.
 
 ``lost``: the outbox marks the event as published, but its topic does not contain the event. ``wrong``: the value, key
-or topic of a record differs from the row. ``double``: the event was sent more than once without a replay. This is
-allowed, and consumers see the event twice. ``out_of_order``: the event was sent before an earlier event of its payment.
+or topic of a record differs from the row. ``double``: the event was sent more than once without a replay. A second
+record is allowed, and consumers see the event twice. ``out_of_order``: the event was sent before an earlier event of
+its payment.
 
 A replay repairs lost events. The other differences cannot be repaired.
 """

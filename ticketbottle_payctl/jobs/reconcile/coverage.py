@@ -1,8 +1,8 @@
 """Decide whether payctl would have found an event's record if it were in Kafka.
 
 The rules compare only records from the same partition, because clocks differ. Kafka deletes a partition's oldest
-records first. So if a partition still contains an event's record, it also contains all later records. If partitions
-were added to the topic, the event's key may have belonged to a different partition before.
+records first. So if a partition still contains an event's record, the partition also contains all later records. If
+partitions were added to the topic, the event's key may have belonged to a different partition before.
 """
 
 from __future__ import annotations

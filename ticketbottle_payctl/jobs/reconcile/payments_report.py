@@ -39,7 +39,7 @@ class PaymentsCounts(TypedDict):
     pending: Count
     """Payments that are also pending at the gateway."""
     not_found: Count
-    """Payments that the gateway does not know, without the closed ones."""
+    """Payments that the gateway does not know, without closed payments."""
     closed: Count
     """Payments that an operator has closed, and that the gateway does not know or that are too old for a query."""
     refused: Count
@@ -56,7 +56,7 @@ class PaymentsCounts(TypedDict):
     too_old: Count
     """Payments that were not selected, because they are too old for the gateway's status query.
 
-    The closed ones are left out. payctl counts at most 10,000, so the number may be higher.
+    Closed payments are left out. payctl counts at most 10,000, so the number may be higher.
     """
 
 

@@ -68,10 +68,10 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Delete published events past the retention period.
 
-    A cleanup never deletes pending or dead events. It only counts these events and lists their errors. After Ctrl-C or
-    SIGTERM, the current batch is finished, and the next run deletes the rest. You must confirm a cleanup that deletes
-    callbacks, or whose retention is shorter than the configured retention or the profile's retention. If the database
-    role is allowed to write the record, payctl records each run that deletes something.
+    A cleanup never deletes pending or dead events. A cleanup only counts these events and lists their errors. After
+    Ctrl-C or SIGTERM, the current batch is finished, and the next run deletes the rest. You must confirm a cleanup that
+    deletes callbacks, or whose retention is shorter than the configured retention or the profile's retention. If the
+    database role is allowed to write the record, payctl records each run that deletes something.
     """
     session = Session.of(ctx)
     if archive is not None and archive.suffix != ".gz":
@@ -155,6 +155,6 @@ def _allow(
 
 @contextmanager
 def _watched(session: Session, planned: CleanupPreview | None, word: str) -> Iterator[Callable[[Swept], None]]:
-    """Draw a progress bar. It has a total only if a plan was made, because counting the rows takes a long time."""
+    """Draw a progress bar. The bar has a total only if a plan was made, because counting the rows takes a long time."""
     with bar(word, planned.matched + planned.receipts if planned else None, quiet=session.shared.quiet) as tell:
         yield lambda swept: tell(swept.deleted + swept.receipts)

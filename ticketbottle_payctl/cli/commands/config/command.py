@@ -91,8 +91,8 @@ def path_command(ctx: typer.Context) -> None:
 def validate_command(ctx: typer.Context, *, only: Only = None) -> None:
     """Check every setting, and list the errors.
 
-    The command also checks the files and packages that the settings need. It does not connect to a database or a
-    broker. For KAFKA_SASL_MECHANISM=aws-iam, it looks for an AWS identity.
+    The command also checks the files and packages that the settings need. The command does not connect to a database or
+    a broker. For KAFKA_SASL_MECHANISM=aws-iam, it looks for an AWS identity.
 
     Exit 3 if a setting is invalid. A gateway without any keys is off, which is not an error. A gateway with only some
     of its keys is an error.

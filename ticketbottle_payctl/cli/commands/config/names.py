@@ -47,7 +47,7 @@ def unknown(profile: Profile) -> Iterator[tuple[str, str]]:
     """Yield the names that no part of payctl reads, each with a message.
 
     Every unknown name in the profile is reported. Other programs use the environment too, so a name in the environment
-    is reported only if it starts with ``PAYCTL_`` and is similar to one that payctl reads.
+    is reported only if it starts with ``PAYCTL_`` and is similar to a name that payctl reads.
     """
     for name in sorted({*profile.origins, *profile.hidden} - _OF_A_PROFILE):
         if name.isupper():

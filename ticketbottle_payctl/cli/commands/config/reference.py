@@ -66,7 +66,7 @@ _DATABASE = (
         "true",
         (CLI, *IN_THE_VPC),
         "false",
-        "If true, payctl keeps connections open. If false, it opens one for each transaction.",
+        "If true, payctl keeps connections open. If false, payctl opens a connection for each transaction.",
     ),
     Variable(
         "PGSSLMODE",
@@ -154,7 +154,7 @@ _OUTBOX = (
         (CLI, *IN_THE_VPC),
         "5",
         "The number of failures after which an event is dead."
-        " A larger value makes dead events with fewer failures pending again, superseded ones too.",
+        " A larger value makes dead events with fewer failures pending again, including superseded events.",
     ),
     with_default(
         "OUTBOX_RETENTION_DAYS",
@@ -171,7 +171,7 @@ _OUTBOX = (
         WHOLE,
         (RECONCILE,),
         "200",
-        "The maximum number of payments that one scheduled run can settle. A run with a larger plan settles none.",
+        "The maximum number of payments that one scheduled run can settle. A run with a larger plan settles nothing.",
     ),
     with_default(
         "PAYCTL_LOOP_SECONDS",

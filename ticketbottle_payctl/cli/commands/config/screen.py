@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.profile.profiles import Profile
 _BETWEEN = 2
 _INDENT = "    "
 _WIDEST = 24
-"""The width of the longest origin that the column makes room for."""
+"""The maximum width of the column with the origins."""
 
 
 def on_terminal(rows: Sequence[Shown], profile: Profile) -> list[Block]:
@@ -36,7 +36,10 @@ def on_terminal(rows: Sequence[Shown], profile: Profile) -> list[Block]:
 
 
 def _pieces(value: str, room: int) -> list[str]:
-    """Return the value in one piece if it fits next to its name, or else nothing and the pieces for the next lines."""
+    """Return the value as one piece if the value fits next to its name.
+
+    Otherwise return an empty first piece, and a piece for each of the next lines.
+    """
     if columns_of(value) <= room:
         return [value]
     *before, last = value.split(",")

@@ -58,8 +58,8 @@ def doctor_command(  # noqa: PLR0913 - one argument per option
     """Check everything that payctl needs, and say what to fix.
 
     The doctor checks the database and the role's privileges, the clocks, Kafka and its topics, the gateways' keys, and
-    possible causes of a slow outbox. It changes nothing unless you ask for a repair. Exit 5 if a check fails; warnings
-    do not count.
+    possible causes of a slow outbox. The doctor changes nothing unless you ask for a repair. Exit 5 if a check fails;
+    warnings do not count.
     """
     session = Session.of(ctx)
     approval = Approval(yes, reason, max_affected, confirm)

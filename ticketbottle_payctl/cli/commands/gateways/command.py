@@ -44,7 +44,7 @@ def list_command(ctx: typer.Context) -> None:
     """Show which gateways are configured, and with which keys.
 
     A key is shown by its length and its fingerprint, the first eight hex digits of its SHA-256. Two people can compare
-    them without showing the key: `printf %s "$KEY" | sha256sum` prints the same digits.
+    fingerprints without showing the key: `printf %s "$KEY" | sha256sum` prints the same digits.
     """
     session = Session.of(ctx)
     environ = session.settings.environ

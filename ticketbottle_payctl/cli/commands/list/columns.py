@@ -47,7 +47,7 @@ def _type(row: Row, _zone: tzinfo, _now: datetime) -> str:
 
 
 def _state(row: Row) -> str:
-    """Return an event's state. A pending event behind a dead one is blocked, and a dead event may be closed."""
+    """Return an event's state. A pending event behind a dead event is blocked, and a dead event may be closed."""
     if row.get("closed"):
         return "closed"
     return "blocked" if row.get("blocked") else str(row.get("state") or "")

@@ -137,8 +137,8 @@ def finish_list(  # noqa: PLR0913 - the list, and how it is shown
     """Write the rows while reading them, then the next page's cursor.
 
     A table comes with a sentence about its rows: above it on a terminal, and on stderr elsewhere. On a terminal, the
-    table has short ids, ages and the columns that fit. With ``wide`` or with columns that the user chose, it has full
-    values. Elsewhere, the table always has full values.
+    table has short ids, ages and the columns that fit. With ``wide`` or with columns that the user chose, the table has
+    full values. Elsewhere, the table always has full values.
     """
     terminal = shows_in_brief(session, wide=False)
     in_brief = terminal and not wide and tuple(columns) == kind.shown

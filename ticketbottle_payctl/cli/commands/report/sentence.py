@@ -126,7 +126,7 @@ def closed_payments_sentence(report: Report) -> str:
 
 
 def too_old_sentence(report: Report) -> str | None:
-    """Return a sentence about overdue payments that are too old for a status query, or None if no payment is."""
+    """Return a sentence about the overdue payments that are too old for a status query, or None if there are none."""
     number = report.overdue_in_portal
     if not number:
         return None
@@ -151,7 +151,7 @@ def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
 def dead_words(group: ErrorGroup) -> str:
     """Return how many of a group's dead events are open, and how many a person has closed.
 
-    Also say how many of the open ones are superseded, or repeat a success that was sent.
+    Also say how many of the open events are superseded, or repeat a success that was sent.
     """
     open_ones = group.dead - group.closed
     superseded = group.superseded + group.repeated - (group.closed - group.closed_unknown)
@@ -166,7 +166,7 @@ def dead_words(group: ErrorGroup) -> str:
 
 
 def unknown_type_advice(group: ErrorGroup, quote: Quote) -> str | None:
-    """Return what to do about the group's events of unknown types, or None if it has none."""
+    """Return what to do about the group's events of unknown types, or None if the group has no such event."""
     return what_to_do(group.open_types, quote) if group.open_unknown else None
 
 

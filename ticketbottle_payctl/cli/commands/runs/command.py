@@ -84,8 +84,8 @@ def resume_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Continue a run that was interrupted or stopped.
 
-    The command applies the rest of the run's plan with the original options, including --max-affected. It skips rows
-    that have changed since the plan was made.
+    The command applies the rest of the run's plan with the original options, including --max-affected. The command
+    skips rows that have changed since the plan was made.
     """
     session = Session.of(ctx)
     session.note_target()

@@ -45,7 +45,7 @@ class RunFacts(Person):
     finished_at: datetime | None
     """When the run ended (UTC); null while it runs or can be resumed."""
     ended_by: NotRequired[str | None]
-    """The code of the error that ended the run, or why the run ended before its work was done; null if neither."""
+    """The code of the error that ended the run, or why the run ended before its work was done; null otherwise."""
     acts: NotRequired[Sequence[ActFacts]]
     """Each time that an operator resumed or cancelled the run, oldest first."""
 

@@ -33,9 +33,9 @@ class SimulatedCallback(TypedDict, total=False):
     path: str
     """The webhook's path."""
     query: str | None
-    """The query string, exactly as the gateway would send it; null if it sends a body."""
+    """The query string, exactly as the gateway would send it; null if the gateway sends a body."""
     body: str | None
-    """The callback's body, exactly as the gateway would send it; null if it sends a query string."""
+    """The callback's body, exactly as the gateway would send it; null if the gateway sends a query string."""
 
 
 class Judged(TypedDict):
@@ -44,7 +44,7 @@ class Judged(TypedDict):
     acknowledged: bool
     """Whether the gateway would accept the reply."""
     why_not: NotRequired[str | None]
-    """The reason why the gateway would not accept the reply; null if it would."""
+    """The reason why the gateway would not accept the reply; null if the gateway would accept the reply."""
     reply_status: int
     """The HTTP status of the reply."""
     reply_code: NotRequired[str | None]
@@ -52,7 +52,7 @@ class Judged(TypedDict):
 
 
 class Delivery(Judged, Decision):
-    """One delivery of the callback. The decision is known only if payctl itself processed it."""
+    """One delivery of the callback. The decision is known only if payctl itself processed the callback."""
 
     reply_body: str
     """The reply's body, at most 4,096 characters."""

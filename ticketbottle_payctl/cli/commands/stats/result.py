@@ -47,7 +47,10 @@ def result_of(report: StatsReport, session: Session) -> Result:
 
 
 def label_name(by: By) -> str:
-    """Return the name of the field with a group's label. It is never ``type``, which every ndjson line already uses."""
+    """Return the name of the field with a group's label.
+
+    The name is never ``type``, which every ndjson line already uses.
+    """
     return "event_type" if by is By.TYPE else by.value
 
 
@@ -59,8 +62,8 @@ def with_human(result: Result, blocks: Sequence[Block]) -> Result:
 def needs_attention(report: StatsReport) -> bool:
     """Return whether an event needs the operator's attention.
 
-    This is true if an event is dead and not closed, blocked, overdue or cannot be sent, or if no publisher can send it.
-    It is also true if a pending failure event would take the tickets of a paid order.
+    This is the case if an event is dead and not closed, blocked, overdue or cannot be sent, or if no publisher can send
+    it. This is also the case if a pending failure event would take the tickets of a paid order.
     """
     missing = report.idle is not None and not report.idle.expected
     return bool(report.dead > report.closed or report.blocked or report.causes or missing or report.away)
