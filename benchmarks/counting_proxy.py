@@ -71,7 +71,7 @@ class CountingProxy:
 
 @contextmanager
 def counting_proxy(upstream: int) -> Iterator[CountingProxy]:
-    """Run a proxy on a free loopback port. It forwards connections to the server on port ``upstream``."""
+    """Run a proxy on a free loopback port. The proxy forwards connections to the server on port ``upstream``."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = CountingProxy(upstream, listener.getsockname()[1])
         thread = threading.Thread(target=proxy.serve, args=(listener,), daemon=True)

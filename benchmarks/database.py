@@ -41,7 +41,7 @@ class Database:
     def url(self) -> str:
         """Return the URL, including the password.
 
-        Pass it to a child process in the environment, never in arguments, and never put it into a report.
+        Pass the URL to a child process in the environment, never in arguments, and never put it into a report.
         """
         return self.server.url()
 
@@ -56,7 +56,7 @@ class Database:
     def one(self, statement: str) -> Any:  # noqa: ANN401 - the type depends on the statement
         """Run a statement outside a transaction.
 
-        Return the first value in the result, or None if it is empty.
+        Return the first value in the result, or None if the result is empty.
         """
         connection = psycopg2.connect(self.url)
         connection.autocommit = True

@@ -1,8 +1,8 @@
 """Measure Debezium on Kafka Connect, configured by ``payctl cdc config``: ``python -m benchmarks.debezium ROWS``.
 
 The connector is already running when a transaction with a burst of events commits. The script measures the time from
-this commit until Kafka has appended the last message. It prints a line of JSON in the same format as the contenders.
-Memory and CPU time are measured for the Java process.
+this commit until Kafka has appended the last message. The script prints a line of JSON in the same format as the
+contenders. Memory and CPU time are measured for the Java process.
 """
 
 from __future__ import annotations

@@ -118,8 +118,8 @@ def _into(
 def _messages(server: Database, broker: Broker, options: Options) -> float:
     """Return the number of round trips to PostgreSQL per event, as counted by a proxy.
 
-    It is computed from the difference between draining a larger and a smaller backlog. Therefore it does not include
-    connecting and the first queries of each run.
+    The number is computed from the difference between draining a larger and a smaller backlog. Therefore the number
+    does not include connecting and the first queries of each run.
     """
     payctl = contender(server, broker, "payctl", options)
     half = options.rows // 2

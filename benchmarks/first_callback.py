@@ -1,4 +1,4 @@
-"""Measure the CPU time for an execution environment's first callback, as a multiple of the CPU time for a later one."""
+"""Measure the CPU time for an execution environment's first callback, relative to the CPU time for a later callback."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _payment(number: int) -> tuple[SandboxPayment, Request]:
 
 
 def settle_callbacks(engine: Engine, numbers: list[int]) -> list[float]:
-    """Process a callback for each of these payments. Return how long each one took, in milliseconds."""
+    """Process a callback for each of these payments. Return how long each callback took, in milliseconds."""
     requests = [_payment(number)[1] for number in numbers]
     taken = []
     for request in requests:

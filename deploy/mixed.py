@@ -58,7 +58,7 @@ def mixed(known: Mapping[str, Config], section: str, values: Mapping[str, str]) 
 
 
 def shared(values: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each resource that another account has shared with this one.
+    """Return a sentence for each resource that another account has shared with this account.
 
     Such a resource needs only a warning.
     """

@@ -32,8 +32,8 @@ _TYPES = {
 class Read(NamedTuple):
     """The parameters of an environment.
 
-    ``values`` contains every parameter with a value, and ``sound`` only those whose values are allowed. ``wrong``
-    contains a line for each fault.
+    ``values`` contains every parameter with a value, and ``sound`` contains only the parameters whose values are
+    allowed. ``wrong`` contains a line for each fault.
     """
 
     values: Parameters

@@ -33,14 +33,15 @@ def packed_modules(source: Path) -> list[Path]:
 def record(source: Path, lock: Path, options: Sequence[str], ca: Path | None = None) -> str:
     """Return the record of a build as JSON.
 
-    It contains the options for ``make package``, the lock file, the file with certificates and the sources' hashes.
+    The result contains the options for ``make package``, the lock file, the file with certificates and the sources'
+    hashes.
     """
     made = {"options": list(options), "lock": _name(source, lock), "sources": _hashes(source, lock, ca)}
     return json.dumps(made | {"ca": _name(source, ca) if ca else None}, indent=1, sort_keys=True) + "\n"
 
 
 def outdated(package: Path, root: Path) -> str | None:
-    """Return a sentence if the build in ``package`` was made from other sources than those in ``root``."""
+    """Return a sentence if the build in ``package`` was made from sources that differ from the sources in ``root``."""
     known = _read(package / RECORD)
     if known is None:
         return f"the build has no readable {RECORD}, which names its sources: run `make package` again"

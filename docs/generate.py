@@ -124,7 +124,7 @@ def _errors() -> Iterator[str]:
         "Three exit codes are answers and not errors: 5 means no, 6 means that some of the work failed, and 10 means",
     )
     yield "that the time limit was reached. With these codes, `error` is null, and the result has the details. With"
-    yield "`publish-outbox`, exit code 9 is an answer too. It means that another process holds a shard, which"
+    yield "`publish-outbox`, exit code 9 is an answer too. The code means that another process holds a shard, which"
     yield from ("`result.locked_by` names.", "")
     yield "If payctl cannot write the result to stdout, a command that changed something keeps its exit code. A command"
     yield "that changed nothing exits with 4 and the error `OUTPUT`. A closed stdout is not an error."

@@ -16,7 +16,7 @@ RESERVE_SECONDS = 30.0
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
-    """Run one cleanup. The next cleanup deletes the events that this one does not reach.
+    """Run one cleanup. The next cleanup deletes the events that this cleanup does not reach.
 
     Raises:
         UnavailableError: the database cannot be reached. Committed batches stay deleted.

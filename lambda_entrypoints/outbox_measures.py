@@ -42,7 +42,7 @@ class NewlyDead:
 
 
 def log_obstacles(obstacles: Obstacles) -> None:
-    """Log why events are waiting, or that none is waiting any more."""
+    """Log why events are waiting, or that no event is waiting any more."""
     if obstacles:
         log_event("publish_outbox_waiting", level="warning", error=None, **obstacles.facts)
     else:
@@ -50,7 +50,7 @@ def log_obstacles(obstacles: Obstacles) -> None:
 
 
 def of_publishing(report: PublishReport | None, failed_alerts: int) -> dict[str, Amount]:
-    """Return a run's metrics. They are all zero if ``report`` is None."""
+    """Return a run's metrics. All metrics are zero if ``report`` is None."""
     counts = report.counts if report else PublishCounts()
     return {
         "OutboxPublished": counts.published,

@@ -1,7 +1,7 @@
 """Send a forged callback to each gateway's route every five minutes. The webhook must answer and refuse each of them.
 
-The function runs outside the VPC and calls the webhook over the internet, as the gateways do. It does not read secrets
-or use a database.
+The function runs outside the VPC and calls the webhook over the internet, as the gateways do. The function does not
+read secrets or use a database.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ def _verdicts(place: SplitResult) -> Iterator[tuple[str, str]]:
 
 
 def _sent(place: SplitResult, forgery: Request, sent: dict[str, str]) -> tuple[int, str]:
-    """Send a forged callback, and return the status and body of the reply. This needs only the standard library."""
+    """Send a forged callback, and return the status and body of the reply.
+
+    The function needs only the standard library.
+    """
     kind = HTTPSConnection if place.scheme == "https" else HTTPConnection
     connection = kind(place.hostname or "", place.port, timeout=TIMEOUT_S)
     path = place.path.rstrip("/") + forgery.path + (f"?{forgery.query}" if forgery.query else "")

@@ -54,7 +54,7 @@ class Warm:
         return self._services
 
     def attempt(self, job: Callable[[Services], T], *names: str) -> T:
-        """Run the job. If it fails because of a setting, and a secret in ``names`` has changed, run it again."""
+        """Run the job. If the job fails because of a setting, and a secret in ``names`` has changed, run it again."""
         try:
             return job(self.services(*names))
         except ConfigError:

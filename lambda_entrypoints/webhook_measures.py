@@ -43,7 +43,10 @@ COUNTED_AS_REFUSED = {
 
 
 def note_probe(report: WebhookReport, seconds: float) -> None:
-    """Log a forged callback from payctl's own probe. It does not count as a callback, so it cannot trigger an alarm."""
+    """Log a forged callback from payctl's own probe.
+
+    The probe's callback does not count as a callback, so it cannot trigger an alarm.
+    """
     log_event("webhook_probed", duration_ms=round(seconds * 1000, 3), provider=report.provider, reason=report.reason)
 
 

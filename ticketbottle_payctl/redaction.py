@@ -65,7 +65,8 @@ def redact(text: str) -> str:
 def redact_echo(text: str) -> str:
     """Redact a short text from a system that knows payctl's secrets. This function is stricter than :func:`redact`.
 
-    It also redacts parts of registered secrets with six or more characters, because a gateway may quote half a key.
+    This function also redacts parts of registered secrets with six or more characters, because a gateway may quote half
+    a key.
     """
     length = _SHORTEST_REGISTERED
     known = {value[at : at + length] for value in _registered for at in range(len(value) - length + 1)}

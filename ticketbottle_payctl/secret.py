@@ -19,7 +19,7 @@ class Secret:
         self.origin = origin
 
     def reveal(self) -> str:
-        """Return the secret string. Pass it only to the library or function that needs it."""
+        """Return the secret string. Pass the string only to the library or function that needs it."""
         return self.__value
 
     def __bool__(self) -> bool:

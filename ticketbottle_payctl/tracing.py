@@ -92,7 +92,7 @@ def flush(seconds: float = 2.0) -> None:
 
 
 def span_context(traceparent: str | None) -> SpanContext | None:
-    """Return the span context in a ``traceparent``, or None if it is missing or malformed.
+    """Return the span context in a ``traceparent``, or None if the ``traceparent`` is missing or malformed.
 
     https://www.w3.org/TR/trace-context/ defines the format.
     """
@@ -119,7 +119,10 @@ def _links(events: Sequence[OutboxEvent]) -> list[Link]:
 
 
 def _about(events: Sequence[OutboxEvent]) -> dict[str, str | int]:
-    """Return the span's attributes. Most names come from https://opentelemetry.io/docs/specs/semconv/messaging/kafka/."""
+    """Return the span's attributes.
+
+    Most names come from https://opentelemetry.io/docs/specs/semconv/messaging/kafka/.
+    """
     topics = Counter(TOPICS.get(event.event_type, "none") for event in events)
     one = {"messaging.destination.name": next(iter(topics))} if len(topics) == 1 else {}
     return {

@@ -37,8 +37,8 @@ class Services:
     """The resources that jobs need. Each resource is created on first use.
 
     The owner of this object must call :meth:`close`. ``secrets`` returns the values of a credential's variable, current
-    value first. By default, it reads the environment. If an ``engine`` is given, it is used but not closed.
-    ``application`` is the application name of payctl's sessions in ``pg_stat_activity``.
+    value first. By default, ``secrets`` reads the environment. If the caller passes an ``engine``, this object uses it
+    but does not close it. ``application`` is the application name of payctl's sessions in ``pg_stat_activity``.
     """
 
     def __init__(

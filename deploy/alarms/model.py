@@ -53,10 +53,10 @@ class Watch:
 class Alarm:
     """An alarm that fires if the value is higher than ``above`` or lower than ``below`` in ``bad`` of ``of`` periods.
 
-    The value comes from ``watch``. With ``share_of``, it is ``watch`` as a percentage of ``share_of``. This percentage
-    is 0 if ``watch`` is less than ``at_least``, because percentages of small counts mean little. A period lasts
-    ``period`` seconds. ``pages`` marks alarms that cannot wait until morning. ``condition`` is the template's condition
-    for creating the watched resource. The alarm exists only if this condition is true.
+    The value comes from ``watch``. With ``share_of``, the value is ``watch`` as a percentage of ``share_of``. This
+    percentage is 0 if ``watch`` is less than ``at_least``, because percentages of small counts mean little. A period
+    lasts ``period`` seconds. ``pages`` marks alarms that cannot wait until morning. ``condition`` is the template's
+    condition for creating the watched resource. The alarm exists only if this condition is true.
     """
 
     name: str

@@ -62,7 +62,7 @@ ALARMS: tuple[Alarm, ...] = (
         ours(_WEBHOOK, "WebhookTransientError"),
         ours(_WEBHOOK, "WebhookReceived"),
     ),
-    # These two alarms watch only the newest version. They have no data until the newest version gets callbacks.
+    # These two alarms watch only the newest version. The alarms have no data until the newest version gets callbacks.
     Alarm(
         "NewVersionTryAgain",
         "the newest version of the webhook answers callbacks with 'try again'",

@@ -51,9 +51,9 @@ class SecretEnvironment(Mapping[str, str]):
 
     If the variable itself is set, its own value is used. Iteration yields only variables that are set, and fetches
     nothing. ``clock`` is the wall clock, because the monotonic clock can stop while a function is frozen. A lookup
-    raises KeyError if the variable has no value. It raises ConfigError if the role is not allowed to read the secret or
-    the secret is not usable. It raises UnavailableError if Secrets Manager is unavailable and no earlier value is
-    known.
+    raises KeyError if the variable has no value. A lookup raises ConfigError if the role is not allowed to read the
+    secret or the secret is not usable. A lookup raises UnavailableError if Secrets Manager is unavailable and no
+    earlier value is known.
     """
 
     def __init__(

@@ -69,7 +69,7 @@ def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
 class UdpExporter:
     """An exporter for the SDK's span processor.
 
-    It sends spans to ``host:port`` without waiting, and never raises an error.
+    The exporter sends spans to ``host:port`` without waiting, and never raises an error.
 
     A span that is larger than a datagram is dropped.
     """

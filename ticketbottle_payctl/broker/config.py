@@ -58,7 +58,7 @@ def producer_config(settings: KafkaSettings, message_timeout_ms: int = MESSAGE_T
     Because ``linger.ms`` is almost as long as the message timeout, the client keeps messages in its queue until the
     producer flushes. Therefore the producer can check its claim again before the first message is sent. Without this
     check, a publisher that was frozen for a while might send its queued messages after another publisher has sent newer
-    ones.
+    messages.
     """
     return connection_config(settings) | {
         "acks": "all",

@@ -64,7 +64,7 @@ def _groups(client: AdminClient, deadline: float) -> list[str]:
 
 
 def _committed(client: AdminClient, group: str, place: TopicPartition, deadline: float) -> int | None:
-    """Return the group's committed offset in the partition, or None if it does not exist or the user cannot read it."""
+    """Return the group's committed offset in the partition, or None if there is no offset that the user can read."""
     asked = [ConsumerGroupTopicPartitions(group, [place])]
     answers = client.list_consumer_group_offsets(asked, request_timeout=_left(deadline))
     try:

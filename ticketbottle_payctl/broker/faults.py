@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError
 
 from ticketbottle_payctl.domain.retry import Fault
 
-# INVALID_TIMESTAMP depends on this host's clock and the topic's limits. It affects every event of the topic.
+# INVALID_TIMESTAMP depends on this host's clock and the topic's limits. This error affects every event of the topic.
 _CONFIGURATION = {
     KafkaError.INVALID_TIMESTAMP,
     KafkaError.UNKNOWN_TOPIC_ID,

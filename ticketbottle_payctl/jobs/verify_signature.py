@@ -1,4 +1,4 @@
-"""Check whether a callback is genuine. If it is not, explain why.
+"""Check whether a callback is genuine. If the callback is not genuine, explain why.
 
 This check needs only keys, and neither a database nor a network.
 """
@@ -30,7 +30,10 @@ _UNRECOGNISED = "the request does not match any known gateway's format, and its 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """The result of a verification, with the content of a genuine callback. It never contains a key or a MAC."""
+    """The result of a verification, with the content of a genuine callback.
+
+    The result never contains a key or a MAC.
+    """
 
     provider: ProviderName | None
     """The gateway's name; null if payctl does not recognise the gateway."""

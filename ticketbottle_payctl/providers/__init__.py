@@ -32,7 +32,7 @@ def by_name(name: str) -> Gateway:
 
 
 def resolve(request: Request) -> Gateway | None:
-    """Return the gateway that must verify a request, or None if neither its path nor its format identifies one.
+    """Return the gateway that must verify a request, or None if neither its path nor its format identifies a gateway.
 
     The last path segment that is a gateway's name decides. If the path does not contain such a segment, the request's
     format decides. A stage prefix, a trailing slash and the case of the path do not matter. The result does not prove

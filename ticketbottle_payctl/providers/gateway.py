@@ -19,9 +19,10 @@ Credentials = Mapping[str, tuple[Secret, ...]]
 
 @dataclass(frozen=True, slots=True)
 class CredentialField:
-    """A credential that the gateway gives to a merchant. ``signs_callbacks`` is True if verification needs it.
+    """A credential that the gateway gives to a merchant.
 
-    If ``secret`` is False, the credential only identifies the merchant.
+    ``signs_callbacks`` is True if verification needs the credential. If ``secret`` is False, the credential only
+    identifies the merchant.
     """
 
     name: str
@@ -35,8 +36,8 @@ class Gateway:
     """A gateway's protocol, as functions without side effects.
 
     ``verify`` never raises an exception, even for malformed input. ``recognises`` checks only that the request has the
-    names of the gateway's fields, including the signature's field. This does not prove that the request is genuine.
-    ``reply`` accepts every member of :class:`Answer`.
+    names of the gateway's fields, including the signature's field. This check does not prove that the request is
+    genuine. ``reply`` accepts every member of :class:`Answer`.
     """
 
     name: str

@@ -210,7 +210,7 @@ def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
 def _payos_number(payment: SandboxPayment) -> int:
     """Return the order id that the payment service sends to PayOS.
 
-    It encodes the order's date and the last characters of the order code.
+    The id encodes the order's date and the last characters of the order code.
     """
     code = re.fullmatch(r"TB-.*-(\d{8})-\w*([0-9A-Z]{5})", payment.order_code, re.ASCII)
     return int(code[1]) * 10**8 + int(code[2], 36) if code else gateway_number(payment, 14)

@@ -27,7 +27,10 @@ _PAYOS = "/v2/payment-requests/"
 
 @dataclass(frozen=True, slots=True)
 class GatewayOrder:
-    """An order in its gateway's records. ``paid`` is the paid amount in VND. If it is 0, the customer can still pay."""
+    """An order in its gateway's records. ``paid`` is the paid amount in VND.
+
+    If ``paid`` is 0, the customer can still pay.
+    """
 
     payment: SandboxPayment
     paid: int

@@ -1,8 +1,8 @@
 """Run librdkafka's mock cluster in this process. Its brokers speak Kafka's protocol and can fail on request.
 
-The cluster starts in a millisecond and does not need Java. It keeps messages, offsets and consumer groups in memory,
-and other processes can connect to it. The mock cluster does not support TLS or SASL, so tests for TLS and SASL use
-Apache Kafka. https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h declares the functions.
+The cluster starts in a millisecond and does not need Java. The cluster keeps messages, offsets and consumer groups in
+memory, and other processes can connect to it. The mock cluster does not support TLS or SASL, so tests for TLS and SASL
+use Apache Kafka. https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h declares the functions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run a private PostgreSQL server on a loopback address. It starts in 0.2 s and does not leave files behind.
+"""Run a private PostgreSQL server on a loopback address. The server starts in 0.2 s and does not leave files behind.
 
 The server starts quickly, because the data directory that ``initdb`` creates is cached and copied. Each server has its
 own random password, which is required for every TCP connection.

@@ -113,8 +113,8 @@ class Server:
         """Wait until ``ready`` returns true.
 
         Raises:
-            UnavailableError: the process ended or was not ready in time. If it ended, the message contains the last
-                lines of its log.
+            UnavailableError: the process ended or was not ready in time. If the process ended, the message contains
+                the last lines of its log.
         """
 
         def ready_or_dead() -> bool:
@@ -131,7 +131,10 @@ class Server:
             self._process.send_signal(number)
 
     def stop(self, number: signal.Signals, *, timeout: float = 30.0) -> None:
-        """Send the signal and wait until the process ends. Kill it after ``timeout`` seconds. Keep the directory."""
+        """Send the signal and wait until the process ends. Kill the process after ``timeout`` seconds.
+
+        Keep the directory.
+        """
         if self._process is None:
             return
         self._process.send_signal(number)

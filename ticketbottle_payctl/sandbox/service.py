@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Service(ABC):
-    """A local service that runs from :meth:`start` to :meth:`close`. It can also be used in a ``with`` statement."""
+    """A local service that runs from :meth:`start` to :meth:`close`.
+
+    The service can also be used in a ``with`` statement.
+    """
 
     def __enter__(self) -> Self:
         return self.start()

@@ -1,6 +1,6 @@
 """Sign callbacks as the gateways do, for the demo and the tests.
 
-This code follows the gateways' documentation. It does not share code with the verifiers in
+This code follows the gateways' documentation. This code does not share code with the verifiers in
 :mod:`ticketbottle_payctl.providers`, so it does not repeat their mistakes.
 """
 

@@ -68,8 +68,8 @@ class Settings:
     @property
     def is_production(self) -> bool:
         """Return whether ``ENVIRONMENT`` is any spelling of production."""
-        # This matches PRODUCTION, prod-eu, Prod2, eu_live and full-width letters. A change of case ends a word, so
-        # ProdEu matches too.
+        # The pattern matches PRODUCTION, prod-eu, Prod2, eu_live and full-width letters. A change of case ends a word,
+        # so ProdEu matches too.
         spelled = re.sub("(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", self.environment))
         words = set(re.findall("[a-z]+", spelled.casefold()))
         return bool(words & _PRODUCTION) and not words & _NOT_YET

@@ -82,7 +82,7 @@ def place_of(url: DatabaseUrl) -> DatabasePlace:
 
 
 def leads_to(text: str) -> DatabasePlace | None:
-    """Return the servers and the database that ``text`` points to, or None if it is not a database URL."""
+    """Return the servers and the database that ``text`` points to, or None if ``text`` is not a database URL."""
     try:
         return place_of(parse(text))
     except ConfigError:

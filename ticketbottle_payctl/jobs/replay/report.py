@@ -78,7 +78,7 @@ class ReplayPlan:
     """The events to requeue, oldest first, and the consequences of requeueing them. All times are in UTC.
 
     ``keys_with_newer`` counts the payments with a published event that is newer than their requeued events. For these
-    payments, consumers receive older events after the newer one. ``superseded`` lists the superseded ``events`` that
+    payments, consumers receive older events after the newer event. ``superseded`` lists the superseded ``events`` that
     the operator allowed. ``closed`` contains the ids of those ``left_out`` events that an operator has closed.
     """
 
@@ -111,7 +111,10 @@ class ReplayPlan:
         return len(self.events) + sum(left.reason not in missing for left in self.left_out)
 
     def seconds(self, rate: float | None) -> float:
-        """Return the estimated time for requeueing, in seconds. This does not include the time for publishing."""
+        """Return the estimated time for requeueing, in seconds.
+
+        The estimate does not include the time for publishing.
+        """
         return len(self.events) / min(rate or _EVENTS_PER_SECOND, _EVENTS_PER_SECOND)
 
 
@@ -187,7 +190,8 @@ class ReplayReport:
     ``outcomes`` counts the processed events by outcome and reason. ``remaining`` counts the planned events that the run
     did not reach. ``progress`` contains the current states of the requeued events. ``left_alone`` contains the first
     rows that were not requeued. ``publishing`` says whether a publisher was running when the wait for the canary ended.
-    It is None if the run did not wait. ``earlier`` has the part of ``outcomes`` from before the run was resumed.
+    ``publishing`` is None if the run did not wait. ``earlier`` has the part of ``outcomes`` from before the run was
+    resumed.
     """
 
     run_id: str

@@ -186,8 +186,8 @@ class Report:
     def has_waiting_events(self) -> bool:
         """Whether an event is pending and ``stats`` shows a next step.
 
-        This is true if the oldest pending event is over ten seconds old, if a dead event is not closed, or if a pending
-        failure event would take the tickets of a paid order.
+        The answer is true if the oldest pending event is over ten seconds old, if a dead event is not closed, or if a
+        pending failure event would take the tickets of a paid order.
         """
         if not self.waiting.pending:
             return False
@@ -233,7 +233,7 @@ class Report:
 
     @property
     def dead_do_no_harm(self) -> bool:
-        """Whether no customer waits for any dead event, and none blocks another event."""
+        """Whether no customer waits for any dead event, and no dead event blocks another event."""
         return sum(group.harmless for group in self.dead_groups or ()) == self.waiting.dead
 
     @property

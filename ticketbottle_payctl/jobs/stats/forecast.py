@@ -49,7 +49,7 @@ def _forecast_since(earlier: StatsReport, now: StatsReport) -> tuple[Drain, floa
 
 
 def without_stuck(drain: Drain, eta: float | None, pending: int, stuck: int) -> tuple[Drain, float | None]:
-    """Convert a forecast for all pending events into one for the events that a publisher can send."""
+    """Convert a forecast for all pending events into a forecast for the events that a publisher can send."""
     if pending and stuck >= pending:
         return Drain.BLOCKED, None
     return drain, None if eta is None else round(eta * (pending - stuck) / max(1, pending), 1)

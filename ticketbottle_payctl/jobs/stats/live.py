@@ -28,9 +28,10 @@ class LiveReport:
     """The state of the outbox, its publishers and refused callbacks.
 
     The breakdown in ``stats`` contains only pending events. ``created`` counts the events created after the requested
-    time. It is None if no time was requested. ``dead_groups`` are the largest groups of dead events. ``publishers`` are
-    sorted by when they were last seen, latest first. ``publishers_known`` is False if the role is not allowed to read
-    when publishers were last seen. ``refused`` is None if the role is not allowed to read callbacks.
+    time. ``created`` is None if no time was requested. ``dead_groups`` are the largest groups of dead events.
+    ``publishers`` are sorted by when they were last seen, latest first. ``publishers_known`` is False if the role is
+    not allowed to read when publishers were last seen. ``refused`` is None if the role is not allowed to read
+    callbacks.
     """
 
     stats: StatsReport

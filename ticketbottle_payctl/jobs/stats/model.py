@@ -44,7 +44,7 @@ class Lag:
 class Tally:
     """A row of a breakdown.
 
-    ``published`` counts the events published in the window. It is None in a breakdown of unpublished events.
+    ``published`` counts the events published in the window. ``published`` is None in a breakdown of unpublished events.
     """
 
     label: str | None

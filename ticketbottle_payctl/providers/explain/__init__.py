@@ -1,7 +1,8 @@
 """Explain why a signature is not valid, by finding a change that would make it valid.
 
-The explanation is for a person who has the keys. It describes the changes that make the signature match, and shows the
-signed text with personal data masked. It never contains a key or a MAC, so it can be pasted into a ticket.
+The explanation is for a person who has the keys. The explanation describes the changes that make the signature match,
+and shows the signed text with personal data masked. The explanation never contains a key or a MAC, so it can be pasted
+into a ticket.
 """
 
 from __future__ import annotations

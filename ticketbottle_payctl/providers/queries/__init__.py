@@ -14,7 +14,7 @@ QUERIES: dict[str, StatusQuery] = {
 
 
 def known_since(now: datetime) -> dict[str, datetime]:
-    """Return, for each gateway, the creation time of the oldest payment that it still answers queries about.
+    """Return, for each gateway, the creation time of the oldest payment that the gateway still answers queries about.
 
     Gateways without a documented limit are left out. Older payments are only in the gateway's portal.
     """

@@ -1,7 +1,7 @@
 """Read PayOS's response to a request to register a webhook URL. The response is not signed.
 
 Source: payos.vn/docs, "Kiểm tra và thêm hoặc cập nhật Webhook url", and the official payos-lib-python. PayOS calls the
-URL with a signed test callback. It registers the URL if it gets a 2xx reply within ten seconds.
+URL with a signed test callback. PayOS registers the URL if it gets a 2xx reply within ten seconds.
 """
 
 from __future__ import annotations

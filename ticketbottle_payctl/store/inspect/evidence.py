@@ -1,8 +1,8 @@
 """Collect evidence about why events are waiting.
 
-payctl reads only a limited number of pending events, oldest first. It finds out which session has locked a row, without
-locking the row itself. The row's ``xmax`` is the id of the transaction that has locked or changed the row, and a
-running transaction holds a lock on its own id. payctl does not find a row lock that several sessions share.
+payctl reads only a limited number of pending events, oldest first. payctl finds out which session has locked a row,
+without locking the row itself. The row's ``xmax`` is the id of the transaction that has locked or changed the row, and
+a running transaction holds a lock on its own id. payctl does not find a row lock that several sessions share.
 """
 
 from __future__ import annotations

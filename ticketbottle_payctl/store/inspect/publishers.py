@@ -1,10 +1,10 @@
 """Find the busy and the idle publishers, and when each of them was last seen.
 
 A busy publisher holds its shard's lock. An idle publisher holds the lock for only a millisecond per second, so the lock
-does not reliably show that the publisher is running. However, it updates its time in ``payctl.publishers`` every 30
-seconds. Without a pooler, the publisher's sessions also show its application name.
+does not reliably show that the publisher is running. However, an idle publisher updates its time in
+``payctl.publishers`` every 30 seconds. Without a pooler, the publisher's sessions also show its application name.
 
-A publisher process has up to three sessions, and can hold several shards. It counts as one publisher.
+A publisher process has up to three sessions, and can hold several shards. Such a process counts as one publisher.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Publisher(NamedTuple):
 _MOST_SESSIONS = 3
 """The maximum number of database sessions of one publisher, for any number of shards.
 
-A publisher drains one shard at a time. It uses one session while it is idle, and two while it claims the next batch. It
-uses a third one if it looks at the outbox during a batch.
+A publisher drains one shard at a time. A publisher uses one session while it is idle, and two sessions while it claims
+the next batch. A publisher uses a third session if it looks at the outbox during a batch.
 """
 
 _USED_WITHIN_S = 10.0
@@ -111,9 +111,9 @@ def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: S
     """Return one entry for each publisher.
 
     The last name that was written on a held shard is the holder's name, unless the publisher with this name has ended.
-    An idle session does not show which process it belongs to. Therefore it counts as a session of the publisher that
-    was seen last, preferably of one that can reach its brokers. If no publisher was seen lately, the session gets its
-    own entry.
+    An idle session does not show which process it belongs to. Therefore the session counts as a session of the
+    publisher that was seen last, preferably of a publisher that can reach its brokers. If no publisher was seen lately,
+    the session gets its own entry.
     """
     found = {id(one): one.seen for one in noted}
     unnamed: dict[str, SeenPublisher] = {}
@@ -181,7 +181,7 @@ def _noted(connection: Connection) -> list[_Noted] | None:
 
 
 def _note_brokers(found: dict[str, _Noted], text: str, seconds: float) -> None:
-    """Add the publisher that cannot reach its brokers. It may have held a shard before, and may have ended since.
+    """Add the publisher that cannot reach its brokers. This publisher may have held a shard, and may have ended.
 
     If the publisher later writes its name on a shard, the shard's row replaces this entry.
     """
@@ -207,7 +207,7 @@ def longest_wait(connection: Connection, max_retries: int) -> Wait | None:
     """Return how long the oldest pending event that is not blocked has waited.
 
     Return None if there is no such event, or if the role is not allowed to read the events. The time since the replay
-    is None if there was none, or if the role is not allowed to read the rows of runs.
+    is None if there was no replay, or if the role is not allowed to read the rows of runs.
     """
     columns = ("id", "aggregateId", "published", "publishedAt", "retryCount", "createdAt")
     may = connection.exec_driver_sql(f"SELECT {may_read_outbox(*columns)}").scalar_one()

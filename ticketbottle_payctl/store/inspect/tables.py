@@ -167,7 +167,7 @@ def indexes(connection: Connection, table: str) -> list[Index]:
 
 
 def serving(found: Sequence[Index], *columns: str) -> Index | None:
-    """Return a usable index that begins with these columns, or None if none does."""
+    """Return a usable index that begins with these columns, or None if no usable index begins with them."""
     usable = (one for one in found if one.columns[: len(columns)] == columns and one.valid and not one.partial)
     return next(usable, None)
 

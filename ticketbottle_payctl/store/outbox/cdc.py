@@ -1,4 +1,4 @@
-"""Read Debezium's publication and slot, and separate the events that payctl must send from those that Debezium sends.
+"""Read Debezium's publication and slot, and tell payctl's events from Debezium's events.
 
 A slot begins at a position in the write-ahead log. Debezium sends the events of transactions that commit after this
 position, and payctl sends the earlier events. Timestamps or ids cannot separate these two groups, but a new slot's

@@ -1,4 +1,4 @@
-"""Claim pending events of the payment service's ``outbox``, and release those that were not published.
+"""Claim pending events of the payment service's ``outbox``, and release the events that were not published.
 
 One statement claims the events and marks them as published. The transaction is committed only after the broker has
 acknowledged the events. Until then, other sessions do not see the mark, and a crash undoes it. Events are always sorted
@@ -99,9 +99,10 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
     waits for rows that another session has locked, up to the transaction's lock timeout. With ``skip_locked``, it skips
     them.
 
-    If ``complete`` is false, the caller must not send the events. This happens in two cases. In the first case, another
-    session changed a row while the claim waited for it. The claim leaves this row out although its event may still be
-    pending, so later events would overtake it. In the second case, the range contains far more events than expected.
+    If ``complete`` is false, the caller must not send the events. The claim is incomplete in two cases. In the first
+    case, another session changed a row while the claim waited for it. The claim leaves this row out although its event
+    may still be pending, so later events would overtake it. In the second case, the range contains far more events than
+    expected.
 
     PostgreSQL writes the number of the claim's transaction into each claimed row, as ``xmax``. If the transaction does
     not commit, the number stays there until the row changes again. This caller's own claim has just failed if it uses

@@ -1,4 +1,4 @@
-"""Count dead events, and find the harmless ones.
+"""Count dead events, and find the harmless dead events.
 
 An event is harmless if no customer waits for it, and it blocks no other event. :class:`WhyNeedless` has the reasons.
 A harmless event that a person has closed is not counted in warnings. An event of an unknown type counts as harmless
@@ -193,17 +193,17 @@ def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -
 
 
 def rights(connection: Connection) -> Rights:
-    """Return what the database role is allowed to read. This needs one statement."""
+    """Return what the database role is allowed to read. The function needs one statement."""
     return Rights(*connection.exec_driver_sql(_RIGHTS).one())
 
 
 class NamedEvent(NamedTuple):
     """An event that a person wants to close.
 
-    ``why_needless`` is the reason why no customer waits for the event, so that a person can close it. It is None if the
-    event is not dead, or if a customer may wait. ``blocks`` is true if a pending event of its payment waits behind it.
-    If Debezium is the publisher, events never wait for each other. ``only_successes_wait`` is true if all events behind
-    it report a success. ``reason`` is the reason that a closing record has.
+    ``why_needless`` is the reason why no customer waits for the event, so that a person can close it. ``why_needless``
+    is None if the event is not dead, or if a customer may wait. ``blocks`` is true if a pending event of its payment
+    waits behind it. If Debezium is the publisher, events never wait for each other. ``only_successes_wait`` is true if
+    all events behind it report a success. ``reason`` is the reason that a closing record has.
     """
 
     id: str
@@ -256,7 +256,7 @@ def harmless(connection: Connection, max_retries: int) -> int:
 
 
 def oldest_age(connection: Connection, max_retries: int) -> float | None:
-    """Return the age in seconds of the oldest dead event that is not harmless, or None if all are harmless.
+    """Return the age in seconds of the oldest dead event that is not harmless, or None if all dead events are harmless.
 
     If the role is not allowed to read why an event is harmless, the event counts as not harmless.
     """

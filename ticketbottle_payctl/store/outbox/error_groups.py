@@ -39,7 +39,7 @@ class ErrorGroup:
 
     ``sample`` is the error of the newest open event that a replay does not leave out. If a replay leaves out all open
     events, ``sample`` is the error of the newest open event that is not superseded. If all open events are superseded,
-    it is the error of the newest open event. A closed event is the sample only if all events are closed.
+    ``sample`` is the error of the newest open event. A closed event is the sample only if all events are closed.
     ``sample_type`` is the type of this event. ``by_type`` counts the events of each type. ``open_types`` are the types
     of the events that are not closed, in alphabetical order.
 

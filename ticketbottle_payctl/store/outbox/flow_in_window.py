@@ -78,12 +78,12 @@ class Slowest(NamedTuple):
 class Flow(NamedTuple):
     """The flow of events in a window. The keys of the mappings are part numbers.
 
-    The mappings omit parts without events. ``created`` counts all events that were created, and ``joined`` only those
-    that are not dead now. ``newcomers`` counts those that were created after the last event of the same part was sent.
-    ``waiting`` counts the events that were waiting when the window started and are not dead now. Lags are seconds from
-    ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. An event that a replay sent again has no lag,
-    and waited only since it was requeued. Only published events that were created after ``read_since`` were read. If
-    all published events were read, ``read_since`` is None.
+    The mappings omit parts without events. ``created`` counts all events that were created, and ``joined`` counts only
+    the created events that are not dead now. ``newcomers`` counts the events that were created after the last event of
+    the same part was sent. ``waiting`` counts the events that were waiting when the window started and are not dead
+    now. Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. An event that a
+    replay sent again has no lag, and waited only since it was requeued. Only published events that were created after
+    ``read_since`` were read. If all published events were read, ``read_since`` is None.
     """
 
     created: Mapping[int, int]

@@ -26,7 +26,8 @@ CLOSED_UNKNOWN = f"""EXISTS (
 """The SQL condition for an event ``o`` of an unknown type that a person has closed.
 
 The closing counts only while the payment has the status that it had when the person closed the event. So if the payment
-becomes COMPLETED later, the event is open again. If it was COMPLETED already, payctl had found the sent success.
+becomes COMPLETED later, the event is open again. If the payment was COMPLETED already when the person closed the event,
+payctl had found the sent success.
 """
 
 

@@ -1,11 +1,11 @@
 """Find the dead success events that repeat a success which was already sent.
 
-Such an event is harmless if another success event of the payment is published now. It is also harmless if a person has
-closed it as repeated, because payctl has checked the payment before it recorded the closing. It is not enough that the
-dead event itself was sent before a replay, because operators replay events that were lost. The outbox has no index on
-the payment. Therefore payctl looks for the other event among the published events that were created just before and
-just after the dead event. Two success events of one payment were usually written at the same time. A person can close
-an event whose twin was created at another time.
+Such an event is harmless if another success event of the payment is published now. The event is also harmless if a
+person has closed it as repeated, because payctl has checked the payment before it recorded the closing. It is not
+enough that the dead event itself was sent before a replay, because operators replay events that were lost. The outbox
+has no index on the payment. Therefore payctl looks for the other event among the published events that were created
+just before and just after the dead event. Two success events of one payment were usually written at the same time. A
+person can close an event whose twin was created at another time.
 """
 
 from __future__ import annotations

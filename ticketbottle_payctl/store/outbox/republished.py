@@ -1,7 +1,7 @@
 """Identify the events that a replay sends again although they had already been published.
 
 An outbox row contains only the last time that its event was sent. The record of a replay contains the row as it was
-before the replay, so it shows whether the event had already been sent. This does not show that the order service
+before the replay, so it shows whether the event had already been sent. The record does not show that the order service
 received the event, because operators replay events that were lost.
 """
 
@@ -106,7 +106,7 @@ def may_be_read(connection: Connection) -> bool:
 
 
 def requeued_before_s(event_ids: str) -> str:
-    """Return the SQL expression for the seconds since one of the events was last requeued, or NULL if none ever was.
+    """Return the SQL expression for the seconds since an event was last requeued, or NULL if no event was requeued.
 
     ``event_ids`` is an SQL query. The server looks up each event in the index on the item's id.
     """

@@ -35,8 +35,8 @@ _IN_ORDER = '"createdAt", id COLLATE "C"'
 class Expired:
     """The condition for events to delete, which were published before ``horizon`` (aware).
 
-    If ``half_marked`` is true, half-marked events are selected instead of fully marked ones. The success events of the
-    payments in ``kept`` are never selected.
+    If ``half_marked`` is true, half-marked events are selected instead of fully marked events. The success events of
+    the payments in ``kept`` are never selected.
     """
 
     horizon: datetime
@@ -114,7 +114,7 @@ def delete_next(connection: Connection, wanted: Expired, after: Position, limit:
 def measure(connection: Connection, wanted: Expired) -> Amount:
     """Count all expired rows and their bytes.
 
-    This reads every expired row, so it is slow if there are many of them.
+    The query reads every expired row, so it is slow if there are many of them.
     """
     sql = f"SELECT count(*), COALESCE(sum(pg_column_size(o.*)), 0) FROM outbox AS o WHERE {_condition(wanted)}"  # noqa: S608
     rows, size = connection.exec_driver_sql(sql, _parameters(wanted)).one()

@@ -2,9 +2,9 @@
 
 A shard has two locks, numbered 0 and 1. A publisher alternates between two transactions, and each of them takes one of
 the locks. The publisher claims the next batch before it commits the previous one, so it always holds at least one lock.
-A new publisher must acquire one lock, and must find the other lock free. It never waits for a lock. A new publisher
-that is refused may still hold one of the locks, but ends its transaction at once. Therefore the shard's publisher waits
-only a few microseconds for this lock.
+A new publisher must acquire one lock, and must find the other lock free. A new publisher never waits for a lock. A new
+publisher that is refused may still hold one of the locks, but ends its transaction at once. Therefore the shard's
+publisher waits only a few microseconds for this lock.
 
 A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since it left.
 Two conditions show this. The returning publisher's name is still on the shard. No publisher with a different shard
@@ -12,8 +12,8 @@ count has written its name on any shard since then. ``payctl.publishers`` identi
 0. This number also contains the publisher's number of shards.
 
 If another publisher has held the shard in the meantime and has not ended, the returning publisher first looks for new
-events. If it finds none, it leaves without writing its name. Therefore the other publisher keeps its cached state, and
-the returning publisher stays on standby.
+events. If it does not find any, the returning publisher leaves without writing its name. Therefore the other publisher
+keeps its cached state, and the returning publisher stays on standby.
 
 A replay may requeue an event at a position that a publisher has already passed. Therefore a replay also writes a name,
 in a row that does not belong to a shard. Then every publisher rescans before its next claim. The time in this row is
@@ -46,9 +46,9 @@ _LOCKS_PER_SHARD = 2
 _LOCKS_PER_COUNT = 1000
 
 # Two statements are sent in one message. PostgreSQL takes the second statement's snapshot after the lock, so this
-# statement sees the previous owner. It only looks at the shard's other lock, because taking that lock would block our
-# own second transaction. Publishers with different numbers of shards divide the keys differently, so they exclude each
-# other.
+# statement sees the previous owner. The statement only looks at the shard's other lock, because taking that lock would
+# block our own second transaction. Publishers with different numbers of shards divide the keys differently, so they
+# exclude each other.
 _ENTER = f"""
 SELECT {advisory_locks.try_take(Namespace.SHARDS, "%(own)s")};
 SELECT COALESCE(bool_and(l.pid = pg_backend_pid()), false),
@@ -77,7 +77,7 @@ Publishers never use this number, because it encodes zero shards.
 # microsecond after the latest time. The replay's time must be later. Therefore it is 30 seconds ahead of the clock, and
 # 10 milliseconds, which are 10,000 names, ahead of the latest time. Requeueing a chunk takes longer than 10
 # milliseconds, so many chunks do not move the times further ahead of the clock. Another replay can commit while this
-# one waits for the row, so the row's own time counts too.
+# replay waits for the row, so the row's own time counts too.
 _MARGIN = "interval '10 milliseconds'"
 MAKE_RESCAN = f"""
 INSERT INTO payctl.publishers (shard, owner, since)
@@ -207,7 +207,10 @@ def shard_of(number: int) -> tuple[int, int]:
 
 
 def sign_off(connection: Connection, owner: str) -> None:
-    """Record that this publisher has ended. This does not need a lock, because other publishers never use its name."""
+    """Record that this publisher has ended.
+
+    The record does not need a lock, because other publishers never use its name.
+    """
     connection.exec_driver_sql(
         """
         UPDATE payctl.publishers SET owner = owner || %(mark)s, since = GREATEST(since, clock_timestamp())

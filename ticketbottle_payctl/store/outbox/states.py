@@ -58,6 +58,6 @@ def name(row: str = "") -> str:
 def order_code(row: str = "") -> str:
     """Return the SQL expression for the order code in an event's payload.
 
-    It is NULL if the payload does not contain one.
+    The expression is NULL if the payload does not contain an order code.
     """
     return f"left({row}payload->>'order_code', 60)"

@@ -9,10 +9,10 @@ from ticketbottle_payctl.store.outbox.repeated import is_success
 def stuck_orders(only_dead: str, repeated: str, sent: str) -> str:
     """Return the WITH queries for the orders whose success event is dead or waits behind a dead event of the payment.
 
-    The last query, ``stuck``, has one row for each order, with its key, and its oldest such event's id and time.
-    The query ``judged`` has the dead events and the pending events of their payments. ``only_dead`` is an SQL
-    condition. If it is true, no event waits behind another. ``repeated`` is an SQL query for the ids of the dead events
-    that repeat a sent success, and ``sent`` one for the payments whose success was sent.
+    The last query, ``stuck``, has one row for each order, with its key, and its oldest such event's id and time. The
+    query ``judged`` has the dead events and the pending events of their payments. ``only_dead`` is an SQL condition. If
+    ``only_dead`` is true, no event waits behind another event. ``repeated`` is an SQL query for the ids of the dead
+    events that repeat a sent success, and ``sent`` is an SQL query for the payments whose success was sent.
     """
     # The planner expects few dead events, so it would join them in a nested loop. The planner expects few elements in
     # an array, so it always uses a hash table. Each event is then compared with the earlier events of its payment in

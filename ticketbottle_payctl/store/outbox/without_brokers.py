@@ -1,7 +1,7 @@
 """Record in ``payctl.publishers`` that a publisher cannot reach its brokers, so that other commands can say so.
 
-Such a publisher holds no shard, and may never have held one. Therefore it writes a row that belongs to no shard. The
-row names the last publisher that could not reach its brokers.
+Such a publisher holds no shard, and may never have held one. Therefore the publisher writes a row that does not belong
+to a shard. The row names the last publisher that could not reach its brokers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Noted(NamedTuple):
 
 
 def note(connection: Connection, owner: str, error: str, *, ended: bool) -> None:
-    """Record that a publisher cannot reach its brokers now. If it has ended, ``ended`` is True."""
+    """Record that a publisher cannot reach its brokers now. ``ended`` is True if the publisher has ended."""
     first_line = redact(error).partition("\n")[0][:_MOST_CHARACTERS]
     text = f"{owner}{_ENDED if ended else _WAITS}{first_line}"
     write_owner(connection, NO_BROKERS_PLACE, text)

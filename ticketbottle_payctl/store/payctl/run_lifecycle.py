@@ -50,7 +50,7 @@ class OpenRun:
 class Unrecorded(NamedTuple):
     """A record that could not be written, and the reason. ``run_id`` is None if the record does not exist.
 
-    If only the end of the run is missing, it is the run's id.
+    If only the end of the run is missing, ``run_id`` is the run's id.
     """
 
     run_id: str | None
@@ -61,7 +61,8 @@ class Unrecorded(NamedTuple):
 class OptionalRun:
     """A run whose work continues even if its record cannot be written. ``opened`` is None if the record does not exist.
 
-    ``unrecorded`` says what could not be written. It is None if everything was written, or if no record was requested.
+    ``unrecorded`` says what could not be written. ``unrecorded`` is None if everything was written, or if no record was
+    requested.
     """
 
     command: str

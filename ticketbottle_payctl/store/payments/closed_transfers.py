@@ -1,8 +1,8 @@
 """Find out which reported transfers of money a person has closed. Every command uses this code, so all commands agree.
 
-A closing record names a payment, a receipt, or the gateway's name for an order. It covers each transfer of the order
-that was first reported at or before the record's ``until``. All receipts count, including those from before a command's
-time window, because a gateway may repeat an old callback.
+A closing record names a payment, a receipt, or the gateway's name for an order. The record covers each transfer of the
+order that was first reported at or before the record's ``until``. All receipts count, including those from before a
+command's time window, because a gateway may repeat an old callback.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ The role must also be allowed to read the receipts.
 def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
     """Return the ids of the given receipts whose transfers a person has closed.
 
-    The role must be allowed to read the receipts. If it is not allowed to read the payments or the closing records, no
-    transfer counts as closed.
+    The role must be allowed to read the receipts. If the role is not allowed to read the payments or the closing
+    records, no transfer counts as closed.
     """
     if not ids or not connection.exec_driver_sql(f"SELECT {MAY_READ}").scalar_one():
         return frozenset()

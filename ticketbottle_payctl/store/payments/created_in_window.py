@@ -47,8 +47,8 @@ class SilentPayments(NamedTuple):
 
 # A callback with one of the reasons explains a payment: its order counts as an order without a ticket, or a person must
 # check its money. The callback must come from the payment's own gateway, which alone knows whether the payment is paid.
-# Other callbacks, such as those about a payment in progress or an agreement, do not explain it. The planner expects few
-# such callbacks, and would join them by a nested loop. NOT IN searches a hash table instead.
+# Other callbacks, such as those about a payment in progress or an agreement, do not explain a payment. The planner
+# expects few such callbacks, and would join them by a nested loop. NOT IN searches a hash table instead.
 _LATE = f"""
     {CLOSINGS}, told AS MATERIALIZED (
         SELECT payment_id, reference, order_ref, provider FROM payctl.webhook_receipts

@@ -24,7 +24,7 @@ from ticketbottle_payctl.store.payments.open_orders import OpenOrder, WithoutTic
 MOST_PAYMENTS = 1_000
 """The maximum number of payments whose events are read.
 
-If there are more payments, the search reads the events of those that were completed last.
+If there are more payments, the search reads the events of the payments that were completed last.
 """
 
 RELEASED_AFTER_SUCCESS = "released_after_success"

@@ -11,7 +11,8 @@ from ticketbottle_payctl.store.db.engine import fetch
 from ticketbottle_payctl.store.db.gateway_names import GATEWAY
 from ticketbottle_payctl.store.db.owner_time import NOW
 
-# This reads the payments of the last day once. A gateway's last callback counts only if it arrived in the last day.
+# The query reads the payments of the last day once. A gateway's last callback counts only if it arrived in the last
+# day.
 _HEALTH = f"""
     WITH day AS (
         SELECT {GATEWAY} AS gateway, status::text AS status, "createdAt" AS created, {NOW} - "createdAt" AS age
@@ -35,9 +36,9 @@ _HEALTH = f"""
 class GatewayHealth:
     """A gateway's health, based on the payments of the last day.
 
-    ``due`` counts the payments that are old enough to have been settled, and ``overdue`` those that are still PENDING.
-    ``created_since`` counts the payments that were created after the gateway's last genuine callback. ``silent_s`` is
-    the age in seconds of the oldest of those payments, or None if there are none.
+    ``due`` counts the payments that are old enough to have been settled, and ``overdue`` counts the old payments that
+    are still PENDING. ``created_since`` counts the payments that were created after the gateway's last genuine
+    callback. ``silent_s`` is the age in seconds of the oldest of those payments, or None if there are none.
     """
 
     gateway: str

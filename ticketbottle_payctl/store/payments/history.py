@@ -141,8 +141,8 @@ class History:
     def subject(self) -> str:
         """The name under which a closed finding is recorded.
 
-        This is the payment's id or, without a payment, the gateway's name for the order. If the last callback does not
-        contain this name, the id of its receipt is used.
+        The subject is the payment's id or, without a payment, the gateway's name for the order. If the last callback
+        does not contain this name, the id of its receipt is used.
         """
         if self.payment:
             return self.payment.id

@@ -4,7 +4,7 @@
 callback from ZaloPay, VNPay or MoMo contains the order code, so the unique index finds the payment. A PayOS callback
 contains a number instead, from which payctl can compute the order's date and the last five characters of the order
 code. Order codes have the format ``TB-{EVENT}-{YYYYMMDD}-{8 letters or digits}``. Therefore the index walk below goes
-from one ticket event to the next. For each ticket event, it reads the order codes with that date.
+from one ticket event to the next. For each ticket event, the index walk reads the order codes with that date.
 
 All searches find the same payment, because all of them compare the reference. If several payments have the same
 reference, all searches prefer the payment whose order code matches the number.
@@ -80,7 +80,7 @@ def parameters(callback: Callback | Unclear) -> dict[str, object]:
 def needs_walk(connection: Connection, callback: Callback | Unclear) -> bool:
     """Return whether an index walk is needed.
 
-    This is true if the callback does not contain an order code and the reference may not be indexed.
+    The answer is true if the callback does not contain an order code and the reference may not be indexed.
 
     Each connection learns from its first walk whether the reference is indexed. A pooled connection is open for only a
     few minutes, so payctl soon notices a new index.
@@ -112,6 +112,6 @@ def count_roughly(connection: Connection) -> int:
 
 
 def has_any_of(connection: Connection, gateway: str) -> bool:
-    """Return whether any payment belongs to this gateway. If none does, the query reads the whole table."""
+    """Return whether any payment belongs to this gateway. If no payment does, the query reads the whole table."""
     sql = "SELECT EXISTS (SELECT FROM payments WHERE translate(lower(provider), '-_ ', '') = %(gateway)s)"
     return bool(connection.exec_driver_sql(sql, {"gateway": gateway}).scalar_one())

@@ -21,7 +21,7 @@ MOST_SHOWN = 20
 """The maximum number of orders to list for each kind. All orders are counted."""
 
 WAITS_AFTER = timedelta(seconds=1)
-"""Pending events that are older than this count as waiting. A publisher is probably sending newer ones already."""
+"""Pending events that are older than this count as waiting. A publisher is probably sending newer events already."""
 
 _CLOCKS_DIFFER = timedelta(hours=1)
 

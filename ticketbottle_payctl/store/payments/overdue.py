@@ -60,8 +60,8 @@ class Overdue:
     """The condition for overdue payments, which are PENDING and were created before ``before``.
 
     If ``gateway`` is None, payments of all gateways are included. Some gateways do not answer queries about old
-    payments. For each of these gateways, ``known_since`` contains the creation time of the oldest payment that it
-    still answers queries about.
+    payments. For each of these gateways, ``known_since`` contains the creation time of the oldest payment that the
+    gateway still answers queries about.
     """
 
     before: datetime
@@ -76,9 +76,10 @@ MOST_FORGOTTEN = 10_000
 class Forgotten(NamedTuple):
     """The number of overdue payments that are too old for their gateways' status queries.
 
-    ``closed`` counts those that a person has closed, and ``open`` the others. Together, they count at most
-    :data:`MOST_FORGOTTEN` payments. ``more`` is true if there are more payments, which were not read. Then each number
-    means "this many or more". ``order_code`` is the order code of the newest open one that was read, or None.
+    ``closed`` counts the payments that a person has closed, and ``open`` counts the other payments. Together, they
+    count at most :data:`MOST_FORGOTTEN` payments. ``more`` is true if there are more payments, which were not read.
+    Then each number means "this many or more". ``order_code`` is the order code of the newest open payment that was
+    read, or None.
     """
 
     open: int = 0

@@ -50,7 +50,7 @@ class RefusedLately(NamedTuple):
 
 
 def refused_lately(connection: Connection, newest: int) -> RefusedLately | None:
-    """Read the last ``newest`` callbacks, and return the refused ones. This needs two statements.
+    """Read the last ``newest`` callbacks, and return the refused ones. The function needs two statements.
 
     Return None if the table is missing or the role is not allowed to read it. If the role is not allowed to read the
     payments or the closing records, no callback counts as closed.

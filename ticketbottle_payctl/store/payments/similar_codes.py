@@ -1,6 +1,6 @@
 """Find the order codes that differ from a typed code by one typing error.
 
-The search looks up every code that one typing error could turn into the typed code. It uses the unique index on
+The search looks up every code that one typing error could turn into the typed code. The search uses the unique index on
 ``"orderCode"``, so it takes the same time on a large table.
 """
 
@@ -20,7 +20,7 @@ def similar_codes(connection: Connection, typed: str) -> list[str]:
     """Return at most three order codes, in alphabetical order, that differ from ``typed`` by one typing error.
 
     A typing error is a wrong, missing or additional character, or two characters in the wrong order. ``typed`` may be
-    in upper or lower case. If it is too short or too long for an order code, the result is empty.
+    in upper or lower case. If ``typed`` is too short or too long for an order code, the result is empty.
     """
     if not _SHORTEST <= len(typed) <= _LONGEST:
         return []
