@@ -7,11 +7,17 @@ from datetime import timedelta
 import pytest
 
 from tests.cli.commands.show.conftest import Orders
+from tests.late_failure import insert_late_failure
 from tests.plans import plans_of, rows_read
 from ticketbottle_payctl.domain.causes import PaidOrders
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.store.outbox import dead
-from ticketbottle_payctl.store.outbox.orders_at_risk import MOST_FAILURES, MOST_UNKNOWN, orders_at_risk
+from ticketbottle_payctl.store.outbox.orders_at_risk import (
+    MOST_FAILURES,
+    MOST_UNKNOWN,
+    known_late_failures,
+    orders_at_risk,
+)
 
 pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)
@@ -97,3 +103,15 @@ def test_the_search_reads_a_limited_number_of_events(engine, found):
     (nodes,) = plans
     assert rows_read(nodes, "outbox") < 60 * 4 + MOST_FAILURES * 4 + MOST_UNKNOWN * 400
     assert rows_read(nodes, "payments") < MOST_FAILURES * 2
+
+
+def test_late_failures_are_unknown_while_the_payments_are_locked(engine):
+    """If the payments cannot be read within the limit, the result is None, and not that there is no late failure."""
+    with engine.begin() as connection:
+        insert_late_failure(connection)
+    limit = timedelta(milliseconds=100)
+    with engine.connect() as other:
+        other.exec_driver_sql("LOCK TABLE payments IN ACCESS EXCLUSIVE MODE")
+        assert known_late_failures(engine, 5, limit) is None
+        other.rollback()
+    assert known_late_failures(engine, 5, limit).number == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Engine
@@ -11,10 +10,7 @@ from sqlalchemy import Engine
 from ticketbottle_payctl.domain.causes import Holder, LateFailures
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect.evidence import table_locks
-from ticketbottle_payctl.store.outbox.orders_at_risk import late_failures
-
-LONGEST = timedelta(seconds=30)
-"""The longest time that a search takes."""
+from ticketbottle_payctl.store.outbox.orders_at_risk import LONGEST, late_failures
 
 
 class Risks(NamedTuple):
@@ -27,8 +23,8 @@ class Risks(NamedTuple):
     table_locks: Sequence[Holder]
 
 
-def find_risks(engine: Engine, max_retries: int, limit: timedelta = LONGEST) -> Risks:
-    """Return the risks. No statement and no lock wait takes longer than ``limit``.
+def find_risks(engine: Engine, max_retries: int) -> Risks:
+    """Return the risks. No statement takes longer than :data:`LONGEST`.
 
     If the role is not allowed to read the payments, the result has no failure events.
 
@@ -36,6 +32,5 @@ def find_risks(engine: Engine, max_retries: int, limit: timedelta = LONGEST) -> 
         DatabaseUnavailableError: the database is unavailable.
         ConfigError: payctl's schema or a privilege is missing.
     """
-    limits = Limits(statement=limit, lock=min(limit, Limits().lock), index_only_plan=True)
-    with transaction(engine, limits, commit=False) as connection:
+    with transaction(engine, Limits(statement=LONGEST, index_only_plan=True), commit=False) as connection:
         return Risks(late_failures(connection, max_retries), table_locks(connection))

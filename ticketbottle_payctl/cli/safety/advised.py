@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 
 from ticketbottle_payctl.cli.app.pasted_hints import profile_options
@@ -71,15 +72,16 @@ class Adviser:
             [*options, *profile_options(self.session.shared), *self._guard(rows, needs_reason=needs_reason)],
         )
 
-    def publishing(self, options: Sequence[str] = ()) -> PublishAdvice:
+    def publishing(self, options: Sequence[str] = (), *, longest: timedelta | None = None) -> PublishAdvice:
         """Return the command that publishes.
 
         Return its dry run instead if a pending failure event would take a paid order's tickets, or if payctl cannot
-        read whether one would.
+        read whether one would. Each of the two statements that find this out takes at most ``longest``.
         """
-        from ticketbottle_payctl.store.outbox.orders_at_risk import known_late_failures  # noqa: PLC0415 - not needed for --help
+        from ticketbottle_payctl.store.outbox import orders_at_risk  # noqa: PLC0415 - not needed for --help
 
-        late = known_late_failures(self.session.services.engine, self.session.settings.max_retries)
+        engine, retries = self.session.services.engine, self.session.settings.max_retries
+        late = orders_at_risk.known_late_failures(engine, retries, longest or orders_at_risk.LONGEST)
         before, preview = before_publishing(late), dry_run_of(options)
         if before is not None:
             return PublishAdvice(self.reading(preview.verb, options=preview.options), before)

@@ -90,7 +90,9 @@ def labels(connection: Connection, table: str, column: str) -> list[str]:
 def privileges(
     connection: Connection, wanted: Sequence[Privilege], *, without_usage: bool = False
 ) -> dict[Privilege, bool]:
-    """Return whether the current role has each of the ``wanted`` privileges, in their order. Omit missing tables.
+    """Return whether the current role has each of the privileges, in the order of ``wanted``.
+
+    Privileges on missing tables and columns are left out.
 
     Without USAGE on the schema, a role cannot use its privileges, so the result is false. If ``without_usage`` is true,
     the result does not depend on USAGE.

@@ -31,7 +31,8 @@ MOST_FAILURES = 5_000
 """The maximum number of pending failure events whose payments are read, oldest first."""
 
 _MOST_NAMED = 3
-_LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
+LONGEST = timedelta(seconds=30)
+"""The longest time that a statement of a search takes."""
 
 
 class OrdersAtRisk(NamedTuple):
@@ -60,13 +61,18 @@ def late_failures(connection: Connection, max_retries: int) -> LateFailures:
     return orders_at_risk(connection, max_retries, rights._replace(receipts=False)).late_failures
 
 
-def known_late_failures(engine: Engine, max_retries: int) -> LateFailures:
-    """Return the pending failure events of paid orders, or none if they cannot be read."""
+def known_late_failures(engine: Engine, max_retries: int, limit: timedelta = LONGEST) -> LateFailures | None:
+    """Return the pending failure events of paid orders, or None if they cannot be read.
+
+    There are two statements. Each of them, and each lock wait, takes at most ``limit``. If the role is not allowed to
+    read the payments, the result has no failure events.
+    """
+    limits = Limits(statement=limit, lock=min(limit, Limits().lock), index_only_plan=True)
     try:
-        with transaction(engine, _LIMITS, commit=False) as connection:
+        with transaction(engine, limits, commit=False) as connection:
             return late_failures(connection, max_retries)
     except PayctlError:
-        return NO_LATE_FAILURES
+        return None
 
 
 def orders_at_risk(connection: Connection, max_retries: int, rights: Rights) -> OrdersAtRisk:

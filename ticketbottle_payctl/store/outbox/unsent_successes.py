@@ -33,8 +33,8 @@ class UnsentSuccesses(NamedTuple):
     """The number of dead success events. ``oldest`` contains at most three of them.
 
     ``customers`` counts the payments whose success event is dead, or waits behind a dead event. Events that the caller
-    left out also count here. ``behind`` counts those of them without a dead success event. ``unknown`` counts the dead
-    events of an unknown type.
+    left out also count here. ``behind`` counts the payments among them that have no dead success event. ``unknown``
+    counts the dead events of an unknown type.
     """
 
     events: int = 0

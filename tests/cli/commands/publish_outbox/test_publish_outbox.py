@@ -13,9 +13,9 @@ import pytest
 
 from tests.cli.commands.publish_outbox.conftest import NOBODY
 from tests.cli.documents import validate
+from tests.late_failure import insert_late_failure
 from ticketbottle_payctl.cli.commands.publish_outbox import command
 from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES
-from ticketbottle_payctl.jobs.find_risks import Risks
 from ticketbottle_payctl.jobs.publish_outbox import publish_outbox
 from ticketbottle_payctl.sandbox import payment_service
 from ticketbottle_payctl.store.db.engine import Limits, transaction
@@ -258,20 +258,35 @@ def test_a_loop_ends_on_a_signal(started, places, insert, read_all, tmp_path, nu
 
 
 def test_the_deadline_covers_the_search_for_failures_of_paid_orders(invoke, database_url, mock_kafka, monkeypatch):
-    """The search before a run ends at --deadline, and the run gets only the rest of this time."""
-    limits, budgets = [], []
+    """The time of the search before a run counts against --deadline, and the run gets only the rest of this time."""
+    budgets = []
 
-    def search(_engine, _retries, limit):
-        limits.append(limit)
+    def search(*_):
         time.sleep(0.5)
-        return Risks(NO_LATE_FAILURES, ())
+        return NO_LATE_FAILURES
 
     def publish(engine, producer, options, **more):
         budgets.append(options.budget)
         return publish_outbox(engine, producer, options, **more)
 
-    monkeypatch.setattr(command, "find_risks", search)
+    monkeypatch.setattr(command, "known_late_failures", search)
     monkeypatch.setattr(command, "publish_outbox", publish)
     places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
     assert invoke("publish-outbox", "--deadline", "2s", **places).exit_code == 0
-    assert (limits, timedelta(0) < budgets[0] <= timedelta(seconds=1.5)) == ([timedelta(seconds=2)], True)
+    assert timedelta(0) < budgets[0] <= timedelta(seconds=1.5)
+
+
+def test_a_slow_search_leaves_most_of_the_deadline_to_the_run(invoke, database_url, mock_kafka, engine, insert):
+    """If another session has locked the payments, the run sends its events, and says that payments were not read."""
+    insert(3)
+    with engine.begin() as connection:
+        insert_late_failure(connection)
+    places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+    with engine.connect() as other:
+        other.exec_driver_sql("LOCK TABLE payments IN ACCESS EXCLUSIVE MODE")
+        ran = invoke("publish-outbox", "--deadline", "2s", "-o", "json", **places)
+        other.rollback()
+    document = json.loads(ran.stdout)
+    assert (ran.exit_code, document["counts"]["published"]) == (0, 4)
+    (warning,) = document["warnings"]
+    assert "could not read whether they belong to paid orders" in warning

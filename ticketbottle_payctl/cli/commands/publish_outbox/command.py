@@ -25,9 +25,8 @@ from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.find_risks import LONGEST, find_risks
+from ticketbottle_payctl.jobs.find_risks import find_risks
 from ticketbottle_payctl.jobs.publish_outbox import (
     OnDead,
     PublishOptions,
@@ -35,6 +34,10 @@ from ticketbottle_payctl.jobs.publish_outbox import (
     preview_outbox,
     publish_outbox,
 )
+from ticketbottle_payctl.store.outbox.orders_at_risk import LONGEST, known_late_failures
+
+_PART_FOR_SEARCH = 0.25
+"""The part of --deadline that each of the two statements of the search for late failure events may take."""
 
 BatchSize = Annotated[
     int | None, typer.Option(min=1, max=50_000, help="Events per batch [default: OUTBOX_BATCH_SIZE].")
@@ -120,7 +123,10 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
         run = new_run(session, "publish-outbox", reason, options=told)
     with stop_on_signals() as stop, watched(session, wanted, health_file) as observer:
         began = time.monotonic()
-        late = NO_LATE_FAILURES if loop else _late_failures(session, min(deadline or LONGEST, LONGEST))
+        late: LateFailures | None = NO_LATE_FAILURES
+        if not loop:
+            longest = LONGEST if deadline is None else min(deadline * _PART_FOR_SEARCH, LONGEST)
+            late = known_late_failures(session.services.engine, settings.max_retries, longest)
         if deadline is not None:
             left = deadline - timedelta(seconds=time.monotonic() - began)
             wanted = replace(wanted, budget=max(left, timedelta(0)))
@@ -140,14 +146,6 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     session.finish(
         result_of(report, loop=loop, reason=reason, signalled=stop.exit_code, reading=adviser.reading, late=late)
     )
-
-
-def _late_failures(session: Session, limit: timedelta) -> LateFailures | None:
-    """Return the pending failure events of paid orders, or None if they cannot be read."""
-    try:
-        return find_risks(session.services.engine, session.settings.max_retries, limit).late_failures
-    except PayctlError:
-        return None
 
 
 def _known_types(types: list[str], *, loop: bool) -> tuple[str, ...]:

@@ -139,7 +139,8 @@ def _settle(session: Session, found: list[StatusFinding], reason: str | None, ch
     ):
         done = settle_findings(session.services.engine, found, run, stop=stop.event, tell=tell)
     settled = {each.payment_id: each for each in done}
-    publish = Adviser(session, "reconcile payments").publishing()
+    any_event = any(each.outcome == "settled" for each in done)
+    publish = Adviser(session, "reconcile payments").publishing() if any_event else None
     at = database_clock(session.services.engine)()
     it = Reconciled(found, at, chosen.more, chosen.too_old, chosen.closed, settled, run_id=run.id, publish=publish)
     session.finish(result_of(_with_next(session, replace(it, stopped=stop.exit_code))))

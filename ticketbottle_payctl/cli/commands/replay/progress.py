@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from ticketbottle_payctl.cli.output.progress import bar, status
 from ticketbottle_payctl.cli.output.result import dim, warn
@@ -17,6 +18,9 @@ from ticketbottle_payctl.jobs.replay import CanaryWait, ReplayOptions
 from ticketbottle_payctl.logs import log_event
 
 _SMALLEST_SHOWN = 5000
+
+_LONGEST_SEARCH = timedelta(seconds=1)
+"""The longest time for each statement that looks for failure events of paid orders, while the canary waits."""
 
 
 @contextmanager
@@ -92,7 +96,8 @@ class Watch:
         match state.activity:
             case Activity.BETWEEN_RUNS:
                 self._adviser.session.note(warn(state.words))
-                publish, waits = self._adviser.publishing(), f"the canary waits {left} for the next run"
+                publish = self._adviser.publishing(longest=_LONGEST_SEARCH)
+                waits = f"the canary waits {left} for the next run"
                 if publish.before is None:
                     self._adviser.session.note(dim(f"{waits}; if none is scheduled:"), publish.command)
                 else:
@@ -103,7 +108,7 @@ class Watch:
                 doctor = self._adviser.reading(["doctor"])
                 self._adviser.session.note(dim(f"the canary waits {left} for the brokers; to find the cause:"), doctor)
             case Activity.GONE | Activity.NEVER_SEEN:
-                publish, gone = self._adviser.publishing(), warn("no publisher is running")
+                publish, gone = self._adviser.publishing(longest=_LONGEST_SEARCH), warn("no publisher is running")
                 if publish.before is None:
                     self._adviser.session.note(gone, dim(f"({state.last_sign}):"), publish.command)
                 else:
