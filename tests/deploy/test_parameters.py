@@ -183,3 +183,8 @@ def test_only_the_publisher_s_schedule_can_be_paused_and_a_tick_ends_before_the_
     assert publisher["ScheduleExpression"] == "rate(1 minute)"
     assert template["Parameters"]["PublishScheduleState"]["Default"] == "ENABLED"
     assert template["Parameters"]["LoopSeconds"]["MaxValue"] < 60
+
+
+def test_each_parameter_has_a_description(template):
+    """A deployer reads in the template what each parameter means."""
+    assert [name for name, parameter in template["Parameters"].items() if not parameter.get("Description")] == []
