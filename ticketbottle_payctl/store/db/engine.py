@@ -296,7 +296,7 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
         message = f"the TLS settings in DATABASE_URL or the PGSSL variables do not match the server: {text}"
         return ConfigError(
             message,
-            hint="check sslmode, sslcert and sslrootcert in DATABASE_URL, and the variables PGSSLMODE and PGSSLROOTCERT",
+            hint="check sslmode, sslcert and sslrootcert in DATABASE_URL, and also PGSSLMODE and PGSSLROOTCERT",
         )
     if any(words in text for words in _WRONG_SETTING):
         message = f"a parameter of DATABASE_URL, or a PG variable, is wrong: {text}"
