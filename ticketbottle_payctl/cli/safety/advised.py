@@ -15,12 +15,15 @@ from typing import NamedTuple
 from ticketbottle_payctl.cli.app.pasted_hints import profile_options
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
-from ticketbottle_payctl.domain.causes.late_failures import before_publishing, dry_run_of
+from ticketbottle_payctl.domain.causes import LateFailures
+from ticketbottle_payctl.domain.causes.late_failures import before_publishing, before_replay, dry_run_of
 from ticketbottle_payctl.domain.causes.words import PUBLISH
 from ticketbottle_payctl.formats import command_line
 
 DRY_RUN = frozenset({"-n", "--dry-run"})
 """The spellings of the dry-run option. Without it, the same command applies the changes that the dry run showed."""
+
+_LONGEST_BEFORE_REPLAY = timedelta(seconds=2)
 
 
 class PublishAdvice(NamedTuple):
@@ -78,14 +81,23 @@ class Adviser:
         Return its dry run instead if a pending failure event would take a paid order's tickets, or if payctl cannot
         read whether one would. Each of the two statements that find this out takes at most ``longest``.
         """
-        from ticketbottle_payctl.store.outbox import orders_at_risk  # noqa: PLC0415 - not needed for --help
-
-        engine, retries = self.session.services.engine, self.session.settings.max_retries
-        late = orders_at_risk.known_late_failures(engine, retries, longest or orders_at_risk.LONGEST)
-        before, preview = before_publishing(late), dry_run_of(options)
+        before, preview = before_publishing(self._late_failures(longest)), dry_run_of(options)
         if before is not None:
             return PublishAdvice(self.reading(preview.verb, options=preview.options), before)
         return PublishAdvice(self.changing(PUBLISH.verb, options=options))
+
+    def before_replay(self) -> str | None:
+        """Return what to do before a replay, or None if no pending failure event would take a paid order's tickets.
+
+        Each of the two statements that find this out takes at most two seconds. If they take longer, return None.
+        """
+        return before_replay(self._late_failures(_LONGEST_BEFORE_REPLAY))
+
+    def _late_failures(self, longest: timedelta | None) -> LateFailures | None:
+        from ticketbottle_payctl.store.outbox import orders_at_risk  # noqa: PLC0415 - not needed for --help
+
+        engine, retries = self.session.services.engine, self.session.settings.max_retries
+        return orders_at_risk.known_late_failures(engine, retries, longest or orders_at_risk.LONGEST)
 
     def again(self, arguments: Sequence[str], *, without: Collection[str], rows: int = 1) -> str | None:
         """Return the command that the user typed, without the options in ``without``, and with the guard's options.

@@ -97,18 +97,30 @@ def before_publishing(found: LateFailures | None) -> str | None:
     return first_make_dead(found) if found.number else None
 
 
+def before_replay(found: LateFailures | None) -> str | None:
+    """Return what to do before any event is replayed, or None if no such failure event is known.
+
+    After the replay of a dead event, a publisher also sends a failure event that waits behind the dead event.
+    """
+    return make_dead(found) if found is not None and found.number else None
+
+
 def first_make_dead(found: LateFailures) -> str:
     """Return the advice to give before :data:`PREVIEW` while these failure events are pending."""
+    return f"{make_dead(found)}. {_THEN}"
+
+
+def make_dead(found: LateFailures) -> str:
+    """Return how to keep publishers from sending these failure events."""
     event = named(found.id, found.order_code)
     if found.number == 1:
         return (
             f"stop all publishers, because the pending failure event of the paid order {event} would take the order's"
-            f" tickets. Make the event dead with the SQL that payctl stats shows. {_THEN}"
+            " tickets. Make the event dead with the SQL that payctl stats shows"
         )
     return (
         f"stop all publishers, because {taken_tickets(found.number)}. The oldest is {event}. Make it dead with the SQL"
-        " that payctl stats shows. Repeat this until payctl stats shows no such event. "
-        f"{_THEN}"
+        " that payctl stats shows. Repeat this until payctl stats shows no such event"
     )
 
 

@@ -16,7 +16,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Result
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser, PublishAdvice
-from ticketbottle_payctl.jobs.error_groups import group_errors
+from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
 
 _DEFAULT_LIMIT = 50
 
@@ -65,11 +65,15 @@ def errors_command(  # noqa: PLR0913 - one argument per option
             items=[item_of(group, selector, adviser, release.command if release else "") for group in report.groups],
             truncated=report.truncated,
             human=text_of(report, selector, adviser, release, now),
-            warnings=[*_before_release(release), *([_NOT_COUNTED] if report.timed_out else ())],
+            warnings=[*_before(report, release, adviser), *([_NOT_COUNTED] if report.timed_out else ())],
         )
     )
 
 
-def _before_release(release: PublishAdvice | None) -> Iterator[str]:
+def _before(report: ErrorsReport, release: PublishAdvice | None, adviser: Adviser) -> Iterator[str]:
+    """Yield a warning if a pending failure event would take a paid order's tickets after the advised commands."""
     if release is not None and release.before is not None:
         yield f"before you release the events behind a dead event, {release.before}: `{release.command}`"
+    elif release is None and any(each.dead and each.replayable for each in report.groups):
+        first = adviser.before_replay()
+        yield from [f"before a replay, {first}"] if first else []

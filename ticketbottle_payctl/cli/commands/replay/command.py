@@ -161,7 +161,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
             "replay",
             len(stored.plan.events),
             "event",
-            plan_blocks(stored.plan, wanted),
+            plan_blocks(stored.plan, wanted, adviser.before_replay() if stored.plan.events else None),
             superseded_note(stored.plan.superseded),
         ),
         approval,

@@ -33,10 +33,14 @@ _CLOSED = {
 """The text for each reason for skipping an event that a person has closed."""
 
 
-def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
-    """Return the plan as text, with the number of events and a forecast."""
+def plan_blocks(plan: ReplayPlan, options: ReplayOptions, first: str | None = None) -> list[Block]:
+    """Return the plan as text, with the number of events and a forecast.
+
+    ``first`` says what to do before the replay.
+    """
     return [line(bold("Plan"), f"set {count(len(plan.events), 'event')} back to pending"), _forecast(plan, options),
-            *superseded_blocks(plan.superseded), *left_out_blocks(plan)]  # fmt: skip
+            *superseded_blocks(plan.superseded), *left_out_blocks(plan),
+            *([line(bad("first:"), first)] if first else [])]  # fmt: skip
 
 
 def superseded_blocks(found: Sequence[Superseded]) -> Iterator[Block]:

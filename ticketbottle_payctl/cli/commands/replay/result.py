@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,7 +85,8 @@ def result_of_plan(  # noqa: PLR0913 - most are passed by name
     ``typed`` contains the arguments of the dry run. The same arguments without ``-n`` apply the plan.
     """
     code = _code_of_plan(plan, named=named)
-    human = plan_blocks(plan, options)
+    first = adviser.before_replay() if plan.events and not nothing else None
+    human = plan_blocks(plan, options, first)
     if not plan.events and plan_file is None:
         human = [_nothing(plan, code, named=named, unpublished=unpublished), *left_out_blocks(plan)]
     there = [left.id for left in plan.left_out if left.reason not in _NOT_THERE and left.id not in plan.closed]
@@ -107,7 +108,7 @@ def result_of_plan(  # noqa: PLR0913 - most are passed by name
         items=[_left_out(left) for left in plan.left_out[:_MOST_LISTED]],
         truncated=len(plan.left_out) > _MOST_LISTED,
         human=human,
-        warnings=_warnings(plan.open_left_out, plan.superseded, adviser),
+        warnings=[*_warnings(plan.open_left_out, plan.superseded, adviser), *_before(first, adviser)],
         dry_run=not nothing,
     )
 
@@ -305,6 +306,11 @@ def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
 def _went_wrong(report: ReplayReport) -> bool:
     late = {"changed", "gone", "locked"}
     return bool(report.failed) or any(reason in late for _, reason in report.outcomes)
+
+
+def _before(first: str | None, adviser: Adviser) -> Iterator[str]:
+    if first and adviser.session.shared.output is not OutputFormat.TABLE:  # the plan shows it
+        yield f"before the replay, {first}"
 
 
 def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded], adviser: Adviser) -> list[str]:

@@ -38,6 +38,7 @@ from ticketbottle_payctl.jobs.order import (
     Step,
     Timeline,
     Verdict,
+    VerdictKind,
     can_be_closed,
     is_too_early_to_close,
 )
@@ -255,7 +256,9 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
         for place, each in enumerate(advice)
         for block in (line(bold("then:" if place else "next:"), each["why"]), line(accent(f"  {each['command']}")))
     ]
-    yield from [*commands, *to_do] if timeline.success_is_unsent else [*to_do, *commands]
+    # A replay of a dead event also lets a publisher send a failure that waits behind it.
+    late = any(each.kind is VerdictKind.LATE_FAILURE for each in verdicts)
+    yield from [*commands, *to_do] if timeline.success_is_unsent and not late else [*to_do, *commands]
     close = _closing(timeline, session)
     if close:
         asked_first = all(each.is_overdue_payment and each.remedy is None for each in _can_be_closed(timeline))
