@@ -130,7 +130,7 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
           "read the publisher's log; the oldest event is"], ("payctl show e1", False, 1)),
         (seen(READY, publishers=[IDLES._replace(ended=True)]), Brokers(not_asked="no"),
          ["3 events have waited for up to 3 min, and no known cause was found",
-          f"host:12 ended 20 s ago without sending them, the brokers were not asked: no, {NOT_LOCKED}",
+          f"host:12 ended 20 s ago without sending the events, the brokers were not asked: no, {NOT_LOCKED}",
           "read the publisher's log; the oldest event is"], ("payctl show e1", False, 1)),
         (seen(READY, publishers=[WORKS, IDLES], newest_sent_s=1.0), None,
          ["3 events have waited for up to 3 min, and the database does not show why",

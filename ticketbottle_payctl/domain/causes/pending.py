@@ -116,7 +116,8 @@ def _alive(evidence: Evidence) -> str:
     if not evidence.lately:
         return "it is unknown whether a publisher is running"
     last = (evidence.running or evidence.lately)[0]
-    return f"{last} without sending them" if last.ended else str(last)
+    sent = "the event" if evidence.pending == 1 else "the events"
+    return f"{last} without sending {sent}" if last.ended else str(last)
 
 
 def _newer_than_the_last_run(evidence: Evidence, ready: Sequence[Waiting]) -> bool:

@@ -103,8 +103,10 @@ def _late_words(late: LateFailures | None, reading: Reading) -> list[str]:
     if not late.number:
         return []
     look, which = reading(["show"], [late.order_code or late.id]), "order" if late.number == 1 else "oldest order"
+    has = "the order still has its" if late.number == 1 else "the orders still have their"
+    ask = f"ask the team of the order service whether {has} tickets, even if payctl sends a success event later"
     risk = taken_tickets(late.number)
-    return [f"before this run, {risk}, and the run sent failure events; look at the {which}: `{look}`"]
+    return [f"before this run, {risk}, and the run sent failure events; {ask}; look at the {which}: `{look}`"]
 
 
 def _item(event: DeadEvent) -> DeadItem:

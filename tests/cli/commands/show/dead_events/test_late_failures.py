@@ -108,7 +108,9 @@ def test_a_run_says_that_it_sent_a_failure_after_the_success(orders, invoke, dat
     ran = invoke("publish-outbox", "-o", "json", **places)
     warnings = json.loads(ran.stdout)["warnings"]
     risk = "before this run, 1 pending failure event would take the tickets of a paid order"
-    said = f"{risk}, and the run sent failure events; look at the order: `payctl show {orders.name}`"
+    ask = "ask the team of the order service whether the order still has its tickets"
+    then = f"even if payctl sends a success event later; look at the order: `payctl show {orders.name}`"
+    said = f"{risk}, and the run sent failure events; {ask}, {then}"
     assert (ran.exit_code, said in warnings) == (6, not blocked)
 
 
