@@ -1,4 +1,4 @@
-"""Check the programs that a deployment runs, and the AWS account of their credentials."""
+"""Check the programs that a deployment runs, the account of their credentials, and the bucket of an earlier release."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from deploy.commands import Command
 from deploy.configuration import Config
+from deploy.generate import GENERATED
 
 _INSTALL = {
     "sam": (
@@ -25,6 +26,8 @@ _INSTALL = {
 _NO_CREDENTIALS = "Unable to locate credentials"
 _NOT_CONFIGURED = 253
 """The exit code of version 2 of the AWS CLI if its configuration or its credentials are missing."""
+_NOTHING_LISTED = 1
+"""The exit code of ``aws s3 ls`` if no object matches. After an error, the exit code is higher."""
 
 
 class NotReadyError(Exception):
@@ -67,3 +70,11 @@ def account_in_use(config: Config, *, sam: bool) -> str | None:
         raise NotReadyError(message)
     said = done.stdout.strip()
     return said if done.returncode == 0 and said.isdigit() else None
+
+
+def is_missing(config: Config, release: str, bucket: str) -> bool:
+    """Return whether the bucket certainly does not contain the release. If AWS gives no answer, return False."""
+    template = f"s3://{bucket}/{release}/{GENERATED.name}"
+    command = ["aws", "s3", "ls", template, "--region", config["global"]["parameters"]["region"]]
+    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - our own command
+    return done.returncode == _NOTHING_LISTED

@@ -40,7 +40,7 @@ from deploy.mixed import account, mixed, mixed_settings, same_stack, shared
 from deploy.neighbours import no_bucket, overlapping_names, shared_bucket
 from deploy.package import CODE, LAYER, ROOT, Build
 from deploy.parameters import Parameters, Read, read_parameters
-from deploy.programs import NotReadyError, account_in_use, require
+from deploy.programs import NotReadyError, account_in_use, is_missing, require
 from deploy.refusal import ALLOWS_MIXED, NOT_CONFIRMED, NOT_READY, REFUSED, NotDeployableError, refuse, warn
 from deploy.sources import not_compared, outdated
 
@@ -114,6 +114,9 @@ def _planned(asked: argparse.Namespace) -> list[Command]:
         warn(f"{each}; the earlier release has its own value" for each in mixed(known, asked.environment, given))
         commands = stored(config, asked.release, asked.bucket, confirm=confirm)
         _check_machine(asked, config, commands, given)
+        if not asked.print and is_missing(config, asked.release, asked.bucket):
+            message = f"the bucket {asked.bucket} has no release {asked.release}; {_list_releases(config)}"
+            raise NotDeployableError(message)
         return commands
     template = TEMPLATE.read_text("utf-8")
     read = read_parameters(template, config["deploy"]["parameters"]["parameter_overrides"])
@@ -148,10 +151,17 @@ def _check_choices(asked: argparse.Namespace, config: Config) -> None:
         raise NotDeployableError(message)
     if not re.fullmatch("[0-9a-f]{64}", asked.release):
         message = (
-            f"RELEASE is {asked.release!r}, but must be 64 hexadecimal digits (0-9, a-f); the stack's output `Release`"
-            ' is the deployed release, and docs/deploy.md, "Deploy the previous release", lists earlier ones'
+            f"RELEASE is {asked.release!r}, but must be 64 hexadecimal digits (0-9, a-f); {_list_releases(config)}"
         )
         raise NotDeployableError(message)
+
+
+def _list_releases(config: Config) -> str:
+    """Return a sentence with the command that lists the releases. The description of each version names its release."""
+    settings = config["global"]["parameters"]
+    function = ["--function-name", f"{settings['stack_name']}-webhook", "--region", settings["region"]]
+    query = ["--query", "Versions[].[LastModified,Description]", "--output", "text"]
+    return f"to list the releases, run `{shown(['aws', 'lambda', 'list-versions-by-function', *function, *query])}`"
 
 
 def _check_machine(asked: argparse.Namespace, config: Config, commands: list[Command], values: Parameters) -> None:

@@ -9,6 +9,10 @@ import pytest
 
 CONFIG = "deploy/samconfig.toml"
 BUCKET = ("--bucket", "shop-builds")
+LISTS_RELEASES = (
+    "to list the releases, run `aws lambda list-versions-by-function --function-name payctl-dev-webhook"
+    " --region ap-southeast-1 --query 'Versions[].[LastModified,Description]' --output text`"
+)
 
 
 @pytest.fixture
@@ -77,10 +81,7 @@ def test_the_bucket_must_be_the_one_of_the_configuration(shop, arguments):
         ((*BUCKET, "--release", "a" * 12), "RELEASE is 'aaaaaaaaaaaa', but must be 64 hexadecimal digits"),
         (
             (*BUCKET, "--release", "b" * 12),
-            (
-                f"RELEASE is '{'b' * 12}', but must be 64 hexadecimal digits (0-9, a-f); the stack's output `Release`"
-                ' is the deployed release, and docs/deploy.md, "Deploy the previous release", lists earlier'
-            ),
+            f"RELEASE is '{'b' * 12}', but must be 64 hexadecimal digits (0-9, a-f); {LISTS_RELEASES}",
         ),
         ((*BUCKET, "--release", "g" * 64), f"RELEASE is '{'g' * 64}', but must be 64 hexadecimal digits"),
         ((*BUCKET, "--release", "A" * 64), f"RELEASE is '{'A' * 64}', but must be 64 hexadecimal digits (0-9, a-f)"),
@@ -191,6 +192,24 @@ def test_a_rollback_with_credentials_of_another_account_is_refused(shop):
     assert (shop.folder / "calls").read_text("utf-8").count("\n") == 1
     allowed = run(shop, "dev", *earlier, "--allow-mixed")
     assert (allowed.returncode, allowed.stderr) == (0, f"warning: {sentence}\n")
+    assert "cloudformation deploy" in (shop.folder / "calls").read_text("utf-8")
+
+
+def test_a_rollback_to_a_release_that_is_not_in_the_bucket_is_refused(shop):
+    """If the bucket does not contain RELEASE, `make deploy` names the command that lists the releases."""
+    program(shop, "aws", IDENTITY.format("444455556666", 'test "$2" != ls'))
+    done = run(shop, "dev", *BUCKET, "--release", "a" * 64)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"cannot deploy: the bucket shop-builds has no release {'a' * 64}; {LISTS_RELEASES}\n"
+    *_, last = (shop.folder / "calls").read_text("utf-8").splitlines()
+    assert last == f"s3 ls s3://shop-builds/{'a' * 64}/cloudformation.json --region ap-southeast-1"
+
+
+def test_a_bucket_that_cannot_be_listed_does_not_stop_a_rollback(shop):
+    """If the AWS CLI cannot list the bucket, `make deploy` still tries to fetch the release."""
+    program(shop, "aws", IDENTITY.format("444455556666", 'test "$2" != ls || exit 254'))
+    done = run(shop, "dev", *BUCKET, "--release", "a" * 64)
+    assert (done.returncode, done.stderr) == (0, "")
     assert "cloudformation deploy" in (shop.folder / "calls").read_text("utf-8")
 
 
