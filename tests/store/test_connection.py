@@ -283,9 +283,12 @@ def test_a_trusted_server_is_reached_over_tls(query, environ, over_tls):
     ],
 )
 def test_an_untrusted_server_is_a_config_error(query, environ, over_tls):
-    """If the server's certificate is not trusted, payctl does not connect and raises ConfigError."""
-    with pytest.raises(ConfigError, match="TLS settings"):
+    """If the server's certificate is not trusted, payctl does not connect, and its hint names the settings of TLS."""
+    with pytest.raises(ConfigError, match="TLS settings") as caught:
         over_tls(query, **environ)
+    hint = str(caught.value.hint)
+    assert "sslmode, sslcert and sslrootcert in DATABASE_URL" in hint
+    assert "PGSSLMODE and PGSSLROOTCERT" in hint
 
 
 @pytest.mark.parametrize("query", ["sslcert={}", "sslrootcert={}", "sslcert={}&sslmode=prefer", "sslaccept=strict"])
