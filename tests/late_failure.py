@@ -18,3 +18,15 @@ def insert_late_failure(connection: Connection) -> str:
     ).one()
     connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED' WHERE id = %(id)s", {"id": payment})
     return f"{code} ({event_id[:8]})" if code else str(event_id)
+
+
+def slow_down_payments(connection: Connection, seconds: float) -> None:
+    """Replace the table ``payments`` with a view. A statement that reads a COMPLETED payment takes ``seconds`` longer.
+
+    The delay is for each COMPLETED payment that the statement reads.
+    """
+    connection.exec_driver_sql("ALTER TABLE payments RENAME TO real_payments")
+    delay = f"pg_sleep({seconds})::text IS NOT NULL"
+    connection.exec_driver_sql(
+        f"CREATE VIEW payments AS SELECT * FROM real_payments WHERE status <> 'COMPLETED' OR {delay}"  # noqa: S608
+    )

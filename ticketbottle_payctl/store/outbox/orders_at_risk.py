@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES, LateFailures, PaidOrders
 from ticketbottle_payctl.domain.event import RELEASING
@@ -32,7 +33,7 @@ MOST_FAILURES = 5_000
 
 _MOST_NAMED = 3
 LONGEST = timedelta(seconds=30)
-"""The longest time that a statement of a search takes."""
+"""The longest time that each statement of a search takes."""
 
 
 class OrdersAtRisk(NamedTuple):
@@ -71,7 +72,7 @@ def known_late_failures(engine: Engine, max_retries: int, limit: timedelta = LON
     try:
         with transaction(engine, limits, commit=False) as connection:
             return late_failures(connection, max_retries)
-    except PayctlError:
+    except (PayctlError, DBAPIError):  # the search only warns, so no error of the payments stops the caller
         return None
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.commands.publish_outbox.conftest import NOBODY
 from tests.cli.documents import validate
-from tests.late_failure import insert_late_failure
+from tests.late_failure import insert_late_failure, slow_down_payments
 from ticketbottle_payctl.cli.commands.publish_outbox import command
 from ticketbottle_payctl.domain.causes import NO_LATE_FAILURES
 from ticketbottle_payctl.jobs.publish_outbox import publish_outbox
@@ -288,5 +288,38 @@ def test_a_slow_search_leaves_most_of_the_deadline_to_the_run(invoke, database_u
         other.rollback()
     document = json.loads(ran.stdout)
     assert (ran.exit_code, document["counts"]["published"]) == (0, 4)
+    (warning,) = document["warnings"]
+    assert "could not read whether they belong to paid orders" in warning
+
+
+def test_a_slow_search_is_cut_off_before_the_deadline_and_the_events_are_sent(
+    invoke, database_url, mock_kafka, engine, insert
+):
+    """If the payments are slow to read, the search ends at a quarter of --deadline, and the run sends its events."""
+    insert(3)
+    with engine.begin() as connection:
+        insert_late_failure(connection)
+        slow_down_payments(connection, 30)
+    places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+    began = time.monotonic()
+    document = json.loads(invoke("publish-outbox", "--deadline", "8s", "-o", "json", **places).stdout)
+    assert time.monotonic() - began < 8
+    assert (document["exit_code"], document["counts"]["published"]) == (0, 4)
+    (warning,) = document["warnings"]
+    assert "could not read whether they belong to paid orders" in warning
+
+
+def test_a_run_sends_its_events_if_the_payments_cannot_be_read(invoke, database_url, mock_kafka, engine, insert):
+    """If a read of the payments fails, the run sends its events, and says that payments were not read."""
+    insert(3)
+    with engine.begin() as connection:
+        insert_late_failure(connection)
+        connection.exec_driver_sql("ALTER TABLE payments RENAME TO real_payments")
+        connection.exec_driver_sql(
+            "CREATE VIEW payments AS SELECT * FROM real_payments WHERE 1 / (length(status::text) - 9) <> 0"
+        )
+    places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+    document = json.loads(invoke("publish-outbox", "-o", "json", **places).stdout)
+    assert (document["exit_code"], document["counts"]["published"]) == (0, 4)
     (warning,) = document["warnings"]
     assert "could not read whether they belong to paid orders" in warning
