@@ -10,8 +10,10 @@ from sqlalchemy import text
 from tests.cli.commands.reconcile.conftest import HOUR, RECONCILE, status_of
 from tests.late_failure import insert_late_failure
 from tests.stand_ins import KEYS, STATES
+from ticketbottle_payctl.cli.commands.reconcile import payments
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.server import wait_until
+from ticketbottle_payctl.store.outbox import orders_at_risk
 from ticketbottle_payctl.store.payments.overdue import count_forgotten
 
 pytestmark = pytest.mark.postgres
@@ -176,6 +178,27 @@ def test_reconcile_payments_advises_a_dry_run_while_a_failure_is_pending(
     done = invoke(*RECONCILE, "-y", DATABASE_URL=database_url, **gateways.environment).stdout.splitlines()
     first = f"before publishing\tstop all publishers, because the pending failure event of the paid order {late}"
     assert (done[-2].startswith(first), done[-1]) == (True, "dry run\tpayctl publish-outbox -n")
+
+
+def test_reconcile_payments_does_not_search_for_late_failures_if_it_settled_nothing(
+    gateways, overdue, invoke, database_url, engine, monkeypatch
+):
+    """If another session settled the payment first, no event was written, so payctl does not look for late failures."""
+    overdue("momo", state="paid")
+    searches = []
+    search = orders_at_risk.known_late_failures
+    monkeypatch.setattr(orders_at_risk, "known_late_failures", lambda *given: searches.append(1) or search(*given))
+    settle = payments.settle_findings
+
+    def settle_too_late(*given, **named):
+        with engine.begin() as connection:
+            connection.exec_driver_sql('UPDATE payments SET status = \'COMPLETED\', "completedAt" = "createdAt"')
+        return settle(*given, **named)
+
+    monkeypatch.setattr(payments, "settle_findings", settle_too_late)
+    done = invoke(*RECONCILE, "-y", DATABASE_URL=database_url, **gateways.environment)
+    assert done.stdout.splitlines()[0] == "!  1 payment  1 skipped"
+    assert ("publish-outbox" in done.stdout, searches) == (False, [])
 
 
 def test_reconcile_payments_records_its_run(overdue, reconcile, engine):

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.cli.commands.replay.test_stopped import OWNER, WAITS
-from tests.late_failure import insert_late_failure
+from tests.late_failure import insert_late_failure, slow_down_payments
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 pytestmark = pytest.mark.postgres
@@ -53,3 +53,16 @@ def test_a_finished_replay_advises_a_dry_run_while_a_failure_is_pending(late, in
         lines = shown.splitlines()
         assert lines[lines.index(f"dry run\t{PREVIEW}") - 1].startswith(f"before publishing\t{STOP} {late}")
         assert "if no publisher runs" not in shown
+
+
+def test_a_waiting_canary_does_not_wait_for_a_slow_search(late, invoke, engine, database_url):
+    """The note about the canary appears after one second, and says that the payments were not read.
+
+    The result may wait longer for the same search, so it names the failure event.
+    """
+    with engine.begin() as connection:
+        slow_down_payments(connection, 3)
+    result = invoke(*WAITS[:-1], "300ms", DATABASE_URL=database_url)
+    (note,) = [line for line in result.stderr.splitlines() if "publish-outbox" in line]
+    assert "could not read" in note
+    assert f"{STOP} {late}" in result.stdout
