@@ -87,7 +87,7 @@ def overrides(section: Config) -> dict[str, str]:
 
 
 def is_example(value: str) -> bool:
-    """Return whether a value is still an example, which does not refer to a real resource."""
+    """Return whether a value is still the example, which names no real resource."""
     return bool(_EXAMPLE.search(value))
 
 

@@ -13,7 +13,7 @@ from deploy.generate import GENERATED
 
 _INSTALL = {
     "sam": (
-        "install the AWS SAM CLI, or give BUCKET= to deploy with the AWS CLI"
+        "install the AWS SAM CLI, or set BUCKET= to deploy with the AWS CLI"
         " (https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/install-sam-cli.html)"
     ),
     "aws": (

@@ -38,7 +38,7 @@ def run(checkout, *arguments, stdin=""):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "`sam` is not on the PATH: install the AWS SAM CLI, or give BUCKET= to deploy with the AWS CLI"),
+        ((), "`sam` is not on the PATH: install the AWS SAM CLI, or set BUCKET= to deploy with the AWS CLI"),
         (BUCKET, "`aws` is not on the PATH: install version 2 of the AWS CLI"),
         ((*BUCKET, "--release", "a" * 64), "`aws` is not on the PATH: install version 2 of the AWS CLI"),
     ],

@@ -115,9 +115,9 @@ def who_deploys(root):
 
 
 def test_the_id_of_a_statement_says_what_it_reaches(policy, who_deploys):
-    """A statement's id begins with `OneStack` only if its resources name the stack. IAM accepts each id.
+    """A statement's id begins with `OneStack` only if its resources name the stack. IAM accepts every id.
 
-    docs/deploy.md explains each beginning of an id.
+    docs/deploy.md explains the words with which the ids begin.
     """
     reached = {}
     for one in policy:

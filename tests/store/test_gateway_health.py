@@ -73,7 +73,7 @@ def test_only_the_last_day_counts(engine, pay, measured):
 
 @pytest.fixture
 def pay_before_noon(engine):
-    """Return a function that inserts a payment for each age, measured at noon."""
+    """Return a function that inserts one payment per age. An age is the time from the payment to noon."""
 
     def run(*ages):
         for age in ages:

@@ -46,7 +46,7 @@ def pay(engine):
 
 @pytest.fixture
 def call(engine):
-    """Return a function that inserts a receipt of a callback that arrived ``after`` noon."""
+    """Return a function that inserts a receipt of a callback. ``after`` is the time from noon to the callback."""
 
     def run(orders, after, reason="held", **more):
         orders.callback("FAILED", more.pop("result", "pending"), reason, **more)

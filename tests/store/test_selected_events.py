@@ -60,7 +60,7 @@ def test_an_event_is_stuck_from_the_given_age_on(at, at_noon):
 def test_an_error_group_selects_only_events_that_have_failed(engine, reader):
     """An event that failed once is in its error group.
 
-    An event that never failed is in no error group, even if it has an error.
+    An event that never failed is in no error group, even if an error is stored for it.
     """
     orders = Orders(engine).pay().event(retries=1, error="e").event(error="e").event(retries=1)
     assert listed(reader, Selector(error_group=E)) == orders.events[:1]

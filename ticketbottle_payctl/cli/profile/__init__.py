@@ -1,1 +1,1 @@
-"""Read profiles, decide which guards apply, and compare the servers in settings."""
+"""Read profiles, decide which guards apply, and check whether two settings name the same server."""

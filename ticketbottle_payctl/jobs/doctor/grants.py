@@ -45,7 +45,7 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
     meaning = "no command that uses the database will work"
     none = fail(
         "grants",
-        f"role {role} lacks privileges for every task",
+        f"role {role} does not have the privileges for any task",
         meaning,
         "grant it the privileges that docs/how-to/database-roles.md lists",
     )

@@ -224,7 +224,7 @@ class Timeline:
     closable_unknown: tuple[str, ...] = ()
     """The ids of the dead events of unknown types that a person can close, because no customer waits for them."""
     named_event: NamedEvent | None = None
-    """The event whose id the operator gave, or None if the operator gave another name of the order."""
+    """The event whose id the operator gave, or None if the operator did not name an event."""
     afterwards: tuple[Advice, ...] = ()
     """The commands to run after the operator has fixed what ``todo`` says, because until then they would fail."""
     debezium_sends: bool = False

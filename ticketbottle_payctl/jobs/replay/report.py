@@ -150,8 +150,8 @@ class ReplayOptions:
     def restored(cls, stored: Mapping[str, object]) -> ReplayOptions:
         """Return the options that :meth:`stored` wrote.
 
-        Earlier versions did not record ``allow_published``. True is safe, because a plan of an earlier version already
-        follows the option.
+        Earlier versions did not record ``allow_published``. Then the option is true, which
+        is safe, because an earlier version applied the option when it made the plan.
         """
         rate, canary, errors = (stored.get(name) for name in ("rate", "canary", "max_errors"))
         patience = stored.get("canary_patience_s")

@@ -101,6 +101,9 @@ class LeftAloneItem(TypedDict):
     id: str
     outcome: Annotated[str, Keywords(enum=["skipped", "failed"])]
     reason: Annotated[str, Keywords(enum=[*LeftOutReason, "changed", "gone", "locked"])] | None
-    """Why the event was not requeued; superseded if the event is superseded and --allow-superseded was not given."""
+    """Why the event was not requeued.
+
+    The reason ``superseded`` means that the event is superseded and --allow-superseded was not given.
+    """
     event_type: str | None
     aggregate_id: str | None

@@ -81,7 +81,7 @@ _OVERDUE_TRY = {
     False: "the event failed {times} ({error}), and its next try is overdue{because}",
     True: "behind event {first} of the same payment; that event failed {times}, and its next try is overdue{because}",
 }
-"""The sentences for an overdue event that failed itself, or whose payment has an earlier event that failed."""
+"""The sentences for an overdue event that has itself failed, or whose payment has an earlier event that failed."""
 
 _COMPLETE = {
     VerdictKind.NOT_PAID, VerdictKind.IN_PROGRESS, VerdictKind.PUBLISHED, VerdictKind.UNREAD, VerdictKind.ENDED,
