@@ -12,7 +12,6 @@ import time
 from contextlib import contextmanager
 
 from confluent_kafka import Producer as Client
-from confluent_kafka.admin import AdminClient
 
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
@@ -110,12 +109,6 @@ def watched_producer(bootstrap):
         producer.close()
         clients.clear()
         gc.collect()
-
-
-def delete(kafka, topic):
-    """Delete a topic and wait until the broker has deleted it."""
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
-    admin.delete_topics([topic], operation_timeout=30)[topic].result(30)
 
 
 def payctl(database_url, kafka_environment, *arguments):

@@ -11,7 +11,6 @@ from tests.jobs.publish_outbox.outages import (
     BATCH,
     NO_HARM,
     a_loop,
-    delete,
     drained,
     harm,
     in_flight,
@@ -86,7 +85,7 @@ def topics_of(kafka):
 def test_a_missing_topic_costs_no_retry(kafka_outbox, kafka):
     """If a topic is missing, its events wait without using up a retry, and are sent after the topic is created."""
     outbox = kafka_outbox
-    delete(kafka, "payment.failed")
+    kafka.delete_topics(["payment.failed"])
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     outbox.insert(20)
     report = outbox.publish()
@@ -106,7 +105,7 @@ def test_a_loop_survives_the_deletion_of_a_topic(kafka_outbox, kafka, monkeypatc
     outbox.insert(10, event_type=FAILED)
     with a_loop(outbox) as reports:
         published(outbox, 10)
-        delete(kafka, "payment.failed")
+        kafka.delete_topics(["payment.failed"])
         waiting = [outbox.add("k", FAILED), outbox.add("k", COMPLETED)]
         outbox.insert(20)
         published(outbox, 30)
@@ -136,7 +135,7 @@ def test_only_the_message_that_is_too_large_for_its_topic_becomes_dead(kafka_out
 
 def only_small(kafka):
     """Recreate ``payment.completed`` with a message limit of 3,000 bytes."""
-    delete(kafka, "payment.completed")
+    kafka.delete_topics(["payment.completed"])
     create_topics(kafka.bootstrap, ["payment.completed"], config=STAMPED | {"max.message.bytes": "3000"})
 
 
@@ -144,7 +143,7 @@ def test_the_command_reports_waiting_and_dead_events(kafka_outbox, kafka, databa
     """`publish-outbox` reports a missing topic and a message that is too large, and sends all other events."""
     outbox = kafka_outbox
     only_small(kafka)
-    delete(kafka, "payment.failed")
+    kafka.delete_topics(["payment.failed"])
     outbox.insert(30)
     held = outbox.add("k", FAILED)
     large = outbox.add("m", payload={"padding": INCOMPRESSIBLE})
@@ -163,7 +162,7 @@ def test_the_command_reports_waiting_and_dead_events(kafka_outbox, kafka, databa
 def test_a_loop_says_that_a_topic_is_missing(kafka_outbox, kafka, monkeypatch):
     """A publisher loop reports a missing topic soon after it starts, and reports when the topic's events flow again."""
     monkeypatch.setattr(sender, "PROBE_EVERY", 2.0)
-    delete(kafka, "payment.completed")
+    kafka.delete_topics(["payment.completed"])
     told = []
     with a_loop(kafka_outbox, observer=Observer(on_obstacles=told.append)):
         assert list(until(lambda: told)[0].stopped) == [COMPLETED]

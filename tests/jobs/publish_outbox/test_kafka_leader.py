@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, READ, STAMPED, new_producer
-from tests.jobs.publish_outbox.outages import a_loop, delete, drained, published, states, until
+from tests.jobs.publish_outbox.outages import a_loop, drained, published, states, until
 from tests.servers.apache_kafka.broker import PROGRAM
 from tests.servers.java import properties
 from ticketbottle_payctl.broker.partition import partition_of
@@ -83,7 +83,7 @@ def second(kafka):
     if not broker.server.running:
         broker.start()
     for topic in READ:
-        delete(kafka, topic)
+        kafka.delete_topics([topic])
     broker.server.close()
     broker.wait_for(1)
 
@@ -92,7 +92,7 @@ def replace_topics(kafka):
     """Recreate each topic, with partition 1 only on the second broker."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     for topic in READ:
-        delete(kafka, topic)
+        kafka.delete_topics([topic])
         placed = NewTopic(topic, 3, replica_assignment=[[1], [2], [1]], config=STAMPED)
         admin.create_topics([placed], operation_timeout=30)[topic].result(30)
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.servers.apache_kafka.configuration import (
@@ -24,13 +24,14 @@ from tests.servers.apache_kafka.configuration import (
 )
 from tests.servers.certificates import Certificates, make_certificates
 from tests.servers.java import Program, properties
+from ticketbottle_payctl.broker.range_reader import Place, RangeReader
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.sandbox.kafka_messages import create_topics
 from ticketbottle_payctl.sandbox.server import Server
 from ticketbottle_payctl.sandbox.service import OneServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 PROGRAM: Final = Program(Path(__file__).parent)
 
@@ -169,14 +170,39 @@ class ApacheKafka(OneServer):
     def recreate_topics(
         self, names: Iterable[str], *, partitions: int = 3, config: Mapping[str, str] | None = None
     ) -> None:
-        """Delete these topics and recreate them with ``partitions`` and ``config``."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        """Delete these topics and recreate them with ``partitions`` and ``config``. Return when they accept records."""
         wanted = list(names)
-        there = [name for name in wanted if name in admin.list_topics(timeout=10).topics]
-        if there:
-            for future in admin.delete_topics(there, operation_timeout=30).values():
-                future.result(30)
-        create_topics(self.bootstrap, wanted, partitions=partitions, config=config)
+        self.delete_topics(wanted)
+        self._create(wanted, partitions, config)
+
+    def delete_topics(self, names: Iterable[str]) -> None:
+        """Delete these topics if they exist. Return when the broker no longer accepts records for them.
+
+        The controller confirms a deletion before the broker carries it out. Until then, the broker acknowledges records
+        and deletes them a moment later, even if a topic of the same name was created in the meantime. The broker
+        carries out changes in their order, so the deletion is done when a newer topic answers.
+        """
+        admin = self._admin()
+        answers = admin.delete_topics(list(names), operation_timeout=30).values()
+        refused = [error for answer in answers if (error := answer.exception(30)) is not None]
+        for error in refused:
+            if not isinstance(error, KafkaException) or error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise error
+        if len(refused) == len(answers):
+            return  # no topic existed
+        newer = f"after-a-deletion-{secrets.token_hex(8)}"
+        self._create([newer], 1)
+        admin.delete_topics([newer])[newer].result(30)
+
+    def _create(self, names: Sequence[str], partitions: int, config: Mapping[str, str] | None = None) -> None:
+        """Create topics. Return when the broker serves every partition, a moment after it has confirmed the topics."""
+        create_topics(self.bootstrap, names, partitions=partitions, config=config)
+        places = [(name, number) for name in names for number in range(partitions)]
+        self._started.wait_until(lambda: self._serves(places), what="Apache Kafka serves new topics", timeout=30)
+
+    def _admin(self) -> AdminClient:
+        """Return a new client. The caller must keep it until it has the result of each request."""
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
 
     def _configure(self, home: Path) -> None:
         values = broker_properties(self._ports, home / "data")
@@ -209,9 +235,13 @@ class ApacheKafka(OneServer):
         self._run(option)
         self._started.stop(signal.SIGTERM, timeout=120)
 
+    def _serves(self, places: Iterable[Place]) -> bool:
+        config = {"bootstrap.servers": self.bootstrap, "log_level": 0}
+        with suppress(UnavailableError), RangeReader(config, "payctl-tests", 5.0) as reader:
+            return bool(reader.bounds(places))
+        return False
+
     def _answers(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self._ports.plain), 1):
-            admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-            with suppress(KafkaException):
-                return bool(admin.list_topics(timeout=5).brokers)
+        with suppress(OSError, KafkaException), socket.create_connection(("127.0.0.1", self._ports.plain), 1):
+            return bool(self._admin().list_topics(timeout=5).brokers)
         return False

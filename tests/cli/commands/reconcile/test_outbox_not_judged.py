@@ -35,9 +35,7 @@ def recreate(kafka, _world):
 
 def delete(kafka, _world):
     """Delete the topic."""
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    for future in admin.delete_topics(["payment.completed"], operation_timeout=30).values():
-        future.result(30)
+    kafka.delete_topics(["payment.completed"])
 
 
 def transact(kafka, _world):
