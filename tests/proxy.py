@@ -20,10 +20,13 @@ class Proxy:
     A test can change the proxy's attributes while the proxy runs. ``delay`` is in seconds and applies to each
     direction. ``rate`` is in bytes per second and applies to each direction of each connection. If ``answers`` is
     false, the proxy drops the server's bytes and still forwards the client's. ``connections`` counts the connections.
+
+    ``rewrite`` is for Kafka. It gets each request of a client, without the length in front, and returns the request to
+    forward, which must have the same length.
     """
 
-    def __init__(self, port, target, *, delay=0.0, rate=None, answers=True):
-        self.port, self.target = port, target
+    def __init__(self, port, target, *, delay=0.0, rate=None, answers=True, rewrite=None):
+        self.port, self.target, self._rewrite = port, target, rewrite
         self.delay, self.rate, self.answers = delay, rate, answers
         self.connections = 0
         self._closed = Event()
@@ -70,12 +73,13 @@ class Proxy:
 
     def _lead(self, source, target, *, answer):
         under_way = SimpleQueue()
-        Thread(target=self._take, args=(source, under_way), daemon=True).start()
+        read = source.recv if answer or self._rewrite is None else _Requests(source, self._rewrite).next
+        Thread(target=self._take, args=(read, under_way), daemon=True).start()
         Thread(target=self._give, args=(source, target, under_way, answer), daemon=True).start()
 
-    def _take(self, source, under_way):
+    def _take(self, read, under_way):
         with suppress(OSError):
-            while data := source.recv(65536):
+            while data := read(65536):
                 under_way.put((time.monotonic() + self.delay, data))
         under_way.put((0, b""))
 
@@ -94,6 +98,18 @@ class Proxy:
                     target.sendall(data)
         _end(source)
         _end(target)
+
+
+class _Requests:
+    """The requests that a Kafka client sends on one connection, after ``rewrite``."""
+
+    def __init__(self, source, rewrite):
+        self._stream, self._rewrite = source.makefile("rb"), rewrite
+
+    def next(self, _size):
+        """Return the next request with its length in front, or nothing if the client has closed the connection."""
+        length = self._stream.read(4)
+        return length and length + self._rewrite(self._stream.read(int.from_bytes(length)))
 
 
 def _end(one):

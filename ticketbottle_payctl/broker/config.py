@@ -69,7 +69,6 @@ def producer_config(settings: KafkaSettings, message_timeout_ms: int = MESSAGE_T
         "message.timeout.ms": message_timeout_ms,
         "message.max.bytes": LARGEST_MESSAGE,
         "topic.metadata.propagation.max.ms": 5000,
-        "delivery.report.only.error": True,
         "queue.buffering.max.messages": 200_000,
         "queue.buffering.max.kbytes": 262_144,
     }

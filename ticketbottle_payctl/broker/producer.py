@@ -1,7 +1,7 @@
 """Send messages to Kafka, and return the failures.
 
-The client reports only failures, because reporting each message would take longer than sending it. When the client's
-queue is empty, every message without a reported failure has been acknowledged.
+The client reports each message. When the client's queue is empty, every message without a failure has been stored at an
+offset that the broker has named.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class _Patience:
 
 _QUEUE_FULL = DeliveryFailure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
 _LOST = DeliveryFailure(Fault.TRANSPORT, "CLAIM_LOST", "the claim was lost, so another publisher may send the event")
+_NO_OFFSET = DeliveryFailure(Fault.TRANSPORT, "NO_OFFSET", "the broker took the message for one that it already has")
 _UNKNOWN = DeliveryFailure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed before it reported the delivery")
 
 
@@ -207,8 +208,17 @@ class Producer:
                 break
 
     def _report(self, error: KafkaError | None, message: Report) -> None:
+        """Store a failure.
+
+        A success without an offset also counts as a failure. The client reports it if the broker answers with
+        DUPLICATE_SEQUENCE_NUMBER. A broker can give this answer for a message that it does not have: it has refused a
+        producer's first request to a partition, for example because it was not the leader yet, and has then accepted
+        the second one.
+        """
         if error is not None:
             self._failures[(message.key() or b"").decode()] = _failure(error)
+        elif message.offset() is None:
+            self._failures[(message.key() or b"").decode()] = _NO_OFFSET
 
     def _flushed(self, client: Client, patience: _Patience) -> bool:
         """Wait for all deliveries. Return whether every result is known.
