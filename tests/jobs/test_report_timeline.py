@@ -16,8 +16,8 @@ from ticketbottle_payctl.store.outbox.republished import LongestWait
 from ticketbottle_payctl.store.payctl.received_in_window import Received, RefusedCallback
 from ticketbottle_payctl.store.payctl.runs import Actor, Run
 from ticketbottle_payctl.store.payments.created_in_window import CreatedPayments
-from ticketbottle_payctl.store.payments.failed_after_success import RELEASED_AFTER_SUCCESS
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder, OpenOrders, WithoutTicket
+from ticketbottle_payctl.store.payments.sent_failures import FAILED_BEFORE_SUCCESS, RELEASED_AFTER_SUCCESS
 
 START = datetime(2026, 11, 29, 12, tzinfo=UTC)
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
@@ -266,7 +266,13 @@ def test_waiting_events_have_a_next_step_if_one_is_late_or_harmful_or_a_dead_one
 
 
 @pytest.mark.parametrize(
-    ("why", "released"), [((), False), (("amount",), False), (("amount", RELEASED_AFTER_SUCCESS), True)]
+    ("why", "released"),
+    [
+        ((), False),
+        (("amount",), False),
+        (("amount", RELEASED_AFTER_SUCCESS), True),
+        (("amount", FAILED_BEFORE_SUCCESS), True),
+    ],
 )
 def test_a_report_says_if_an_order_may_have_lost_its_tickets(why, released):
     """The report looks for lost tickets in the orders that need manual review.

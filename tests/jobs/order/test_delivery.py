@@ -119,13 +119,55 @@ def test_a_payment_without_an_event_is_open_until_the_retention_has_passed(payme
     assert delivery(history(payment, receipts=receipts), after, retention=7 * MINUTE) == "cleaned_up"
 
 
-@pytest.mark.parametrize(("after", "expected"), [(timedelta(0), "published"), (TICK, "released_after_success")])
-def test_a_failure_that_was_sent_after_the_success_takes_the_tickets_back(after, expected):
-    """A published failure event of a paid order is a finding only if it was published after the success event."""
+LATE = replace(PAID, failed_at=PAID.completed_at - TICK)
+
+
+@pytest.mark.parametrize(
+    ("payment", "after", "expected"),
+    [
+        (LATE, timedelta(0), ("published", 0 * TICK)),
+        (LATE, TICK, ("released_after_success", TICK)),
+        (PAID, -TICK, ("failed_before_success", 0 * TICK)),
+        (PAID, TICK, ("released_after_success", TICK)),
+        (replace(PAID, failed_at=PAID.completed_at), -TICK, ("failed_before_success", 0 * TICK)),
+        (replace(PAID, cancelled_at=PAID.completed_at - TICK), -TICK, ("published", 0 * TICK)),
+    ],
+)
+def test_a_sent_failure_of_a_paid_order_is_a_finding(payment, after, expected):
+    """The order service acts on a failure in any state, and refuses a success after a failure.
+
+    If the payment failed before it was completed, a failure before the success is late money, which is another finding.
+    """
     sent = replace(EVENT, state="published", published_at=START + MINUTE)
     failure = replace(FAILURE, state="published", superseded=True, published_at=START + MINUTE + after)
-    verdict = judged(history(PAID, failure, sent), Records(), START + MINUTE, None)
-    assert (verdict.kind, verdict.at) == (expected, START + MINUTE + after)
+    verdict = judged(history(payment, failure, sent), Records(), START + MINUTE, None)
+    assert (verdict.kind, verdict.at - START - MINUTE) == expected
+    unsent = replace(failure, state="dead", published_at=None)
+    assert delivery(history(payment, unsent, sent), MINUTE) == "published"
+
+
+@pytest.mark.parametrize(
+    ("payment", "failure_is_later", "expected"),
+    [
+        (LATE, False, "published"),
+        (LATE, True, "published"),
+        (PAID, False, "failed_before_success"),
+        (PAID, True, "released_after_success"),
+    ],
+)
+def test_the_events_of_one_claim_were_sent_in_their_order(payment, failure_is_later, expected):
+    """If one claim marked both events, their order says which one was sent first, and not their times."""
+    sent = replace(EVENT, state="published", published_at=START + MINUTE, version=7)
+    created = sent.created_at + (TICK if failure_is_later else -TICK)
+    failure = replace(FAILURE, state="published", superseded=True, created_at=created, published_at=START, version=7)
+    events = (sent, failure) if failure_is_later else (failure, sent)
+    assert delivery(history(payment, *events), MINUTE) == expected
+
+
+def test_the_last_failure_that_was_sent_after_the_success_is_named():
+    """If several failures were sent, the finding names the last one. Cancellations do not count."""
+    sent = replace(EVENT, state="published", published_at=START + MINUTE)
+    failure = replace(FAILURE, state="published", superseded=True, published_at=START + MINUTE + TICK)
     last = replace(failure, id="last", published_at=START + 2 * MINUTE)
     verdict = judged(history(PAID, failure, last, sent), Records(), START + MINUTE, None)
     assert (verdict.event, verdict.at) == (last, START + 2 * MINUTE)

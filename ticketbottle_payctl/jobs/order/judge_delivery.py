@@ -77,7 +77,7 @@ def _of_event(event: EventRow, found: History, records: Records, now: datetime) 
     due = event.event_type == "PAYMENT_COMPLETED"
     match event.state:
         case "published":
-            return _published(event, found.events, records, due=due)
+            return _sent_failure(event, found, due=due) or _published(event, records, due=due)
         case "dead" if event.repeats:
             return _closed_repeat(event, found, due=due)
         case "dead":
@@ -143,18 +143,30 @@ def _without_event(found: History, now: datetime, retention: timedelta | None) -
     return Verdict(VerdictKind.NO_EVENT, Mark.BAD if due else Mark.OPEN, at, due, remedy=Remedy.WRITE_EVENT)
 
 
-def _published(event: EventRow, events: Sequence[EventRow], records: Records, *, due: bool) -> Verdict:
+def _sent_failure(success: EventRow, found: History, *, due: bool) -> Verdict | None:
+    """Return a verdict if the order service got a failure of this paid order, or None.
+
+    If the payment was completed late, the failure belongs before the success. The money has a finding of its own then.
+    """
+    at = success.published_at or success.created_at
+    late = found.payment is not None and found.payment.was_completed_late
+    sent = [each for each in found.events if _releases(each) and each.state == "published"]
+    after = [each for each in sent if _was_sent_after(each, success, at, late=late)]
+    if not after and (late or not sent):
+        return None
+    failure = (after or sent)[-1]
+    return Verdict(
+        VerdictKind.RELEASED_AFTER_SUCCESS if after else VerdictKind.FAILED_BEFORE_SUCCESS,
+        Mark.BAD,
+        max(at, failure.published_at or at),
+        due,
+        event=failure,
+        remedy=Remedy.ASK_ORDER_SERVICE,
+    )
+
+
+def _published(event: EventRow, records: Records, *, due: bool) -> Verdict:
     at = event.published_at or event.created_at
-    released = [each for each in events if _releases(each) and _was_sent_after(each, event, at)]
-    if released:
-        return Verdict(
-            VerdictKind.RELEASED_AFTER_SUCCESS,
-            Mark.BAD,
-            released[-1].published_at,
-            due,
-            event=released[-1],
-            remedy=Remedy.ASK_ORDER_SERVICE,
-        )
     if event.id in records.missing:
         return Verdict(VerdictKind.NOT_IN_KAFKA, Mark.OPEN, at, due, event=event)  # Kafka may have deleted the record
     readers = records.readers.get(event.id)
@@ -172,13 +184,14 @@ def _releases(event: EventRow) -> bool:
     return event.superseded and event.event_type == RELEASING
 
 
-def _was_sent_after(failure: EventRow, success: EventRow, at: datetime) -> bool:
+def _was_sent_after(failure: EventRow, success: EventRow, at: datetime, *, late: bool) -> bool:
     """Return whether the failure was sent after the success, which was published at this time.
 
     One claim marks both events in any order, but the publisher sends them in order.
     """
-    together = failure.version and failure.version == success.version
-    return bool(failure.published_at and failure.published_at > at) and not together
+    if failure.version and failure.version == success.version:
+        return not late and failure.created_at > success.created_at
+    return bool(failure.published_at and failure.published_at > at)
 
 
 def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:

@@ -103,8 +103,7 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
     numbers = {(each.provider, each.payment_number) for each in successes if each.payment_number}
     if len(numbers) > 1:
         yield replace(_of(VerdictKind.SECOND_PAYMENT, Mark.OPEN, successes[-1]), transfers=len(numbers))
-    given_up = [at for at in (payment.failed_at, payment.cancelled_at) if at and completed and at < completed]
-    if given_up:
+    if payment.was_completed_late:
         yield Verdict(VerdictKind.LATE_MONEY, Mark.OPEN, completed, remedy=_REMEDIES[VerdictKind.LATE_MONEY])
     settled = {transfer_of(each) for each in successes} - {None}
     kinds = ((_besides_success(payment, each, settled), each) for each in in_order_of_news(receipts))

@@ -8,7 +8,7 @@ _FOR_A_PERSON = {
     VerdictKind.WRONG_AMOUNT, VerdictKind.OTHER_PROVIDER, VerdictKind.UNREADABLE, VerdictKind.AMBIGUOUS,
     VerdictKind.MONEY_HELD, VerdictKind.UNDOCUMENTED_CODE, VerdictKind.NOT_APPLIED, VerdictKind.UNKNOWN_ORDER,
     VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT, VerdictKind.CONTRADICTED, VerdictKind.REFUNDED,
-    VerdictKind.RELEASED_AFTER_SUCCESS,
+    VerdictKind.RELEASED_AFTER_SUCCESS, VerdictKind.FAILED_BEFORE_SUCCESS,
 }  # fmt: skip
 """The kinds of findings that stay open until a person closes them, because payctl cannot see a fix such as a refund."""
 

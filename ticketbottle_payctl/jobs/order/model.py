@@ -61,6 +61,7 @@ class VerdictKind(StrEnum):
     ENDED = "ended"
     LATE_FAILURE = "late_failure"
     RELEASED_AFTER_SUCCESS = "released_after_success"
+    FAILED_BEFORE_SUCCESS = "failed_before_success"
     LATE_MONEY = "late_money"
     SECOND_PAYMENT = "second_payment"
     CONTRADICTED = "contradicted"

@@ -16,11 +16,11 @@ from ticketbottle_payctl.jobs.order.closed_findings import closed
 from ticketbottle_payctl.jobs.order.judge_money import MAY_NEED_A_PERSON, judge_money, judge_stray, reports_money
 from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
 from ticketbottle_payctl.jobs.order.model import Verdict
-from ticketbottle_payctl.store.payments.failed_after_success import failed_after_success
 from ticketbottle_payctl.store.payments.history import History
 from ticketbottle_payctl.store.payments.money import money_of, stray
 from ticketbottle_payctl.store.payments.open_money import PerhapsOpen, perhaps_open
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder, OpenOrders, WithoutTicket
+from ticketbottle_payctl.store.payments.sent_failures import sent_failures
 
 MOST_LISTED: Final = 100
 """The maximum number of open orders to return."""
@@ -47,7 +47,7 @@ def open_money(  # noqa: PLR0913 - the window, and one argument per limit
     was sent in the window and after their success come first, and the others follow, oldest first. The result says
     whether there may be more.
     """
-    found = failed_after_success(connection, since, until)
+    found = sent_failures(connection, since, until)
     named = {each.id for each in found}
     candidates = perhaps_open(connection, since, until, MAY_NEED_A_PERSON, most_judged + 1)
     for start in range(0, min(len(candidates), most_judged), _AT_ONCE):

@@ -17,8 +17,8 @@ from ticketbottle_payctl.store.outbox.republished import LongestWait
 from ticketbottle_payctl.store.payctl.received_in_window import Received
 from ticketbottle_payctl.store.payctl.runs import Run
 from ticketbottle_payctl.store.payments.created_in_window import CreatedPayments
-from ticketbottle_payctl.store.payments.failed_after_success import RELEASED_AFTER_SUCCESS
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder, OpenOrders
+from ticketbottle_payctl.store.payments.sent_failures import FAILED_BEFORE_SUCCESS, RELEASED_AFTER_SUCCESS
 
 
 class Section(StrEnum):
@@ -207,7 +207,8 @@ class Report:
     @property
     def has_released_tickets(self) -> bool:
         """Whether a named order that needs manual review may have lost its tickets."""
-        return any(order.why == RELEASED_AFTER_SUCCESS for order in (self.money.oldest if self.money else ()))
+        lost = {RELEASED_AFTER_SUCCESS, FAILED_BEFORE_SUCCESS}
+        return any(order.why in lost for order in (self.money.oldest if self.money else ()))
 
     @property
     def overdue(self) -> int:

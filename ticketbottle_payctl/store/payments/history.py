@@ -71,6 +71,12 @@ class PaymentRow:
     failed_at: datetime | None
     cancelled_at: datetime | None
 
+    @property
+    def was_completed_late(self) -> bool:
+        """Whether the payment was completed after it had failed or was cancelled."""
+        completed = self.completed_at
+        return any(at and completed and at < completed for at in (self.failed_at, self.cancelled_at))
+
 
 @dataclass(frozen=True, slots=True)
 class EventRow:

@@ -18,8 +18,8 @@ from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import MOST_READ
 from ticketbottle_payctl.store.outbox.republished import MOST_LOOKED_AT
 from ticketbottle_payctl.store.payctl.runs import Run, RunAct
-from ticketbottle_payctl.store.payments.failed_after_success import RELEASED_AFTER_SUCCESS
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder, WithoutTicket
+from ticketbottle_payctl.store.payments.sent_failures import FAILED_BEFORE_SUCCESS, RELEASED_AFTER_SUCCESS
 
 Quote = Callable[[object], str]
 
@@ -177,6 +177,9 @@ def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
     if order.why == RELEASED_AFTER_SUCCESS:
         sent = wall_clock(order.at, zone)
         return f"its failure event was sent {sent}, after its success, so the tickets may have been released"
+    if order.why == FAILED_BEFORE_SUCCESS:
+        sent = wall_clock(order.at, zone)
+        return f"its failure event was sent before its success, which the order service may have refused {sent}"
     why = f": {quote(order.why)}" if order.why else ""
     return f"{_WHY[order.kind].format(wall_clock(order.at, zone))}{why}"
 

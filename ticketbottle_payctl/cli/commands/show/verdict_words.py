@@ -53,6 +53,9 @@ _SENTENCES = {
     VerdictKind.RELEASED_AFTER_SUCCESS: (
         "{type} was published {ago}, after the success, so the tickets may have been released"
     ),
+    VerdictKind.FAILED_BEFORE_SUCCESS: (
+        "{type} was published before the success, so the order service may have refused the success {ago}"
+    ),
     VerdictKind.LATE_MONEY: "PAID TOO LATE: the money arrived {ago}, after the payment had failed or was cancelled",
     VerdictKind.SECOND_PAYMENT: "PAID {often}: {transfers} transfers for one order; the latest callback arrived {ago}",
     VerdictKind.CONTRADICTED: "{gateway} reported a failure {ago}, but the payment is COMPLETED; nothing was changed",

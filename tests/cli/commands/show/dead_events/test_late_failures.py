@@ -270,15 +270,15 @@ def released(orders, execute):
 
 @pytest.fixture
 def listed(ask, orders):
-    """Return a function that says which of `show`, `report` and `doctor` name the order as released."""
+    """Return a function that says which of `show`, `report` and `doctor` have a finding about a sent failure."""
 
-    def read():
+    def read(kind="released_after_success"):
         shown = ask("show", orders.name)["result"]
         marks = {each["kind"]: each["mark"] for each in (shown["verdict"], *shown["also"])}
         return (
-            marks.get("released_after_success") == "bad",
-            "released_after_success" in [each["why"] for each in ask("report")["result"]["money_orders"]],
-            "released_after_success" in ask("doctor", "--only", "callbacks")["items"][0]["fact"],
+            marks.get(kind) == "bad",
+            kind in [each["why"] for each in ask("report")["result"]["money_orders"]],
+            kind in ask("doctor", "--only", "callbacks")["items"][0]["fact"],
         )
 
     return read
@@ -309,6 +309,67 @@ def test_the_overviews_name_no_order_whose_failure_was_sent_first(change, listed
     """An order is not named if its failure was sent before the success, or if no success was sent."""
     execute(change)
     assert listed() == (False, False, False)
+
+
+@pytest.fixture
+def refused(orders, execute):
+    """Insert a paid order whose later failure was sent before its success."""
+    orders.pay("COMPLETED", age=3 * HOUR, ended={"COMPLETED": 2 * HOUR, "FAILED": HOUR})
+    orders.event(state="published", age=2 * HOUR).event("FAILED", "published", age=HOUR)
+    execute(SENT.format("30 minutes", "PAYMENT_COMPLETED"))
+
+
+@pytest.mark.usefixtures("refused")
+def test_the_overviews_name_an_order_whose_failure_was_sent_before_the_success_until_it_is_closed(
+    orders, ask, listed, execute
+):
+    """The order service refuses the success of a failed order, so `show` does not call the order done."""
+    assert listed("failed_before_success") == (True, True, True)
+    found = ask("show", orders.name)["result"]["verdict"]
+    assert found["text"] == (
+        "NO TICKET: PAYMENT_FAILED was published before the success, so the order service may have refused the"
+        " success 30 min ago"
+    )
+    assert found["todo"] == "ask the team of the order service whether the order has its tickets"
+    assert ask("close", orders.name, "-y", "--reason", WHY)["counts"] == {"closed": 1}
+    assert listed("failed_before_success") == (False, False, False)
+    execute(SENT.format("-1 second", "PAYMENT_COMPLETED"))
+    assert listed("failed_before_success") == (True, False, False)  # the overviews' window ends now
+
+
+NOT_REFUSED = {
+    "the payment failed before it was completed": """UPDATE payments SET "failedAt" = "completedAt" - interval '1 s'""",
+    "the payment is not completed": "UPDATE payments SET status = 'FAILED'",
+    "the failure was not sent": """UPDATE outbox SET published = false, "publishedAt" = NULL
+        WHERE "eventType" = 'PAYMENT_FAILED'""",
+    "the success was not sent": """UPDATE outbox SET published = false, "publishedAt" = NULL
+        WHERE "eventType" = 'PAYMENT_COMPLETED'""",
+    "the failure was a cancellation": """UPDATE outbox SET "eventType" = 'PAYMENT_CANCELLED'
+        WHERE "eventType" = 'PAYMENT_FAILED'""",
+    "the failure was sent after the success": SENT.format("1 minute", "PAYMENT_FAILED"),
+}
+
+
+@pytest.mark.usefixtures("refused")
+@pytest.mark.parametrize("name", NOT_REFUSED)
+def test_no_overview_says_that_a_success_was_refused_without_a_failure_before_it(name, listed, execute):
+    """The finding needs a COMPLETED payment, a sent failure, and a success that was sent later.
+
+    If the payment failed before it was completed, the finding is late money.
+    """
+    execute(NOT_REFUSED[name])
+    assert listed("failed_before_success") == (False, False, False)
+
+
+def test_a_late_failure_that_overtook_a_dead_success_remains_a_finding(orders, ask, listed, mock_kafka):
+    """If an operator releases a failure behind a dead success, sending the success later does not end the matter."""
+    kafka = {"KAFKA_BROKERS": mock_kafka.bootstrap}
+    orders.pay("COMPLETED", age=3 * HOUR, ended={"COMPLETED": 2 * HOUR, "FAILED": HOUR})
+    orders.event(state="dead", age=2 * HOUR, error="TIMED_OUT: no").event("FAILED", age=HOUR)
+    assert ask("publish-outbox", "--on-dead", "release", **kafka)["counts"]["published"] == 1
+    ask("replay", orders.events[0], "-y", "--reason", WHY)
+    assert ask("publish-outbox", **kafka)["counts"]["published"] == 1
+    assert listed("failed_before_success") == (True, True, True)
 
 
 def test_events_of_one_claim_are_in_order_whatever_their_times_are(orders, listed, engine):

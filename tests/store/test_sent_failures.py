@@ -1,4 +1,4 @@
-"""Test the search for paid orders whose failure event was sent after their success event."""
+"""Test the search for paid orders whose failure event was sent after or before their success event."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.cli.commands.show.conftest import Orders
 from tests.plans import plans_of, rows_read
 from ticketbottle_payctl.sandbox.payment_service import insert_events
-from ticketbottle_payctl.store.payments.failed_after_success import BEFORE_WINDOW, failed_after_success
+from ticketbottle_payctl.store.payments.sent_failures import BEFORE_WINDOW, FAILED_BEFORE_SUCCESS, sent_failures
 
 pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)
@@ -38,7 +38,7 @@ def found(engine):
     def run(since=24 * HOUR, until=timedelta(0)):
         now = datetime.now(UTC)
         with engine.connect() as connection:
-            return [each.id for each in failed_after_success(connection, now - since, now - until)]
+            return [each.id for each in sent_failures(connection, now - since, now - until)]
 
     return run
 
@@ -63,10 +63,23 @@ def test_the_window_is_about_the_time_at_which_the_failure_was_sent(order, found
     assert found(3 * HOUR) == [one]
 
 
-def test_a_failure_that_was_sent_before_the_success_is_not_found(order, found):
-    """If the failure was sent first, the order keeps its tickets."""
+def test_late_money_whose_failure_was_sent_before_the_success_is_not_found(order, found):
+    """If the payment failed before it was completed, the failure belongs before the success."""
     order(sent=2.5 * HOUR)
     assert found() == []
+
+
+def test_a_failure_behind_the_success_is_found_although_it_was_sent_first(engine, found):
+    """If the payment did not fail before it was completed, an order is found once both events were sent."""
+    orders = Orders(engine).pay("COMPLETED", age=4 * HOUR, ended={"COMPLETED": 3 * HOUR, "FAILED": 2 * HOUR})
+    orders.event(state="published", age=3 * HOUR).event("FAILED", "published", age=2 * HOUR)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_SENT, {"ago": HOUR, "id": orders.events[0]})
+    assert (found(), found(HOUR / 2), found(until=1.5 * HOUR)) == ([orders.payment.id], [], [])
+    with engine.connect() as connection:
+        now = datetime.now(UTC)
+        (one,) = sent_failures(connection, now - 24 * HOUR, now)
+    assert (one.why, now - HOUR - one.at < timedelta(minutes=1)) == (FAILED_BEFORE_SUCCESS, True)
 
 
 def test_the_search_reads_only_the_events_next_to_the_payments_times(engine, order, found):
