@@ -119,6 +119,27 @@ def test_simulate_settles_an_order_of_the_database(gateway, answer, database_url
         assert connection.execute(text("SELECT count(*) FROM outbox")).scalar_one() == 1
 
 
+TRANSFER = {
+    "zalopay": "data.zp_trans_id=2",
+    "payos": "data.reference=2",
+    "vnpay": "vnp_TransactionNo=2",
+    "momo": "transId=2",
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_simulate_makes_a_second_transfer_if_its_number_is_changed(gateway, answer, database_url, engine):
+    """All calls for an order are about the same transfer, unless --set changes the number of the transfer."""
+    with engine.begin() as connection:
+        code = insert_payment(connection, provider=gateway.upper(), amount=123_000).order_code
+    arguments = ["simulate", gateway, "paid", "--order-code", code, "--to", "process-webhook"]
+    for more, expected in ([], []), ([], []), (["--set", TRANSFER[gateway]], ["second_payment"]):
+        answer(*arguments, *more, DATABASE_URL=database_url, **KEYS)
+        also = answer("show", code, DATABASE_URL=database_url)["result"]["also"]
+        assert [each["kind"] for each in also] == expected
+
+
 @pytest.mark.postgres
 def test_simulate_uses_a_given_amount_instead_of_the_order_s(answer, database_url, engine):
     """With --amount, `simulate` signs an amount that differs from the order's, so the callback is refused."""

@@ -118,7 +118,9 @@ def test_a_message_that_is_smaller_now_has_a_replay_without_a_repair(ask, invoke
         insert_payments_of_events(connection)
     (group,) = ask("errors")["items"]
     assert (group["remedy"], group["todo"]) == (None, None)
-    assert "\nfirst\tthe message is smaller now\n" in invoke("errors", DATABASE_URL=database_url).stdout
+    assert (
+        "\nfirst\tnothing, because the message is smaller now\n" in invoke("errors", DATABASE_URL=database_url).stdout
+    )
     (cause,) = [each for each in ask("stats")["result"]["causes"] if each["cause"] == "dead"]
     assert cause["advice"] == "the message is smaller now, so requeue the event"
     assert cause["command"] == group["replay"]

@@ -61,7 +61,8 @@ def first_step(group: ErrorGroup) -> str | None:
         return None
     rest = group.replayable
     if rest and is_small_enough_now(group.sample, group.message_bytes):
-        step: str | None = "the message is smaller now" if rest == 1 else "the messages are smaller now"
+        smaller = "the message is" if rest == 1 else "the messages are"
+        step: str | None = f"nothing, because {smaller} smaller now"
     elif group.too_large == group.count:
         step = _shrink(group)
     else:

@@ -125,7 +125,8 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
     """Create a signed callback, as the gateway would send it.
 
     The callback is signed with the configured keys. The scenario "duplicate" sends it twice. Not every gateway supports
-    every scenario. The command is refused in protected profiles, and if ENVIRONMENT is production.
+    every scenario. All calls for an order are about the same transfer. To make a second transfer, change the number of
+    the transfer with --set. The command is refused in protected profiles, and if ENVIRONMENT is production.
     """
     session = Session.of(ctx)
     gateway = providers.by_name(provider)
