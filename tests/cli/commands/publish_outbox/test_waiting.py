@@ -184,6 +184,17 @@ def test_publish_outbox_names_locked_events_and_the_next_command(invoke, places,
     assert f"locked by pid {pid}, psql" in found[0]
 
 
+def test_publish_outbox_suggests_each_command_once(invoke, places, add, engine):
+    """A locked event and a harmless dead event lead to the same command, which is printed once."""
+    locked = add("locked", age=200)
+    add("k", event_type="PAYMENT_FAILED", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    with engine.connect() as other:
+        other.exec_driver_sql("SELECT FROM outbox WHERE id = %s FOR UPDATE", (locked,))
+        ran = invoke("publish-outbox", **places)
+    assert "1 dead event is left; no paying customer is waiting for it" in ran.stdout
+    assert re.findall(r"next:\s+payctl (.*)", ran.stdout) == ["doctor --only backlog"]
+
+
 @pytest.mark.parametrize("payload", [{}, {"order_code": "TB-1"}])
 def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, places, add, payload):
     """`publish-outbox` names the blocking event, and suggests a `payctl show` command that finds this event.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import Reading
+from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import Reading, names_backlog
 from ticketbottle_payctl.cli.output.result import Block, Line, accent, dim, line
 from ticketbottle_payctl.domain.causes.words import named
 from ticketbottle_payctl.formats import count
@@ -60,6 +60,6 @@ def dead_blocks(obstacles: Obstacles, new: Sequence[DeadEvent], reading: Reading
     which, is_left = "other dead event" if told else "dead event", "is left" if one else "are left"
     if not obstacles.unsent.behind:
         blocks.append(line(f"  {count(left, which)} {is_left}; no paying customer is waiting for {them}"))
-    if not told:
+    if not told and not names_backlog(obstacles):
         blocks.append(line(dim("  next:"), accent(reading(["doctor"], (), ["--only", "backlog"]))))
     return blocks

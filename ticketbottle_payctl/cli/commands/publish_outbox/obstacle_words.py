@@ -99,6 +99,11 @@ def locked_words(obstacles: Obstacles) -> str:
     return f"another process holds shard {numbers} of {first.shards}: {first.holder}"
 
 
+def names_backlog(obstacles: Obstacles) -> bool:
+    """Return whether the lines about the causes suggest ``payctl doctor --only backlog``."""
+    return bool(obstacles.locked_rows or obstacles.lock_timeout)
+
+
 def _next(obstacles: Obstacles, told: Sequence[Blocker], reading: Reading) -> list[str]:
     """Return the commands that show more about the causes. A user can paste each command."""
     commands = []
@@ -107,7 +112,7 @@ def _next(obstacles: Obstacles, told: Sequence[Blocker], reading: Reading) -> li
         commands.append(reading(["show"], [blocking[0]]))
     if any(each.reason is BlockReason.TOPIC for each in told):
         commands.append(reading(["doctor"], (), ["--only", "kafka"]))
-    if obstacles.locked_rows or obstacles.lock_timeout:
+    if names_backlog(obstacles):
         commands.append(reading(["doctor"], (), ["--only", "backlog"]))
     if obstacles.locked:
         commands.append(reading(["doctor"], (), ["--only", "publishers"]))
