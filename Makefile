@@ -111,7 +111,7 @@ ready: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## install everything that make test
 #
 # By default, two cases of each test with PostgreSQL run, and no slow proofs. SAMPLE= runs every test with all cases.
 SAMPLE ?= --sample
-test: ready ## run every kind of test on one Python, in about six minutes
+test: ready ## run every kind of test on one Python, in six to fifteen minutes
 	@$(BIN)/python -m pytest -n $(or $(WORKERS),6) $(SAMPLE) $(ARGS)
 
 test-all: others ## run the quick tests on every other installed Python, then every test with all cases
