@@ -179,7 +179,7 @@ def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
         return f"its failure event was sent {sent}, after its success, so the tickets may have been released"
     if order.why == FAILED_BEFORE_SUCCESS:
         sent = wall_clock(order.at, zone)
-        return f"its failure event was sent before its success, which the order service may have refused {sent}"
+        return f"its success event was sent {sent}, after its failure, so the order service may have refused it"
     why = f": {quote(order.why)}" if order.why else ""
     return f"{_WHY[order.kind].format(wall_clock(order.at, zone))}{why}"
 

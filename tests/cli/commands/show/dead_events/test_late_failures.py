@@ -321,7 +321,7 @@ def refused(orders, execute):
 
 @pytest.mark.usefixtures("refused")
 def test_the_overviews_name_an_order_whose_failure_was_sent_before_the_success_until_it_is_closed(
-    orders, ask, listed, execute
+    orders, ask, listed, execute, invoke, database_url
 ):
     """The order service refuses the success of a failed order, so `show` does not call the order done."""
     assert listed("failed_before_success") == (True, True, True)
@@ -331,6 +331,8 @@ def test_the_overviews_name_an_order_whose_failure_was_sent_before_the_success_u
         " success 30 min ago"
     )
     assert found["todo"] == "ask the team of the order service whether the order has its tickets"
+    said = " ".join(invoke("report", DATABASE_URL=database_url).stdout.split())
+    assert "after its failure, so the order service may have refused it" in said
     assert ask("close", orders.name, "-y", "--reason", WHY)["counts"] == {"closed": 1}
     assert listed("failed_before_success") == (False, False, False)
     execute(SENT.format("-1 second", "PAYMENT_COMPLETED"))
