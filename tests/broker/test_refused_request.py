@@ -72,7 +72,7 @@ def keys_in(kafka, read_all):
 
 def wave(number):
     """Return a wave of messages with new keys."""
-    return {key: Message(TOPIC, key, "{}", []) for key in (f"{number}-{each}" for each in range(20))}
+    return {key: Message(TOPIC, key, "{}", []) for key in (f"{number}-{each}" for each in range(5))}
 
 
 def test_a_message_without_an_offset_counts_as_not_delivered(kafka, read_all):
@@ -84,7 +84,7 @@ def test_a_message_without_an_offset_counts_as_not_delivered(kafka, read_all):
     failures = {}
     for number in range(ATTEMPTS):
         sent = wave(number)
-        with Proxy(kafka.proxy_port, kafka.behind_proxy, delay=0.1, rewrite=OneRefusal()) as proxy:
+        with Proxy(kafka.proxy_port, kafka.behind_proxy, delay=0.05, rewrite=OneRefusal()) as proxy:
             producer = Producer(producer_config(KafkaSettings(proxy.bootstrap)) | SENT_AT_ONCE, new_client=Listening)
             assert producer.probe(10) == {}
             failures = producer.send(list(sent.values()), 20)
