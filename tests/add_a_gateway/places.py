@@ -44,6 +44,7 @@ TABLES = (
     "tests/jobs/process_webhook/test_replies.py NUMBERS",
     "tests/cli/commands/reconcile/test_payments_untrusted.py FORGED",
     "tests/cli/commands/test_simulate.py AMOUNTS",
+    "tests/cli/commands/test_simulate.py TRANSFER",
     "tests/cli/commands/test_unclear_receipts.py UNREADABLE",
     "tests/deploy/test_domain.py OUTPUTS",
     "tests/deploy/test_parameters.py URLS",
