@@ -41,6 +41,6 @@ CASES = {
         lambda o: o.pay("COMPLETED").event(state="published").event("FAILED", "published", age=HOUR / 60),
         ["released_after_success"]),
     "a failure before the success": (
-        lambda o: o.pay("COMPLETED").event("FAILED", "published", age=HOUR).event(state="published", age=HOUR / 2),
-        ["failed_before_success"]),
+        lambda o: o.pay("COMPLETED", age=2 * HOUR, ended={"COMPLETED": HOUR, "FAILED": HOUR / 2}).event(
+            "FAILED", "published", age=HOUR).event(state="published", age=HOUR / 2), ["failed_before_success"]),
 }  # fmt: skip
